@@ -1,0 +1,1 @@
+//! Prints the message instead of sending it.
