@@ -78,8 +78,10 @@ pub struct KeySource {
     pub inline: Option<SecretString>,
     /// `SMSOTP_SECRET_KEY_FILE`: a file with the same content.
     pub file: Option<PathBuf>,
-    /// The file of our own (SQLite alone), made when the books are new.
-    pub own_file: PathBuf,
+    /// The file of our own, made when the books are new. `None`: on PostgreSQL, and where the user has no home.
+    pub own_file: Option<PathBuf>,
+    /// The HOME that paths were made from, for errors.
+    pub home: Option<PathBuf>,
 }
 
 /// One setting as `config show` lists it.
