@@ -1,1 +1,5 @@
 //! Twilio Programmable Messaging.
+
+pub mod catalogue;
+pub mod settings;
+pub mod signature;
