@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 pub use crate::audit::AuditKey;
 pub use crate::code::CodeKey;
 pub use books::{BookKeys, IndexKey, WrapKey, WrappedKeys};
-pub use file::{add_last, promote, remove};
+pub use file::{add_last, make_private_dir, promote, remove};
 
 use crate::config::KeySource;
 use crate::error::{Code, Error, Result};

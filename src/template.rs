@@ -1,6 +1,7 @@
 //! The wording of an OTP message: built in for each purpose, or the operator's own, and the last lines that phones read.
 
 use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Host;
 use zeroize::Zeroizing;
 
@@ -137,6 +138,33 @@ impl Wording {
         }
         text
     }
+}
+
+impl Serialize for Endings {
+    /// `{}`, `{"app_hash": …}` or `{"origin": …}`: what the books keep, so that a later attempt writes the same last line.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let (app_hash, origin) = match &self.0 {
+            None => (None, None),
+            Some(Ending::AppHash(hash)) => (Some(hash.clone()), None),
+            Some(Ending::Origin(domain)) => (None, Some(domain.clone())),
+        };
+        Kept { app_hash, origin }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Endings, D::Error> {
+        let kept = Kept::deserialize(from)?;
+        Endings::new(kept.app_hash.as_deref(), kept.origin.as_deref()).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
 }
 
 impl Endings {

@@ -261,14 +261,16 @@ fn make_private(_file: &File) -> std::io::Result<()> {
 }
 
 #[cfg(unix)]
-fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes a directory, and those above it, for its owner alone (0700).
+pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
 
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(not(unix))]
-fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes a directory, and those above it.
+pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)
 }
 
