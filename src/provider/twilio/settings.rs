@@ -170,6 +170,18 @@ impl Wrong {
         fine.then(|| value.to_owned())
     }
 
+    /// An optional part of a host name.
+    fn label(&mut self, name: &'static str, value: Option<&str>) -> Option<String> {
+        let value = filled(value)?;
+        let fits = value.len() <= 63
+            && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !value.starts_with('-')
+            && !value.ends_with('-');
+        let problem = "is not a name of lower-case letters, digits and hyphens, such as ie1 or dublin";
+        self.note(name, (!fits).then(|| problem.to_owned()));
+        fits.then(|| value.to_owned())
+    }
+
     fn into_error(self) -> Error {
         let mut parts = self.malformed;
         if !self.missing.is_empty() {
@@ -291,20 +303,6 @@ fn place(given: &config::Twilio, wrong: &mut Wrong) -> Option<Place> {
         wrong.note("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
     }
     Some(Place::Hosts { region, edge })
-}
-
-impl Wrong {
-    /// An optional part of a host name.
-    fn label(&mut self, name: &'static str, value: Option<&str>) -> Option<String> {
-        let value = filled(value)?;
-        let fits = value.len() <= 63
-            && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !value.starts_with('-')
-            && !value.ends_with('-');
-        let problem = "is not a name of lower-case letters, digits and hyphens, such as ie1 or dublin";
-        self.note(name, (!fits).then(|| problem.to_owned()));
-        fits.then(|| value.to_owned())
-    }
 }
 
 fn base_problem(base: &Url) -> Option<String> {
