@@ -1,1 +1,4 @@
 //! Twilio Programmable Messaging.
+
+pub mod catalogue;
+pub mod signature;
