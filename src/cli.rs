@@ -24,7 +24,6 @@ pub mod test_twilio;
 pub mod verify;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,7 +32,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{ColorChoice, Format, Output, Screen, Wishes, start_logs};
+use crate::output::{ColorChoice, Format, Output, Screen, Streams, Wishes, start_logs};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -45,12 +44,12 @@ use crate::output::{ColorChoice, Format, Output, Screen, Wishes, start_logs};
     long_about = "Send, verify and account for one-time passwords over SMS\n\n\
         smsotp sends codes through Twilio, checks them, and keeps its books in one SQLite file. A code is never stored, \
         logged or printed. Without a Twilio account, `smsotp sandbox` stands in for it on this machine.",
-    after_help = "Start with `smsotp demo`. More: `smsotp help exit-codes`, `smsotp help environment`, `smsotp help json`.",
+    after_help = "Start with `smsotp demo`. Topics: `smsotp help exit-codes|environment|json`.",
     after_long_help = "Examples:\n  \
         $ smsotp demo\n  \
         $ smsotp send +14155552671 --purpose login\n  \
         $ smsotp verify +14155552671 --purpose login\n\n\
-        More: `smsotp help exit-codes`, `smsotp help environment`, `smsotp help json`.",
+        Topics: `smsotp help exit-codes|environment|json`.",
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -79,7 +78,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
     /// Write results in this form [default: table on a terminal, tsv in a pipe]
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, hide_possible_values = false)]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
     pub output: Option<Format>,
     /// Write results and errors as JSON: short for -o json
     #[arg(long, global = true, conflicts_with = "output")]
@@ -116,43 +115,25 @@ impl Globals {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Send a code to a phone
+    // The help of each is the comment of its arguments.
     Send(send::Args),
-    /// Check a code that someone gives
     Verify(verify::Args),
-    /// List codes: who, what for, in which state
     List(list::Args),
-    /// Tell everything that happened to one code
     Show(show::Args),
-    /// Take codes back
     Revoke(revoke::Args),
-    /// Delete what is finished and old
     PurgeExpired(purge_expired::Args),
-    /// Prove that the Twilio account, number and network work
     TestTwilio(test_twilio::Args),
-    /// Send what is due and find out what became of the rest
     Dispatch(dispatch::Args),
-    /// Explain an error code of Twilio's, offline
     Explain(explain::Args),
-    /// Show and reset the limits
     Limits(limits::Args),
-    /// Keep numbers that get a fixed code and no message
     TestNumber(test_number::Args),
-    /// List, rotate and prune the secret keys
     Keys(keys::Args),
-    /// Show and check the configuration
     Config(config::Args),
-    /// Look after the database
     Db(db::Args),
-    /// Read and verify the audit log
     Audit(audit::Args),
-    /// Stand in for Twilio on this machine
     Sandbox(sandbox::Args),
-    /// Print the completion script of a shell
     Completions(completions::Args),
-    /// Run the whole story on this machine, without an account
     Demo(demo::Args),
-    /// Explain a command or a topic
     Help(help::Args),
 }
 
@@ -172,22 +153,13 @@ impl Call {
     }
 }
 
-/// The streams that a call writes to.
-pub struct Streams {
-    /// Results.
-    pub out: Box<dyn Write + Send>,
-    /// Talk.
-    pub err: Box<dyn Write + Send>,
-}
-
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let facts = help::environment_facts();
     let screen = Screen::here(facts.colors);
     set_panic_hook(screen, &args);
-    let streams = Streams { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()) };
-    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, streams, facts.rust_log.as_deref())));
+    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, Streams::standard(), facts.rust_log.as_deref())));
     // The hook has told the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
 }
@@ -202,11 +174,11 @@ pub fn run(
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
         Err(error) => {
-            let mut out = Output::to(screen, guess_wishes(&args), streams.out, streams.err);
+            let mut out = Output::to(screen, guess_wishes(&args), streams);
             finish(not_a_call(&error, &mut out), &out)
         }
         Ok(cli) => {
-            let mut out = Output::to(screen, cli.globals.wishes(), streams.out, streams.err);
+            let mut out = Output::to(screen, cli.globals.wishes(), streams);
             start_logs(&out, cli.globals.verbose, rust_log);
             let call = Call { globals: cli.globals, signals: signals::Signals::new() };
             let result = dispatch_verb(cli.verb, &call, &mut out);
@@ -314,7 +286,7 @@ fn set_panic_hook(screen: Screen, args: &[OsString]) {
         let bug = Error::new(Code::BUG, format!("a bug in smsotp {} at {place}", env!("CARGO_PKG_VERSION"))).hint(
             "Report this line and the command that you ran, without phone numbers, to the project's issue tracker",
         );
-        Output::standard(screen, wishes).fail(&bug);
+        Output::to(screen, wishes, Streams::standard()).fail(&bug);
     }));
 }
 

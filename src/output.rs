@@ -196,6 +196,21 @@ impl<T> List<T> {
     }
 }
 
+/// Where results and talk go.
+pub struct Streams {
+    /// Results.
+    pub out: Box<dyn Write + Send>,
+    /// Talk.
+    pub err: Box<dyn Write + Send>,
+}
+
+impl Streams {
+    /// The process's own.
+    pub fn standard() -> Streams {
+        Streams { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()) }
+    }
+}
+
 /// A line writer that several hands may hold: logs, providers, progress.
 #[derive(Clone)]
 pub struct Talk(Arc<Mutex<Box<dyn Write + Send>>>);
@@ -226,13 +241,9 @@ pub struct Output {
 }
 
 impl Output {
-    /// The process's own stdout and stderr.
-    pub fn standard(screen: Screen, wishes: Wishes) -> Output {
-        Output::to(screen, wishes, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
-    }
-
-    /// Any two writers: for tests, and for commands that run inside another.
-    pub fn to(screen: Screen, wishes: Wishes, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Output {
+    /// An output to any two streams.
+    pub fn to(screen: Screen, wishes: Wishes, streams: Streams) -> Output {
+        let Streams { out, err } = streams;
         Output { screen, wishes, stdout: out, talk: Talk::new(err), clock: Arc::new(SystemClock) }
     }
 
@@ -383,7 +394,7 @@ impl Output {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(Error::new(Code::FILE_FAILED, "cannot write the result to standard output")
                 .because(error)
-                .hint("Whatever was done is done: look with `smsotp list` before you repeat it")),
+                .hint("Whatever the command did is done: make room, and look with `smsotp list` before you repeat it")),
             Ok(()) => Ok(()),
         }
     }

@@ -25,9 +25,7 @@ pub struct Args {
 /// What can be done with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// List deeds, newest first
     List(ListArgs),
-    /// Verify the chain from its first row to its last
     Verify(VerifyArgs),
 }
 
@@ -44,7 +42,7 @@ pub struct ListArgs {
     /// Only deeds about this user
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
-    /// Only this deed: send, verify, revoke, ...
+    /// Only this deed, for example revoke
     #[arg(long, value_name = "NAME")]
     pub deed: Option<String>,
     /// Only deeds at this moment or later: a date, RFC 3339, or a span back from now

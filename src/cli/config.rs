@@ -23,9 +23,7 @@ pub struct Args {
 /// What can be done with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show every setting, its value and where it comes from
     Show(Show),
-    /// Check the configuration and warn about what is risky
     Check(CheckArgs),
 }
 

@@ -24,11 +24,8 @@ pub struct Args {
 /// What can be done with the database.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show where the books are, their size, schema and rows
     Status(Status),
-    /// Check that the books are sound
     Check(Check),
-    /// Copy the books to a file, beside running work
     Backup(Backup),
 }
 

@@ -26,11 +26,8 @@ pub struct Args {
 /// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// List the accepted keys and what still uses them
     List(ListArgs),
-    /// Add a new key, or bring the newest to the front
     Rotate(Rotate),
-    /// Remove keys that nothing alive uses
     Prune(Prune),
 }
 

@@ -23,9 +23,7 @@ pub struct Args {
 /// What can be done with limits.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show the limits in force, and how full they stand for someone
     Show(Show),
-    /// Open the closed limits and guess budgets of someone
     Reset(Reset),
 }
 
@@ -59,7 +57,7 @@ pub struct Show {
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'\n  \
     $ smsotp limits reset --user alice --reason 'load test of today'")]
-#[group(required = true, multiple = true, args = ["phone", "user", "ip"])]
+#[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip"]).required(true).multiple(true)))]
 pub struct Reset {
     /// The number
     pub phone: Option<String>,

@@ -37,7 +37,6 @@ pub struct Args {
 /// What can be done with a running sandbox.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show the messages that a running sandbox received
     Inbox(Inbox),
 }
 

@@ -25,11 +25,8 @@ pub struct Args {
 /// What can be done with test numbers.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Declare a test number; its code comes from a prompt or standard input
     Add(Add),
-    /// List the test numbers
     List(ListArgs),
-    /// Make a test number an ordinary one again
     Remove(Remove),
 }
 

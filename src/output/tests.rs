@@ -56,7 +56,7 @@ fn terminal() -> Screen {
 
 fn output(screen: Screen, wishes: Wishes) -> (Output, Paper, Paper) {
     let (out, err) = (Paper::default(), Paper::default());
-    let output = Output::to(screen, wishes, Box::new(out.clone()), Box::new(err.clone()));
+    let output = Output::to(screen, wishes, Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) });
     (output.with_clock(Arc::new(ManualClock::at(NOW))), out, err)
 }
 
@@ -110,8 +110,11 @@ fn json_is_one_document_and_json_lines_one_object_per_row() {
 #[test]
 fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
     for (kind, expected) in [(ErrorKind::BrokenPipe, None), (ErrorKind::StorageFull, Some(Code::FILE_FAILED))] {
-        let mut output =
-            Output::to(Screen::default(), Wishes::default(), Box::new(Broken(kind)), Box::new(Broken(kind)));
+        let mut output = Output::to(
+            Screen::default(),
+            Wishes::default(),
+            Streams { out: Box::new(Broken(kind)), err: Box::new(Broken(kind)) },
+        );
 
         let result = output.list(&rows());
         output.warn("nobody reads this either");
@@ -194,8 +197,9 @@ fn nobody_is_asked_where_nobody_sits() {
 fn progress_off_a_terminal_is_a_line_every_ten_seconds() {
     let (out, err) = (Paper::default(), Paper::default());
     let clock = Arc::new(ManualClock::at(NOW));
-    let output = Output::to(Screen::default(), Wishes::default(), Box::new(out), Box::new(err.clone()))
-        .with_clock(clock.clone() as Arc<dyn Clock>);
+    let output =
+        Output::to(Screen::default(), Wishes::default(), Streams { out: Box::new(out), err: Box::new(err.clone()) })
+            .with_clock(clock.clone() as Arc<dyn Clock>);
 
     let mut progress = output.progress("purging", Some(100));
     for done in 1..=5 {
