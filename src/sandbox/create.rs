@@ -294,6 +294,7 @@ fn is_short_code(text: &str) -> bool {
 /// An alphanumeric sender: up to 11 letters, digits, blanks and a few signs, with a letter in it.
 fn is_sender_name(text: &str) -> bool {
     text.len() <= 11
+        && !text.starts_with('+')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_+&".contains(&b))
         && text.bytes().any(|b| b.is_ascii_alphabetic())
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -191,9 +191,13 @@ fn router(shared: Arc<Shared>) -> Router {
 /// Reads the whole body before anything else happens, within its bounds: a fault then hits a request that was sent whole.
 async fn read_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    let too_large = || Refusal::new(20413, "Request body above 64 KiB").into_response();
+    if HttpBody::size_hint(&body).lower() > MAX_BODY as u64 {
+        return too_large();
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
         Ok(Ok(whole)) => next.run(Request::from_parts(parts, Body::from(whole))).await,
-        Ok(Err(_)) => Refusal { status: 413, ..Refusal::new(20413, "Request body above 64 KiB") }.into_response(),
+        Ok(Err(_)) => too_large(),
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
     }
 }

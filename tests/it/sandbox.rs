@@ -1,6 +1,10 @@
 //! The stand-in for Twilio, seen from outside: what a client of Twilio's would see, faults and callbacks included.
 
+#![expect(clippy::disallowed_methods, reason = "the clients' place comes from the environment")]
+
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,7 +148,7 @@ async fn credentials_are_checked_and_keep_to_their_account() {
     let other = "/2010-04-01/Accounts/ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Messages.json";
     let (status, body) = own.get_at(other).await;
     assert_eq!((status, &body["code"]), (404, &json!(20404)));
-    for path in ["/2010-04-01/Nothing.json", "/v9/Services", "/2010-04-01/Accounts/%00%ff.json"] {
+    for path in ["/2010-04-01/Nothing.json", "/v9/Services", "/2010-04-01/Accounts/%00.json"] {
         assert_eq!(own.get_at(path).await.0, 404, "{path}");
     }
     assert_eq!(own.post("/Balance.json", &[]).await.1["code"], 20004);
@@ -706,6 +710,34 @@ async fn the_sandbox_reads_its_own_clock() {
     assert_eq!(answer.headers()["date"], "Thu, 01 Jan 2026 00:00:00 GMT");
     client.send(PHONE, "hi").await;
     assert_eq!(sandbox.messages()[0].created_at, before);
+}
+
+/// Twilio's Python library, Node library and command line, as `tests/clients/install.sh` installs them.
+#[test]
+fn clients_that_nobody_here_wrote_find_twilio() {
+    let Some(clients) = std::env::var_os("SMSOTP_TEST_CLIENTS").map(PathBuf::from) else {
+        eprintln!("SKIPPED: Twilio's own clients are not installed; run tests/clients/install.sh DIR and set");
+        eprintln!("SKIPPED: SMSOTP_TEST_CLIENTS=DIR to drive the sandbox with them.");
+        return;
+    };
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let sandbox = start(Options::default());
+    for (program, script) in [("python3", "python.py"), ("node", "node.js"), ("node", "twilio-cli.js")] {
+        let output = Command::new(program)
+            .arg(scripts.join(script))
+            .env_clear()
+            .envs(["PATH", "LANG", "PYENV_ROOT"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(sandbox.env())
+            .env("SMSOTP_TEST_CLIENTS", &clients)
+            .env("PYTHONPATH", clients.join("python"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("NODE_PATH", clients.join("node_modules"))
+            .output()
+            .unwrap_or_else(|e| panic!("{program} cannot be run: {e}"));
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {}\n{talk}", output.status);
+        assert!(String::from_utf8_lossy(&output.stdout).ends_with(": ok\n"), "{script} did not come to its end\n{talk}");
+    }
 }
 
 // The scene.
