@@ -1,4 +1,8 @@
-//! The stories.
+//! The stories: real parts, one binary.
 
 mod generated;
 mod layers;
+mod sandbox;
+mod sending;
+mod verifying;
+mod world;

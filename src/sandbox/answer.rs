@@ -1,0 +1,146 @@
+//! The shapes of Twilio's answers: error bodies, dates, pages.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::clock::Timestamp;
+
+/// A refused request: Twilio's error code and its HTTP status.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub code: u32,
+    pub status: u16,
+    pub message: String,
+}
+
+/// What a handler returns.
+pub(super) type Answer = Result<Response, Refusal>;
+
+impl Refusal {
+    /// A refusal with the HTTP status that goes with its code.
+    pub fn new(code: u32, message: impl Into<String>) -> Refusal {
+        Refusal { code, status: status_of(code), message: message.into() }
+    }
+
+    /// 20003: wrong credentials.
+    pub fn unauthorized() -> Refusal {
+        Refusal::new(20003, "Authenticate")
+    }
+
+    /// 20404: no such thing under this account.
+    pub fn not_found(path: &str) -> Refusal {
+        Refusal::new(20404, format!("The requested resource {path} was not found"))
+    }
+
+    /// The newer form of an error body (RFC 9457).
+    pub fn into_problem(self) -> Response {
+        let body = json!({
+            "type": more_info(self.code), "title": self.message, "status": self.status, "code": self.code,
+            "detail": self.message, "instance": null, "errors": [],
+        });
+        let mut response = (http_status(self.status), Json(body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "code": self.code, "message": self.message, "more_info": more_info(self.code), "status": self.status,
+        });
+        let mut response = (http_status(self.status), Json(body)).into_response();
+        if self.status == 401 {
+            let realm = HeaderValue::from_static("Basic realm=\"Twilio API\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+        }
+        response
+    }
+}
+
+/// 200 and JSON.
+pub(super) fn ok(body: Value) -> Response {
+    Json(body).into_response()
+}
+
+/// 201 and JSON.
+pub(super) fn created(body: Value) -> Response {
+    (StatusCode::CREATED, Json(body)).into_response()
+}
+
+/// 204 and nothing.
+pub(super) fn gone() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// The date form of the 2010 API: RFC 2822 with two digits for the day.
+pub(super) fn rfc2822(at: Timestamp) -> String {
+    at.datetime().format("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+/// The date form of the newer APIs.
+pub(super) fn iso8601(at: Timestamp) -> String {
+    at.datetime().format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// How many entries a page may have: `PageSize`, 50 unless told, 1 to 1000.
+pub(super) fn page_size(asked: Option<&str>) -> Result<usize, Refusal> {
+    let Some(asked) = asked else { return Ok(50) };
+    match asked.parse::<usize>() {
+        Ok(size @ 1..) => Ok(size.min(1000)),
+        _ => Err(Refusal::new(20001, "PageSize must be a whole number above 0")),
+    }
+}
+
+/// A short list in the form of the 2010 API, all of it on one page.
+pub(super) fn list_2010(key: &str, uri: &str, entries: Vec<Value>) -> Value {
+    let mut body = Map::new();
+    body.insert("end".into(), json!(entries.len().saturating_sub(1)));
+    body.insert("first_page_uri".into(), json!(uri));
+    body.insert("next_page_uri".into(), Value::Null);
+    body.insert("page".into(), json!(0));
+    body.insert("page_size".into(), json!(50));
+    body.insert("previous_page_uri".into(), Value::Null);
+    body.insert("start".into(), json!(0));
+    body.insert("uri".into(), json!(uri));
+    body.insert(key.into(), Value::Array(entries));
+    Value::Object(body)
+}
+
+/// A short list in the form of the newer APIs, all of it on one page. `url` is absolute.
+pub(super) fn list_v1(key: &str, url: &str, entries: Vec<Value>) -> Value {
+    let meta = json!({
+        "page": 0, "page_size": 50, "first_page_url": format!("{url}?PageSize=50&Page=0"), "previous_page_url": null,
+        "next_page_url": null, "key": key, "url": format!("{url}?PageSize=50&Page=0"),
+    });
+    let mut body = Map::new();
+    body.insert("meta".into(), meta);
+    body.insert(key.into(), Value::Array(entries));
+    Value::Object(body)
+}
+
+/// The HTTP status that Twilio answers with for an error code.
+pub(super) fn status_of(code: u32) -> u16 {
+    match code {
+        20003 | 20101 | 70051 => 401,
+        20005 | 20006 | 20008 | 20403 => 403,
+        20404 | 21701 => 404,
+        20004 => 405,
+        20409 => 409,
+        20413 => 413,
+        20429 | 21611 => 429,
+        20500 => 500,
+        20503 => 503,
+        _ => 400,
+    }
+}
+
+fn http_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+fn more_info(code: u32) -> String {
+    format!("https://www.twilio.com/docs/errors/{code}")
+}

@@ -1,0 +1,162 @@
+//! Who may call: the account, its API key, its test credentials, and what else belongs to the account.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Options;
+use crate::error::{Code, Error, Result};
+use crate::phone::Phone;
+
+/// The account's identity. Everything but SID, token and numbers is derived from them, so it survives a restart.
+pub(super) struct Credentials {
+    pub account_sid: String,
+    pub auth_token: String,
+    pub key_sid: String,
+    pub key_secret: String,
+    pub test_sid: String,
+    pub test_token: String,
+    pub service_sid: String,
+    pub numbers: Vec<Number>,
+}
+
+/// A number of the account.
+pub(super) struct Number {
+    pub sid: String,
+    pub phone: String,
+}
+
+/// As whom a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Account SID and token.
+    Account,
+    /// API key and secret.
+    Key,
+    /// Test SID and test token.
+    Test,
+}
+
+impl Credentials {
+    pub fn new(options: &Options) -> Result<Credentials> {
+        let account_sid = options.account_sid.clone().unwrap_or_else(|| random_sid("AC"));
+        if !is_sid(&account_sid, "AC") {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's account SID is not AC and 32 hex digits"));
+        }
+        let auth_token = options.auth_token.clone().unwrap_or_else(random_hex);
+        if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has blanks in it"));
+        }
+        let first = options.phone_number.clone().unwrap_or_else(|| "+12025550100".to_owned());
+        let derive = |what: &str| derive(what, &account_sid, &auth_token);
+        let mut numbers = Vec::new();
+        for phone in std::iter::once(&first).chain(&options.more_numbers) {
+            if Phone::from_e164(phone).is_none() {
+                return Err(Error::new(Code::CONFIG_INVALID, "a number of the sandbox is not E.164")
+                    .hint("Write it as + and country code, for example +12025550100."));
+            }
+            numbers.push(Number { sid: format!("PN{}", derive(phone)), phone: phone.clone() });
+        }
+        Ok(Credentials {
+            key_sid: format!("SK{}", derive("key")),
+            key_secret: derive("key secret"),
+            test_sid: format!("AC{}", derive("test account")),
+            test_token: derive("test token"),
+            service_sid: format!("MG{}", derive("messaging service")),
+            numbers,
+            account_sid,
+            auth_token,
+        })
+    }
+
+    /// The account's first number.
+    pub fn first_number(&self) -> String {
+        self.numbers.first().map(|n| n.phone.clone()).unwrap_or_default()
+    }
+
+    /// The number of the account with this E.164 form.
+    pub fn owns(&self, phone: &str) -> bool {
+        self.numbers.iter().any(|n| n.phone == phone)
+    }
+
+    /// Who an `Authorization` header speaks for; `None` when it is missing, malformed or wrong.
+    pub fn caller(&self, authorization: Option<&str>) -> Option<Caller> {
+        let (scheme, rest) = authorization?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+        let (user, secret) = pair.split_once(':')?;
+        let known = [
+            (&self.account_sid, &self.auth_token, Caller::Account),
+            (&self.key_sid, &self.key_secret, Caller::Key),
+            (&self.test_sid, &self.test_token, Caller::Test),
+        ];
+        let (_, expected, caller) = known.into_iter().find(|(sid, _, _)| sid.as_str() == user)?;
+        bool::from(expected.as_bytes().ct_eq(secret.as_bytes())).then_some(caller)
+    }
+
+    /// The account that a caller belongs to.
+    pub fn account_of(&self, caller: Caller) -> &str {
+        match caller {
+            Caller::Account | Caller::Key => &self.account_sid,
+            Caller::Test => &self.test_sid,
+        }
+    }
+}
+
+/// A new SID: two letters and 32 random hex digits.
+pub(super) fn random_sid(prefix: &str) -> String {
+    format!("{prefix}{}", random_hex())
+}
+
+/// True for two given letters and 32 hex digits.
+pub(super) fn is_sid(text: &str, prefix: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn random_hex() -> String {
+    hex(&rand::random::<[u8; 16]>())
+}
+
+fn derive(what: &str, account_sid: &str, auth_token: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in ["smsotp sandbox", what, account_sid, auth_token] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hex(&hash.finalize()[..16])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_an_account_stays_the_same_while_sid_and_token_do() {
+        let options = || Options {
+            account_sid: Some("ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into()),
+            auth_token: Some("token".into()),
+            ..Options::default()
+        };
+        let (one, two) = (Credentials::new(&options()).unwrap(), Credentials::new(&options()).unwrap());
+        assert_eq!((&one.key_sid, &one.service_sid, &one.test_sid), (&two.key_sid, &two.service_sid, &two.test_sid));
+
+        let other = Credentials::new(&Options { auth_token: Some("rotated".into()), ..options() }).unwrap();
+        assert_ne!(one.key_secret, other.key_secret);
+    }
+
+    #[test]
+    fn hostile_authorization_headers_are_nobody() {
+        let credentials = Credentials::new(&Options::default()).unwrap();
+        for header in ["", "Basic", "Basic ", "Basic %%%", "Basic /w==", "Basic OjpA", "Bearer x", "basic\tx"] {
+            assert_eq!(credentials.caller(Some(header)), None, "{header:?}");
+        }
+        assert_eq!(credentials.caller(None), None);
+    }
+}

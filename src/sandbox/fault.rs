@@ -1,0 +1,299 @@
+//! Faults on request: what a network, a proxy or the provider can do to a request, one at a time.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answer::{Refusal, status_of};
+use super::server::Connection;
+
+/// How much of a body [`Fault::HugeBody`] sends: enough to hurt whoever reads it all.
+const HUGE: usize = 16 * 1024 * 1024;
+
+/// Something that goes wrong with one request. "Accepted" means that the request was carried out all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// Waits, then answers as usual. Accepted.
+    Latency(Duration),
+    /// 429/20429, with `Retry-After` in seconds if given. Not accepted.
+    Status429 {
+        /// Seconds for the `Retry-After` header.
+        retry_after: Option<u64>,
+    },
+    /// 500/20500. Not accepted.
+    Error500,
+    /// 500/20500, but accepted.
+    Error500AfterAccepting,
+    /// 503/20503. Not accepted.
+    Error503,
+    /// Never answers. Not accepted.
+    Hang,
+    /// Never answers, but accepted.
+    HangAfterAccepting,
+    /// Kills the connection with a TCP reset. Not accepted.
+    Reset,
+    /// Kills the connection with a TCP reset, but accepted.
+    ResetAfterAccepting,
+    /// A proxy's HTML page with this HTTP status. Not accepted.
+    HtmlPage(u16),
+    /// The right status and a body that goes on for 16 MiB. Accepted.
+    HugeBody,
+    /// Half of the right answer, then the connection closes. Accepted.
+    HalfAnswer,
+    /// The right answer, one byte in each span of this length. Accepted.
+    Trickle(Duration),
+    /// The right status with a body that is not JSON. Accepted.
+    MalformedJson,
+    /// The right answer without its `sid`. Accepted.
+    NoSid,
+    /// 401/20003, whatever the credentials. Not accepted.
+    Unauthorized,
+    /// Refused with this error code of Twilio's. Not accepted.
+    Code(u32),
+    /// Refused with this error code, in the newer error form (RFC 9457). Not accepted.
+    Problem(u32),
+    /// 307 to this address. Not accepted.
+    Redirect(String),
+}
+
+/// Which requests a fault waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum On {
+    /// The creation of a message.
+    #[default]
+    Create,
+    /// Any other request to Twilio's API.
+    Other,
+    /// Any request to Twilio's API.
+    Any,
+}
+
+impl Fault {
+    /// True when the request is carried out in spite of the fault.
+    pub fn accepts(&self) -> bool {
+        use Fault::*;
+        match self {
+            Latency(_)
+            | Error500AfterAccepting
+            | HangAfterAccepting
+            | ResetAfterAccepting
+            | HugeBody
+            | HalfAnswer
+            | Trickle(_)
+            | MalformedJson
+            | NoSid => true,
+            Status429 { .. }
+            | Error500
+            | Error503
+            | Hang
+            | Reset
+            | HtmlPage(_)
+            | Unauthorized
+            | Code(_)
+            | Problem(_)
+            | Redirect(_) => false,
+        }
+    }
+
+    /// The answer where the request is not carried out.
+    pub(super) async fn refuse(self, connection: &Connection) -> Response {
+        match self {
+            Fault::Status429 { retry_after } => {
+                let mut response = Refusal::new(20429, "Too Many Requests").into_response();
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+                }
+                response
+            }
+            Fault::Error503 => Refusal::new(20503, "Service Unavailable").into_response(),
+            Fault::Hang => std::future::pending().await,
+            Fault::Reset => connection.reset().await,
+            Fault::HtmlPage(status) => html_page(status),
+            Fault::Unauthorized => Refusal::unauthorized().into_response(),
+            Fault::Code(code) => Refusal::new(code, meaning(code)).into_response(),
+            Fault::Problem(code) => Refusal::new(code, meaning(code)).into_problem(),
+            Fault::Redirect(to) => match HeaderValue::from_str(&to) {
+                Ok(to) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response(),
+                Err(_) => StatusCode::TEMPORARY_REDIRECT.into_response(),
+            },
+            _ => Refusal::new(20500, "Internal Server Error").into_response(),
+        }
+    }
+
+    /// What becomes of the right answer where the request was carried out.
+    pub(super) async fn spoil(self, answer: Response, connection: &Connection) -> Response {
+        // A refused request was not carried out: its refusal goes out as it is.
+        if !answer.status().is_success() {
+            return answer;
+        }
+        match self {
+            Fault::HangAfterAccepting => std::future::pending().await,
+            Fault::ResetAfterAccepting => connection.reset().await,
+            Fault::Error500AfterAccepting => Refusal::new(20500, "Internal Server Error").into_response(),
+            Fault::HugeBody => with_body(answer, |_| Body::new(Huge { left: HUGE })).await,
+            Fault::HalfAnswer => with_body(answer, |whole| Body::new(Half::of(whole))).await,
+            Fault::Trickle(every) => with_body(answer, |whole| Body::new(Trickle::of(whole, every))).await,
+            Fault::MalformedJson => with_body(answer, |whole| Body::from(whole.slice(..whole.len() / 2))).await,
+            Fault::NoSid => with_body(answer, without_sid).await,
+            _ => answer,
+        }
+    }
+}
+
+/// The faults that wait for their request.
+#[derive(Default)]
+pub(super) struct Faults(VecDeque<(On, Fault, u32)>);
+
+impl Faults {
+    /// Bounds what the control endpoint can pile up.
+    const MAX: usize = 1000;
+
+    pub fn arm(&mut self, on: On, fault: Fault, times: u32) {
+        if times > 0 && self.0.len() < Self::MAX {
+            self.0.push_back((on, fault, times));
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The fault for a request, if one waits for it.
+    pub fn take(&mut self, creates: bool) -> Option<Fault> {
+        let fits = |on: On| on == On::Any || (on == On::Create) == creates;
+        let at = self.0.iter().position(|(on, _, _)| fits(*on))?;
+        let (_, fault, times) = self.0.get_mut(at)?;
+        let fault = fault.clone();
+        *times -= 1;
+        if *times == 0 {
+            self.0.remove(at);
+        }
+        Some(fault)
+    }
+
+    /// What is armed, for the control endpoint.
+    pub fn to_json(&self) -> Value {
+        self.0.iter().map(|(on, fault, times)| json!({"on": on, "fault": fault, "times": times})).collect()
+    }
+}
+
+fn meaning(code: u32) -> String {
+    match code {
+        20003 => "Authenticate".to_owned(),
+        20429 => "Too Many Requests".to_owned(),
+        _ => format!("Refused with {code} (HTTP {}) on request", status_of(code)),
+    }
+}
+
+fn html_page(status: u16) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let page =
+        format!("<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n");
+    (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
+}
+
+async fn with_body(answer: Response, change: impl FnOnce(Bytes) -> Body) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    // Our own answers are small and in memory: this cannot fail for their size.
+    let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, change(whole))
+}
+
+fn without_sid(whole: Bytes) -> Body {
+    let Ok(Value::Object(mut map)) = serde_json::from_slice(&whole) else { return Body::from(whole) };
+    map.remove("sid");
+    Body::from(Value::Object(map).to_string())
+}
+
+type Frame = hyper::body::Frame<Bytes>;
+
+/// A JSON string that does not end for a long time, without a declared length.
+struct Huge {
+    left: usize,
+}
+
+impl HttpBody for Huge {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame, Self::Error>>> {
+        const PIECE: &[u8] = &[b' '; 64 * 1024];
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let size = self.left.min(PIECE.len());
+        self.left -= size;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE[..size])))))
+    }
+}
+
+/// The first half of a body whose whole length was declared.
+struct Half {
+    first: Option<Bytes>,
+    whole: u64,
+}
+
+impl Half {
+    fn of(whole: Bytes) -> Half {
+        Half { first: Some(whole.slice(..whole.len() / 2)), whole: whole.len() as u64 }
+    }
+}
+
+impl HttpBody for Half {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame, Self::Error>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => Poll::Ready(Some(Err(std::io::Error::other("half an answer, on request")))),
+        }
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.whole)
+    }
+}
+
+/// A body that comes byte by byte.
+struct Trickle {
+    rest: Bytes,
+    every: Duration,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Trickle {
+    fn of(rest: Bytes, every: Duration) -> Trickle {
+        Trickle { rest, every, pause: Box::pin(tokio::time::sleep(every)) }
+    }
+}
+
+impl HttpBody for Trickle {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Self::Error>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        std::task::ready!(self.pause.as_mut().poll(cx));
+        let next = tokio::time::Instant::now() + self.every;
+        self.pause.as_mut().reset(next);
+        let byte = self.rest.split_to(1);
+        Poll::Ready(Some(Ok(Frame::data(byte))))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.rest.len() as u64)
+    }
+}

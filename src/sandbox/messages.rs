@@ -1,0 +1,222 @@
+//! Messages that exist: fetch, list, redact, cancel, delete, feedback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
+use serde_json::{Value, json};
+use url::form_urlencoded;
+
+use super::Shared;
+use super::answer::{Answer, Refusal, created, gone, list_2010, ok, page_size, rfc2822};
+use super::call::{Call, Params};
+use super::ledger::Filter;
+use super::message::News;
+use crate::clock::Timestamp;
+
+/// GET Messages/{sid}.json
+pub(super) async fn fetch(
+    State(shared): State<Arc<Shared>>,
+    Path((_, file)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let ledger = shared.ledger();
+    let message = sid_of(&file).and_then(|sid| ledger.get(sid)).ok_or_else(|| Refusal::not_found(&call.path))?;
+    Ok(ok(message.to_json(&shared.credentials.account_sid)))
+}
+
+/// GET Messages.json
+pub(super) async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
+    let size = page_size(call.query.filled("PageSize"))?;
+    let page: usize = match call.query.filled("Page").map(str::parse) {
+        None => 0,
+        Some(Ok(page)) => page,
+        Some(Err(_)) => return Err(Refusal::new(20001, "Page must be a whole number")),
+    };
+    let filter = filter(&call.query)?;
+    let ledger = shared.ledger();
+    let all = ledger.list(&filter);
+    // A token names a message and a direction, so that pages hold still while new messages come in.
+    let token = call.query.filled("PageToken").map(|token| (token.get(..2), token.get(2..)));
+    let mut shown: Vec<_> = match token {
+        None => all.skip(page.saturating_mul(size)).take(size + 1).collect(),
+        Some((Some("PA"), Some(sid))) => {
+            let place = ledger.place_of(sid).ok_or_else(bad_token)?;
+            all.skip_while(|m| m.seq >= place).take(size + 1).collect()
+        }
+        Some((Some("PB"), Some(sid))) => {
+            let place = ledger.place_of(sid).ok_or_else(bad_token)?;
+            let newer: Vec<_> = all.take_while(|m| m.seq > place).collect();
+            let start = newer.len().saturating_sub(size);
+            newer[start..].to_vec()
+        }
+        Some(_) => return Err(bad_token()),
+    };
+    let is_back = matches!(token, Some((Some("PB"), _)));
+    let has_more = shown.len() > size || is_back;
+    shown.truncate(size);
+
+    let link = |page: usize, token: Option<String>| json!(page_uri(&call, size, page, token));
+    let next = shown.last().filter(|_| has_more).map(|m| link(page + 1, Some(format!("PA{}", m.sid))));
+    let previous = shown.first().filter(|_| page > 0).map(|m| link(page - 1, Some(format!("PB{}", m.sid))));
+    let messages: Vec<Value> = shown.iter().map(|m| m.to_json(&shared.credentials.account_sid)).collect();
+    let start = page.saturating_mul(size);
+    Ok(ok(json!({
+        "end": (start + messages.len()).saturating_sub(1),
+        "first_page_uri": link(0, None),
+        "next_page_uri": next,
+        "page": page,
+        "page_size": size,
+        "previous_page_uri": previous,
+        "start": start,
+        "uri": link(page, call.query.filled("PageToken").map(str::to_owned)),
+        "messages": messages,
+    })))
+}
+
+/// POST Messages/{sid}.json: an empty `Body` redacts, `Status=canceled` cancels.
+pub(super) async fn update(
+    State(shared): State<Arc<Shared>>,
+    Path((_, file)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let missing = || Refusal::not_found(&call.path);
+    let sid = sid_of(&file).ok_or_else(missing)?;
+    let now = shared.now();
+    let mut ledger = shared.ledger();
+    let message = ledger.get(sid).ok_or_else(missing)?;
+    let redacts = match call.form.get("Body") {
+        Some("") => true,
+        Some(_) => return Err(Refusal::new(20001, "'Body' can only be emptied")),
+        None => false,
+    };
+    match call.form.filled("Status") {
+        None if redacts => {}
+        None => return Err(Refusal::new(20001, "Nothing to update: give 'Body' or 'Status'")),
+        Some("canceled") if message.is_waiting() => {}
+        Some("canceled") => {
+            return Err(Refusal::new(30409, format!("A {} message cannot be canceled", message.status)));
+        }
+        Some(_) => return Err(Refusal::new(20001, "'Status' can only be set to canceled")),
+    }
+    let cancels = call.form.filled("Status").is_some();
+    let message = ledger
+        .change(sid, now, |message| {
+            if redacts {
+                message.body.clear();
+            }
+            if cancels {
+                "canceled".clone_into(&mut message.status);
+            }
+        })
+        .ok_or_else(missing)?;
+    if cancels {
+        shared.call_back(News { status: message.status.clone(), at: now, message: message.clone() });
+    }
+    Ok(ok(message.to_json(&shared.credentials.account_sid)))
+}
+
+/// DELETE Messages/{sid}.json
+pub(super) async fn delete(
+    State(shared): State<Arc<Shared>>,
+    Path((_, file)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let now = shared.now();
+    let delete = |sid| shared.ledger().change(sid, now, |message| message.deleted = true);
+    sid_of(&file).and_then(delete).ok_or_else(|| Refusal::not_found(&call.path))?;
+    Ok(gone())
+}
+
+/// POST Messages/{sid}/Feedback.json
+pub(super) async fn feedback(
+    State(shared): State<Arc<Shared>>,
+    Path((_, sid)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    let outcome = call.form.filled("Outcome").unwrap_or("unconfirmed");
+    if !matches!(outcome, "confirmed" | "unconfirmed") {
+        return Err(Refusal::new(20001, "'Outcome' must be confirmed or unconfirmed"));
+    }
+    let now = shared.now();
+    let outcome = outcome.to_owned();
+    let message = shared
+        .ledger()
+        .change(&sid, now, |message| message.feedback = Some(outcome))
+        .ok_or_else(|| Refusal::not_found(&call.path))?;
+    Ok(created(json!({
+        "account_sid": shared.credentials.account_sid, "message_sid": sid, "outcome": message.feedback,
+        "date_created": rfc2822(now), "date_updated": rfc2822(now), "uri": call.path,
+    })))
+}
+
+/// GET Messages/{sid}/Media.json: the sandbox keeps no media.
+pub(super) async fn media(
+    State(shared): State<Arc<Shared>>,
+    Path((_, sid)): Path<(String, String)>,
+    call: Call,
+) -> Answer {
+    shared.ledger().get(&sid).ok_or_else(|| Refusal::not_found(&call.path))?;
+    Ok(ok(list_2010("media_list", &call.path, Vec::new())))
+}
+
+fn sid_of(file: &str) -> Option<&str> {
+    file.strip_suffix(".json")
+}
+
+fn bad_token() -> Refusal {
+    Refusal::new(20001, "'PageToken' is not one of this list")
+}
+
+/// A relative link to a page: the filters stay, page and token are set anew.
+fn page_uri(call: &Call, size: usize, page: usize, token: Option<String>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in call.query.0.iter().filter(|(n, _)| !matches!(n.as_str(), "PageSize" | "Page" | "PageToken")) {
+        query.append_pair(name, value);
+    }
+    query.append_pair("PageSize", &size.to_string()).append_pair("Page", &page.to_string());
+    if let Some(token) = token {
+        query.append_pair("PageToken", &token);
+    }
+    format!("{}?{}", call.path, query.finish())
+}
+
+fn filter(query: &Params) -> Result<Filter, Refusal> {
+    let mut filter = Filter {
+        to: query.filled("To").map(str::to_owned),
+        from: query.filled("From").map(str::to_owned),
+        ..Filter::default()
+    };
+    if let Some(text) = query.filled("DateSent") {
+        let (from, span) = moment(text)?;
+        filter.sent_from = Some(from);
+        filter.sent_until = Some(from + span);
+    }
+    // On the wire "DateSent>=2024-01-01" is a parameter named "DateSent>".
+    if let Some(text) = query.filled("DateSent>") {
+        filter.sent_from = filter.sent_from.max(Some(moment(text)?.0));
+    }
+    if let Some(text) = query.filled("DateSent<") {
+        let until = moment(text)?.0;
+        filter.sent_until = Some(filter.sent_until.map_or(until, |old| old.min(until)));
+    }
+    Ok(filter)
+}
+
+/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it says otherwise.
+fn moment(text: &str) -> Result<(Timestamp, Duration), Refusal> {
+    let (day, second) = (Duration::from_millis(86_400_000 - 1), Duration::from_millis(999));
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Ok((Timestamp::from(date.and_time(NaiveTime::MIN).and_utc()), day));
+    }
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok((Timestamp(at.timestamp_millis()), second));
+    }
+    for form in ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%SZ"] {
+        if let Ok(at) = NaiveDateTime::parse_from_str(text, form) {
+            return Ok((Timestamp::from(at.and_utc()), second));
+        }
+    }
+    Err(Refusal::new(20001, "A date is not YYYY-MM-DD or ISO 8601"))
+}

@@ -1,0 +1,251 @@
+//! The server: its own accept loop (so that a fault can kill a connection), the bounds, and the table of routes.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+
+use super::answer::{Refusal, rfc2822};
+use super::fault::Fault;
+use super::{Shared, account, callback, catalogue, control, create, inbox, messages};
+use crate::error::{Code, Error, Result};
+
+/// A client has so long for its headers, and again for its body.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest request body.
+const MAX_BODY: usize = 64 * 1024;
+/// So many connections are served at once; more of them wait.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// The connection that a request came in on.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub peer: SocketAddr,
+    kill: Arc<Notify>,
+}
+
+impl Connection {
+    /// Has the connection killed with a TCP reset; never returns.
+    pub async fn reset(&self) -> Response {
+        self.kill.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// Listens on an address.
+pub(super) fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let failed = |e| {
+        Error::new(Code::PROVIDER_UNREACHABLE, format!("cannot listen on {address}"))
+            .because(e)
+            .hint("Choose another port, or port 0 for a free one.")
+    };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves on a thread of its own until told to stop.
+pub(super) fn spawn(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedReceiver<callback::Job>,
+    stopped: oneshot::Receiver<()>,
+) -> Result<JoinHandle<()>> {
+    let failed = |e| Error::new(Code::BUG, "the sandbox's thread cannot start").because(e);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).map_err(failed)?
+    };
+    let serve = move || {
+        runtime.block_on(async move {
+            let _callbacks = tokio::spawn(callback::send_all(Arc::clone(&shared), jobs));
+            let _mover = tokio::spawn(move_statuses(Arc::clone(&shared)));
+            tokio::select! {
+                () = accept(listener, shared) => {}
+                _ = stopped => {}
+            }
+        });
+        // Dropping the runtime ends what still runs: hanging requests, late callbacks.
+    };
+    std::thread::Builder::new().name("sandbox".to_owned()).spawn(serve).map_err(failed)
+}
+
+async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
+    let router = router(Arc::clone(&shared));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok((stream, peer)) = listener.accept().await else {
+            // Out of file descriptors, mostly: give the others a moment to finish.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            serve_connection(stream, peer, router).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve_connection(stream: tokio::net::TcpStream, peer: SocketAddr, router: Router) {
+    let _ = stream.set_nodelay(true);
+    let kill = Arc::new(Notify::new());
+    let connection = Connection { peer, kill: Arc::clone(&kill) };
+    let routes = TowerToHyperService::new(router);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        hyper::service::Service::call(&routes, request)
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MAX_BODY);
+    let mut serving = http.serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = &mut serving => {}
+        () = kill.notified() => {
+            let stream = serving.into_parts().io.into_inner();
+            // Without lingering, closing sends RST in place of FIN.
+            let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// Moves the statuses at the set pace, and releases scheduled messages when they are due.
+async fn move_statuses(shared: Arc<Shared>) {
+    let Some(tick) = shared.options.pace.tick() else { return };
+    loop {
+        let (moving, scheduled) = {
+            let ledger = shared.ledger();
+            (ledger.is_moving(), ledger.has_scheduled())
+        };
+        match (moving, scheduled) {
+            (true, _) => tokio::time::sleep(tick).await,
+            // The clock may be moved by hand, so a due time cannot be slept for.
+            (false, true) => tokio::time::sleep(tick.max(Duration::from_millis(100))).await,
+            (false, false) => {
+                shared.moving.notified().await;
+                continue;
+            }
+        }
+        shared.step();
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let api = Router::new()
+        .route("/2010-04-01/Accounts.json", get(account::list))
+        .route("/2010-04-01/Accounts/{account}", get(account::fetch))
+        .route("/2010-04-01/Accounts/{account}/Messages.json", post(create::create).get(messages::list))
+        .route(
+            "/2010-04-01/Accounts/{account}/Messages/{sid}",
+            get(messages::fetch).post(messages::update).delete(messages::delete),
+        )
+        .route("/2010-04-01/Accounts/{account}/Messages/{sid}/Feedback.json", post(messages::feedback))
+        .route("/2010-04-01/Accounts/{account}/Messages/{sid}/Media.json", get(messages::media))
+        .route("/2010-04-01/Accounts/{account}/Balance.json", get(account::balance))
+        .route(
+            "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json",
+            get(account::numbers).post(account::buy_number),
+        )
+        .route("/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}", get(account::number))
+        .route("/2010-04-01/Accounts/{account}/Calls.json", post(account::call))
+        .route("/2010-04-01/Accounts/{account}/Usage/Records/Today.json", get(account::usage_today))
+        .route("/v1/Services", get(catalogue::services))
+        .route("/v1/Services/{sid}", get(catalogue::service))
+        .route("/v1/Services/{sid}/{pool}", get(catalogue::pool))
+        .route("/v1/Messaging/Countries/{country}", get(catalogue::price))
+        .route("/v1/Messaging/GeoPermissions", get(catalogue::geo_permissions))
+        .route("/v2/PhoneNumbers/{number}", get(catalogue::lookup))
+        .method_not_allowed_fallback(|| async { Refusal::new(20004, "Method not allowed") })
+        .fallback(any(|request: Request| async move { Refusal::not_found(request.uri().path()) }))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), with_faults));
+    let control = Router::new()
+        .route("/sandbox", get(control::index))
+        .route("/sandbox/inbox", get(inbox::serve))
+        .route("/sandbox/faults", get(control::faults).post(control::arm).delete(control::disarm))
+        .route("/sandbox/callbacks", get(control::callbacks).post(control::plan_callbacks))
+        .route("/sandbox/outcomes", post(control::outcome))
+        .route("/sandbox/reply", post(control::reply))
+        .route("/sandbox/step", post(control::step))
+        .route("/sandbox/messages/{sid}/status", post(control::deliver))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), control::guard));
+    api.merge(control)
+        .layer(middleware::from_fn(read_body))
+        .layer(middleware::from_fn_with_state(Arc::clone(&shared), with_headers))
+        .with_state(shared)
+}
+
+/// Reads the whole body before anything else happens, within its bounds: a fault then hits a request that was sent whole.
+async fn read_body(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let too_large = || Refusal::new(20413, "Request body above 64 KiB").into_response();
+    if HttpBody::size_hint(&body).lower() > MAX_BODY as u64 {
+        return too_large();
+    }
+    match tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(whole)) => next.run(Request::from_parts(parts, Body::from(whole))).await,
+        Ok(Err(_)) => too_large(),
+        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+    }
+}
+
+async fn with_faults(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let creates = request.method() == Method::POST && request.uri().path().ends_with("/Messages.json");
+    if creates {
+        shared.creates.fetch_add(1, Ordering::SeqCst);
+    }
+    let Some(fault) = shared.faults().take(creates) else { return next.run(request).await };
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else { return next.run(request).await };
+    if let Fault::Latency(wait) = fault {
+        tokio::time::sleep(wait).await;
+    }
+    if !fault.accepts() {
+        return fault.refuse(&connection).await;
+    }
+    let answer = next.run(request).await;
+    fault.spoil(answer, &connection).await
+}
+
+/// The headers that every answer of Twilio's has.
+async fn with_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let concurrent = shared.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+    let begun = tokio::time::Instant::now();
+    let guard = UnderWay(Arc::clone(&shared));
+    let mut response = next.run(request).await;
+    drop(guard);
+    let http_date = rfc2822(shared.now()).replace("+0000", "GMT");
+    let values = [
+        (header::DATE.as_str(), http_date),
+        ("twilio-request-id", super::credentials::random_sid("RQ")),
+        ("twilio-concurrent-requests", concurrent.to_string()),
+        ("twilio-request-duration", format!("{:.3}", begun.elapsed().as_secs_f64())),
+    ];
+    for (name, value) in values {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Counts a request out, also one whose client went away.
+struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,102 @@
+// Drives the sandbox with Twilio's Node library, pointed at it by a custom HTTP client.
+'use strict';
+
+const assert = require('assert');
+const twilio = require('twilio');
+const RequestClient = require('twilio/lib/base/RequestClient');
+
+const { TWILIO_ACCOUNT_SID: SID, TWILIO_AUTH_TOKEN: TOKEN, TWILIO_PHONE_NUMBER: NUMBER } = process.env;
+const BASE = process.env.TWILIO_API_BASE_URL;
+const PHONE = '+12025550132';
+
+// Sends what is meant for any host of Twilio's to the sandbox.
+class ToSandbox extends RequestClient {
+  request(options) {
+    return super.request({ ...options, uri: options.uri.replace(/^https:\/\/[a-z0-9.-]+\.twilio\.com/, BASE) });
+  }
+}
+
+const connect = (sid, token) => twilio(sid, token, { httpClient: new ToSandbox() });
+
+async function refused(code, status, deed) {
+  await assert.rejects(deed, (error) => {
+    assert.deepStrictEqual([error.code, error.status], [code, status]);
+    return true;
+  });
+}
+
+async function main() {
+  const client = connect(SID, TOKEN);
+  const made = [];
+  for (let n = 0; n < 5; n += 1) {
+    made.push(await client.messages.create({ to: PHONE, from: NUMBER, body: `message ${n}` }));
+  }
+  const [first, second] = made;
+  assert.match(first.sid, /^SM[0-9a-f]{32}$/);
+  assert.deepStrictEqual([first.status, first.direction, first.numSegments], ['queued', 'outbound-api', '1']);
+  assert(first.dateCreated instanceof Date && !Number.isNaN(first.dateCreated.getTime()));
+
+  const fetched = await client.messages(first.sid).fetch();
+  assert.deepStrictEqual([fetched.body, fetched.to, fetched.from], ['message 0', PHONE, NUMBER]);
+
+  const bodies = (messages) => messages.map((message) => message.body);
+  const listed = await client.messages.list({ to: PHONE, pageSize: 2 });
+  assert.deepStrictEqual(bodies(listed), [4, 3, 2, 1, 0].map((n) => `message ${n}`));
+  const page = await client.messages.page({ to: PHONE, pageSize: 2 });
+  const following = await page.nextPage();
+  assert.deepStrictEqual(bodies(following.instances), ['message 2', 'message 1']);
+  assert.deepStrictEqual(bodies((await following.previousPage()).instances), ['message 4', 'message 3']);
+  const tomorrow = new Date(Date.now() + 86400e3);
+  assert.deepStrictEqual(await client.messages.list({ to: PHONE, dateSentAfter: tomorrow }), []);
+
+  const [service] = await client.messaging.v1.services.list({ limit: 5 });
+  const pool = client.messaging.v1.services(service.sid);
+  assert.strictEqual((await pool.fetch()).sid, service.sid);
+  assert.strictEqual((await pool.phoneNumbers.list())[0].phoneNumber, NUMBER);
+  assert.deepStrictEqual(await pool.alphaSenders.list(), []);
+  const scheduled = await client.messages.create({
+    to: PHONE,
+    messagingServiceSid: service.sid,
+    body: 'later',
+    scheduleType: 'fixed',
+    sendAt: new Date(Date.now() + 3600e3),
+  });
+  assert.deepStrictEqual([scheduled.status, scheduled.from], ['scheduled', null]);
+  const cancel = () => client.messages(scheduled.sid).update({ status: 'canceled' });
+  assert.strictEqual((await cancel()).status, 'canceled');
+  await refused(30409, 400, cancel);
+
+  assert.strictEqual((await client.messages(first.sid).update({ body: '' })).body, '');
+  assert.strictEqual((await client.messages(first.sid).fetch()).body, '');
+  assert.strictEqual((await client.messages(first.sid).feedback.create({ outcome: 'confirmed' })).outcome, 'confirmed');
+  assert.strictEqual(await client.messages(second.sid).remove(), true);
+  await refused(20404, 404, () => client.messages(second.sid).fetch());
+
+  const account = await client.api.v2010.accounts(SID).fetch();
+  assert.deepStrictEqual([account.sid, account.status, account.type], [SID, 'active', 'Full']);
+  assert.strictEqual((await client.balance.fetch()).currency, 'USD');
+  const numbers = await client.incomingPhoneNumbers.list({ phoneNumber: NUMBER });
+  assert.deepStrictEqual([numbers.length, numbers[0].phoneNumber, numbers[0].capabilities.sms], [1, NUMBER, true]);
+  assert.strictEqual((await client.usage.records.today.list({ category: 'sms' }))[0].category, 'sms');
+  assert.strictEqual((await client.pricing.v1.messaging.countries('GB').fetch()).isoCountry, 'GB');
+  assert.strictEqual((await client.lookups.v2.phoneNumbers(PHONE).fetch()).valid, true);
+  const geo = await client.accounts.v1.messagingGeopermissions.fetch({ countryCode: 'US' });
+  assert.strictEqual(geo.permissions.length, 1);
+
+  const create = (changes) => () => client.messages.create({ to: PHONE, from: NUMBER, body: 'x', ...changes });
+  await refused(21604, 400, create({ to: '' }));
+  await refused(21603, 400, create({ from: undefined }));
+  await refused(21602, 400, create({ body: undefined }));
+  await refused(21211, 400, create({ to: '12345678' }));
+  await refused(21659, 400, create({ from: '+12025550199' }));
+  await refused(21617, 400, create({ body: 'x'.repeat(1601) }));
+  await refused(21609, 400, create({ statusCallback: 'nowhere' }));
+  await refused(20404, 404, () => client.messages(`SM${'0'.repeat(32)}`).fetch());
+  await refused(20003, 401, () => connect(SID, 'wrong').messages.list({ limit: 1 }));
+  console.log('node: ok');
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});

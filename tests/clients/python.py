@@ -1,0 +1,142 @@
+"""Drives the sandbox with Twilio's Python library, pointed at it by a custom HTTP client."""
+
+import os
+import queue
+import re
+import threading
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
+
+from twilio.base.exceptions import TwilioRestException
+from twilio.http.http_client import TwilioHttpClient
+from twilio.request_validator import RequestValidator
+from twilio.rest import Client
+
+SID = os.environ["TWILIO_ACCOUNT_SID"]
+TOKEN = os.environ["TWILIO_AUTH_TOKEN"]
+NUMBER = os.environ["TWILIO_PHONE_NUMBER"]
+BASE = os.environ["TWILIO_API_BASE_URL"]
+PHONE = "+12025550131"
+
+
+class ToSandbox(TwilioHttpClient):
+    """Sends what is meant for any host of Twilio's to the sandbox."""
+
+    def request(self, method, url, *args, **kwargs):
+        return super().request(method, re.sub(r"^https://[a-z0-9.-]+\.twilio\.com", BASE, url), *args, **kwargs)
+
+
+def refused(code, status, deed):
+    try:
+        deed()
+    except TwilioRestException as e:
+        assert (e.code, e.status) == (code, status), (e.code, e.status, code, status)
+    else:
+        raise AssertionError(f"{code} was expected")
+
+
+def client(sid=SID, token=TOKEN):
+    return Client(sid, token, http_client=ToSandbox())
+
+
+twilio = client()
+
+made = [twilio.messages.create(to=PHONE, from_=NUMBER, body=f"message {n}") for n in range(5)]
+first = made[0]
+assert re.fullmatch(r"SM[0-9a-f]{32}", first.sid), first.sid
+assert (first.status, first.direction, first.num_segments) == ("queued", "outbound-api", "1")
+assert first.date_created.tzinfo is not None and first.date_sent is None
+
+fetched = twilio.messages(first.sid).fetch()
+assert (fetched.body, fetched.to, fetched.from_) == ("message 0", PHONE, NUMBER)
+
+# Two to a page: the library follows the links.
+listed = twilio.messages.list(to=PHONE, page_size=2)
+assert [m.body for m in listed] == [f"message {n}" for n in (4, 3, 2, 1, 0)], [m.body for m in listed]
+page = twilio.messages.page(to=PHONE, page_size=2)
+following = page.next_page()
+assert [m.body for m in following] == ["message 2", "message 1"]
+assert [m.body for m in following.previous_page()] == ["message 4", "message 3"]
+tomorrow = datetime.now(timezone.utc) + timedelta(days=1)
+assert twilio.messages.list(to=PHONE, date_sent_after=tomorrow) == []
+assert all(m.to == PHONE for m in twilio.messages.stream(to=PHONE, date_sent_before=tomorrow))
+
+service = twilio.messaging.v1.services.list(limit=5)[0]
+assert twilio.messaging.v1.services(service.sid).fetch().sid == service.sid
+assert twilio.messaging.v1.services(service.sid).phone_numbers.list()[0].phone_number == NUMBER
+assert twilio.messaging.v1.services(service.sid).alpha_senders.list() == []
+assert twilio.messaging.v1.services(service.sid).short_codes.list() == []
+scheduled = twilio.messages.create(
+    to=PHONE,
+    messaging_service_sid=service.sid,
+    body="later",
+    schedule_type="fixed",
+    send_at=datetime.now(timezone.utc) + timedelta(hours=1),
+)
+assert (scheduled.status, scheduled.from_, scheduled.num_segments) == ("scheduled", None, "0")
+assert twilio.messages(scheduled.sid).update(status="canceled").status == "canceled"
+refused(30409, 400, lambda: twilio.messages(scheduled.sid).update(status="canceled"))
+
+assert twilio.messages(first.sid).update(body="").body == ""
+assert twilio.messages(first.sid).fetch().body == ""
+assert twilio.messages(first.sid).feedback.create(outcome="confirmed").outcome == "confirmed"
+assert twilio.messages(first.sid).media.list() == []
+assert twilio.messages(made[1].sid).delete()
+refused(20404, 404, lambda: twilio.messages(made[1].sid).fetch())
+
+account = twilio.api.v2010.accounts(SID).fetch()
+assert (account.sid, account.status, account.type) == (SID, "active", "Full")
+assert [a.sid for a in twilio.api.v2010.accounts.list()] == [SID]
+balance = twilio.balance.fetch()
+assert balance.currency == "USD" and 0 < float(balance.balance) <= 20
+numbers = twilio.incoming_phone_numbers.list(phone_number=NUMBER)
+assert [n.phone_number for n in numbers] == [NUMBER] and numbers[0].capabilities["sms"]
+assert twilio.incoming_phone_numbers(numbers[0].sid).fetch().phone_number == NUMBER
+assert twilio.usage.records.today.list(category="sms")[0].category == "sms"
+assert twilio.pricing.v1.messaging.countries("US").fetch().iso_country == "US"
+assert twilio.lookups.v2.phone_numbers(PHONE).fetch(fields="line_type_intelligence").valid
+permissions = twilio.accounts.v1.messaging_geopermissions.fetch(country_code="IN,US").permissions
+assert {p["country_code"] for p in permissions} == {"IN", "US"}
+assert twilio.calls.create(to=PHONE, from_=NUMBER, twiml="<Response/>").status == "queued"
+
+create = twilio.messages.create
+refused(21604, 400, lambda: create(to="", from_=NUMBER, body="x"))
+refused(21603, 400, lambda: create(to=PHONE, body="x"))
+refused(21602, 400, lambda: create(to=PHONE, from_=NUMBER))
+refused(21211, 400, lambda: create(to="12345678", from_=NUMBER, body="x"))
+refused(21659, 400, lambda: create(to=PHONE, from_="+12025550199", body="x"))
+refused(21212, 400, lambda: create(to=PHONE, from_="+12x", body="x"))
+refused(21617, 400, lambda: create(to=PHONE, from_=NUMBER, body="x" * 1601))
+refused(20404, 404, lambda: twilio.messages("SM" + "0" * 32).fetch())
+refused(20003, 401, lambda: client(token="wrong").balance.fetch())
+
+# The status callbacks stand before Twilio's own validator.
+told = queue.Queue()
+
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        told.put((self.headers["X-Twilio-Signature"], self.path, dict(parse_qsl(form, keep_blank_values=True))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+origin = f"http://127.0.0.1:{server.server_port}"
+message = create(to=PHONE, from_=NUMBER, body="x", status_callback=f"{origin}/status?user=7")
+statuses = []
+while statuses[-1:] != ["delivered"]:
+    signature, path, form = told.get(timeout=30)
+    assert RequestValidator(TOKEN).validate(origin + path, form, signature)
+    assert not RequestValidator("other").validate(origin + path, form, signature)
+    assert form["MessageSid"] == message.sid
+    statuses.append(form["MessageStatus"])
+assert statuses == ["sending", "sent", "delivered"], statuses
+
+print("python: ok")
