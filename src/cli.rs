@@ -68,7 +68,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Keep the books here: a path, or a postgres:// URL
+    /// Keep the books in this file
     #[arg(long, global = true, value_name = "PATH")]
     pub db: Option<PathBuf>,
     /// Read settings from this file instead of the user's smsotp.toml
