@@ -1,4 +1,5 @@
 //! The stories.
+#![allow(clippy::unwrap_used)]
 
 mod generated;
 mod layers;

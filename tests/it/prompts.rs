@@ -22,6 +22,13 @@ fn shell(script: &str) -> OsSession {
     terminal
 }
 
+/// The prompt is written before the echo is switched off, which also drops what was typed ahead.
+fn until_mute(terminal: &OsSession) {
+    while terminal.get_process().get_echo().unwrap() {
+        std::thread::yield_now();
+    }
+}
+
 fn exit_code(terminal: OsSession) -> i32 {
     match terminal.get_process().wait().unwrap() {
         WaitStatus::Exited(_, code) => code,
@@ -36,6 +43,7 @@ fn a_missing_phone_is_asked_for_and_the_code_is_not_shown() {
     terminal.expect("Phone number:").unwrap();
     terminal.send("+14155552671\r").unwrap();
     terminal.expect("Code:").unwrap();
+    until_mute(&terminal);
     terminal.send("918273\r").unwrap();
 
     let rest = terminal.expect(Eof).unwrap();
@@ -47,10 +55,7 @@ fn a_missing_phone_is_asked_for_and_the_code_is_not_shown() {
 fn ctrl_c_at_a_hidden_prompt_leaves_with_130_and_an_echoing_terminal() {
     let mut terminal = on_a_terminal(&["verify", "+14155552671"]);
     terminal.expect("Code:").unwrap();
-    // The prompt is written before the echo is switched off.
-    while terminal.get_process().get_echo().unwrap() {
-        std::thread::yield_now();
-    }
+    until_mute(&terminal);
 
     terminal.send(ControlCode::EndOfText).unwrap();
     terminal.expect(Eof).unwrap();
