@@ -173,7 +173,7 @@ fn color_follows_flag_then_environment_then_stream() {
 
 #[test]
 fn nobody_is_asked_where_nobody_sits() {
-    let prompt = Prompt { what: "phone number", instead: "PHONE" };
+    let prompt = Prompt { what: "phone number", instead: "PHONE on the command line" };
     let silent = [
         (Screen { stdin_tty: false, ..terminal() }, false),
         (Screen { stderr_tty: false, ..terminal() }, false),
