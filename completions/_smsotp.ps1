@@ -21,7 +21,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
 
     $completions = @(switch ($command) {
         'smsotp' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -68,12 +68,12 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why a limit is passed')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Repeat safely: the same key gets the same answer and sends once')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Give up after this long')
-            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Follow the message to its last status, at most this long')
+            [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Follow the message to its last status, at most this long [default: 60s]')
             [CompletionResult]::new('--app-hash', '--app-hash', [CompletionResultType]::ParameterName, 'The 11 characters by which Android hands the message to your app')
             [CompletionResult]::new('--origin', '--origin', [CompletionResultType]::ParameterName, 'The domain whose web page may fill the code in by itself')
             [CompletionResult]::new('--allow-segments', '--allow-segments', [CompletionResultType]::ParameterName, 'Allow the message to take this many SMS segments')
             [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Send through this provider')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -96,7 +96,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user for whom it was asked')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the person who gives the code; its limits then apply')
             [CompletionResult]::new('--code-file', '--code-file', [CompletionResultType]::ParameterName, 'Read the code from this file')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -123,7 +123,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only codes made before this moment')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'At most this many rows')
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Go on after this id, as the page before told')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -143,7 +143,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;show' {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'With a number: only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'With a number: only this user')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -164,7 +164,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'With a number: only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'With a number: only this user')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -184,7 +184,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;purge-expired' {
             [CompletionResult]::new('--older-than', '--older-than', [CompletionResultType]::ParameterName, 'Keep what finished within this span [default: the setting, 24h]')
             [CompletionResult]::new('--batch', '--batch', [CompletionResultType]::ParameterName, 'Rows per batch [default: as many as fit into a few milliseconds]')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -207,7 +207,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-twilio' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Also send a real message to this number and follow it to its last status')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -226,7 +226,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;dispatch' {
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Stop after this many messages')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -244,7 +244,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;explain' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -262,7 +262,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;limits' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -285,7 +285,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'How full the limits of this user stand')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'How full the limits of this address stand')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'The purpose whose budgets are meant')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -308,7 +308,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only the budgets of this purpose')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -326,7 +326,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;test-number' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -348,7 +348,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-number;add' {
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now; at most 90 days')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -366,7 +366,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;test-number;list' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -384,7 +384,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;test-number;remove' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -402,7 +402,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;keys' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -423,7 +423,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;keys;list' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -441,7 +441,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;keys;rotate' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -459,7 +459,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;keys;prune' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -479,7 +479,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;config' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -499,7 +499,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;config;show' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -517,7 +517,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;config;check' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -535,7 +535,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;db' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -556,7 +556,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;db;status' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -574,7 +574,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;db;check' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -592,7 +592,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;db;backup' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -610,7 +610,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;audit' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -637,7 +637,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only deeds before this moment')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'At most this many rows')
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Go on after this row, as the page before told')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -655,7 +655,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;audit;verify' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -675,7 +675,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;sandbox' {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Listen here; port 0 takes a free one')
             [CompletionResult]::new('--write-env', '--write-env', [CompletionResultType]::ParameterName, 'Write the variables that a client needs to this file, once ready')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -696,7 +696,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;sandbox;inbox' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Only messages to this number')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait this long for a message')
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -715,7 +715,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;completions' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -733,7 +733,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;demo' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
@@ -751,7 +751,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;help' {
-            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books here: a path, or a postgres:// URL')
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')

@@ -18,7 +18,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
     }
     var completions = [
         &'smsotp'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -64,12 +64,12 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --reason 'Why a limit is passed'
             cand --idempotency-key 'Repeat safely: the same key gets the same answer and sends once'
             cand --timeout 'Give up after this long'
-            cand --wait 'Follow the message to its last status, at most this long'
+            cand --wait 'Follow the message to its last status, at most this long [default: 60s]'
             cand --app-hash 'The 11 characters by which Android hands the message to your app'
             cand --origin 'The domain whose web page may fill the code in by itself'
             cand --allow-segments 'Allow the message to take this many SMS segments'
             cand --provider 'Send through this provider'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -91,7 +91,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'The user for whom it was asked'
             cand --ip 'The address of the person who gives the code; its limits then apply'
             cand --code-file 'Read the code from this file'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -117,7 +117,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --until 'Only codes made before this moment'
             cand --limit 'At most this many rows'
             cand --after 'Go on after this id, as the page before told'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -136,7 +136,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;show'= {
             cand --purpose 'With a number: only this purpose'
             cand --user 'With a number: only this user'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -156,7 +156,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'With a number: only this purpose'
             cand --user 'With a number: only this user'
             cand --reason 'Why; kept in the audit log'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -175,7 +175,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;purge-expired'= {
             cand --older-than 'Keep what finished within this span [default: the setting, 24h]'
             cand --batch 'Rows per batch [default: as many as fit into a few milliseconds]'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -197,7 +197,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-twilio'= {
             cand --to 'Also send a real message to this number and follow it to its last status'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -215,7 +215,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;dispatch'= {
             cand --limit 'Stop after this many messages'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -232,7 +232,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;explain'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -249,7 +249,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;limits'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -271,7 +271,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'How full the limits of this user stand'
             cand --ip 'How full the limits of this address stand'
             cand --purpose 'The purpose whose budgets are meant'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -293,7 +293,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --ip 'The address'
             cand --purpose 'Only the budgets of this purpose'
             cand --reason 'Why; kept in the audit log'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -310,7 +310,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -331,7 +331,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-number;add'= {
             cand --until 'Until when: a date, RFC 3339, or a span from now; at most 90 days'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -348,7 +348,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;list'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -365,7 +365,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;remove'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -382,7 +382,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -402,7 +402,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand prune 'Remove keys that nothing alive uses'
         }
         &'smsotp;keys;list'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -419,7 +419,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys;rotate'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -436,7 +436,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys;prune'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -455,7 +455,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;config'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -474,7 +474,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand check 'Check the configuration and warn about what is risky'
         }
         &'smsotp;config;show'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -491,7 +491,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;config;check'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -508,7 +508,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -528,7 +528,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand backup 'Copy the books to a file, beside running work'
         }
         &'smsotp;db;status'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -545,7 +545,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;check'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -562,7 +562,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;backup'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -579,7 +579,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;audit'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -605,7 +605,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --until 'Only deeds before this moment'
             cand --limit 'At most this many rows'
             cand --after 'Go on after this row, as the page before told'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -622,7 +622,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;audit;verify'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -641,7 +641,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;sandbox'= {
             cand --listen 'Listen here; port 0 takes a free one'
             cand --write-env 'Write the variables that a client needs to this file, once ready'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -661,7 +661,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;sandbox;inbox'= {
             cand --to 'Only messages to this number'
             cand --wait 'Wait this long for a message'
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -679,7 +679,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;completions'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -696,7 +696,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;demo'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -713,7 +713,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;help'= {
-            cand --db 'Keep the books here: a path, or a postgres:// URL'
+            cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'

@@ -24,7 +24,7 @@ function __fish_smsotp_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c smsotp -n "__fish_smsotp_needs_command" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_needs_command" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_needs_command" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_needs_command" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_needs_command" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -68,13 +68,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l override -d 'Pass
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l reason -d 'Why a limit is passed' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l idempotency-key -d 'Repeat safely: the same key gets the same answer and sends once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l timeout -d 'Give up after this long' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l wait -d 'Follow the message to its last status, at most this long' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l wait -d 'Follow the message to its last status, at most this long [default: 60s]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l app-hash -d 'The 11 characters by which Android hands the message to your app' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l origin -d 'The domain whose web page may fill the code in by itself' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l allow-segments -d 'Allow the message to take this many SMS segments' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l provider -d 'Send through this provider' -r -f -a "twilio\t''
 console\t''"
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -95,7 +95,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l purpose -d 'Wha
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l user -d 'The user for whom it was asked' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l ip -d 'The address of the person who gives the code; its limits then apply' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l code-file -d 'Read the code from this file' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -126,7 +126,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l since -d 'Only co
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l until -d 'Only codes made before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l limit -d 'At most this many rows' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l after -d 'Go on after this id, as the page before told' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -144,7 +144,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l reveal -d 'Show p
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l purpose -d 'With a number: only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l user -d 'With a number: only this user' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -163,7 +163,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s h -l help -d 'Pri
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l purpose -d 'With a number: only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l user -d 'With a number: only this user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l reason -d 'Why; kept in the audit log' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -181,7 +181,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l reveal -d 'Show
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l older-than -d 'Keep what finished within this span [default: the setting, 24h]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l batch -d 'Rows per batch [default: as many as fit into a few milliseconds]' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -201,7 +201,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l no-input
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l to -d 'Also send a real message to this number and follow it to its last status' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -218,7 +218,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l no-input -
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l limit -d 'Stop after this many messages' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -234,7 +234,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s v -l verbose 
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -250,7 +250,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s v -l verbose -
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -271,7 +271,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l user -d 'How full the limits of this user stand' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l ip -d 'How full the limits of this address stand' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l purpose -d 'The purpose whose budgets are meant' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -292,7 +292,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l ip -d 'The address' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l purpose -d 'Only the budgets of this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reason -d 'Why; kept in the audit log' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -308,7 +308,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -328,7 +328,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fis
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the test numbers'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Make a test number an ordinary one again'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l until -d 'Until when: a date, RFC 3339, or a span from now; at most 90 days' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -344,7 +344,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -360,7 +360,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -376,7 +376,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -395,7 +395,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "list" -d 'List the accepted keys and what still uses them'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "rotate" -d 'Add a new key, or bring the newest to the front'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "prune" -d 'Remove keys that nothing alive uses'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -411,7 +411,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -427,7 +427,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -444,7 +444,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -462,7 +462,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "show" -d 'Show every setting, its value and where it comes from'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "check" -d 'Check the configuration and warn about what is risky'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -478,7 +478,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -494,7 +494,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -513,7 +513,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "status" -d 'Show where the books are, their size, schema and rows'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "check" -d 'Check that the books are sound'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "backup" -d 'Copy the books to a file, beside running work'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -529,7 +529,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -545,7 +545,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -561,7 +561,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -586,7 +586,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only deeds before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l limit -d 'At most this many rows' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l after -d 'Go on after this row, as the page before told' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -602,7 +602,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -620,7 +620,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l listen -d 'Listen here; port 0 takes a free one' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l write-env -d 'Write the variables that a client needs to this file, once ready' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -639,7 +639,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -f -a "inbox" -d 'Show the messages that a running sandbox received'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l to -d 'Only messages to this number' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l wait -d 'Wait this long for a message' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -656,7 +656,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_s
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -672,7 +672,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s v -l verbo
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -688,7 +688,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s v -l verbose -d '
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l db -d 'Keep the books here: a path, or a postgres:// URL' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'

@@ -68,9 +68,9 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Keep the books here: a path, or a postgres:// URL
-    #[arg(long, global = true, value_name = "PATH")]
-    pub db: Option<PathBuf>,
+    /// Keep the books in this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub db: Option<String>,
     /// Read settings from this file instead of the user's smsotp.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -148,7 +148,7 @@ pub struct Call {
 impl Call {
     /// The checked configuration. Verbs that need none never ask.
     pub fn config(&self) -> Result<crate::config::Config> {
-        // Seam: `crate::config::load` with `self.globals.{db, config, env_file}`.
+        // Seam: `crate::config::load(Flags { db, config, env_file, .. })` from `self.globals`.
         Err(unwired("the configuration"))
     }
 }

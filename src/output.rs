@@ -348,13 +348,23 @@ impl Output {
 
     /// Prints an error on stderr, as text or as one JSON object, and tells its class. `-q` does not silence it.
     pub fn fail(&self, error: &Error) -> Class {
+        self.tell("error:", error, None)
+    }
+
+    /// Prints a refusal, "no" as an answer: like an error, but named so, and in JSON with its `details` (which limit, its
+    /// window, how full it is).
+    pub fn refuse(&self, refusal: &Error, details: Value) -> Class {
+        self.tell("refused:", refusal, Some(details))
+    }
+
+    fn tell(&self, label: &str, error: &Error, details: Option<Value>) -> Class {
         let class = error.class();
         if self.is_json() {
-            self.talk.raw(&json::compact(&error_json(error)));
+            self.talk.raw(&json::compact(&error_json(error, details)));
             return class;
         }
         let paint = self.paint_stderr();
-        let mut text = format!("{} {}\n", paint.red("error:"), visible(error.message()));
+        let mut text = format!("{} {}\n", paint.red(label), visible(error.message()));
         for cause in causes(error) {
             text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), visible(&cause)));
         }
@@ -400,7 +410,7 @@ impl Output {
     }
 }
 
-fn error_json(error: &Error) -> Value {
+fn error_json(error: &Error, details: Option<Value>) -> Value {
     let mut fields = json!({
         "code": error.code().name,
         "message": error.message(),
@@ -408,6 +418,9 @@ fn error_json(error: &Error) -> Value {
     });
     if let Some(hint) = error.hint_text() {
         fields["hint"] = hint.into();
+    }
+    if let Some(details) = details.filter(|details| !details.is_null()) {
+        fields["details"] = details;
     }
     if let Some(after) = error.retry_after_hint() {
         fields["retry_after_seconds"] = after.as_secs().max(1).into();

@@ -70,7 +70,7 @@ pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<Stri
         Some(text) => Ok(text.to_owned()),
         None => {
             call.signals.watch();
-            out.ask(Prompt { what: "phone number", instead: "PHONE" })
+            out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" })
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct EnvironmentFacts {
     pub rust_log: Option<String>,
 }
 
-/// Seam: `config` reads NO_COLOR, CLICOLOR_FORCE, TERM and RUST_LOG.
+/// Seam: `config::Screen::from_environment()` (NO_COLOR, CLICOLOR_FORCE, TERM, RUST_LOG).
 pub fn environment_facts() -> EnvironmentFacts {
     EnvironmentFacts::default()
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::{Call, given, unwired};
 use crate::clock::Timestamp;
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -46,7 +46,7 @@ pub struct Args {
     /// Give up after this long
     #[arg(long, value_name = "SPAN", default_value = "45s")]
     pub timeout: String,
-    /// Follow the message to its last status, at most this long
+    /// Follow the message to its last status, at most this long [default: 60s]
     #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     pub wait: Option<String>,
     /// The 11 characters by which Android hands the message to your app
@@ -126,7 +126,11 @@ impl Render for Sent {
 }
 
 /// Parses, sends, shows.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: given::phone_text → Phone (with args.region) → engine::send → out.show(&Sent) → out.say("Check it with: …").
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let _timeout = given::span("--timeout", &args.timeout)?;
+    let _wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
+    let _phone = given::phone_text(args.phone.as_deref(), call, out)?;
+    // Seam: Phone (with args.region) → engine::send under call.signals.hold() → out.show(&Sent) → out.say("Check it with: …");
+    // a refusal → out.refuse.
     Err(unwired("send"))
 }

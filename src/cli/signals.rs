@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: a verb with something to settle gets a few seconds, a second signal gets its way at once.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -45,8 +45,14 @@ impl Signals {
         self.watched.get_or_init(|| {
             let state = Arc::clone(&self.state);
             let found = Restore::remember();
+            let (ready, is_ready) = mpsc::channel();
+            let watcher = move || watch(&state, &found, &ready);
             // Without the thread the system's defaults hold: the process still ends on a signal.
-            let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(&state, &found));
+            if std::thread::Builder::new().name("signals".to_owned()).spawn(watcher).is_ok() {
+                // A signal between here and its handler would leave a hidden prompt's terminal mute. An error means
+                // that the watcher gave up, which is what the line above says.
+                let _ = is_ready.recv();
+            }
         });
     }
 
@@ -102,10 +108,11 @@ fn error_of(told: u8) -> Error {
     if told == TERM { Error::new(Code::TERMINATED, "terminated") } else { Error::new(Code::INTERRUPTED, "interrupted") }
 }
 
-fn watch(state: &State, found: &Restore) {
+fn watch(state: &State, found: &Restore, ready: &mpsc::Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         let Ok(mut source) = Source::new() else { return };
+        let _ = ready.send(());
         let told = source.next().await;
         state.told.store(told, Ordering::SeqCst);
         state.arrived.notify_waiters();

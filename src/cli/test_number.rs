@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::given::{self, CodeSource};
 use super::{Call, unwired};
 use crate::clock::Timestamp;
 use crate::error::{Class, Result};
@@ -82,13 +83,21 @@ impl Item for Row {
 }
 
 /// Adds, lists or removes.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
-        // Seam: given::e164(Some(&phone)), given::moment_future("--until"), given::code → engine.
-        Verb::Add(_) => Err(unwired("test-number add")),
+        Verb::Add(args) => add(&args, call, out),
         // Seam: store → out.list(&List::whole(rows, "no test numbers")).
         Verb::List(_) => Err(unwired("test-number list")),
         // Seam: engine; an unknown number: "nothing to do", exit 0.
         Verb::Remove(_) => Err(unwired("test-number remove")),
     }
+}
+
+fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
+    let _phone = given::e164(Some(&args.phone), call, out)?;
+    let _until = given::moment_future("--until", &args.until, out.view().now)?;
+    let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
+    let _code = given::code(source, call, out)?;
+    // Seam: engine (at most 90 days ahead) → out.say.
+    Err(unwired("test-number add"))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::given::{self, CodeSource};
 use super::{Call, unwired};
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -94,7 +95,14 @@ impl Render for Verification {
 }
 
 /// Parses, verifies, shows.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: given::e164 + given::code → engine::verify → out.show(&Verification) → Class::Done | No | TryLater.
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let _phone = given::e164(args.phone.as_deref(), call, out)?;
+    let source = CodeSource {
+        given: args.code.as_deref(),
+        file: args.code_file.as_deref(),
+        instead: "the code as `-` (standard input) or with --code-file",
+    };
+    let _code = given::code(source, call, out)?;
+    // Seam: engine::verify → out.show(&Verification) → Class::Done | No | TryLater.
     Err(unwired("verify"))
 }

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 pub struct Prompt<'a> {
     /// What is asked for, in lower case: `phone number`.
     pub what: &'a str,
-    /// How to give it without being asked: `PHONE`, or `--yes`.
+    /// How to give it without being asked: `PHONE on the command line`, or `--yes`.
     pub instead: &'a str,
 }
 
@@ -60,7 +60,7 @@ impl Output {
         }
         let why = if self.wishes.no_input { "--no-input forbids to ask" } else { "there is no terminal to ask on" };
         Err(Error::new(Code::NEEDS_TERMINAL, format!("{} is missing, and {why}", prompt.what))
-            .hint(format!("Give {} on the command line", prompt.instead)))
+            .hint(format!("Give {}", prompt.instead)))
     }
 }
 
@@ -115,6 +115,6 @@ fn asked(prompt: Prompt<'_>, error: dialoguer::Error) -> Error {
         ErrorKind::InvalidData => Error::new(Code::VALUE_INVALID, format!("the {} is not valid text", prompt.what)),
         _ => Error::new(Code::NEEDS_TERMINAL, "cannot ask on this terminal")
             .because(error)
-            .hint(format!("Give {} on the command line", prompt.instead)),
+            .hint(format!("Give {}", prompt.instead)),
     }
 }

@@ -173,7 +173,7 @@ fn color_follows_flag_then_environment_then_stream() {
 
 #[test]
 fn nobody_is_asked_where_nobody_sits() {
-    let prompt = Prompt { what: "phone number", instead: "PHONE" };
+    let prompt = Prompt { what: "phone number", instead: "PHONE on the command line" };
     let silent = [
         (Screen { stdin_tty: false, ..terminal() }, false),
         (Screen { stderr_tty: false, ..terminal() }, false),
@@ -222,4 +222,19 @@ fn spans_are_told_in_their_largest_unit() {
     assert_eq!(view.time(Timestamp(i64::MIN)), Timestamp(i64::MIN).datetime().format("%Y-%m-%d").to_string());
     assert_eq!(view.time_if(None), "-");
     assert_eq!(View { person: false, ..view }.span(Duration::from_secs(90)), "90");
+}
+
+#[test]
+fn a_refusal_is_named_so_and_tells_its_details_to_programs() {
+    let refusal = Error::new(Code::RATE_LIMITED, "3 messages in 10 min").retry_after(Duration::from_secs(61));
+    let details = json!({"limit": "phone", "max": 3, "window_seconds": 600, "used": 3});
+
+    let (text, _, err) = output(Screen::default(), Wishes { quiet: true, ..Wishes::default() });
+    assert_eq!(text.refuse(&refusal, details.clone()), Class::TryLater);
+    assert_eq!(err.text(), "refused: 3 messages in 10 min\n  try again: in 1 min\n");
+
+    let (json, _, err) = output(Screen::default(), Wishes { format: Some(Format::Json), ..Wishes::default() });
+    json.refuse(&refusal, details.clone());
+    let error: Value = serde_json::from_str(&err.text()).unwrap();
+    assert_eq!((&error["error"]["details"], &error["error"]["retry_after_seconds"]), (&details, &61.into()));
 }
