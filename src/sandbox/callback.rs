@@ -239,7 +239,8 @@ struct Tuning {
 
 impl Tuning {
     fn of(fragment: &str) -> Tuning {
-        let millis = |value: &str, low, high| value.parse::<u64>().ok().map(|v| Duration::from_millis(v.clamp(low, high)));
+        let millis =
+            |value: &str, low, high| value.parse::<u64>().ok().map(|v| Duration::from_millis(v.clamp(low, high)));
         let mut tuning = Tuning {
             connect: Duration::from_secs(5),
             read: Duration::from_secs(15),
@@ -346,7 +347,8 @@ mod tests {
     fn nothing_but_loopback_is_called() {
         let may = |url: &str| is_loopback(&Url::parse(url).unwrap());
         assert!(may("http://127.0.0.1:1/") && may("http://[::1]/x") && may("http://localhost:80/"));
-        let far = ["http://127.0.0.1.example.com/", "http://localhost.example/", "http://10.0.0.1/", "https://127.0.0.1/"];
+        let far =
+            ["http://127.0.0.1.example.com/", "http://localhost.example/", "http://10.0.0.1/", "https://127.0.0.1/"];
         for url in far.into_iter().chain(["http://0.0.0.0/", "http://[::ffff:8.8.8.8]/", "ftp://localhost/"]) {
             assert!(!may(url), "{url}");
         }

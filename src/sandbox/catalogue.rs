@@ -147,7 +147,8 @@ pub(super) async fn price(State(_): State<Arc<Shared>>, Path(iso): Path<String>,
 
 /// GET /v1/Messaging/GeoPermissions
 pub(super) async fn geo_permissions(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let asked: Option<Vec<&str>> = call.query.filled("CountryCode").map(|list| list.split(',').map(str::trim).collect());
+    let asked: Option<Vec<&str>> =
+        call.query.filled("CountryCode").map(|list| list.split(',').map(str::trim).collect());
     let permission = |country: &Country| {
         json!({
             "country_code": country.iso, "type": "country", "prefix": format!("+{}", country.prefix), "message": "",

@@ -282,9 +282,9 @@ fn plain(address: &str) -> &str {
 }
 
 fn channel(address: &str) -> Option<&'static str> {
-    ["whatsapp", "rcs", "messenger"].into_iter().find(|name| {
-        address.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
-    })
+    ["whatsapp", "rcs", "messenger"]
+        .into_iter()
+        .find(|name| address.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')))
 }
 
 fn is_short_code(text: &str) -> bool {

@@ -82,10 +82,25 @@ impl Fault {
     pub fn accepts(&self) -> bool {
         use Fault::*;
         match self {
-            Latency(_) | Error500AfterAccepting | HangAfterAccepting | ResetAfterAccepting | HugeBody | HalfAnswer
-            | Trickle(_) | MalformedJson | NoSid => true,
-            Status429 { .. } | Error500 | Error503 | Hang | Reset | HtmlPage(_) | Unauthorized | Code(_)
-            | Problem(_) | Redirect(_) => false,
+            Latency(_)
+            | Error500AfterAccepting
+            | HangAfterAccepting
+            | ResetAfterAccepting
+            | HugeBody
+            | HalfAnswer
+            | Trickle(_)
+            | MalformedJson
+            | NoSid => true,
+            Status429 { .. }
+            | Error500
+            | Error503
+            | Hang
+            | Reset
+            | HtmlPage(_)
+            | Unauthorized
+            | Code(_)
+            | Problem(_)
+            | Redirect(_) => false,
         }
     }
 
@@ -181,7 +196,8 @@ fn meaning(code: u32) -> String {
 
 fn html_page(status: u16) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let page = format!("<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n");
+    let page =
+        format!("<html>\r\n<head><title>{status}</title></head>\r\n<body><h1>{status}</h1></body>\r\n</html>\r\n");
     (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 

@@ -48,13 +48,10 @@ pub struct Letter {
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
 pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<Letter>> {
     let wait = wait.min(MAX_WAIT);
-    let mut address = url::Url::parse(url)
-        .ok()
-        .filter(|u| u.scheme() == "http" && u.has_host())
-        .ok_or_else(|| {
-            Error::new(Code::CONFIG_INVALID, "the sandbox's URL is not an http URL")
-                .hint("Write it as the sandbox prints it, for example http://127.0.0.1:4010.")
-        })?;
+    let mut address = url::Url::parse(url).ok().filter(|u| u.scheme() == "http" && u.has_host()).ok_or_else(|| {
+        Error::new(Code::CONFIG_INVALID, "the sandbox's URL is not an http URL")
+            .hint("Write it as the sandbox prints it, for example http://127.0.0.1:4010.")
+    })?;
     address.set_path("/sandbox/inbox");
     address.query_pairs_mut().clear().append_pair("to", to).append_pair("wait", &format!("{}ms", wait.as_millis()));
     let unreachable = |e: reqwest::Error| {
@@ -119,7 +116,8 @@ fn matching(shared: &Shared, to: Option<&str>, since: Option<Timestamp>) -> Vec<
     let fits = |m: &&super::message::Message| {
         m.is_readable() && to.is_none_or(|to| m.to == to) && since.is_none_or(|since| m.created >= since)
     };
-    let mut newest: Vec<Received> = ledger.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
+    let mut newest: Vec<Received> =
+        ledger.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
     newest.reverse();
     newest
 }
@@ -190,11 +188,9 @@ fn clusters(text: &str) -> Vec<Cluster<'_>> {
                 cluster.groups.push(if is_word { "" } else { group });
                 cluster.is_phone |= is_phone;
             }
-            None => found.push(Cluster {
-                groups: vec![if is_word { "" } else { group }],
-                separators: Vec::new(),
-                is_phone,
-            }),
+            None => {
+                found.push(Cluster { groups: vec![if is_word { "" } else { group }], separators: Vec::new(), is_phone })
+            }
         }
         end_of_last = Some(at);
     }

@@ -95,7 +95,9 @@ pub(super) async fn update(
         None if redacts => {}
         None => return Err(Refusal::new(20001, "Nothing to update: give 'Body' or 'Status'")),
         Some("canceled") if message.is_waiting() => {}
-        Some("canceled") => return Err(Refusal::new(30409, format!("A {} message cannot be canceled", message.status))),
+        Some("canceled") => {
+            return Err(Refusal::new(30409, format!("A {} message cannot be canceled", message.status)));
+        }
         Some(_) => return Err(Refusal::new(20001, "'Status' can only be set to canceled")),
     }
     let cancels = call.form.filled("Status").is_some();

@@ -101,16 +101,14 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
         (35126, &[("ScheduleType", "soon")]),
         (35111, &[("ScheduleType", "fixed")]),
         (35118, &[("ScheduleType", "fixed"), ("SendAt", "2026-01-01T01:00:00Z")]),
-        (35114, &[
-            ("ScheduleType", "fixed"),
-            ("SendAt", "2026-01-01T00:04:59Z"),
-            ("MessagingServiceSid", service.as_str()),
-        ]),
-        (35114, &[
-            ("ScheduleType", "fixed"),
-            ("SendAt", "2026-02-06T00:00:00Z"),
-            ("MessagingServiceSid", service.as_str()),
-        ]),
+        (
+            35114,
+            &[("ScheduleType", "fixed"), ("SendAt", "2026-01-01T00:04:59Z"), ("MessagingServiceSid", service.as_str())],
+        ),
+        (
+            35114,
+            &[("ScheduleType", "fixed"), ("SendAt", "2026-02-06T00:00:00Z"), ("MessagingServiceSid", service.as_str())],
+        ),
     ];
     for (code, changes) in cases {
         let mut form = ok.to_vec();
@@ -272,7 +270,8 @@ async fn a_messaging_service_chooses_the_sender_and_schedules() {
     let form = [("To", PHONE), ("MessagingServiceSid", service.as_str()), ("Body", "now"), ("ValidityPeriod", "600")];
     let (_, now) = client.post("/Messages.json", &form).await;
     assert_includes(&now, &json!({"status": "accepted", "from": null, "num_segments": "0"}));
-    let form = [&form[..2], &[("Body", "later"), ("ScheduleType", "fixed"), ("SendAt", "2026-01-01T00:10:00Z")]].concat();
+    let form =
+        [&form[..2], &[("Body", "later"), ("ScheduleType", "fixed"), ("SendAt", "2026-01-01T00:10:00Z")]].concat();
     let (_, later) = client.post("/Messages.json", &form).await;
     assert_eq!(later["status"], "scheduled");
 
@@ -738,7 +737,10 @@ fn clients_that_nobody_here_wrote_find_twilio() {
             .unwrap_or_else(|e| panic!("{program} cannot be run: {e}"));
         let talk = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{script}: {}\n{talk}", output.status);
-        assert!(String::from_utf8_lossy(&output.stdout).ends_with(": ok\n"), "{script} did not come to its end\n{talk}");
+        assert!(
+            String::from_utf8_lossy(&output.stdout).ends_with(": ok\n"),
+            "{script} did not come to its end\n{talk}"
+        );
     }
 }
 
