@@ -1,13 +1,18 @@
 //! The deeds: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
 
+mod audit_log;
+mod books;
 mod deliver;
 mod dispatch;
+mod follow;
 mod keys;
 mod purge;
 mod reserve;
 mod reset;
 mod revoke;
 mod send;
+mod show;
+mod standing;
 mod test_number;
 mod text;
 mod verify;
@@ -16,12 +21,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
 pub use dispatch::Dispatched;
 pub use keys::KeyUse;
 pub use purge::{Purge, PurgeReport};
 pub use reset::{Forgotten, Reset};
 pub use revoke::{Revoke, Revoked};
 pub use send::{Destination, Refusal, Send, SendAnswer, Sent};
+pub use show::{Listing, Step as TimelineStep, Timeline, Wanted};
+pub use standing::{Standing, Whom, standings_of_nobody};
 pub use test_number::AddTestNumber;
 pub use verify::{Verdict, Verify, VerifyAnswer};
 

@@ -72,6 +72,18 @@ pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<Letter>> {
     Ok(answer.json::<Page>().await.map_err(unreachable)?.messages)
 }
 
+/// [`fetch`] for callers that have no runtime of their own.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<Letter>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))?;
+    runtime.block_on(fetch(url, to.unwrap_or_default(), wait))
+}
+
 /// The code in a message: what follows `#` on a WebOTP last line (`@domain #123456`), else the last group of 4 to 10 digits
 /// that is not part of a phone number, a date or a longer word.
 pub fn extract_code(text: &str) -> Option<String> {
