@@ -2,6 +2,7 @@
 //!
 //! Only loopback addresses are called, whatever a client asks for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ use super::message::{Message, News};
 const MAX_UNDER_WAY: usize = 64;
 /// So many are remembered for [`super::Sandbox::callbacks`].
 const MAX_LOG: usize = 10_000;
+/// So many messages have callbacks that wait or are held back; those of further ones are lost.
+const MAX_WAITING: usize = 100_000;
 
 /// What happens to status callbacks. The default is what a network does on a good day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,9 +115,13 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut jobs: mpsc::UnboundedRecei
         for job in planned(job, &plan, &mut held, &shared) {
             let late = Duration::from_millis(plan.late_millis);
             let mut queues = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if queues.len() >= MAX_WAITING && !queues.contains_key(&job.sid) {
+                note(&shared, job, None, Some("too many callbacks wait".to_owned()));
+                continue;
+            }
             let sid = job.sid.clone();
             let queue = queues.entry(sid.clone());
-            let is_new = matches!(queue, std::collections::hash_map::Entry::Vacant(_));
+            let is_new = matches!(queue, Entry::Vacant(_));
             queue.or_default().push_back((job, late));
             if is_new {
                 let work = Work { shared: Arc::clone(&shared), client: client.clone(), waiting: Arc::clone(&waiting) };
@@ -166,9 +173,8 @@ fn planned(job: Job, plan: &CallbackPlan, held: &mut HashMap<String, Vec<Job>>, 
     let mut due = if plan.reversed {
         let is_last = job.is_last;
         let sid = job.sid.clone();
-        let jobs = held.entry(sid.clone()).or_default();
-        jobs.push(job);
-        if !is_last {
+        held.entry(sid.clone()).or_default().push(job);
+        if !is_last && held.len() <= MAX_WAITING {
             return Vec::new();
         }
         let mut jobs = held.remove(&sid).unwrap_or_default();

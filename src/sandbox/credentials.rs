@@ -45,8 +45,10 @@ impl Credentials {
             return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's account SID is not AC and 32 hex digits"));
         }
         let auth_token = options.auth_token.clone().unwrap_or_else(random_hex);
-        if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has blanks in it"));
+        // It goes into a file that shells and `.env` readers take in, each with quoting of its own.
+        if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has signs in it")
+                .hint("Use letters, digits, hyphens, dots, underscores and tildes."));
         }
         let first = options.phone_number.clone().unwrap_or_else(|| "+12025550100".to_owned());
         let derive = |what: &str| derive(what, &account_sid, &auth_token);

@@ -1,7 +1,10 @@
 //! Faults on request, and requests at fault.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use smsotp::sandbox::{Fault, On, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,6 +60,38 @@ async fn every_fault_does_what_it_says_and_then_is_over() {
 }
 
 #[tokio::test]
+async fn a_reset_is_a_reset_and_half_an_answer_is_cut_in_its_body() {
+    let sandbox = start(Options::default());
+    let client = Client::of(&sandbox);
+    let address = sandbox.url().replace("http://", "");
+    let form = format!("To=%2B12025550123&From={}&Body=hi", client.from.replace('+', "%2B"));
+    let basic = STANDARD.encode(format!("{}:{}", client.user, client.secret));
+    let request = format!(
+        "POST /2010-04-01/Accounts/{}/Messages.json HTTP/1.1\r\nHost: {address}\r\nAuthorization: Basic {basic}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        client.sid,
+        form.len(),
+    );
+    let ask = async || {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer).await.map_err(|e| e.kind());
+        (end.map(drop), String::from_utf8_lossy(&answer).into_owned())
+    };
+
+    sandbox.fault(Fault::ResetAfterAccepting, 1);
+    assert_eq!(ask().await, (Err(ErrorKind::ConnectionReset), String::new()));
+    sandbox.fault(Fault::HalfAnswer, 1);
+    let (end, answer) = ask().await;
+    let (headers, body) = answer.split_once("\r\n\r\n").unwrap();
+    let declared = headers.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    assert!(end.is_ok() && headers.starts_with("HTTP/1.1 201"));
+    assert_eq!(body.len(), declared.parse::<usize>().unwrap() / 2);
+    assert_eq!(sandbox.messages().len(), 2);
+}
+
+#[tokio::test]
 async fn faults_queue_up_and_can_be_aimed_over_http() {
     let sandbox = start(Options { faults: vec![(On::Create, Fault::Error500, 2)], ..Options::default() });
     let client = Client::of(&sandbox);
@@ -65,7 +100,9 @@ async fn faults_queue_up_and_can_be_aimed_over_http() {
 
     assert_eq!(arm(json!({"fault": {"status429": {"retry_after": 3}}, "on": "create"})).await, 200);
     assert_eq!(arm(json!({"fault": "unauthorized", "on": "other"})).await, 200);
-    assert_eq!(arm(json!({"fault": "no such fault"})).await, 400);
+    for bad in [json!({"fault": "no such fault"}), json!({"fault": {"latency": "soon"}}), json!([])] {
+        assert_eq!(arm(bad).await, 400);
+    }
     let armed: Value = client.http.get(&control).send().await.unwrap().json().await.unwrap();
     assert_eq!(armed["faults"].as_array().unwrap().len(), 3);
 
@@ -79,6 +116,7 @@ async fn faults_queue_up_and_can_be_aimed_over_http() {
     assert_eq!((sandbox.requests(), sandbox.messages().len()), (4, 1));
 
     sandbox.fault(Fault::Error500, 9);
+    assert_eq!(arm(json!({"fault": {"latency": "2h"}})).await, 200);
     assert_eq!(client.http.delete(&control).send().await.unwrap().status(), 200);
     assert_eq!(client.send(PHONE, "hi").await.0, 201);
 }
