@@ -1,1 +1,299 @@
-//! (being written)
+//! The counter: the argument tree, the global flags, and the way from a command line to an exit code.
+
+pub mod audit;
+pub mod checks;
+pub mod completions;
+pub mod config;
+pub mod db;
+pub mod demo;
+pub mod dispatch;
+pub mod explain;
+pub mod given;
+pub mod help;
+pub mod keys;
+pub mod limits;
+pub mod list;
+pub mod purge_expired;
+pub mod revoke;
+pub mod sandbox;
+pub mod send;
+pub mod show;
+pub mod signals;
+pub mod test_number;
+pub mod test_twilio;
+pub mod verify;
+
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::error::{Class, Code, Error, Result};
+use crate::output::{ColorChoice, Format, Output, Screen, Streams, Wishes, start_logs};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "smsotp",
+    bin_name = "smsotp",
+    version,
+    about = "Send, verify and account for one-time passwords over SMS",
+    long_about = "Send, verify and account for one-time passwords over SMS\n\n\
+        smsotp sends codes through Twilio, checks them, and keeps its books in one SQLite file. A code is never stored, \
+        logged or printed. Without a Twilio account, `smsotp sandbox` stands in for it on this machine.",
+    after_help = "Start with `smsotp demo`. Topics: `smsotp help exit-codes|environment|json`.",
+    after_long_help = "Examples:\n  \
+        $ smsotp demo\n  \
+        $ smsotp send +14155552671 --purpose login\n  \
+        $ smsotp verify +14155552671 --purpose login\n\n\
+        Topics: `smsotp help exit-codes|environment|json`.",
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// The flags that every verb takes.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The flags that every verb takes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Keep the books in this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub db: Option<String>,
+    /// Read settings from this file instead of the user's smsotp.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read variables from this file instead of ./.env
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Write results in this form [default: table on a terminal, tsv in a pipe]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum)]
+    pub output: Option<Format>,
+    /// Write results and errors as JSON: short for -o json
+    #[arg(long, global = true, conflicts_with = "output")]
+    pub json: bool,
+    /// Use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value = "auto")]
+    pub color: ColorChoice,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Tell each step on stderr; twice: details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Never ask for anything
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Show phone numbers in full (leaves a row in the audit log)
+    #[arg(long, global = true)]
+    pub reveal: bool,
+}
+
+impl Globals {
+    fn wishes(&self) -> Wishes {
+        Wishes {
+            format: if self.json { Some(Format::Json) } else { self.output },
+            color: self.color,
+            quiet: self.quiet,
+            reveal: self.reveal,
+            no_input: self.no_input,
+        }
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    // The help of each is the comment of its arguments.
+    Send(send::Args),
+    Verify(verify::Args),
+    List(list::Args),
+    Show(show::Args),
+    Revoke(revoke::Args),
+    PurgeExpired(purge_expired::Args),
+    TestTwilio(test_twilio::Args),
+    Dispatch(dispatch::Args),
+    Explain(explain::Args),
+    Limits(limits::Args),
+    TestNumber(test_number::Args),
+    Keys(keys::Args),
+    Config(config::Args),
+    Db(db::Args),
+    Audit(audit::Args),
+    Sandbox(sandbox::Args),
+    Completions(completions::Args),
+    Demo(demo::Args),
+    Help(help::Args),
+}
+
+/// One call of the binary: what a verb may ask for beyond its own arguments.
+pub struct Call {
+    /// The flags that every verb takes.
+    pub globals: Globals,
+    /// Ctrl-C and SIGTERM.
+    pub signals: signals::Signals,
+}
+
+impl Call {
+    /// The checked configuration. Verbs that need none never ask.
+    pub fn config(&self) -> Result<crate::config::Config> {
+        // Seam: `crate::config::load(Flags { db, config, env_file, .. })` from `self.globals`.
+        Err(unwired("the configuration"))
+    }
+}
+
+/// The binary's `main`: this process's arguments, streams and environment.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let facts = help::environment_facts();
+    let screen = Screen::here(facts.colors);
+    set_panic_hook(screen, &args);
+    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, Streams::standard(), facts.rust_log.as_deref())));
+    // The hook has told the bug already.
+    ExitCode::from(class.unwrap_or(Class::Bug).exit())
+}
+
+/// Runs one command line, program name first, and tells its class. Nothing but `main` and `demo` need it.
+pub fn run(
+    args: impl IntoIterator<Item = OsString>,
+    screen: Screen,
+    streams: Streams,
+    rust_log: Option<&str>,
+) -> Class {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match Cli::try_parse_from(&args) {
+        Err(error) => {
+            let mut out = Output::to(screen, guess_wishes(&args), streams);
+            finish(not_a_call(&error, &mut out), &out)
+        }
+        Ok(cli) => {
+            let mut out = Output::to(screen, cli.globals.wishes(), streams);
+            start_logs(&out, cli.globals.verbose, rust_log);
+            let call = Call { globals: cli.globals, signals: signals::Signals::new() };
+            let result = dispatch_verb(cli.verb, &call, &mut out);
+            finish(call.signals.class_of(result), &out)
+        }
+    }
+}
+
+/// The argument tree as the parser, the man pages and the completions see it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
+        Verb::Send(args) => send::run(args, call, out),
+        Verb::Verify(args) => verify::run(args, call, out),
+        Verb::List(args) => list::run(args, call, out),
+        Verb::Show(args) => show::run(args, call, out),
+        Verb::Revoke(args) => revoke::run(args, call, out),
+        Verb::PurgeExpired(args) => purge_expired::run(args, call, out),
+        Verb::TestTwilio(args) => test_twilio::run(args, call, out),
+        Verb::Dispatch(args) => dispatch::run(args, call, out),
+        Verb::Explain(args) => explain::run(args, out),
+        Verb::Limits(args) => limits::run(args, call, out),
+        Verb::TestNumber(args) => test_number::run(args, call, out),
+        Verb::Keys(args) => keys::run(args, call, out),
+        Verb::Config(args) => config::run(args, call, out),
+        Verb::Db(args) => db::run(args, call, out),
+        Verb::Audit(args) => audit::run(args, call, out),
+        Verb::Sandbox(args) => sandbox::run(args, call, out),
+        Verb::Completions(args) => completions::run(args, out),
+        Verb::Demo(args) => demo::run(args, call, out),
+        Verb::Help(args) => help::run(args, out),
+    }
+}
+
+fn finish(result: Result<Class>, out: &Output) -> Class {
+    result.unwrap_or_else(|error| out.fail(&error))
+}
+
+/// A command line that names nothing to do: help and version are results, the rest is wrong usage.
+fn not_a_call(error: &clap::Error, out: &mut Output) -> Result<Class> {
+    let styled = error.render();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))?;
+            Ok(Class::Done)
+        }
+        _ => {
+            let text = styled.to_string();
+            let message = text.lines().next().unwrap_or("wrong usage");
+            let message = message.strip_prefix("error: ").unwrap_or(message);
+            Ok(out.fail_usage(&text, message, usage_hint(error).as_deref()))
+        }
+    }
+}
+
+/// What the parser suggests, as one sentence.
+fn usage_hint(error: &clap::Error) -> Option<String> {
+    let suggested = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| error.get(kind))?;
+    match suggested {
+        ContextValue::String(one) => Some(format!("Did you mean `{one}`?")),
+        ContextValue::Strings(some) if !some.is_empty() => Some(format!("Did you mean `{}`?", some.join("` or `"))),
+        _ => None,
+    }
+}
+
+/// What the user wants of the output, where the command line could not be parsed.
+fn guess_wishes(args: &[OsString]) -> Wishes {
+    let mut wishes = Wishes::default();
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str()).take_while(|word| *word != "--").peekable();
+    while let Some(word) = words.next() {
+        let output = word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o").filter(|rest| !rest.is_empty()));
+        let output = match word {
+            "--json" => Some("json"),
+            "-o" | "--output" => words.peek().copied(),
+            _ => output,
+        };
+        match output {
+            Some("json") => wishes.format = Some(Format::Json),
+            Some("jsonl") => wishes.format = Some(Format::Jsonl),
+            _ => {}
+        }
+        let color = match word {
+            "--color" => words.peek().copied(),
+            _ => word.strip_prefix("--color="),
+        };
+        match color {
+            Some("never") => wishes.color = ColorChoice::Never,
+            Some("always") => wishes.color = ColorChoice::Always,
+            _ => {}
+        }
+    }
+    wishes
+}
+
+/// Says that a panic is our bug and where; never its payload, which may quote foreign data or a secret.
+fn set_panic_hook(screen: Screen, args: &[OsString]) {
+    let wishes = guess_wishes(args);
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let bug = Error::new(Code::BUG, format!("a bug in smsotp {} at {place}", env!("CARGO_PKG_VERSION"))).hint(
+            "Report this line and the command that you ran, without phone numbers, to the project's issue tracker",
+        );
+        Output::to(screen, wishes, Streams::standard()).fail(&bug);
+    }));
+}
+
+/// A verb whose engine part is not joined yet.
+pub(crate) fn unwired(what: &str) -> Error {
+    Error::new(Code::BUG, format!("{what} is not joined to the engine"))
+}
+
+#[cfg(test)]
+mod tests;

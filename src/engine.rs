@@ -1,1 +1,182 @@
-//! (being written)
+//! The deeds: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
+
+mod deliver;
+mod dispatch;
+mod keys;
+mod purge;
+mod reserve;
+mod reset;
+mod revoke;
+mod send;
+mod test_number;
+mod text;
+mod verify;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use dispatch::Dispatched;
+pub use keys::KeyUse;
+pub use purge::{Purge, PurgeReport};
+pub use reset::{Forgotten, Reset};
+pub use revoke::{Revoke, Revoked};
+pub use send::{Destination, Refusal, Send, SendAnswer, Sent};
+pub use test_number::AddTestNumber;
+pub use verify::{Verdict, Verify, VerifyAnswer};
+
+use crate::audit::Actor;
+use crate::clock::Timestamp;
+use crate::code::{self, Binding, Code};
+use crate::error::{self, Error, Result};
+use crate::keys::{KeyId, Keyring};
+use crate::ledger::{Ledger, PurposeLedger};
+use crate::otp::Otp;
+use crate::provider::Provider;
+use crate::purpose::Policy;
+use crate::store::{CLOCK_SLACK, Change, Store, SubjectFact};
+
+/// The deeds with all that they need: a memory, a voice, the keys and the settings.
+///
+/// Cheap to clone; every clone speaks of the same books.
+#[derive(Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    provider: Option<Arc<dyn Provider>>,
+    keyring: Arc<Keyring>,
+    policy: Arc<Policy>,
+    watch: Option<Watch>,
+}
+
+type Watch = Arc<dyn Fn(Step) + std::marker::Send + Sync>;
+
+/// Who asks for a deed.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// For the audit log.
+    pub actor: Actor,
+    /// The client's address, where one is known; without it the address limits do not apply.
+    pub ip: Option<IpAddr>,
+    /// The service vouches that the user is already signed in: guess budgets of their own.
+    pub known: bool,
+}
+
+impl Caller {
+    /// A caller without a client address.
+    pub fn new(actor: Actor) -> Caller {
+        Caller { actor, ip: None, known: false }
+    }
+}
+
+/// How far a send has come: told to whoever watches, for `-v` and for crash tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Limits charged, otp and message in the books, the attempt claimed: one commit.
+    Reserved,
+    /// An attempt of a waiting message was claimed by its own commit.
+    Claimed,
+    /// The message is about to be handed to the provider.
+    Handing,
+    /// The provider's answer was read and is not yet in the books.
+    Answered,
+    /// The outcome is in the books.
+    Settled,
+}
+
+impl Engine {
+    /// Puts an engine together. Without a provider it does everything but send.
+    pub fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>, policy: Arc<Policy>) -> Engine {
+        Engine { store, provider: None, keyring, policy, watch: None }
+    }
+
+    /// Gives it a voice.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Arc<dyn Provider>) -> Engine {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// Calls `watch` at every step of a send, before the next one begins.
+    #[must_use]
+    pub fn watched(mut self, watch: impl Fn(Step) + std::marker::Send + Sync + 'static) -> Engine {
+        self.watch = Some(Arc::new(watch));
+        self
+    }
+
+    /// The memory, for reading.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// The settings.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    fn provider(&self) -> Result<&Arc<dyn Provider>> {
+        self.provider.as_ref().ok_or_else(|| {
+            Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
+                .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
+        })
+    }
+
+    fn tell(&self, step: Step) {
+        tracing::info!(target: "smsotp", ?step, "send");
+        if let Some(watch) = &self.watch {
+            watch(step);
+        }
+    }
+}
+
+/// Computes the code of an otp.
+///
+/// # Errors
+/// `KEY_INVALID` where the ring does not hold the key that it was made with.
+fn code_of(keyring: &Keyring, otp: &Otp) -> Result<Code> {
+    let key = KeyId::parse(&otp.key_id).and_then(|id| keyring.get(&id)).ok_or_else(|| missing_key(keyring, otp))?;
+    let binding = Binding {
+        nonce: &otp.nonce,
+        phone: otp.phone.as_str(),
+        purpose: otp.purpose.as_str(),
+        user: otp.user.as_str(),
+    };
+    Ok(code::derive(key.code_key(), &binding, otp.digits))
+}
+
+fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
+    let held: Vec<String> = keyring.ids().iter().map(ToString::to_string).collect();
+    Error::new(
+        error::Code::KEY_INVALID,
+        format!(
+            "the code of otp {} was made with key {}; {} holds {}",
+            otp.id,
+            otp.key_id,
+            keyring.origin(),
+            held.join(", ")
+        ),
+    )
+    .hint("Put that key back at the end of the keys; `smsotp keys list` tells which keys are in use.")
+}
+
+/// The present as a subject sees it: its time never runs back.
+///
+/// # Errors
+/// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
+fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
+    let seen = Timestamp(ledgers.iter().map(|ledger| ledger.seen).max().unwrap_or(0));
+    if seen.since(now) > CLOCK_SLACK {
+        return Err(Error::new(
+            error::Code::CLOCK_WRONG,
+            format!("the clock says {now}, but the books already know of {seen}"),
+        )
+        .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
+    }
+    Ok(now.max(seen))
+}
+
+/// Writes a ledger with its idle time, without purposes that remember nothing.
+fn put(fact: &SubjectFact, mut ledger: Ledger, longest: Duration) -> Change {
+    ledger.purposes.retain(|_, purpose| *purpose != PurposeLedger::default());
+    let idle_at = ledger.idle_at(longest);
+    Change::PutLedger(fact.id, ledger, idle_at)
+}

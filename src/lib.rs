@@ -6,7 +6,9 @@
 // The rules: pure functions over facts.
 pub mod audit;
 pub mod code;
+pub mod ledger;
 pub mod limits;
+pub mod message;
 pub mod otp;
 pub mod phone;
 pub mod purpose;

@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ledger::{self, Fill, Ledger, PurposeLedger};
+
 /// At most `max` events in any span of `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -75,5 +80,228 @@ impl Default for Limits {
             guesses_per_ip: Window::new(30, HOUR),
             guesses_in_a_row: 100,
         }
+    }
+}
+
+/// A limit's "no": which limit, how full it is, and when to come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The name that `--override` takes: `cooldown`, `phone`, `user`, `user-phones`, `ip`, `ip-phones`, `network`,
+    /// `everything`, `refused`, `guesses`.
+    pub limit: String,
+    /// What is counted: `phone`, `user`, `ip`, `network`, `everything`.
+    pub subject: String,
+    /// How many are allowed.
+    pub max: u32,
+    /// In how many seconds.
+    pub window_seconds: u64,
+    /// How many count now.
+    pub used: u32,
+    /// In how many whole seconds, rounded up, there is room again; `None`: only `limits reset` makes room.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// The names that `--override` takes.
+pub const NAMES: [&str; 10] =
+    ["cooldown", "phone", "user", "user-phones", "ip", "ip-phones", "network", "everything", "refused", "guesses"];
+
+/// Whose memories a send is weighed against. What does not apply is `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The phone's.
+    pub phone: &'a Ledger,
+    /// The phone's start of its subject id, for counting distinct phones.
+    pub phone_short: &'a str,
+    /// The purpose.
+    pub purpose: &'a str,
+    /// The user's with that phone: guesses in a row.
+    pub pair: &'a Ledger,
+    /// The user's; none for the empty user.
+    pub user: Option<&'a Ledger>,
+    /// The client address's.
+    pub ip: Option<&'a Ledger>,
+    /// The client network's.
+    pub network: Option<&'a Ledger>,
+    /// Everyone's.
+    pub everything: Option<&'a Ledger>,
+    /// The caller vouches for the user (guess budgets of their own).
+    pub known: bool,
+}
+
+impl Limits {
+    /// Every full limit that forbids one more message now. Empty: go ahead.
+    pub fn hits(&self, who: &Standing<'_>, now: Timestamp) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        let mut weigh = |limit: &str, subject: &str, window: Window, fill: Fill| {
+            if let Some(wait) = fill.wait {
+                hits.push(Hit::new((limit, subject), window, fill.used, Some(wait)));
+            }
+        };
+        let purpose = who.phone.purpose(who.purpose);
+        if let Some((window, fill)) = self.cooldown(purpose, now) {
+            weigh("cooldown", "phone", window, fill);
+        }
+        for window in &self.phone {
+            weigh("phone", "phone", *window, who.phone.sends_in(*window, now));
+        }
+        weigh("refused", "phone", self.refused_phone, ledger::fill(&who.phone.refused, self.refused_phone, now));
+        if let Some(purpose) = purpose {
+            let guesses = if who.known { &purpose.known_guesses } else { &purpose.guesses };
+            weigh("guesses", "phone", self.guesses_per_phone, ledger::fill(guesses, self.guesses_per_phone, now));
+        }
+        if let Some(user) = who.user {
+            for window in &self.user {
+                weigh("user", "user", *window, user.sends_in(*window, now));
+            }
+            let phones = user.other_phones_in(self.user_phones, who.phone_short, now);
+            weigh("user-phones", "user", self.user_phones, phones);
+            weigh("refused", "user", self.refused_other, ledger::fill(&user.refused, self.refused_other, now));
+        }
+        if let Some(ip) = who.ip {
+            for window in &self.ip {
+                weigh("ip", "ip", *window, ip.sends_in(*window, now));
+            }
+            weigh("ip-phones", "ip", self.ip_phones, ip.other_phones_in(self.ip_phones, who.phone_short, now));
+            weigh("refused", "ip", self.refused_other, ledger::fill(&ip.refused, self.refused_other, now));
+        }
+        for (limit, ledger, windows) in
+            [("network", who.network, &self.network), ("everything", who.everything, &self.everything)]
+        {
+            for window in windows {
+                if let Some(ledger) = ledger {
+                    weigh(limit, limit, *window, ledger.slots_in(*window, now));
+                }
+            }
+        }
+        hits.extend(self.closed(who.pair, who.known));
+        hits
+    }
+
+    /// The budget of guesses in a row, if it is spent: only `limits reset` opens it.
+    pub fn closed(&self, pair: &Ledger, known: bool) -> Option<Hit> {
+        let used = if known { pair.known_in_a_row } else { pair.in_a_row };
+        let window = Window { max: self.guesses_in_a_row, per: Duration::ZERO };
+        (used >= self.guesses_in_a_row).then(|| Hit::new(("guesses", "user"), window, used, None))
+    }
+
+    /// The pause after the last message, if it is not over: after n messages the n-th rung of the ladder.
+    fn cooldown(&self, purpose: Option<&PurposeLedger>, now: Timestamp) -> Option<(Window, Fill)> {
+        let asked = self.rungs(purpose, now);
+        let last = Timestamp(*asked.last()?);
+        let rung = *self.cooldown.get(asked.len() - 1).or(self.cooldown.last())?;
+        let wait = (last + rung).since(now);
+        let used = u32::try_from(asked.len()).unwrap_or(u32::MAX);
+        (!wait.is_zero()).then_some((Window { max: 1, per: rung }, Fill { used, wait: Some(wait) }))
+    }
+
+    /// The messages that count as rungs: none after a quiet day.
+    fn rungs<'a>(&self, purpose: Option<&'a PurposeLedger>, now: Timestamp) -> &'a [i64] {
+        let asked = purpose.map_or(&[][..], |purpose| &purpose.asked);
+        match asked.last() {
+            Some(last) if now.since(Timestamp(*last)) < QUIET => asked,
+            _ => &[],
+        }
+    }
+
+    /// Books one rung.
+    pub fn book_asked(&self, purpose: &mut PurposeLedger, now: Timestamp) {
+        if self.rungs(Some(purpose), now).is_empty() {
+            purpose.asked.clear();
+        }
+        purpose.asked.push(now.millis());
+        let surplus = purpose.asked.len().saturating_sub(self.cooldown.len().max(1));
+        purpose.asked.drain(..surplus);
+    }
+
+    /// The longest span that any limit looks back over: what a ledger has to remember.
+    pub fn longest(&self) -> Duration {
+        let single = [
+            self.user_phones,
+            self.ip_phones,
+            self.refused_phone,
+            self.refused_other,
+            self.guesses_per_phone,
+            self.guesses_per_ip,
+        ];
+        let lists = [&self.phone, &self.user, &self.ip, &self.network, &self.everything];
+        let windows = single.iter().chain(lists.into_iter().flatten());
+        windows.map(|window| window.per).chain([QUIET]).max().unwrap_or(QUIET)
+    }
+
+    /// The windows of a user's messages, distinct phones included: what the log has to hold.
+    pub fn user_windows(&self) -> Vec<Window> {
+        self.user.iter().copied().chain([self.user_phones]).collect()
+    }
+
+    /// The windows of a client address's messages, distinct phones included.
+    pub fn ip_windows(&self) -> Vec<Window> {
+        self.ip.iter().copied().chain([self.ip_phones]).collect()
+    }
+}
+
+impl Hit {
+    /// A hit of the limit `name` that counts `subject`.
+    pub fn new((limit, subject): (&str, &str), window: Window, used: u32, wait: Option<Duration>) -> Hit {
+        Hit {
+            limit: limit.to_owned(),
+            subject: subject.to_owned(),
+            max: window.max,
+            window_seconds: window.per.as_secs(),
+            used,
+            retry_after_seconds: wait.map(|wait| u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// After a quiet day the cooldown begins at its first rung again.
+pub const QUIET: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing<'a>(phone: &'a Ledger, pair: &'a Ledger) -> Standing<'a> {
+        Standing {
+            phone,
+            phone_short: "a",
+            purpose: "login",
+            pair,
+            user: None,
+            ip: None,
+            network: None,
+            everything: None,
+            known: false,
+        }
+    }
+
+    #[test]
+    fn the_cooldown_climbs_its_ladder_and_stays_on_the_last_rung() {
+        let limits = Limits { phone: vec![], ..Limits::default() };
+        let (mut phone, pair, mut now) = (Ledger::default(), Ledger::default(), Timestamp(1_000_000));
+        for rung in [30, 60, 120, 300, 600, 1800, 1800, 1800] {
+            limits.book_asked(phone.purpose_mut("login"), now);
+            let early = now + Duration::from_millis(rung * 1000 - 1);
+            let hits = limits.hits(&standing(&phone, &pair), early);
+            assert_eq!(hits.len(), 1, "rung {rung}");
+            assert_eq!(hits[0].retry_after_seconds, Some(1));
+            now = now + Duration::from_secs(rung);
+            assert_eq!(limits.hits(&standing(&phone, &pair), now), [], "rung {rung}");
+        }
+        limits.book_asked(phone.purpose_mut("login"), now + QUIET);
+        assert_eq!(phone.purpose("login").unwrap().asked.len(), 1, "a quiet day starts over");
+    }
+
+    #[test]
+    fn guesses_close_new_codes_and_a_hundred_in_a_row_close_all() {
+        let limits = Limits::default();
+        let (mut phone, mut pair, now) = (Ledger::default(), Ledger::default(), Timestamp(1_000_000));
+        for _ in 0..15 {
+            ledger::book(&mut phone.purpose_mut("login").guesses, limits.guesses_per_phone, now);
+        }
+        assert_eq!(limits.hits(&standing(&phone, &pair), now)[0].limit, "guesses");
+        assert_eq!(limits.hits(&Standing { known: true, ..standing(&phone, &pair) }, now), []);
+        pair.in_a_row = 100;
+        let hits = limits.hits(&standing(&Ledger::default(), &pair), now);
+        assert_eq!((hits[0].limit.as_str(), hits[0].retry_after_seconds), ("guesses", None));
     }
 }

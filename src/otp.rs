@@ -1,1 +1,231 @@
-//! (being written)
+//! One challenge: a code for (user, phone, purpose) with its life. Terminal states are terminal.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::{Code as ErrorCode, Error, Result};
+use crate::phone::Phone;
+use crate::purpose::Purpose;
+
+/// One challenge as the books keep it. The code itself is nowhere in it: it is computed from the nonce and the secret key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Otp {
+    /// Plain integer id, never used twice.
+    pub id: i64,
+    /// Whose it is; empty where the host system has no users.
+    pub user: User,
+    /// Where the code goes.
+    pub phone: Phone,
+    /// Why it was asked for.
+    pub purpose: Purpose,
+    /// 16 bytes from the operating system's generator.
+    pub nonce: [u8; 16],
+    /// The public id of the key that computes the code.
+    pub key_id: String,
+    /// How many digits the code has.
+    pub digits: u8,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// The code is valid while `now < expires_at`.
+    pub expires_at: Timestamp,
+    /// Where it is in its life.
+    pub state: State,
+    /// When the state became terminal.
+    pub ended_at: Option<Timestamp>,
+    /// Wrong guesses so far; re-sends do not reset it.
+    pub wrong_guesses: u32,
+    /// A declared test number: nothing is sent and the code is fixed.
+    pub test: bool,
+}
+
+/// Where an otp is in its life. All but [`State::Active`] are terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It can be verified while its time lasts.
+    Active,
+    /// It was verified, once.
+    Verified,
+    /// A newer code took its place.
+    Superseded,
+    /// Its guesses are spent.
+    Locked,
+    /// Staff took it back.
+    Revoked,
+    /// It could not be sent.
+    Failed,
+    /// Its time ran out.
+    Expired,
+}
+
+impl State {
+    /// All states in the order of their declaration.
+    pub const ALL: [State; 7] = [
+        State::Active,
+        State::Verified,
+        State::Superseded,
+        State::Locked,
+        State::Revoked,
+        State::Failed,
+        State::Expired,
+    ];
+    /// The word in books, JSON and filters.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Verified => "verified",
+            State::Superseded => "superseded",
+            State::Locked => "locked",
+            State::Revoked => "revoked",
+            State::Failed => "failed",
+            State::Expired => "expired",
+        }
+    }
+    /// The state with that word.
+    pub fn parse(word: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Otp {
+    /// True while it can still be verified.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state == State::Active && now < self.expires_at
+    }
+
+    /// The state that a reader should be told: an active otp whose time is over is expired, written or not.
+    pub fn shown_state(&self, now: Timestamp) -> State {
+        if self.state == State::Active && now >= self.expires_at { State::Expired } else { self.state }
+    }
+
+    /// How long it can still be verified.
+    pub fn left(&self, now: Timestamp) -> Duration {
+        self.expires_at.since(now)
+    }
+
+    /// From when on the otp is over: what purge counts from.
+    pub fn over_at(&self) -> Timestamp {
+        self.ended_at.unwrap_or(self.expires_at)
+    }
+
+    /// Ends it. Terminal states are terminal: ending an ended otp changes nothing.
+    pub fn end(&mut self, state: State, now: Timestamp) {
+        if self.state == State::Active && state != State::Active {
+            self.state = state;
+            self.ended_at = Some(if state == State::Expired { self.expires_at } else { now });
+        }
+    }
+}
+
+/// The identifier of the host system's user: up to 128 visible characters, bytes as given; empty where there is none.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
+#[serde(transparent)]
+pub struct User(String);
+
+impl User {
+    /// The longest user, in characters.
+    pub const MAX: usize = 128;
+
+    /// Takes a user as given, or says what is wrong with it.
+    pub fn parse(text: &str) -> Result<User> {
+        let length = text.chars().count();
+        if length > User::MAX {
+            return Err(Error::new(
+                ErrorCode::VALUE_INVALID,
+                format!("the user is {length} characters long; at most {} are allowed", User::MAX),
+            ));
+        }
+        if let Some(bad) = text.chars().find(|c| !is_visible(*c)) {
+            return Err(Error::new(
+                ErrorCode::VALUE_INVALID,
+                format!(
+                    "the user contains U+{:04X}, which cannot be seen; only visible characters are allowed",
+                    bad as u32
+                ),
+            ));
+        }
+        Ok(User(text.to_owned()))
+    }
+    /// The bytes as given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// True where the host system named no user.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+/// Visible: no control, no space at all but the plain one, no direction marks or zero-width characters.
+fn is_visible(c: char) -> bool {
+    let hidden = matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}');
+    !c.is_control() && !hidden && (c == ' ' || !c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn otp() -> Otp {
+        Otp {
+            id: 1,
+            user: User::default(),
+            phone: Phone::from_e164("+14155550100").unwrap(),
+            purpose: Purpose::parse("login").unwrap(),
+            nonce: [0; 16],
+            key_id: "k".into(),
+            digits: 6,
+            created_at: Timestamp(0),
+            expires_at: Timestamp(600_000),
+            state: State::Active,
+            ended_at: None,
+            wrong_guesses: 0,
+            test: false,
+        }
+    }
+
+    #[test]
+    fn valid_while_now_is_before_the_end_and_not_a_millisecond_longer() {
+        assert!(otp().is_live(Timestamp(599_999)));
+        assert!(!otp().is_live(Timestamp(600_000)));
+        assert_eq!(otp().shown_state(Timestamp(600_000)), State::Expired);
+    }
+
+    #[test]
+    fn terminal_states_are_terminal() {
+        for first in State::ALL.into_iter().skip(1) {
+            for second in State::ALL {
+                let mut otp = otp();
+                otp.end(first, Timestamp(5));
+                otp.end(second, Timestamp(9));
+                assert_eq!(otp.state, first, "{first} then {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_user_is_visible_text_of_bounded_length() {
+        assert!(User::parse("").is_ok());
+        assert!(User::parse("Ada Løvelace #7 ñ 漢字").is_ok());
+        assert!(User::parse(&"x".repeat(128)).is_ok());
+        assert!(User::parse(&"x".repeat(129)).is_err());
+        for bad in ["a\nb", "a\u{1b}[31m", "a\u{202e}b", "a\u{200b}b", "a\tb", "\u{0}", "a\u{a0}b"] {
+            assert!(User::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

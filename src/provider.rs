@@ -81,7 +81,7 @@ pub enum Blame {
     Request,
     /// The recipient's number or choice.
     Recipient,
-    /// Credentials, sender or account set-up: exit 78.
+    /// Credentials, sender or account set-up.
     Setup,
     /// The provider or a carrier.
     Provider,

@@ -1,1 +1,423 @@
-//! (being written)
+//! The memory: what a deed may ask of the books, and what it may write.
+//!
+//! A deed is one transaction. It says what it [`Needs`]; the store locks and loads that as [`Facts`]; a pure function
+//! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
+//! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
+
+pub mod sqlite;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::audit::{self, Actor, Event};
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::keys::BookKeys;
+use crate::ledger::Ledger;
+use crate::message::Message;
+use crate::otp::{Otp, State, User};
+use crate::phone::Phone;
+use crate::purpose::Purpose;
+
+/// A random 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SubjectId(pub [u8; 16]);
+
+impl SubjectId {
+    /// Lower-case hex.
+    pub fn hex(&self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+    /// The first eight bytes in hex: enough to tell phones apart inside one small ledger.
+    pub fn short(&self) -> String {
+        self.0[..8].iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+/// What a limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A phone number.
+    Phone(Phone),
+    /// A user of the host system.
+    User(User),
+    /// A user and a phone together: guesses in a row.
+    Pair(User, Phone),
+    /// A client address: IPv4 whole, IPv6 by its /64.
+    Ip(IpAddr),
+    /// A client network: IPv4 /24, IPv6 /48.
+    Network(IpAddr),
+    /// Everyone.
+    Everything,
+}
+
+impl Subject {
+    /// The word in books and answers.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Subject::Phone(_) => "phone",
+            Subject::User(_) => "user",
+            Subject::Pair(..) => "pair",
+            Subject::Ip(_) => "ip",
+            Subject::Network(_) => "network",
+            Subject::Everything => "everything",
+        }
+    }
+
+    /// The client address as a subject, and the network around it (reference: RFC 4291 §2.5.4 for the /64).
+    pub fn of_client(ip: IpAddr) -> [Subject; 2] {
+        [Subject::Ip(cut(ip, 32, 64)), Subject::Network(cut(ip, 24, 48))]
+    }
+
+    /// The bytes that its tag is made from.
+    pub fn value(&self) -> Vec<u8> {
+        match self {
+            Subject::Phone(phone) => phone.as_str().as_bytes().to_vec(),
+            Subject::User(user) => user.as_str().as_bytes().to_vec(),
+            // A phone holds no NUL, so the two parts cannot run into each other.
+            Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
+            Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
+            Subject::Everything => Vec::new(),
+        }
+    }
+
+    /// How tables, logs and the audit show it.
+    pub fn masked(&self) -> String {
+        match self {
+            Subject::Phone(phone) | Subject::Pair(_, phone) => phone.masked(),
+            Subject::User(user) => user.as_str().to_owned(),
+            Subject::Ip(ip) => ip.to_string(),
+            Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
+            Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
+            Subject::Everything => "everything".to_owned(),
+        }
+    }
+}
+
+fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - v4_bits))).into()),
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => cut(IpAddr::V4(ip), v4_bits, v6_bits),
+            None => IpAddr::V6((u128::from(ip) & (u128::MAX << (128 - v6_bits))).into()),
+        },
+    }
+}
+
+/// What a deed has to know, and therefore what is locked for it.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// The subjects whose ledgers it reads or writes. Unknown ones are made.
+    pub subjects: Vec<Subject>,
+    /// The otp in question.
+    pub otp: OtpNeed,
+    /// A message, with its otp in [`Facts::otp`], the otp's other messages and what else is known for its phone.
+    pub message: Option<i64>,
+    /// The tag of an idempotency key.
+    pub reply: Option<[u8; 32]>,
+    /// Fresh ids for an otp and a message.
+    pub ids: bool,
+}
+
+/// Which otp a deed is about.
+#[derive(Clone, Debug, Default)]
+pub enum OtpNeed {
+    /// None.
+    #[default]
+    None,
+    /// The live one of (user, phone, purpose), with the newest others of the same phone and purpose, and the test number.
+    Of(User, Phone, Purpose),
+    /// The one with this id.
+    Id(i64),
+}
+
+/// What the books said, read inside the deed's transaction.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The present: read after the locks where the database tells the time.
+    pub now: Timestamp,
+    /// One for each of [`Needs::subjects`], in the same order.
+    pub subjects: Vec<SubjectFact>,
+    /// The otp that lives for (user, phone, purpose) (its time may be over), or the one with the wanted id.
+    pub otp: Option<Otp>,
+    /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
+    pub recent: Vec<Otp>,
+    /// The messages of `otp`, newest first, at most 50.
+    pub messages: Vec<Message>,
+    /// The message that was asked for.
+    pub message: Option<Message>,
+    /// The stored answer to an idempotency key.
+    pub reply: Option<Reply>,
+    /// The declared test number with this phone.
+    pub test_number: Option<TestNumber>,
+    /// An unused otp id.
+    pub next_otp_id: i64,
+    /// An unused message id.
+    pub next_message_id: i64,
+}
+
+/// How many otps of a phone and purpose a new code is compared with (design §2).
+pub const RECENT_MAX: u32 = 64;
+
+/// One subject as the books know it.
+#[derive(Clone, Debug)]
+pub struct SubjectFact {
+    /// Its id.
+    pub id: SubjectId,
+    /// Its memory.
+    pub ledger: Ledger,
+}
+
+/// One row to write.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new otp, under [`Facts::next_otp_id`].
+    NewOtp(Otp),
+    /// The state, end and guesses of an otp.
+    PutOtp(Otp),
+    /// A new message, under [`Facts::next_message_id`].
+    NewMessage(Message),
+    /// Everything of a message that may change.
+    PutMessage(Message),
+    /// A subject's memory, and from when on it is idle.
+    PutLedger(SubjectId, Ledger, Option<Timestamp>),
+    /// The answer to an idempotency key, new or changed.
+    PutReply(Reply),
+    /// A test number, new or changed.
+    PutTestNumber(TestNumber),
+    /// A test number that is one no more.
+    DropTestNumber(Phone),
+    /// What the audit log says of the deed: exactly one in each deed that changes anything.
+    Audit(Event),
+}
+
+/// A declared test number: nothing is sent to it and its code is fixed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestNumber {
+    /// Any E.164 shape.
+    pub phone: Phone,
+    /// The fixed code as a keyed tag.
+    pub code_tag: [u8; 32],
+    /// It stops being one at this time.
+    pub until: Timestamp,
+    /// When it was declared.
+    pub added_at: Timestamp,
+    /// By whom.
+    pub added_by: String,
+}
+
+/// The books' side of an idempotency key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The keyed tag of the key.
+    pub tag: [u8; 32],
+    /// A keyed fingerprint of what was asked: the same key for something else is an error.
+    pub fingerprint: [u8; 32],
+    /// The message it started.
+    pub message_id: Option<i64>,
+    /// The whole answer as JSON; `None` while the first asker is at work.
+    pub answer: Option<String>,
+    /// When the key was first used; kept for 24 hours.
+    pub created_at: Timestamp,
+}
+
+/// The pure part of a deed. It may be called again where the database wants the transaction repeated.
+pub type Decide = Box<dyn FnMut(&Facts) -> Result<Vec<Change>> + Send>;
+
+/// Which otps to list. Every field narrows.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this phone.
+    pub phone: Option<Phone>,
+    /// Of this user.
+    pub user: Option<User>,
+    /// For this purpose.
+    pub purpose: Option<Purpose>,
+    /// In this state, as shown: an active otp whose time is over counts as expired.
+    pub state: Option<State>,
+    /// Made at or after.
+    pub since: Option<Timestamp>,
+    /// Made before.
+    pub until: Option<Timestamp>,
+    /// Older than this id: how the next page is asked for.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// One page of otps, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The rows.
+    pub otps: Vec<Otp>,
+    /// How many more match, counted up to [`MORE_MAX`].
+    pub more: u32,
+    /// True where only a part of the books was looked through: `next` goes on from there.
+    pub cut: bool,
+    /// Where the next page begins.
+    pub next: Option<i64>,
+}
+
+/// Up to where [`Page::more`] is counted: a bound on the cost of a page.
+pub const MORE_MAX: u32 = 1000;
+
+/// What one batch of a purge may take.
+#[derive(Clone, Debug)]
+pub struct PurgeBatch {
+    /// Finished before this.
+    pub cutoff: Timestamp,
+    /// What was looked at already.
+    pub cursor: PurgeCursor,
+    /// At most so many otps.
+    pub limit: u32,
+    /// Only count, change nothing.
+    pub dry_run: bool,
+    /// Who purges, for the audit row.
+    pub actor: Actor,
+}
+
+/// How far a purge has come: it never looks at the same row twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PurgeCursor {
+    /// The otps up to (over_at, id) are done.
+    pub otps: (i64, i64),
+    /// Only the small tables are left.
+    pub otps_done: bool,
+}
+
+/// What a batch took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Purged {
+    /// Otps.
+    pub otps: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Subjects whose limits remember nothing any more.
+    pub subjects: u64,
+    /// Answers to idempotency keys.
+    pub replies: u64,
+    /// Test numbers whose time is over.
+    pub test_numbers: u64,
+}
+
+impl Purged {
+    /// All rows together.
+    pub fn total(&self) -> u64 {
+        self.otps + self.messages + self.subjects + self.replies + self.test_numbers
+    }
+    /// Adds another batch.
+    pub fn add(&mut self, other: Purged) {
+        self.otps += other.otps;
+        self.messages += other.messages;
+        self.subjects += other.subjects;
+        self.replies += other.replies;
+        self.test_numbers += other.test_numbers;
+    }
+}
+
+/// What `db status` tells.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The engine and its version.
+    pub engine: String,
+    /// Where the books are, without secrets.
+    pub place: String,
+    /// The version of the tables, and the newest this binary knows.
+    pub schema: (u32, u32),
+    /// (table, rows): estimates where a count would read the whole table.
+    pub rows: Vec<(&'static str, u64)>,
+    /// Bytes on disk, if known: books and write-ahead log.
+    pub bytes: Option<(u64, u64)>,
+    /// Messages waiting for the worker, counted up to [`MORE_MAX`].
+    pub due: u32,
+    /// The key ids that wrap the books' keys.
+    pub wrapped_by: Vec<String>,
+}
+
+/// A memory. Every method that changes anything is one durable transaction: after `Ok` it survives kill -9 and power loss,
+/// after `Err` nothing of it happened. Errors are `STORE_*` unless a method says more.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The keys that live in the books.
+    fn keys(&self) -> &BookKeys;
+
+    /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
+    ///
+    /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns
+    /// as `Err` rolls back and comes out as it is. No change: nothing is written.
+    async fn transact(&self, needs: Needs, decide: Decide) -> Result<()>;
+
+    /// One otp.
+    async fn otp(&self, id: i64) -> Result<Option<Otp>>;
+    /// One page of otps, newest first. Its cost is bounded, whatever the filter.
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page>;
+    /// The newest otps of a phone, all purposes, newest first.
+    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>>;
+    /// The messages of an otp, oldest first, at most 50.
+    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>>;
+    /// The stored answer to an idempotency key.
+    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>>;
+    /// One message.
+    async fn message(&self, id: i64) -> Result<Option<Message>>;
+    /// The ids the worker has to look at, the longest due first.
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
+    /// The provider ids that are known for a phone: the newest 200.
+    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
+    /// The present, as this store's deeds see it.
+    async fn now(&self) -> Result<Timestamp>;
+
+    /// The ledgers of subjects, without making unknown ones.
+    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
+    /// All test numbers, at most 1000.
+    async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
+
+    /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;
+    /// Rewrites the books so that no byte of what was purged stays in the files; false where that could not be finished
+    /// because another program was reading.
+    async fn scrub(&self) -> Result<bool>;
+
+    /// Rows of the audit log: up to `limit` of a lane, from `from` on upwards.
+    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
+    /// The last row of each lane.
+    async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
+    /// The masked forms of subjects that are still known.
+    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
+
+    /// Facts about the books.
+    async fn status(&self) -> Result<Status>;
+    /// Looks for damage; every finding in words. Empty: sound.
+    async fn check(&self) -> Result<Vec<String>>;
+    /// Writes a copy in which no code is alive (design §8: a copy never revives a code).
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()>;
+
+    /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
+    /// Wraps the books' keys under every key of the ring, and drops the wraps of others.
+    async fn rewrap(&self, ring: &crate::keys::Keyring, actor: &Actor) -> Result<()>;
+}
+
+/// Runs a deed whose decision has an answer.
+pub async fn deed<A, F>(store: &dyn Store, needs: Needs, mut decide: F) -> Result<A>
+where
+    A: Send + 'static,
+    F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + Send + 'static,
+{
+    let answer = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&answer);
+    let decide = Box::new(move |facts: &Facts| {
+        let (changes, answer) = decide(facts)?;
+        *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
+        Ok(changes)
+    });
+    store.transact(needs, decide).await?;
+    let answer = answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    answer.ok_or_else(|| Error::new(Code::BUG, "a deed was committed without a decision"))
+}
+
+/// How far ahead of the present a subject's newest moment may lie before the clock is held to be wrong (design §4).
+pub const CLOCK_SLACK: Duration = Duration::from_secs(300);

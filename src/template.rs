@@ -1,1 +1,473 @@
-//! (being written)
+//! The wording of an OTP message: built in for each purpose, or the operator's own, and the last lines that phones read.
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use url::Host;
+use zeroize::Zeroizing;
+
+use crate::code::Code;
+use crate::error::{Code as ErrorCode, Error, Result};
+use crate::purpose::Purpose;
+
+/// Twilio takes at most 1600 characters in a message body.
+const TEXT_MAX: usize = 1600;
+
+/// The SMS Retriever reads messages of at most 140 bytes (Android, "Verification message").
+const RETRIEVER_BYTES_MAX: usize = 140;
+
+/// An app hash has 11 characters of base64 (Android, SMS Retriever).
+const APP_HASH_LENGTH: usize = 11;
+
+const PLACEHOLDERS: &str = "{code}, {app}, {minutes} (a number) and {time} (\"10 minutes\")";
+
+/// A wording whose placeholders were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wording(Vec<Part>);
+
+/// What goes into a wording.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The name of the application.
+    pub app: &'a str,
+    /// The code.
+    pub code: &'a Code,
+    /// Whole minutes that the code still lives, rounded down; 0 reads "less than a minute".
+    pub minutes: u64,
+}
+
+/// The last line that lets a phone fill in the code by itself. At most one, for each kind wants to be the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endings(Option<Ending>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    AppHash(String),
+    Origin(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Code,
+    App,
+    Minutes,
+    Time,
+}
+
+impl Wording {
+    /// The built-in wording of a purpose: one GSM-7 segment with an app name of up to 30 characters, also with an app hash, or
+    /// with a domain of up to 33 characters.
+    ///
+    /// A code that confirms a phone may have to be read out to staff on the line, so that one does not forbid to share it.
+    pub fn built_in(purpose: &Purpose) -> Wording {
+        let text = match purpose.as_str() {
+            "registration" => "{code} is your {app} sign-up code. It works for {time}. Do not share it.",
+            "login" => "{code} is your {app} sign-in code. It works for {time}. Do not share it.",
+            "password_reset" => "{code} resets your {app} password. It works for {time}. Do not share it.",
+            "phone_verification" => "{code} is your {app} code to confirm this phone. It works for {time}.",
+            _ => "{code} is your {app} code. It works for {time}. Do not share it.",
+        };
+        Wording(split(text).unwrap_or_default())
+    }
+
+    /// Checks a wording of the operator's: `{code}` exactly once; `{app}`, `{minutes}` (a number, `<1` in the last minute) and
+    /// `{time}` ("10 minutes", "1 minute", "less than a minute") as often as liked; `{{` and `}}` for braces.
+    ///
+    /// Errors: `VALUE_INVALID`, which names what is wrong and what there is.
+    pub fn parse(text: &str) -> Result<Wording> {
+        if text.chars().count() > TEXT_MAX {
+            return Err(wrong(format!("the wording has more than {TEXT_MAX} characters")));
+        }
+        if let Some(bad) = text.chars().find(|c| unprintable(*c)) {
+            return Err(wrong(format!("the wording holds the control character U+{:04X}", u32::from(bad))));
+        }
+        let parts = split(text)?;
+        match parts.iter().filter(|part| **part == Part::Code).count() {
+            1 => Ok(Wording(parts)),
+            0 => Err(wrong("the wording lacks {code}")),
+            _ => Err(wrong("the wording holds {code} more than once")),
+        }
+    }
+
+    /// The message text. What is put in is never read as a placeholder again.
+    ///
+    /// Errors: `VALUE_INVALID` when the text is longer than Twilio takes, or than the SMS Retriever reads.
+    pub fn render(&self, values: &Values<'_>, endings: &Endings) -> Result<SecretString> {
+        let text = self.fill(values, endings, values.code.expose());
+        let (characters, bytes) = (text.chars().count(), text.len());
+        if characters > TEXT_MAX {
+            return Err(wrong(format!("the message has {characters} characters; {TEXT_MAX} are possible")));
+        }
+        if matches!(endings.0, Some(Ending::AppHash(_))) && bytes > RETRIEVER_BYTES_MAX {
+            let message =
+                format!("with an app hash the message has {bytes} bytes; Android reads {RETRIEVER_BYTES_MAX}");
+            return Err(wrong(message).hint("Shorten the app name or the wording."));
+        }
+        Ok(SecretString::from(text.as_str()))
+    }
+
+    /// The same text with a `•` for each digit of the code, for showing.
+    pub fn masked(&self, values: &Values<'_>, endings: &Endings) -> String {
+        let mask = "•".repeat(values.code.expose().len());
+        self.fill(values, endings, &mask).as_str().to_owned()
+    }
+
+    fn fill(&self, values: &Values<'_>, endings: &Endings, code: &str) -> Zeroizing<String> {
+        let (number, time) = match values.minutes {
+            0 => ("<1".to_owned(), "less than a minute".to_owned()),
+            1 => ("1".to_owned(), "1 minute".to_owned()),
+            n => (n.to_string(), format!("{n} minutes")),
+        };
+        // Room enough that the text with the code never moves and leaves a copy behind.
+        let own: usize = self.0.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 40 }).sum();
+        let apps = self.0.iter().filter(|part| **part == Part::App).count();
+        let mut text = Zeroizing::new(String::with_capacity(own + apps * values.app.len() + 300 + 2 * code.len()));
+        for part in &self.0 {
+            text.push_str(match part {
+                Part::Text(own) => own,
+                Part::Code => code,
+                Part::App => values.app,
+                Part::Minutes => &number,
+                Part::Time => &time,
+            });
+        }
+        match &endings.0 {
+            None => {}
+            Some(Ending::AppHash(hash)) => text.extend(["\n", hash]),
+            Some(Ending::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
+        }
+        text
+    }
+}
+
+impl Serialize for Endings {
+    /// `{}`, `{"app_hash": …}` or `{"origin": …}`: what the books keep, so that a later attempt writes the same last line.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let (app_hash, origin) = match &self.0 {
+            None => (None, None),
+            Some(Ending::AppHash(hash)) => (Some(hash.clone()), None),
+            Some(Ending::Origin(domain)) => (None, Some(domain.clone())),
+        };
+        Kept { app_hash, origin }.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endings {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Endings, D::Error> {
+        let kept = Kept::deserialize(from)?;
+        Endings::new(kept.app_hash.as_deref(), kept.origin.as_deref()).map_err(serde::de::Error::custom)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+}
+
+impl Endings {
+    /// No last line.
+    pub const NONE: Endings = Endings(None);
+
+    /// Checks what was asked for: an 11-character app hash (Android SMS Retriever), or the domain that may use the code
+    /// (WebOTP: `example.com`, or its origin `https://example.com`; international names become ASCII).
+    ///
+    /// Errors: `USAGE` for both at once; `VALUE_INVALID` for what is neither a hash nor a domain.
+    pub fn new(app_hash: Option<&str>, origin: Option<&str>) -> Result<Endings> {
+        match (app_hash, origin) {
+            (None, None) => Ok(Endings::NONE),
+            (Some(hash), None) => check_hash(hash).map(|hash| Endings(Some(Ending::AppHash(hash)))),
+            (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(Ending::Origin(domain)))),
+            (Some(_), Some(_)) => {
+                let message = "an app hash and an origin cannot be in one message: each must be its last line";
+                Err(Error::new(ErrorCode::USAGE, message).hint("Give either --app-hash or --origin."))
+            }
+        }
+    }
+}
+
+fn check_hash(hash: &str) -> Result<String> {
+    let ok = hash.len() == APP_HASH_LENGTH && hash.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
+    ok.then(|| hash.to_owned()).ok_or_else(|| {
+        Error::new(ErrorCode::VALUE_INVALID, "the app hash is not 11 characters of A-Z a-z 0-9 + /")
+            .hint("Take it from AppSignatureHelper, or from Google's SMS Retriever page; it looks like FA+9qCX9VSu.")
+    })
+}
+
+fn check_origin(origin: &str) -> Result<String> {
+    let bad = |what: &str| {
+        Error::new(ErrorCode::VALUE_INVALID, format!("the origin {what}"))
+            .hint("Give the domain that the code is typed into, like example.com or https://example.com.")
+    };
+    if origin.contains("://") && !origin.starts_with("https://") {
+        return Err(bad("is not https: browsers hand codes to https pages alone"));
+    }
+    let domain = origin.strip_prefix("https://").unwrap_or(origin);
+    let domain = domain.strip_suffix('/').unwrap_or(domain);
+    if domain.is_empty() || domain.len() > 253 {
+        return Err(bad("is empty or longer than 253 characters"));
+    }
+    if domain.contains([':', '/', '?', '#', '@', '\\', '%']) || domain.chars().any(|c| unprintable(c) || c == ' ') {
+        return Err(bad("is more than a domain: no port, path or user is possible"));
+    }
+    let Ok(Host::Domain(ascii)) = Host::parse(domain) else { return Err(bad("is not a domain")) };
+    let label = |l: &str| {
+        let edges = !l.starts_with('-') && !l.ends_with('-');
+        (1..=63).contains(&l.len()) && edges && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    let whole = ascii == "localhost" || ascii.contains('.');
+    if whole && ascii.len() <= 253 && ascii.split('.').all(label) { Ok(ascii) } else { Err(bad("is not a domain")) }
+}
+
+/// Cuts a wording into its parts.
+fn split(text: &str) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut own = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        own.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            own.push_str(&rest[..1]);
+            rest = after;
+            continue;
+        }
+        let Some(inner) = rest.strip_prefix('{') else {
+            return Err(wrong("the wording holds a } without its {").hint("Write }} for a brace."));
+        };
+        let Some((name, after)) = inner.split_once('}') else {
+            return Err(wrong("the wording holds a { without its }").hint("Write {{ for a brace."));
+        };
+        if !own.is_empty() {
+            parts.push(Part::Text(std::mem::take(&mut own)));
+        }
+        parts.push(placeholder(name)?);
+        rest = after;
+    }
+    own.push_str(rest);
+    if !own.is_empty() {
+        parts.push(Part::Text(own));
+    }
+    Ok(parts)
+}
+
+fn placeholder(name: &str) -> Result<Part> {
+    match name {
+        "code" => Ok(Part::Code),
+        "app" => Ok(Part::App),
+        "minutes" => Ok(Part::Minutes),
+        "time" => Ok(Part::Time),
+        _ => {
+            let shown: String = name.chars().take(30).collect();
+            Err(wrong(format!("the wording holds the unknown placeholder {{{shown}}}")))
+        }
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::VALUE_INVALID, message).hint(format!("There are {PLACEHOLDERS}; {{code}} is needed once."))
+}
+
+/// Characters that have no place in a message: controls but for the line feed, and those that reorder text (Unicode TR 9).
+fn unprintable(c: char) -> bool {
+    (c.is_control() && c != '\n')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::purpose::BUILT_IN;
+
+    /// The characters of the GSM 03.38 basic table that the built-in wordings may use.
+    fn basic_gsm(c: char) -> bool {
+        c.is_ascii_alphanumeric() || " .,:-@#\n/<>+".contains(c)
+    }
+
+    fn code(text: &str) -> Code {
+        Code::parse(text).unwrap()
+    }
+
+    fn render(wording: &Wording, app: &str, minutes: u64, endings: &Endings) -> String {
+        let values = Values { app, code: &code("012345"), minutes };
+        wording.render(&values, endings).unwrap().expose_secret().to_owned()
+    }
+
+    #[test]
+    fn the_built_in_wordings_read_well() {
+        let text = |purpose: &str, minutes| {
+            render(&Wording::built_in(&Purpose::parse(purpose).unwrap()), "ACME", minutes, &Endings::NONE)
+        };
+
+        assert_eq!(text("login", 10), "012345 is your ACME sign-in code. It works for 10 minutes. Do not share it.");
+        assert_eq!(
+            text("registration", 1),
+            "012345 is your ACME sign-up code. It works for 1 minute. Do not share it."
+        );
+        assert_eq!(
+            text("password_reset", 0),
+            "012345 resets your ACME password. It works for less than a minute. Do not share it."
+        );
+        assert_eq!(
+            text("phone_verification", 9),
+            "012345 is your ACME code to confirm this phone. It works for 9 minutes."
+        );
+        assert_eq!(text("payment", 2), "012345 is your ACME code. It works for 2 minutes. Do not share it.");
+    }
+
+    #[test]
+    fn the_built_in_wordings_fit_one_segment_at_their_longest() {
+        let app = "A".repeat(30);
+        let digits = code("0123456789");
+        let endings = [
+            Endings::NONE,
+            Endings::new(Some("FA+9qCX9VSu"), None).unwrap(),
+            Endings::new(None, Some(&format!("{}.com", "d".repeat(29)))).unwrap(),
+        ];
+        for purpose in BUILT_IN.iter().chain(&["payment"]) {
+            let wording = Wording::built_in(&Purpose::parse(purpose).unwrap());
+            for ending in &endings {
+                for minutes in [0, 1, 59, 60] {
+                    let values = Values { app: &app, code: &digits, minutes };
+                    let text = wording.render(&values, ending).unwrap();
+                    let text = text.expose_secret();
+                    assert!(text.chars().all(basic_gsm), "{text}");
+                    assert!(text.len() <= 160, "{} characters: {text}", text.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wording_of_the_operator_is_filled_in_once() {
+        let wording = Wording::parse("{{{app}}}: {code} ({minutes} min, {time}) — merci").unwrap();
+
+        assert_eq!(render(&wording, "{code}", 5, &Endings::NONE), "{{code}}: 012345 (5 min, 5 minutes) — merci");
+        assert_eq!(render(&wording, "x", 0, &Endings::NONE), "{x}: 012345 (<1 min, less than a minute) — merci");
+    }
+
+    #[test]
+    fn a_wrong_wording_is_refused_with_what_there_is() {
+        let refusal = |text: &str| {
+            let error = Wording::parse(text).unwrap_err();
+            assert_eq!(error.class().exit(), 65, "{text}");
+            assert!(error.hint_text().is_some());
+            error.to_string()
+        };
+
+        assert_eq!(refusal("your code"), "the wording lacks {code}");
+        assert_eq!(refusal(""), "the wording lacks {code}");
+        assert_eq!(refusal("{{code}}"), "the wording lacks {code}");
+        assert_eq!(refusal("{code} {code}"), "the wording holds {code} more than once");
+        assert_eq!(refusal("{code} {name}"), "the wording holds the unknown placeholder {name}");
+        assert_eq!(refusal("{code} {Code}"), "the wording holds the unknown placeholder {Code}");
+        assert_eq!(refusal("{code} {}"), "the wording holds the unknown placeholder {}");
+        assert_eq!(refusal("{code} {"), "the wording holds a { without its }");
+        assert_eq!(refusal("{code} }"), "the wording holds a } without its {");
+        assert_eq!(refusal("{code}\u{1b}[31m"), "the wording holds the control character U+001B");
+        assert_eq!(refusal("{code}\u{202e}"), "the wording holds the control character U+202E");
+        assert!(refusal(&"{code}".repeat(2000)).contains("more than 1600"));
+        assert!(Wording::parse("x{y").unwrap_err().hint_text().unwrap().contains("{{"));
+        assert!(Wording::parse("{code} {x}").unwrap_err().hint_text().unwrap().contains("{minutes}"));
+    }
+
+    #[test]
+    fn an_app_hash_is_the_last_line() {
+        let endings = Endings::new(Some("FA+9qCX9VSu"), None).unwrap();
+
+        let text = render(&Wording::parse("Code {code}").unwrap(), "ACME", 5, &endings);
+
+        assert_eq!(text, "Code 012345\nFA+9qCX9VSu");
+        for bad in ["", "FA+9qCX9VS", "FA+9qCX9VSuu", "FA+9qCX9V-u", "FA+9qCX9V\nu", "ФФФФФ1"] {
+            assert_eq!(Endings::new(Some(bad), None).unwrap_err().class().exit(), 65, "{bad}");
+        }
+    }
+
+    #[test]
+    fn with_an_app_hash_more_than_140_bytes_are_refused() {
+        let endings = Endings::new(Some("FA+9qCX9VSu"), None).unwrap();
+        let code = code("012345");
+        let values = Values { app: "ACME", code: &code, minutes: 5 };
+        let wording = |length: usize| Wording::parse(&format!("{{code}}{}", "x".repeat(length))).unwrap();
+
+        assert!(wording(140 - 6 - 12).render(&values, &endings).is_ok());
+        let error = wording(141 - 6 - 12).render(&values, &endings).unwrap_err();
+
+        assert_eq!(error.to_string(), "with an app hash the message has 141 bytes; Android reads 140");
+    }
+
+    #[test]
+    fn an_origin_becomes_the_webotp_line() {
+        for origin in ["example.com", "https://example.com", "https://example.com/", "EXAMPLE.com"] {
+            let endings = Endings::new(None, Some(origin)).unwrap();
+            let text = render(&Wording::parse("Code {code}").unwrap(), "ACME", 5, &endings);
+            assert_eq!(text, "Code 012345\n@example.com #012345");
+        }
+        assert_eq!(
+            Endings::new(None, Some("bücher.example")).unwrap().0,
+            Some(Ending::Origin("xn--bcher-kva.example".into()))
+        );
+        let long = format!("{}.com", "a".repeat(250));
+        for bad in [
+            "",
+            "https://",
+            "http://example.com",
+            "example.com:443",
+            "example.com/path",
+            "user@example.com",
+            "192.0.2.1",
+            "[::1]",
+            "com",
+            "-a.com",
+            "a..com",
+            ".com",
+            "a_b.com",
+            "example.com #1",
+            "a.com\n@evil.com",
+            "a%2ecom",
+            &long,
+        ] {
+            assert_eq!(Endings::new(None, Some(bad)).unwrap_err().class().exit(), 65, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn both_endings_at_once_are_a_usage_error() {
+        let error = Endings::new(Some("FA+9qCX9VSu"), Some("example.com")).unwrap_err();
+
+        assert_eq!(error.class().exit(), 2);
+    }
+
+    #[test]
+    fn what_is_shown_has_dots_for_digits_also_in_the_last_line() {
+        let endings = Endings::new(None, Some("example.com")).unwrap();
+        let code = code("012345");
+        let values = Values { app: "ACME", code: &code, minutes: 5 };
+
+        let text = Wording::parse("Code {code}").unwrap().masked(&values, &endings);
+
+        assert_eq!(text, "Code ••••••\n@example.com #••••••");
+        assert!(!format!("{values:?}").contains("012345"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_wording_makes_it_panic_and_each_accepted_one_holds_the_code_once(text in "[{}a-e \\PC]{0,30}(\\{code\\})?[{}a]{0,4}") {
+            if let Ok(wording) = Wording::parse(&text) {
+                prop_assert_eq!(render(&wording, "A", 3, &Endings::NONE).matches("012345").count(), 1);
+            }
+        }
+
+        #[test]
+        fn no_origin_brings_a_line_or_a_space_along(origin in "\\PC{0,40}") {
+            if let Ok(Endings(Some(Ending::Origin(domain)))) = Endings::new(None, Some(&origin)) {
+                prop_assert!(domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'));
+            }
+        }
+    }
+}

@@ -1,1 +1,169 @@
 //! Twilio Programmable Messaging.
+
+pub mod catalogue;
+pub mod checks;
+mod outcome;
+pub mod settings;
+pub mod signature;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub use self::settings::{Credentials, Sender, Settings};
+pub use self::wire::Timeouts;
+use self::wire::{Request, Trouble, Wire};
+use super::{Delivery, Outgoing, Provider, Report};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::error::{Code, Error, Result};
+use crate::phone::Phone;
+
+/// Sends through Twilio. Nothing is loaded and no connection made before the first call.
+pub struct Twilio {
+    wire: Wire,
+}
+
+/// At most this many messages of a list are looked at.
+const LISTED: usize = 200;
+
+impl Twilio {
+    /// A provider over checked settings.
+    ///
+    /// # Errors
+    /// `BUG` if the settings yield no address: [`Settings::check`] keeps that from happening.
+    pub fn new(settings: Settings) -> Result<Twilio> {
+        Twilio::with(settings, Timeouts::default(), Arc::new(SystemClock))
+    }
+
+    /// As [`Twilio::new`], with other time limits and another clock: for tests.
+    ///
+    /// # Errors
+    /// As [`Twilio::new`].
+    pub fn with(settings: Settings, timeouts: Timeouts, clock: Arc<dyn Clock>) -> Result<Twilio> {
+        settings.url("api", "/")?;
+        Ok(Twilio { wire: Wire::new(settings, timeouts, clock) })
+    }
+
+    /// What it was made of.
+    pub fn settings(&self) -> &Settings {
+        &self.wire.settings
+    }
+
+    fn messages_path(&self) -> String {
+        format!("/2010-04-01/Accounts/{}/Messages.json", self.settings().account_sid)
+    }
+
+    fn form(&self, message: &Outgoing) -> Vec<(&'static str, String)> {
+        let mut form = vec![
+            ("To", message.to.as_str().to_owned()),
+            match &self.settings().sender {
+                Sender::Number(number) => ("From", number.clone()),
+                Sender::Service(sid) => ("MessagingServiceSid", sid.clone()),
+            },
+            ("Body", message.body.expose_secret().to_owned()),
+            // Twilio's own check against SMS pumping.
+            ("RiskCheck", "enable".to_owned()),
+        ];
+        if let Some(seconds) = message.validity_seconds {
+            form.push(("ValidityPeriod", seconds.clamp(1, 36_000).to_string()));
+        }
+        if let Some(callback) = &self.settings().status_callback {
+            let mut callback = callback.clone();
+            callback.query_pairs_mut().append_pair("m", &message.message_id.to_string());
+            form.push(("StatusCallback", callback.into()));
+        }
+        form
+    }
+
+    /// Reads one resource as JSON. `None`: there is none (404).
+    async fn read(&self, url: reqwest::Url) -> Result<Option<Value>> {
+        let answer = self.wire.call(Request::Read(url)).await.map_err(unreachable)?;
+        match (answer.status, &answer.body) {
+            (404, _) => Ok(None),
+            (200..=299, Ok(bytes)) => serde_json::from_slice(bytes).map(Some).map_err(|_| unreadable()),
+            (200..=299, Err(why)) => Err(Error::new(Code::PROVIDER_UNREACHABLE, format!("Twilio answered, but {why}"))),
+            _ => Err(outcome::read_error(&answer)),
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Twilio {
+    fn name(&self) -> &'static str {
+        "twilio"
+    }
+
+    async fn send(&self, message: &Outgoing) -> Delivery {
+        let url = match self.settings().url("api", &self.messages_path()) {
+            Ok(url) => url,
+            Err(error) => return Delivery::Unreachable { why: error.message().to_owned() },
+        };
+        match self.wire.call(Request::Create(url, self.form(message))).await {
+            Ok(answer) => outcome::of_create(&answer, &self.settings().account_sid),
+            Err(Trouble::Unreachable(why)) => Delivery::Unreachable { why },
+            Err(Trouble::Broken(why)) => Delivery::Maybe { why },
+        }
+    }
+
+    async fn fetch(&self, provider_id: &str) -> Result<Option<Report>> {
+        if !outcome::is_message_sid(provider_id) {
+            return Ok(None);
+        }
+        let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
+        let Some(message) = self.read(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        outcome::report(&message).map(Some).ok_or_else(unreadable)
+    }
+
+    /// Lists by recipient alone and picks by `date_created` here: a message that Twilio has not handed on yet has no
+    /// `date_sent`, and those are the ones that matter. Twilio's dates have whole seconds.
+    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<Report>>> {
+        let since = Timestamp(since.millis().div_euclid(1000) * 1000);
+        let mut url = self.settings().url("api", &self.messages_path())?;
+        url.query_pairs_mut().append_pair("To", to.as_str()).append_pair("PageSize", "50");
+        let (mut found, mut seen) = (Vec::new(), 0);
+        // The count of pages is bounded too: a page may be empty and still name a next one.
+        for _ in 0..LISTED {
+            let page = self.read(url).await?.ok_or_else(|| {
+                Error::new(Code::PROVIDER_CONFIG, "Twilio does not know the account").hint("check TWILIO_ACCOUNT_SID")
+            })?;
+            let messages = page.get("messages").and_then(Value::as_array).ok_or_else(unreadable)?;
+            for message in messages.iter().take(LISTED - seen).filter(|message| is_outbound_to(message, to)) {
+                found.extend(outcome::report(message).filter(|report| report.created_at.is_none_or(|at| at >= since)));
+            }
+            seen += messages.len();
+            match page.get("next_page_uri").and_then(Value::as_str) {
+                Some(next) if seen < LISTED && next.starts_with("/2010-04-01/") => {
+                    url = self.settings().url("api", next)?;
+                }
+                _ => break,
+            }
+        }
+        found.sort_by_key(|report| std::cmp::Reverse(report.created_at));
+        Ok(Some(found))
+    }
+
+    fn clock_skew_ms(&self) -> i64 {
+        self.wire.skew_ms()
+    }
+}
+
+fn is_outbound_to(message: &Value, to: &Phone) -> bool {
+    let text = |key: &str| message.get(key).and_then(Value::as_str);
+    text("to") == Some(to.as_str()) && text("direction") != Some("inbound")
+}
+
+fn unreachable(trouble: Trouble) -> Error {
+    Error::new(Code::PROVIDER_UNREACHABLE, trouble.why())
+        .hint("look at network, proxy and firewall: `smsotp test-twilio`")
+}
+
+fn unreadable() -> Error {
+    Error::new(Code::PROVIDER_UNREACHABLE, "Twilio's answer cannot be read")
+        .hint("look for a proxy or gateway between here and Twilio")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,10 @@
-//! The stories.
+//! The stories: real parts, one binary.
+#![allow(clippy::unwrap_used)]
+
+mod generated;
+mod layers;
+mod prompts;
 mod sandbox;
+mod sending;
+mod verifying;
+mod world;

@@ -1,0 +1,428 @@
+//! Reads the rows of the log in order and says where they first stop being what was written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use super::{AuditKey, Head, Row, mac};
+
+/// Is fed every row, ordered by lane and seq, and remembers the first break.
+///
+/// What a removed tail looks like depends on what is known of the end: give the heads that the books or an anchor keep to
+/// [`Verifier::expect`].
+pub struct Verifier<'k> {
+    key: &'k AuditKey,
+    /// The head of the lane that is being read.
+    lane: Option<Head>,
+    /// Heads that must be met, by lane and seq.
+    expected: BTreeMap<(u32, u64), [u8; 32]>,
+    /// The heads of the lanes that are done.
+    heads: Vec<Head>,
+    /// A row whose mac does not fit; the next row tells why.
+    pending: Option<(Row, [u8; 32])>,
+    found: Option<Break>,
+    rows: u64,
+}
+
+/// The first place where the log is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Break {
+    /// The lane.
+    pub lane: u32,
+    /// The seq of the row at fault; for a gap the first one missing.
+    pub seq: u64,
+    /// What happened to it.
+    pub kind: BreakKind,
+}
+
+/// What happened to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakKind {
+    /// Rows from the named one up to and without this seq are missing.
+    Gap {
+        /// The first seq that is there again.
+        until: u64,
+    },
+    /// The row was changed after it was written.
+    Changed,
+    /// The row and the next one changed places.
+    Swapped,
+    /// The row is there twice, or comes after one that it was written before.
+    Repeated,
+    /// The row was not written by these books: inserted, replaced, or chained with another key.
+    Foreign,
+    /// The end of the lane is missing: rows up to this seq were once there.
+    Cut {
+        /// The last seq that is known to have been written.
+        until: u64,
+    },
+}
+
+impl<'k> Verifier<'k> {
+    /// A verifier for a log that was chained with this key.
+    pub fn new(key: &'k AuditKey) -> Verifier<'k> {
+        Verifier { key, lane: None, expected: BTreeMap::new(), heads: Vec::new(), pending: None, found: None, rows: 0 }
+    }
+
+    /// Heads that the log must contain: those that the books keep beside the rows, or those of an anchor.
+    #[must_use]
+    pub fn expect(mut self, heads: impl IntoIterator<Item = Head>) -> Verifier<'k> {
+        self.expected.extend(heads.into_iter().filter(|h| h.seq > 0).map(|h| ((h.lane, h.seq), h.mac)));
+        self
+    }
+
+    /// Takes the next row. The rows after the first break are only counted.
+    pub fn feed(&mut self, row: Row) {
+        self.rows = self.rows.saturating_add(1);
+        if self.found.is_some() {
+            return;
+        }
+        if self.settle_pending(Some(&row)) {
+            return;
+        }
+        let head = match &self.lane {
+            Some(head) if head.lane == row.lane => *head,
+            Some(head) if row.lane < head.lane => return self.fail(&row, BreakKind::Repeated),
+            _ => {
+                self.close_lane();
+                Head::empty(row.lane)
+            }
+        };
+        let wanted = head.seq.saturating_add(1);
+        self.lane = Some(head);
+        if row.seq < wanted {
+            return self.fail(&row, BreakKind::Repeated);
+        }
+        if row.seq > wanted {
+            self.found = Some(Break { lane: row.lane, seq: wanted, kind: BreakKind::Gap { until: row.seq } });
+            return;
+        }
+        if !self.fits(&row, &head.mac, row.seq) {
+            self.pending = Some((row, head.mac));
+            return;
+        }
+        let known = self.expected.remove(&(row.lane, row.seq));
+        if known.is_some_and(|mac| !same(&mac, &row.mac)) {
+            // The chain is whole but is not the one that was anchored: rebuilt by someone who has the key.
+            return self.fail(&row, BreakKind::Foreign);
+        }
+        self.lane = Some(row.head());
+    }
+
+    /// Ends the reading. Answers the heads of all lanes, or the first break.
+    pub fn finish(mut self) -> Result<Vec<Head>, Break> {
+        if self.found.is_none() {
+            self.settle_pending(None);
+        }
+        self.close_lane();
+        if self.found.is_none() {
+            // The last expectation of each lane says how far it once went.
+            self.found = self.expected.iter().next().map(|(&(lane, _), _)| {
+                let until = self.expected.range((lane, 0)..=(lane, u64::MAX)).next_back().map_or(0, |(k, _)| k.1);
+                let have = self.heads.iter().find(|h| h.lane == lane).map_or(0, |h| h.seq);
+                Break { lane, seq: have.saturating_add(1), kind: BreakKind::Cut { until } }
+            });
+        }
+        self.found.map_or(Ok(self.heads), Err)
+    }
+
+    /// The first break so far.
+    pub fn first_break(&self) -> Option<Break> {
+        self.found
+    }
+
+    /// How many rows were fed.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn fits(&self, row: &Row, prev: &[u8; 32], seq: u64) -> bool {
+        same(&mac(self.key, prev, (row.lane, seq), &row.body), &row.mac)
+    }
+
+    fn fail(&mut self, row: &Row, kind: BreakKind) {
+        self.found = Some(Break { lane: row.lane, seq: row.seq, kind });
+    }
+
+    /// Says what happened to the row that did not fit, now that the one after it is known. True when there was one.
+    fn settle_pending(&mut self, next: Option<&Row>) -> bool {
+        let Some((row, prev)) = self.pending.take() else { return false };
+        let after = row.seq.saturating_add(1);
+        let kind = match next.filter(|next| next.lane == row.lane) {
+            // Nothing follows that could tell a changed body from a foreign row.
+            None => BreakKind::Changed,
+            // The next row still builds on this row's mac, so the mac is as written and the body is not.
+            Some(next) if self.fits(next, &row.mac, after) => BreakKind::Changed,
+            // The next row belongs here, and this one after it.
+            Some(next) if self.fits(next, &prev, row.seq) && self.fits(&row, &next.mac, after) => BreakKind::Swapped,
+            Some(_) => BreakKind::Foreign,
+        };
+        self.fail(&row, kind);
+        true
+    }
+
+    fn close_lane(&mut self) {
+        self.heads.extend(self.lane.take().filter(|head| head.seq > 0));
+    }
+}
+
+impl fmt::Display for Break {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Break { lane, seq, kind } = self;
+        match kind {
+            BreakKind::Gap { until } if *until == seq + 1 => write!(f, "row {seq} of lane {lane} is missing"),
+            BreakKind::Gap { until } => write!(f, "rows {seq} to {} of lane {lane} are missing", until - 1),
+            BreakKind::Changed => write!(f, "row {seq} of lane {lane} was changed after it was written"),
+            BreakKind::Swapped => write!(f, "row {seq} of lane {lane} changed places with the next one"),
+            BreakKind::Repeated => write!(f, "row {seq} of lane {lane} is there twice or out of its order"),
+            BreakKind::Foreign => {
+                write!(f, "row {seq} of lane {lane} was not written by these books: inserted, replaced, or another key")
+            }
+            BreakKind::Cut { until } if until == seq => write!(f, "row {seq} at the end of lane {lane} was removed"),
+            BreakKind::Cut { until } => write!(f, "rows {seq} to {until} at the end of lane {lane} were removed"),
+        }
+    }
+}
+
+fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+    a.ct_eq(b).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Actor, Details, Event};
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn key() -> AuditKey {
+        AuditKey::new([3; 32])
+    }
+
+    fn event(n: i64) -> Event {
+        Event::new(Timestamp(1_700_000_000_000 + n), Actor::Cron, "send", "accepted")
+            .subject(&[n.to_le_bytes()[0]; 16])
+            .details(Details::new().number("otp", n))
+    }
+
+    /// Two lanes of five rows each.
+    fn chain() -> Vec<Row> {
+        let mut rows = Vec::new();
+        for lane in [0, 3] {
+            let mut head = Head::empty(lane);
+            for n in 1..=5 {
+                let row = head.next(&key(), &event(n));
+                head = row.head();
+                rows.push(row);
+            }
+        }
+        rows
+    }
+
+    fn heads(rows: &[Row]) -> Vec<Head> {
+        let last = |lane| rows.iter().rfind(|r| r.lane == lane).unwrap().head();
+        vec![last(0), last(3)]
+    }
+
+    fn verify(rows: &[Row], expected: Vec<Head>) -> Result<Vec<Head>, Break> {
+        let key = key();
+        let mut verifier = Verifier::new(&key).expect(expected);
+        for row in rows {
+            verifier.feed(row.clone());
+        }
+        assert_eq!(verifier.rows(), rows.len() as u64);
+        verifier.finish()
+    }
+
+    /// As a store would hand them out.
+    fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
+        rows.sort_by_key(|row| (row.lane, row.seq));
+        rows
+    }
+
+    #[test]
+    fn an_untouched_log_is_whole_and_tells_its_heads() {
+        let rows = chain();
+
+        assert_eq!(verify(&rows, heads(&rows)), Ok(heads(&rows)));
+        assert_eq!(verify(&rows, vec![rows[2].head(), Head::empty(9)]), Ok(heads(&rows)));
+        assert_eq!(verify(&[], vec![]), Ok(vec![]));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_every_field_is_found() {
+        let whole = chain();
+        let known = heads(&whole);
+        for at in 0..whole.len() {
+            let mut flips: Vec<Row> = Vec::new();
+            for bit in 0..32 {
+                flips.push(Row { lane: whole[at].lane ^ (1 << bit), ..whole[at].clone() });
+            }
+            for bit in 0..64 {
+                flips.push(Row { seq: whole[at].seq ^ (1 << bit), ..whole[at].clone() });
+            }
+            for bit in 0..256 {
+                let mut row = whole[at].clone();
+                row.mac[bit / 8] ^= 1 << (bit % 8);
+                flips.push(row);
+            }
+            for bit in 0..whole[at].body.len() * 8 {
+                let mut row = whole[at].clone();
+                row.body[bit / 8] ^= 1 << (bit % 8);
+                flips.push(row);
+            }
+            for flipped in flips {
+                let mut rows = whole.clone();
+                rows[at] = flipped;
+                assert!(verify(&rows, known.clone()).is_err(), "row {at}, in the order written");
+                assert!(verify(&in_order(rows), known.clone()).is_err(), "row {at}, in the order of the keys");
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_body_is_named_even_when_it_is_the_last() {
+        for (at, row) in chain().iter().enumerate() {
+            let mut rows = chain();
+            rows[at].body[5] ^= 1;
+
+            let found = verify(&rows, heads(&chain())).unwrap_err();
+
+            assert_eq!(found, Break { lane: row.lane, seq: row.seq, kind: BreakKind::Changed });
+            assert_eq!(
+                found.to_string(),
+                format!("row {} of lane {} was changed after it was written", row.seq, row.lane)
+            );
+        }
+    }
+
+    #[test]
+    fn every_removed_row_is_found() {
+        let whole = chain();
+        for at in 0..whole.len() {
+            let mut rows = whole.clone();
+            let gone = rows.remove(at);
+
+            let found = verify(&rows, heads(&whole)).unwrap_err();
+
+            assert_eq!((found.lane, found.seq), (gone.lane, gone.seq));
+            let cut = gone.seq == 5;
+            assert_eq!(matches!(found.kind, BreakKind::Cut { until: 5 }), cut, "{found}");
+            assert_eq!(matches!(found.kind, BreakKind::Gap { .. }), !cut, "{found}");
+        }
+    }
+
+    #[test]
+    fn a_removed_row_whose_followers_were_renumbered_is_found() {
+        let whole = chain();
+        for at in 0..4 {
+            let mut rows = whole[..5].to_vec();
+            rows.remove(at);
+            for (i, row) in rows.iter_mut().enumerate() {
+                row.seq = i as u64 + 1;
+            }
+
+            assert!(verify(&rows, vec![]).is_err(), "row {at}");
+        }
+    }
+
+    #[test]
+    fn every_swapped_pair_is_found() {
+        let whole = chain();
+        for a in 0..whole.len() {
+            for b in a + 1..whole.len() {
+                let mut rows = whole.clone();
+                rows.swap(a, b);
+                assert!(verify(&rows, heads(&whole)).is_err(), "the order of {a} and {b}");
+
+                // The contents alone: lane and seq stay where they were.
+                let mut rows = whole.clone();
+                (rows[a].body, rows[b].body) = (whole[b].body.clone(), whole[a].body.clone());
+                if whole[a].body != whole[b].body {
+                    assert!(verify(&rows, heads(&whole)).is_err(), "the bodies of {a} and {b}");
+                }
+                (rows[a].mac, rows[b].mac) = (whole[b].mac, whole[a].mac);
+                let found = verify(&rows, heads(&whole)).unwrap_err();
+                if b == a + 1 && whole[a].lane == whole[b].lane {
+                    let (lane, seq) = (whole[a].lane, whole[a].seq);
+                    assert_eq!(found, Break { lane, seq, kind: BreakKind::Swapped });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_repeated_row_is_found() {
+        let whole = chain();
+        for at in 0..whole.len() {
+            for to in 0..=whole.len() {
+                let mut rows = whole.clone();
+                rows.insert(to, whole[at].clone());
+                assert!(verify(&rows, heads(&whole)).is_err(), "row {at} again at {to}");
+                assert!(verify(&in_order(rows), heads(&whole)).is_err(), "row {at} again, sorted");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_other_books_is_found_wherever_it_is_put() {
+        let whole = chain();
+        let other = AuditKey::new([4; 32]);
+        for at in 0..whole.len() {
+            let before = if whole[at].seq == 1 { Head::empty(whole[at].lane) } else { whole[at - 1].head() };
+            let forged = before.next(&other, &event(99));
+            // In place of the row.
+            let mut rows = whole.clone();
+            rows[at] = forged.clone();
+            assert!(verify(&rows, heads(&whole)).is_err(), "in place of {at}");
+            // Between the rows, everything after it renumbered.
+            let mut rows = whole.clone();
+            for row in rows.iter_mut().skip(at).filter(|r| r.lane == forged.lane) {
+                row.seq += 1;
+            }
+            rows.insert(at, forged);
+            let found = verify(&rows, vec![]).unwrap_err();
+            assert_eq!((found.lane, found.seq), (whole[at].lane, whole[at].seq));
+            assert_eq!(found.kind, BreakKind::Foreign, "before {at}");
+        }
+    }
+
+    #[test]
+    fn a_log_of_another_key_is_foreign_from_its_first_row() {
+        let other = AuditKey::new([4; 32]);
+        let mut verifier = Verifier::new(&other);
+        for row in chain() {
+            verifier.feed(row);
+        }
+
+        assert_eq!(verifier.finish(), Err(Break { lane: 0, seq: 1, kind: BreakKind::Foreign }));
+    }
+
+    #[test]
+    fn a_cut_tail_is_found_against_the_heads_alone() {
+        let whole = chain();
+        let rows: Vec<Row> = whole.iter().filter(|r| r.lane == 0 && r.seq <= 3).cloned().collect();
+
+        assert!(verify(&rows, vec![]).is_ok());
+        let found = verify(&rows, heads(&whole)).unwrap_err();
+
+        assert_eq!(found, Break { lane: 0, seq: 4, kind: BreakKind::Cut { until: 5 } });
+        assert_eq!(found.to_string(), "rows 4 to 5 at the end of lane 0 were removed");
+    }
+
+    #[test]
+    fn a_log_rebuilt_with_the_right_key_is_found_against_an_anchor() {
+        let mut head = Head::empty(0);
+        let mut rows = Vec::new();
+        for n in 1..=5 {
+            let row = head.next(&key(), &event(n + 100));
+            head = row.head();
+            rows.push(row);
+        }
+
+        assert!(verify(&rows, vec![]).is_ok());
+        let found = verify(&rows, vec![chain()[2].head()]).unwrap_err();
+
+        assert_eq!(found, Break { lane: 0, seq: 3, kind: BreakKind::Foreign });
+    }
+}

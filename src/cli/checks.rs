@@ -1,0 +1,77 @@
+//! A list of checks, each with a mark, what it means and the next step: what `test-twilio`, `config check` and `db check` show.
+
+use serde::Serialize;
+
+use crate::error::Class;
+use crate::output::{Mark, Output, Page, Render, Sheet, View};
+
+/// One check.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What was looked at, in a few words.
+    pub name: String,
+    /// How it went.
+    pub mark: Mark,
+    /// What was found and what it means.
+    pub meaning: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Checks in the order in which they were made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Checks {
+    /// What was checked: `twilio`, `config`, `database`.
+    pub of: &'static str,
+    /// Nothing failed.
+    pub passed: bool,
+    /// The checks.
+    pub items: Vec<Check>,
+}
+
+impl Checks {
+    /// No check yet.
+    pub fn of(of: &'static str) -> Checks {
+        Checks { of, passed: true, items: Vec::new() }
+    }
+
+    /// Adds a check; a bad one fails the whole.
+    pub fn add(&mut self, name: &str, mark: Mark, meaning: impl Into<String>, next: Option<String>) {
+        self.passed &= mark != Mark::Bad;
+        self.items.push(Check { name: name.to_owned(), mark, meaning: meaning.into(), next });
+    }
+
+    /// Shows the checks and tells the class: `No` where one failed.
+    pub fn show(&self, out: &mut Output) -> crate::error::Result<Class> {
+        out.show(self)?;
+        Ok(if self.passed { Class::Done } else { Class::No })
+    }
+}
+
+impl Render for Checks {
+    const KIND: &'static str = "checks";
+
+    fn sheet(&self, view: &View) -> Sheet {
+        let mut sheet = Sheet::new(&["mark", "check", "meaning", "next"]);
+        for check in &self.items {
+            sheet.row(vec![
+                check.mark.word().to_lowercase(),
+                check.name.clone(),
+                check.meaning.clone(),
+                view.text_if(check.next.as_deref()),
+            ]);
+        }
+        sheet
+    }
+
+    fn page(&self, _: &View) -> Page {
+        self.items.iter().fold(Page::new(), |page, check| {
+            let page = page.check(check.mark, format!("{}: {}", check.name, check.meaning));
+            match &check.next {
+                Some(next) => page.note(next),
+                None => page,
+            }
+        })
+    }
+}

@@ -1,0 +1,168 @@
+//! What was given on a command line, checked: spans, moments, numbers of E.164 shape, secrets from a prompt, a pipe or a file.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate};
+use secrecy::SecretString;
+
+use super::Call;
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::output::{Output, Prompt};
+use crate::phone::Phone;
+
+/// The most that is read where one line with a secret is expected.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// The longest span that an option takes: a hundred years, far from any overflow.
+const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// A span such as `90s`, `10m` or `1h 30m`. `VALUE_INVALID` names the option.
+pub fn span(option: &str, text: &str) -> Result<Duration> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(span) if span <= SPAN_MAX => Ok(span),
+        Ok(_) => Err(Error::new(Code::VALUE_INVALID, format!("{option} is longer than a hundred years"))),
+        Err(error) => Err(Error::new(Code::VALUE_INVALID, format!("{option} is not a span of time: {text:.60}"))
+            .because(error)
+            .hint("Write it like 90s, 10m or 1h30m")),
+    }
+}
+
+/// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span before `now`.
+pub fn moment_past(option: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
+    moment(option, text, |span| now - span)
+}
+
+/// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span after `now`.
+pub fn moment_future(option: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
+    moment(option, text, |span| now + span)
+}
+
+fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp) -> Result<Timestamp> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Ok(Timestamp(at.timestamp_millis()));
+    }
+    if let Some(at) = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0)) {
+        return Ok(at.and_utc().into());
+    }
+    match span(option, text) {
+        Ok(span) => Ok(relative(span)),
+        Err(_) => Err(Error::new(Code::VALUE_INVALID, format!("{option} is not a moment: {text:.60}"))
+            .hint("Write it like 2026-12-31, 2026-12-31T08:00:00Z or 2h")),
+    }
+}
+
+/// A number of E.164 shape; asks for it on a terminal where it is missing. Loads no numbering plan.
+pub fn e164(given: Option<&str>, call: &Call, out: &Output) -> Result<Phone> {
+    let text = phone_text(given, call, out)?;
+    Phone::from_e164(text.trim()).ok_or_else(|| {
+        Error::new(Code::PHONE_INVALID, "this is not a phone number in international form")
+            .hint("Write it with + and the country code, like +14155552671")
+    })
+}
+
+/// A phone number as it was typed, for verbs that take national input too.
+pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<String> {
+    match given {
+        Some(text) => Ok(text.to_owned()),
+        None => {
+            call.signals.watch();
+            out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" })
+        }
+    }
+}
+
+/// Where a code comes from.
+pub struct CodeSource<'a> {
+    /// The positional argument: digits, or `-` for standard input.
+    pub given: Option<&'a str>,
+    /// `--code-file`.
+    pub file: Option<&'a Path>,
+    /// How to give it without being asked.
+    pub instead: &'a str,
+}
+
+/// A code: from the argument, from standard input for `-`, from a file, or from a hidden prompt.
+pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretString> {
+    match (source.given, source.file) {
+        (Some("-"), _) => {
+            if out.screen().stdin_tty {
+                if !out.wishes().no_input {
+                    out.say("Type the code, then Enter and Ctrl-D:");
+                } else {
+                    return Err(Error::new(
+                        Code::NEEDS_TERMINAL,
+                        "`-` reads a terminal, and --no-input forbids to ask",
+                    ));
+                }
+            }
+            secret_line(std::io::stdin().lock(), "standard input")
+        }
+        (Some(digits), _) => Ok(digits.to_owned().into()),
+        (None, Some(path)) => {
+            let file = std::fs::File::open(path).map_err(|error| {
+                Error::new(Code::FILE_FAILED, format!("cannot open {}", path.display())).because(error)
+            })?;
+            secret_line(file, &path.display().to_string())
+        }
+        (None, None) => {
+            call.signals.watch();
+            out.ask_secret(Prompt { what: "code", instead: source.instead })
+        }
+    }
+}
+
+/// The only line of a stream, bounded, without its line feed.
+fn secret_line(stream: impl Read, name: &str) -> Result<SecretString> {
+    let mut text = String::new();
+    let read = stream.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text);
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(Error::new(Code::CODE_INVALID, format!("what {name} holds is not text")))
+        }
+        Err(error) => Err(Error::new(Code::FILE_FAILED, format!("cannot read {name}")).because(error)),
+        Ok(read) if read as u64 > SECRET_BYTES_MAX => {
+            Err(Error::new(Code::CODE_INVALID, format!("{name} holds more than a code")))
+        }
+        Ok(_) if text.trim().is_empty() => Err(Error::new(Code::CODE_INVALID, format!("{name} holds no code"))),
+        Ok(_) => Ok(text.trim().to_owned().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    #[test]
+    fn moments_are_read_in_three_forms() {
+        assert_eq!(moment_past("--since", "2h", NOW).unwrap(), NOW - Duration::from_secs(7200));
+        assert_eq!(moment_future("--until", "1d", NOW).unwrap(), NOW + Duration::from_secs(86_400));
+        assert_eq!(moment_past("--since", "1970-01-02", NOW).unwrap(), Timestamp(86_400_000));
+        assert_eq!(moment_past("--since", "1970-01-01T01:00:00+01:00", NOW).unwrap(), Timestamp(0));
+    }
+
+    #[test]
+    fn hostile_times_are_bad_data() {
+        for text in
+            ["", " ", "-1h", "99999999999999999999y", "2026-13-45", "yesterday", "1h\u{1b}[2J", "٣h", "9999999y"]
+        {
+            assert_eq!(span("--wait", text).unwrap_err().code(), Code::VALUE_INVALID, "{text:?}");
+            assert_eq!(moment_past("--since", text, NOW).unwrap_err().code(), Code::VALUE_INVALID, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_on_a_stream_is_one_bounded_line() {
+        assert_eq!(secret_line(&b"123456\r\n"[..], "x").unwrap().expose_secret(), "123456");
+        for bad in [&b""[..], b"\n\n", b"\xff\xfe", &[b'1'; 5000]] {
+            assert_eq!(secret_line(bad, "x").unwrap_err().code(), Code::CODE_INVALID);
+        }
+    }
+}

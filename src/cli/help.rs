@@ -1,0 +1,133 @@
+//! `smsotp help`: the long help of a command, and topics that are generated from the tables they describe.
+
+use crate::error::{CLASSES, CODES, Class, Code, Error, Result};
+use crate::output::{ColorFacts, Output, SCHEMA_VERSION};
+
+/// Explain a command or a topic
+///
+/// Topics: exit-codes, environment, json.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp help send\n  \
+    $ smsotp help limits reset\n  \
+    $ smsotp help exit-codes")]
+pub struct Args {
+    /// A command, or one of: exit-codes, environment, json
+    #[arg(value_name = "TOPIC")]
+    pub topic: Vec<String>,
+}
+
+/// The topics beside the commands.
+pub const TOPICS: [&str; 3] = ["exit-codes", "environment", "json"];
+
+/// What the process's environment says about the way out. The configuration reads it.
+#[derive(Debug, Default)]
+pub struct EnvironmentFacts {
+    /// Colours.
+    pub colors: ColorFacts,
+    /// `RUST_LOG`.
+    pub rust_log: Option<String>,
+}
+
+/// Seam: `config::Screen::from_environment()` (NO_COLOR, CLICOLOR_FORCE, TERM, RUST_LOG).
+pub fn environment_facts() -> EnvironmentFacts {
+    EnvironmentFacts::default()
+}
+
+/// Prints the help.
+pub fn run(args: Args, out: &mut Output) -> Result<Class> {
+    match args.topic.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["exit-codes"] => out.text(&exit_codes(), None)?,
+        ["environment"] => out.text(&environment(), None)?,
+        ["json"] => out.text(&json(), None)?,
+        words => {
+            let styled = command_help(words)?;
+            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))?;
+        }
+    }
+    Ok(Class::Done)
+}
+
+/// The long help of the command that `words` name.
+fn command_help(words: &[&str]) -> Result<clap::builder::StyledStr> {
+    let mut root = super::command();
+    root.build();
+    let mut command = &mut root;
+    for word in words {
+        command = command.find_subcommand_mut(word).ok_or_else(|| {
+            Error::new(Code::USAGE, format!("there is no command or topic {word:.40}"))
+                .hint(format!("Topics: {}. Commands: `smsotp --help`", TOPICS.join(", ")))
+        })?;
+    }
+    Ok(command.render_long_help())
+}
+
+/// The table of exit codes.
+pub fn exit_codes() -> String {
+    let mut text = String::from("Exit codes\n\n");
+    for row in CLASSES {
+        text.push_str(&format!("  {:>3}  {}\n", row.exit, row.meaning));
+    }
+    text.push_str("\nError codes in JSON, by exit code\n\n");
+    for row in CLASSES {
+        let names: Vec<&str> = CODES.iter().filter(|code| code.class == row.class).map(|code| code.name).collect();
+        if !names.is_empty() {
+            text.push_str(&format!("  {:>3}  {}\n", row.exit, names.join(", ")));
+        }
+    }
+    text
+}
+
+/// The JSON contract.
+pub fn json() -> String {
+    format!(
+        "JSON\n\n\
+        With -o json a command writes one document to standard output, with -o jsonl one object per line.\n\
+        Every object has `schema_version` (now {SCHEMA_VERSION}) and `kind`. Within one version fields are only added: ignore what\n\
+        you do not know. Ids are strings, times RFC 3339 in UTC, spans whole seconds in fields that end in `_seconds`.\n\n\
+        A list:   {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"otp_list\", \"items\": [...], \"more\": 3, \"next_after\": \"17\"}}\n\
+        A result: {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"verification\", \"verified\": true, ...}}\n\
+        An error, on standard error:\n  \
+          {{\"schema_version\": {SCHEMA_VERSION}, \"error\": {{\"code\": \"rate_limited\", \"message\": \"...\", \"hint\": \"...\",\n  \
+           \"exit_code\": 75, \"retry_after_seconds\": 42}}}}\n\n\
+        `code` is one of those that `smsotp help exit-codes` lists. Phones are masked unless --reveal is given.\n"
+    )
+}
+
+/// The variables that are read.
+pub fn environment() -> String {
+    let rows = settings();
+    let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
+    let mut text = String::from(
+        "Environment\n\nA flag wins over a variable, that over .env in this directory (or --env-file), that over smsotp.toml, that\nover the default.\n\n",
+    );
+    for (name, meaning) in rows {
+        text.push_str(&format!("  {name:width$}  {meaning}\n"));
+    }
+    text
+}
+
+/// Seam: the rows of `config::SETTINGS`.
+fn settings() -> Vec<(String, String)> {
+    [
+        ("TWILIO_ACCOUNT_SID", "the account: AC and 32 hex digits"),
+        ("TWILIO_AUTH_TOKEN", "the account's token"),
+        ("TWILIO_API_KEY", "an API key, SK and 32 hex digits; with its secret it wins over the token"),
+        ("TWILIO_API_SECRET", "the API key's secret"),
+        ("TWILIO_PHONE_NUMBER", "the sender"),
+        ("TWILIO_MESSAGING_SERVICE_SID", "a Messaging Service; it wins over the number"),
+        ("TWILIO_REGION", "the region, with TWILIO_EDGE"),
+        ("TWILIO_EDGE", "the edge, with TWILIO_REGION"),
+        ("TWILIO_API_BASE_URL", "another address of the API; only from where the credentials come from"),
+        ("SMSOTP_DATABASE", "the books: a path or a postgres:// URL"),
+        ("SMSOTP_PROVIDER", "twilio or console"),
+        ("SMSOTP_SECRET_KEY", "the secret keys, base64, newest first"),
+        ("SMSOTP_SECRET_KEY_FILE", "a file with the secret keys"),
+        ("SMSOTP_CONFIG", "the configuration file"),
+        ("NO_COLOR", "set and not empty: no colours"),
+        ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
+        ("RUST_LOG", "the level of smsotp's own logs"),
+    ]
+    .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
+    .to_vec()
+}

@@ -1,0 +1,164 @@
+//! Ctrl-C and SIGTERM: a verb with something to settle gets a few seconds, a second signal gets its way at once.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::error::{Class, Code, Error, Result};
+use crate::output::Restore;
+
+/// How long a verb may take to settle after the first signal.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+const NONE: u8 = 0;
+const INT: u8 = 1;
+const TERM: u8 = 2;
+
+/// What the process was told. Nothing is watched until [`Signals::watch`] or [`Signals::hold`].
+pub struct Signals {
+    state: Arc<State>,
+    watched: OnceLock<()>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The first signal, or `NONE`.
+    told: AtomicU8,
+    /// How many verbs have something to settle right now.
+    holds: AtomicU8,
+    arrived: Notify,
+}
+
+/// While one is held, the first signal does not end the process at once.
+pub struct Hold<'a>(&'a Signals);
+
+impl Signals {
+    /// Watches nothing yet.
+    pub fn new() -> Signals {
+        Signals { state: Arc::default(), watched: OnceLock::new() }
+    }
+
+    /// Starts to watch on a thread of its own: from now on a signal restores the terminal and exits with 130 or 143.
+    pub fn watch(&self) {
+        self.watched.get_or_init(|| {
+            let state = Arc::clone(&self.state);
+            let found = Restore::remember();
+            let (ready, is_ready) = mpsc::channel();
+            let watcher = move || watch(&state, &found, &ready);
+            // Without the thread the system's defaults hold: the process still ends on a signal.
+            if std::thread::Builder::new().name("signals".to_owned()).spawn(watcher).is_ok() {
+                // A signal between here and its handler would leave a hidden prompt's terminal mute. An error means
+                // that the watcher gave up, which is what the line above says.
+                let _ = is_ready.recv();
+            }
+        });
+    }
+
+    /// From now until the answer is dropped, the first signal only asks: the verb settles, then leaves with
+    /// [`Signals::interrupted`]. After five seconds, or on a second signal, the process exits all the same.
+    pub fn hold(&self) -> Hold<'_> {
+        self.watch();
+        self.state.holds.fetch_add(1, Ordering::SeqCst);
+        Hold(self)
+    }
+
+    /// The first signal as an error, if there was one: for loops that look between two batches.
+    pub fn interrupted(&self) -> Result<()> {
+        match self.state.told.load(Ordering::SeqCst) {
+            NONE => Ok(()),
+            told => Err(error_of(told)),
+        }
+    }
+
+    /// Waits for the first signal: for `select!`.
+    pub async fn wait(&self) -> Error {
+        loop {
+            let arrived = self.state.arrived.notified();
+            if let Err(error) = self.interrupted() {
+                return error;
+            }
+            arrived.await;
+        }
+    }
+
+    /// A verb's class, where a signal that arrived turns "done" into "interrupted": the caller asked it to stop.
+    pub fn class_of(&self, result: Result<Class>) -> Result<Class> {
+        match result {
+            Ok(Class::Done) => self.interrupted().map(|()| Class::Done),
+            other => other,
+        }
+    }
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Signals::new()
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.state.holds.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn error_of(told: u8) -> Error {
+    if told == TERM { Error::new(Code::TERMINATED, "terminated") } else { Error::new(Code::INTERRUPTED, "interrupted") }
+}
+
+fn watch(state: &State, found: &Restore, ready: &mpsc::Sender<()>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let Ok(mut source) = Source::new() else { return };
+        let _ = ready.send(());
+        let told = source.next().await;
+        state.told.store(told, Ordering::SeqCst);
+        state.arrived.notify_waiters();
+        if state.holds.load(Ordering::SeqCst) > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE_MAX) => {}
+                _ = source.next() => {}
+            }
+        }
+        found.put_back();
+        std::process::exit(i32::from(error_of(told).class().exit()));
+    });
+}
+
+#[cfg(unix)]
+struct Source {
+    int: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Source {
+    fn new() -> std::io::Result<Source> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Source { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    }
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.int.recv() => INT,
+            _ = self.term.recv() => TERM,
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Source;
+
+#[cfg(not(unix))]
+impl Source {
+    fn new() -> std::io::Result<Source> {
+        Ok(Source)
+    }
+    async fn next(&mut self) -> u8 {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        INT
+    }
+}

@@ -1,0 +1,103 @@
+//! `smsotp test-number`: numbers that get a fixed code and no message.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::given::{self, CodeSource};
+use super::{Call, unwired};
+use crate::clock::Timestamp;
+use crate::error::{Class, Result};
+use crate::output::{Item, Output, View};
+
+/// Keep numbers that get a fixed code and no message
+///
+/// For app-store reviewers and end-to-end tests: any number of E.164 shape, at most 90 days, never free of guess budgets.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ echo 123456 | smsotp test-number add +15005550006 - --until 2026-12-31\n  \
+    $ smsotp test-number list\n  \
+    $ smsotp test-number remove +15005550006")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What can be done with test numbers.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Add(Add),
+    List(ListArgs),
+    Remove(Remove),
+}
+
+/// Declare a test number; its code comes from a prompt or standard input
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp test-number add +15005550006 --until 2026-12-31\n  \
+    $ echo 123456 | smsotp test-number add +15005550006 - --until 30d")]
+pub struct Add {
+    /// The number, in international form
+    pub phone: String,
+    /// - reads the code from standard input [default: a hidden prompt]
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
+    pub code: Option<String>,
+    /// Until when: a date, RFC 3339, or a span from now; at most 90 days
+    #[arg(long, value_name = "WHEN")]
+    pub until: String,
+}
+
+/// List the test numbers
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp test-number list\n  $ smsotp test-number list --reveal --json")]
+pub struct ListArgs {}
+
+/// Make a test number an ordinary one again
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp test-number remove +15005550006")]
+pub struct Remove {
+    /// The number, in international form
+    pub phone: String,
+}
+
+/// One test number.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The number, masked unless revealed.
+    pub phone: String,
+    /// When it becomes an ordinary number.
+    pub until: Timestamp,
+    /// When it was declared.
+    pub created_at: Timestamp,
+    /// Who declared it.
+    pub created_by: String,
+}
+
+impl Item for Row {
+    const KIND: &'static str = "test_number";
+    const COLUMNS: &'static [&'static str] = &["phone", "until", "created", "by"];
+
+    fn cells(&self, view: &View) -> Vec<String> {
+        vec![self.phone.clone(), view.time(self.until), view.time(self.created_at), self.created_by.clone()]
+    }
+}
+
+/// Adds, lists or removes.
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    match args.verb {
+        Verb::Add(args) => add(&args, call, out),
+        // Seam: store → out.list(&List::whole(rows, "no test numbers")).
+        Verb::List(_) => Err(unwired("test-number list")),
+        // Seam: engine; an unknown number: "nothing to do", exit 0.
+        Verb::Remove(_) => Err(unwired("test-number remove")),
+    }
+}
+
+fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
+    let _phone = given::e164(Some(&args.phone), call, out)?;
+    let _until = given::moment_future("--until", &args.until, out.view().now)?;
+    let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
+    let _code = given::code(source, call, out)?;
+    // Seam: engine (at most 90 days ahead) → out.say.
+    Err(unwired("test-number add"))
+}

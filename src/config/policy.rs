@@ -1,0 +1,232 @@
+//! The rules' settings in `smsotp.toml`: `[limits]`, `[purposes.NAME]` and their neighbours, with their ranges.
+
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use super::settings::{PURPOSE_KEYS, nearest};
+use crate::error::{Code, Error, Result};
+use crate::limits::{Limits, Window};
+use crate::purpose::{Policy, Purpose, PurposePolicy, Resend};
+use crate::template::Wording;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// NIST SP 800-63B-4 §3.1.3.2: a code lives at most 10 minutes and has at least 6 digits.
+const NIST_TTL_MAX: Duration = Duration::from_secs(600);
+const NIST_DIGITS_MIN: u8 = 6;
+/// NIST SP 800-63B-4 §3.2.2: at most 100 failures in a row.
+const NIST_FAILURES_MAX: u32 = 100;
+
+/// Applies the tables to the policy. Answers what is worth a warning.
+///
+/// Errors: `CONFIG_INVALID`, which names the key, what stands there and what may.
+pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    if let Some(value) = table.get("countries") {
+        policy.countries = Some(countries(value)?);
+    }
+    if let Some(value) = table.get("keep") {
+        policy.keep = between("keep", duration("keep", value)?, Duration::from_secs(3600), 3650 * DAY)?;
+    }
+    if let Some(value) = table.get("segments_max") {
+        policy.segments_max = number("segments_max", value, 1, 10)?;
+    }
+    if let Some(value) = table.get("limits") {
+        limits(&mut policy.limits, section("limits", value)?, &mut warnings)?;
+    }
+    if let Some(value) = table.get("purposes") {
+        for (name, value) in section("purposes", value)? {
+            let purpose = Purpose::parse(name).ok_or_else(|| {
+                bad(&format!("purposes.{}", shown(name)), "is no name for a purpose")
+                    .hint("A name has 1 to 64 of a-z 0-9 _ - and starts with a letter.")
+            })?;
+            let mut settings = policy.purposes.get(&purpose).cloned().unwrap_or_default();
+            one_purpose(&mut settings, &purpose, value, &mut warnings)?;
+            policy.purposes.insert(purpose, settings);
+        }
+    }
+    Ok(warnings)
+}
+
+fn one_purpose(
+    settings: &mut PurposePolicy,
+    purpose: &Purpose,
+    value: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    let place = format!("purposes.{purpose}");
+    for (key, value) in section(&place, value)? {
+        let name = format!("{place}.{}", shown(key));
+        match key.as_str() {
+            "ttl" => {
+                let range = (Duration::from_secs(60), Duration::from_secs(3600));
+                settings.ttl = between(&name, duration(&name, value)?, range.0, range.1)?;
+            }
+            "digits" => settings.digits = number(&name, value, 4, 10)? as u8,
+            "resend" => {
+                settings.resend = match text(&name, value)? {
+                    "same" => Resend::Same,
+                    "new" => Resend::New,
+                    _ => return Err(bad(&name, "is neither \"same\" nor \"new\"")),
+                }
+            }
+            "text" => {
+                let wording = text(&name, value)?;
+                Wording::parse(wording).map_err(|error| {
+                    let hint = error.hint_text().unwrap_or_default().to_owned();
+                    bad(&name, &format!("cannot be used: {}", error.message())).hint(hint)
+                })?;
+                settings.text = Some(wording.to_owned());
+            }
+            _ => return Err(unknown(&name, nearest(key, PURPOSE_KEYS.iter().map(|row| row.0)))),
+        }
+    }
+    if settings.ttl > NIST_TTL_MAX {
+        warnings.push(format!("{place}.ttl is above the 10 minutes of NIST SP 800-63B-4 §3.1.3.2"));
+    }
+    if settings.digits < NIST_DIGITS_MIN {
+        warnings.push(format!("{place}.digits is below the 6 digits of NIST SP 800-63B-4 §3.1.3.2"));
+    }
+    Ok(())
+}
+
+fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Result<()> {
+    for (key, value) in table {
+        let name = format!("limits.{}", shown(key));
+        match key.as_str() {
+            "cooldown" => limits.cooldown = cooldown(&name, value)?,
+            "phone" => limits.phone = windows(&name, value)?,
+            "user" => limits.user = windows(&name, value)?,
+            "user_phones" => limits.user_phones = window(&name, value)?,
+            "ip" => limits.ip = windows(&name, value)?,
+            "ip_phones" => limits.ip_phones = window(&name, value)?,
+            "network" => limits.network = windows(&name, value)?,
+            "everything" => limits.everything = windows(&name, value)?,
+            "refused_phone" => limits.refused_phone = window(&name, value)?,
+            "refused_other" => limits.refused_other = window(&name, value)?,
+            "guesses_per_otp" => limits.guesses_per_otp = number(&name, value, 1, 10)?,
+            "guesses_per_phone" => limits.guesses_per_phone = window(&name, value)?,
+            "guesses_per_ip" => limits.guesses_per_ip = window(&name, value)?,
+            "guesses_in_a_row" => limits.guesses_in_a_row = number(&name, value, 1, 10_000)?,
+            // The table of settings is the caller's first check; this one keeps the two in step.
+            _ => return Err(unknown(&name, None)),
+        }
+        if value.as_array().is_some_and(Vec::is_empty) {
+            warnings.push(format!("{name} is empty: this limit is off"));
+        }
+    }
+    if limits.guesses_in_a_row > NIST_FAILURES_MAX {
+        warnings.push("limits.guesses_in_a_row is above the 100 of NIST SP 800-63B-4 §3.2.2".to_owned());
+    }
+    Ok(())
+}
+
+fn cooldown(name: &str, value: &Value) -> Result<Vec<Duration>> {
+    let list = list(name, value)?;
+    let step = |value: &Value| between(name, duration(name, value)?, Duration::from_secs(1), DAY);
+    list.iter().map(step).collect()
+}
+
+fn windows(name: &str, value: &Value) -> Result<Vec<Window>> {
+    match value {
+        Value::String(_) => Ok(vec![window(name, value)?]),
+        _ => list(name, value)?.iter().map(|value| window(name, value)).collect(),
+    }
+}
+
+/// `"5/1h"` or `"5/h"`.
+fn window(name: &str, value: &Value) -> Result<Window> {
+    let form = || {
+        bad(name, "is not a number of events per time").hint(format!("Write it like \"5/1h\" or \"10/24h\" at {name}."))
+    };
+    let (max, per) = value.as_str().and_then(|text| text.split_once('/')).ok_or_else(form)?;
+    let (max, per) = (max.trim(), per.trim());
+    let digits = !max.is_empty() && max.len() <= 9 && max.bytes().all(|b| b.is_ascii_digit());
+    let max: u32 = if digits { max.parse().map_err(|_| form())? } else { return Err(form()) };
+    let per = if per.starts_with(|c: char| c.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
+    let per = humantime::parse_duration(&per).map_err(|_| form())?;
+    if !(1..=10_000).contains(&max) {
+        return Err(bad(name, &format!("allows {max} events; 1 to 10000 are possible")));
+    }
+    let per = between(name, per, Duration::from_secs(1), 31 * DAY)?;
+    Ok(Window { max, per })
+}
+
+fn countries(value: &Value) -> Result<Vec<String>> {
+    let mut countries = Vec::new();
+    for value in list("countries", value)? {
+        let code = text("countries", value)?.trim().to_ascii_uppercase();
+        if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(bad("countries", "holds something other than two-letter country codes")
+                .hint("Write countries = [\"US\", \"DE\"]."));
+        }
+        countries.push(code);
+    }
+    if countries.is_empty() {
+        return Err(bad("countries", "is empty: no country would get messages").hint("Remove the line to allow all."));
+    }
+    Ok(countries)
+}
+
+fn duration(name: &str, value: &Value) -> Result<Duration> {
+    let parsed = value.as_str().and_then(|text| humantime::parse_duration(text.trim()).ok());
+    let whole = parsed.filter(|d| d.subsec_nanos() == 0);
+    whole.ok_or_else(|| {
+        bad(name, "is not a time in whole seconds").hint("Write it in quotes with its unit: \"30s\", \"10m\", \"24h\".")
+    })
+}
+
+fn between(name: &str, value: Duration, least: Duration, most: Duration) -> Result<Duration> {
+    if value < least || value > most {
+        let what = format!("is {}; {} to {} are possible", span(value), span(least), span(most));
+        return Err(bad(name, &what));
+    }
+    Ok(value)
+}
+
+fn number(name: &str, value: &Value, least: u32, most: u32) -> Result<u32> {
+    let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
+    number.ok_or_else(|| bad(name, &format!("is not a whole number from {least} to {most}")))
+}
+
+fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str> {
+    value.as_str().ok_or_else(|| bad(name, "is not a text").hint("Put it into quotes."))
+}
+
+fn list<'v>(name: &str, value: &'v Value) -> Result<&'v Vec<Value>> {
+    let list =
+        value.as_array().ok_or_else(|| bad(name, "is not a list").hint("Write it in brackets: [\"…\", \"…\"]."))?;
+    // A check costs as much as its windows; nobody needs more.
+    if list.len() > 300 { Err(bad(name, "has more than 300 entries")) } else { Ok(list) }
+}
+
+fn section<'v>(name: &str, value: &'v Value) -> Result<&'v Table> {
+    value.as_table().ok_or_else(|| bad(name, "is not a section").hint(format!("Write [{name}] on a line of its own.")))
+}
+
+/// A time in the largest unit that leaves no rest, as the file would have it: `1d`, `90m`, `30s`.
+pub(super) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (length, unit) = [(86_400, "d"), (3600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(length, _)| seconds >= *length && seconds.is_multiple_of(*length))
+        .unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / length)
+}
+
+pub(super) fn bad(name: &str, what: &str) -> Error {
+    Error::new(Code::CONFIG_INVALID, format!("{name} {what}"))
+}
+
+pub(super) fn unknown(name: &str, near: Option<&str>) -> Error {
+    let error = bad(name, "is no setting");
+    match near {
+        Some(near) => error.hint(format!("Did you mean {near}?")),
+        None => error.hint("List the settings with: smsotp config show"),
+    }
+}
+
+/// A key of the file as an error may show it: bounded, without control characters.
+pub(super) fn shown(key: &str) -> String {
+    key.chars().filter(|c| !c.is_control()).take(60).collect()
+}

@@ -1,0 +1,138 @@
+//! The table of all settings: `config show`, the documentation and `.env.example` are made from it.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct SettingInfo {
+    /// The variable in the environment and in `.env`; empty: in `smsotp.toml` alone.
+    pub variable: &'static str,
+    /// The key in `smsotp.toml`, dotted; empty: it has none (secrets never have one).
+    pub key: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// An example for `.env.example`.
+    pub example: &'static str,
+    /// Never shown.
+    pub secret: bool,
+}
+
+impl SettingInfo {
+    /// The name that people know it by: the variable, else the key.
+    pub fn name(&self) -> &'static str {
+        if self.variable.is_empty() { self.key } else { self.variable }
+    }
+}
+
+macro_rules! settings {
+    ($($variable:literal | $key:literal | $meaning:literal | $default:literal | $example:literal $(| $secret:ident)?;)*) => {
+        /// Every setting, in the order in which they are shown.
+        pub const SETTINGS: &[SettingInfo] = &[$(SettingInfo {
+            variable: $variable, key: $key, meaning: $meaning, default: $default, example: $example,
+            secret: settings!(@ $($secret)?),
+        }),*];
+    };
+    (@ secret) => { true };
+    (@) => { false };
+}
+
+settings! {
+    "TWILIO_ACCOUNT_SID" | "twilio.account_sid" | "the account: AC and 32 hex digits" | "" | "ACxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    "TWILIO_AUTH_TOKEN" | "" | "the account's Auth Token" | "" | "your_auth_token" | secret;
+    "TWILIO_AUTH_TOKEN_FILE" | "twilio.auth_token_file" | "a file that holds the Auth Token" | "" | "/run/secrets/twilio_auth_token";
+    "TWILIO_API_KEY" | "twilio.api_key" | "an API key: SK and 32 hex digits; with its secret it is used instead of the Auth Token" | "" | "SKxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    "TWILIO_API_SECRET" | "" | "the API key's secret" | "" | "your_api_secret" | secret;
+    "TWILIO_API_SECRET_FILE" | "twilio.api_secret_file" | "a file that holds the API key's secret" | "" | "/run/secrets/twilio_api_secret";
+    "TWILIO_PHONE_NUMBER" | "twilio.phone_number" | "the sender: a number of the account in E.164" | "" | "+15005550006";
+    "TWILIO_MESSAGING_SERVICE_SID" | "twilio.messaging_service_sid" | "a Messaging Service: MG and 32 hex digits; used instead of the number" | "" | "MGxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    "TWILIO_REGION" | "twilio.region" | "Twilio's processing region" | "us1" | "ie1";
+    "TWILIO_EDGE" | "twilio.edge" | "Twilio's edge location" | "" | "dublin";
+    "TWILIO_API_BASE_URL" | "twilio.api_base_url" | "another address of the API: https, or http on loopback; taken only from the place that also gave the credentials" | "https://api.twilio.com" | "http://127.0.0.1:4010";
+    "SMSOTP_PROVIDER" | "provider" | "who carries messages: twilio or console" | "twilio" | "console";
+    "SMSOTP_DATABASE" | "database" | "the books: a path, sqlite:PATH, or a postgres:// URL" | "smsotp.db in the user's data directory" | "/var/lib/smsotp/smsotp.db";
+    "SMSOTP_SECRET_KEY" | "" | "the secret keys: 32 bytes of base64 each, newest first, separated by commas or white space" | "" | "base64_of_32_random_bytes" | secret;
+    "SMSOTP_SECRET_KEY_FILE" | "secret_key_file" | "a file that holds the secret keys" | "secret.key in the user's configuration directory, made with new books" | "/run/secrets/smsotp_key";
+    "SMSOTP_REGION" | "region" | "the country of numbers typed without +, two letters" | "" | "US";
+    "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
+    "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
+    "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
+    "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
+    "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";
+    "" | "keep" | "how long finished otps and messages stay" | "1d" | "";
+    "" | "segments_max" | "SMS segments that an OTP message may take" | "1" | "";
+    "" | "limits.cooldown" | "pause after the 1st, 2nd, ... message to a phone for a purpose" | "30s 1m 2m 5m 10m 30m" | "";
+    "" | "limits.phone" | "messages per phone" | "3/10m 5/1h 10/1d" | "";
+    "" | "limits.user" | "messages per user" | "5/1h 10/1d" | "";
+    "" | "limits.user_phones" | "distinct phones per user" | "3/1d" | "";
+    "" | "limits.ip" | "messages per client address" | "10/1h 30/1d" | "";
+    "" | "limits.ip_phones" | "distinct phones per client address" | "5/1h" | "";
+    "" | "limits.network" | "messages per client network" | "50/1h 150/1d" | "";
+    "" | "limits.everything" | "messages in all" | "1000/1h 10000/1d" | "";
+    "" | "limits.refused_phone" | "refusals by the provider per phone" | "5/1h" | "";
+    "" | "limits.refused_other" | "refusals by the provider per user, client address or token" | "20/1h" | "";
+    "" | "limits.guesses_per_otp" | "wrong guesses that one code survives" | "5" | "";
+    "" | "limits.guesses_per_phone" | "wrong guesses per phone and purpose; full, it stops new codes" | "15/1d" | "";
+    "" | "limits.guesses_per_ip" | "wrong guesses per client address" | "30/1h" | "";
+    "" | "limits.guesses_in_a_row" | "wrong guesses without one success per user and phone, until `limits reset`" | "100" | "";
+}
+
+/// The keys of a `[purposes.NAME]` section: name, meaning, default.
+pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
+    ("ttl", "how long a code lives, 1 to 60 minutes", "10m"),
+    ("digits", "how many digits, 4 to 10", "6"),
+    ("resend", "what asking again sends: the same code or a new one", "same"),
+    ("text", "the wording; {code} once, {app}, {minutes} and {time} as liked", "built in"),
+];
+
+/// The text of `.env.example`.
+pub fn env_example() -> String {
+    let mut text = String::from(
+        "# Settings of smsotp. Copy to .env in the directory where smsotp is run, or name the file with --env-file.\n\
+         # Flags and variables of the environment win over this file; this file wins over smsotp.toml.\n\
+         # A .env of a parent directory is never read. Keep it to yourself: chmod 600 .env\n\
+         #\n\
+         # Values stand as they are, or in 'single' or \"double\" quotes. Nothing is substituted: $ is a dollar sign.\n",
+    );
+    for info in SETTINGS.iter().filter(|info| !["", "SMSOTP_CONFIG"].contains(&info.variable)) {
+        let default = if info.default.is_empty() { String::new() } else { format!(" Default: {}.", info.default) };
+        let meaning = capitalised(info.meaning);
+        text.push_str(&format!("\n# {meaning}.{default}\n#{}={}\n", info.variable, info.example));
+    }
+    text
+}
+
+/// The known name nearest to a mistyped one, if any is near.
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(score, _)| *score > 0.85);
+    scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "UPDATE=1 rewrites the file")]
+    fn the_example_file_lists_every_variable() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, env_example()).unwrap();
+        }
+
+        assert_eq!(std::fs::read_to_string(path).unwrap(), env_example(), "run with UPDATE=1 to rewrite .env.example");
+    }
+
+    #[test]
+    fn a_mistyped_name_finds_its_neighbour() {
+        let known = || SETTINGS.iter().map(|info| info.variable);
+
+        assert_eq!(nearest("SMSOTP_DATABSE", known()), Some("SMSOTP_DATABASE"));
+        assert_eq!(nearest("TWILIO_ACOUNT_SID", known()), Some("TWILIO_ACCOUNT_SID"));
+        assert_eq!(nearest("PATH", known()), None);
+    }
+}

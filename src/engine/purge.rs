@@ -1,0 +1,98 @@
+//! purge takes away what is finished, a short batch at a time; it never touches what lives or is unsettled, and weakens no limit.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Caller, Engine};
+use crate::error::Result;
+use crate::store::{PurgeBatch, PurgeCursor, Purged};
+
+/// How long one batch may hold the writer's place. Whoever waits for it hardly notices.
+const BATCH_TIME: Duration = Duration::from_millis(4);
+
+/// The pause after a batch, in which others get their turn.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Batches begin with so many otps and adapt to [`BATCH_TIME`].
+const BATCH_FIRST: u32 = 64;
+const BATCH_MAX: u32 = 2_000;
+
+/// Without regard for others.
+const BATCH_EXCLUSIVE: u32 = 20_000;
+
+/// How to purge.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    /// Only what has been finished for so long; the policy's 24 hours where none is given.
+    pub older_than: Option<Duration>,
+    /// Only count.
+    pub dry_run: bool,
+    /// Without regard for other writers: faster.
+    pub exclusive: bool,
+    /// Rewrite the files afterwards, so that no byte of what was purged stays in them.
+    pub scrub: bool,
+}
+
+/// What a purge took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PurgeReport {
+    /// Rows by table.
+    pub purged: Purged,
+    /// How many batches it took.
+    pub batches: u64,
+    /// With `scrub`: whether no byte of what was purged is left in the files.
+    pub scrubbed: Option<bool>,
+}
+
+impl Engine {
+    /// Purges, telling `progress` after each batch what was taken so far. `progress` answers whether to go on.
+    ///
+    /// # Errors
+    /// `STORE_*`. What was taken before the error stays taken; running it again goes on.
+    pub async fn purge(
+        &self,
+        caller: &Caller,
+        how: &Purge,
+        mut progress: impl FnMut(&PurgeReport) -> bool + std::marker::Send,
+    ) -> Result<PurgeReport> {
+        let cutoff = self.store.now().await? - how.older_than.unwrap_or(self.policy.keep);
+        let mut report = PurgeReport::default();
+        let mut batch = PurgeBatch {
+            cutoff,
+            cursor: PurgeCursor::default(),
+            limit: if how.exclusive { BATCH_EXCLUSIVE } else { BATCH_FIRST },
+            dry_run: how.dry_run,
+            actor: caller.actor.clone(),
+        };
+        loop {
+            let begun = Instant::now();
+            let (purged, next) = self.store.purge(&batch).await?;
+            let took = begun.elapsed();
+            report.purged.add(purged);
+            report.batches += 1;
+            let go_on = progress(&report);
+            let Some(next) = next.filter(|_| go_on) else { break };
+            batch.cursor = next;
+            if !how.exclusive && !how.dry_run {
+                batch.limit = next_limit(batch.limit, took);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        if how.scrub && !how.dry_run {
+            report.scrubbed = Some(self.store.scrub().await?);
+        }
+        Ok(report)
+    }
+}
+
+/// Half where a batch took too long, a quarter more where it was well inside.
+fn next_limit(limit: u32, took: Duration) -> u32 {
+    if took > BATCH_TIME {
+        (limit / 2).max(8)
+    } else if took < BATCH_TIME.mul_f32(0.7) {
+        (limit + limit / 4 + 1).min(BATCH_MAX)
+    } else {
+        limit
+    }
+}

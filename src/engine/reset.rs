@@ -1,0 +1,96 @@
+//! reset makes a subject's limits forget: staff's answer to a customer who is locked out. Audited.
+
+use serde::Serialize;
+
+use super::{Caller, Engine};
+use crate::audit::{Details, Event};
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::otp::User;
+use crate::phone::Phone;
+use crate::store::{Change, Needs, Subject, deed};
+
+/// What to forget, and whose.
+#[derive(Clone, Debug)]
+pub struct Reset {
+    /// The subject. A phone with a user also opens their budget of guesses in a row.
+    pub subject: Subject,
+    /// The user whose guesses in a row with this phone are forgotten; the empty user where none is named.
+    pub user: User,
+    /// Also forget that the recipient opted out.
+    pub opt_out: bool,
+    /// Why, for the audit log.
+    pub reason: String,
+}
+
+/// What was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// Messages that limits counted.
+    pub sends: usize,
+    /// Wrong guesses.
+    pub guesses: usize,
+    /// Refusals by the provider.
+    pub refusals: usize,
+    /// An opt-out.
+    pub opt_out: bool,
+}
+
+impl Engine {
+    /// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
+        let mut subjects = vec![reset.subject.clone()];
+        if let Subject::Phone(phone) = &reset.subject {
+            subjects.push(pair(&reset.user, phone));
+        }
+        let needs = Needs { subjects, ..Needs::default() };
+        let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
+        deed(self.store.as_ref(), needs, move |facts| {
+            let mut forgotten = Forgotten::default();
+            let mut changes = Vec::new();
+            for fact in &facts.subjects {
+                let old = &fact.ledger;
+                forgotten.count(old, reset.opt_out);
+                let kept = Ledger {
+                    opted_out_at: old.opted_out_at.filter(|_| !reset.opt_out),
+                    // A reset is also the way out where the clock once ran ahead.
+                    seen: old.seen.min(facts.now.millis()),
+                    ..Ledger::default()
+                };
+                changes.push(super::put(fact, kept, longest));
+            }
+            let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+            let details = Details::new()
+                .number("sends", number(forgotten.sends))
+                .number("guesses", number(forgotten.guesses))
+                .flag("opt_out", forgotten.opt_out)
+                .word("counts", reset.subject.kind())
+                .note("reason", &reset.reason);
+            let event = Event::new(facts.now, actor.clone(), "limits.reset", "done")
+                .subject(&facts.subjects[0].id.0)
+                .details(details);
+            changes.push(Change::Audit(event));
+            Ok((changes, forgotten))
+        })
+        .await
+    }
+}
+
+impl Forgotten {
+    fn count(&mut self, ledger: &Ledger, opt_out: bool) {
+        let slots = ledger.slots.iter().flat_map(|slots| &slots.counts).map(|(_, n)| *n);
+        self.sends += ledger.sends.len() + usize::try_from(slots.max().unwrap_or(0)).unwrap_or(0);
+        self.refusals += ledger.refused.len();
+        self.guesses += ledger.guesses.len()
+            + usize::try_from(ledger.in_a_row + ledger.known_in_a_row).unwrap_or(0)
+            + ledger.purposes.values().map(|p| p.guesses.len() + p.known_guesses.len()).sum::<usize>();
+        self.opt_out |= opt_out && ledger.opted_out_at.is_some();
+    }
+}
+
+fn pair(user: &User, phone: &Phone) -> Subject {
+    Subject::Pair(user.clone(), phone.clone())
+}

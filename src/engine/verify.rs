@@ -1,0 +1,298 @@
+//! verify is one transaction: lock → count the attempt → compare → consume. A wrong guess is committed although the answer is "no".
+
+use std::sync::Arc;
+
+use super::{Caller, Engine, code_of, put, steady};
+use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+use crate::code::{self, Binding, Code};
+use crate::error::{self, Result};
+use crate::keys::{IndexKey, Keyring};
+use crate::ledger::{self, Ledger};
+use crate::limits::Hit;
+use crate::otp::{Otp, State, User};
+use crate::phone::Phone;
+use crate::purpose::{Policy, Purpose};
+use crate::store::{Change, Facts, Needs, OtpNeed, Subject, TestNumber, deed};
+
+/// What to verify.
+pub struct Verify {
+    /// Whose phone; by its shape alone.
+    pub phone: Phone,
+    /// What the code was asked for.
+    pub purpose: Purpose,
+    /// For whom.
+    pub user: User,
+    /// What was typed in.
+    pub code: Code,
+}
+
+/// The answer, with what an operator may know. A caller without that right sees one and the same "no".
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifyAnswer {
+    /// What was decided.
+    pub verdict: Verdict,
+    /// The otp that it was decided on.
+    pub otp_id: Option<i64>,
+    /// It was asked for another user: a likely cause of `not_found`.
+    pub other_user: bool,
+    /// A declared test number.
+    pub test: bool,
+}
+
+/// The verdict on a code.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Right, and consumed: never again.
+    Verified,
+    /// Wrong; so many guesses are left for this code.
+    WrongCode {
+        /// Guesses left.
+        tries_left: u32,
+    },
+    /// Its time is over.
+    Expired,
+    /// It was verified before.
+    AlreadyUsed,
+    /// A newer code took its place.
+    Superseded,
+    /// Its guesses are spent: ask for a new one.
+    Locked,
+    /// Staff took it back.
+    Revoked,
+    /// It could not be sent.
+    SendFailed,
+    /// A guess budget is closed; nothing was compared.
+    TooManyGuesses(Hit),
+    /// No code is known.
+    NotFound,
+}
+
+impl Verdict {
+    /// The stable code; `None` for verified.
+    pub fn code(&self) -> Option<error::Code> {
+        Some(match self {
+            Verdict::Verified => return None,
+            Verdict::WrongCode { .. } => error::Code::WRONG_CODE,
+            Verdict::Expired => error::Code::EXPIRED,
+            Verdict::AlreadyUsed => error::Code::ALREADY_USED,
+            Verdict::Superseded => error::Code::SUPERSEDED,
+            Verdict::Locked => error::Code::LOCKED,
+            Verdict::Revoked => error::Code::REVOKED,
+            Verdict::SendFailed => error::Code::SEND_FAILED,
+            Verdict::TooManyGuesses(_) => error::Code::TOO_MANY_GUESSES,
+            Verdict::NotFound => error::Code::NOT_FOUND,
+        })
+    }
+}
+
+struct Asked {
+    policy: Arc<Policy>,
+    keyring: Arc<Keyring>,
+    index: IndexKey,
+    caller: Caller,
+    phone: Phone,
+    purpose: Purpose,
+    user: User,
+    code: Code,
+}
+
+const PHONE: usize = 0;
+const PAIR: usize = 1;
+const IP: usize = 2;
+
+impl Engine {
+    /// Verifies a code. Of any number of askers with the right code, in any number of processes, exactly one is told
+    /// `verified`; and no more wrong guesses are compared than the budgets hold.
+    ///
+    /// # Errors
+    /// `PURPOSE_UNKNOWN`, `KEY_INVALID` where the key of a living otp is missing, `CLOCK_WRONG`, `STORE_*`.
+    pub async fn verify(&self, caller: &Caller, ask: Verify) -> Result<VerifyAnswer> {
+        if self.policy.purpose(&ask.purpose).is_none() {
+            return Err(self.unknown_purpose(&ask.purpose));
+        }
+        let mut subjects = vec![Subject::Phone(ask.phone.clone()), Subject::Pair(ask.user.clone(), ask.phone.clone())];
+        if let Some(ip) = caller.ip {
+            let [ip, _] = Subject::of_client(ip);
+            subjects.push(ip);
+        }
+        let otp = OtpNeed::Of(ask.user.clone(), ask.phone.clone(), ask.purpose.clone());
+        let needs = Needs { subjects, otp, ..Needs::default() };
+        let asked = Asked {
+            policy: Arc::clone(&self.policy),
+            keyring: Arc::clone(&self.keyring),
+            index: self.store.keys().index.clone(),
+            caller: caller.clone(),
+            phone: ask.phone,
+            purpose: ask.purpose,
+            user: ask.user,
+            code: ask.code,
+        };
+        deed(self.store.as_ref(), needs, move |facts| asked.decide(facts)).await
+    }
+}
+
+/// A verdict before its consequences.
+struct Judgement {
+    verdict: Verdict,
+    /// The otp that it is about, as it will be.
+    otp: Option<Otp>,
+    /// It counts as a wrong guess.
+    guess: bool,
+}
+
+impl Asked {
+    fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
+        let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
+        let now = steady(facts.now, &ledgers[..2])?;
+        let test = facts.test_number.as_ref().filter(|number| now < number.until);
+        let judged = match self.closed(facts, now) {
+            Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
+            None => self.judge(facts, test, now)?,
+        };
+        let other_user = judged.verdict == Verdict::NotFound
+            && facts.recent.iter().any(|otp| otp.is_live(now) && otp.user != self.user);
+        let answer = VerifyAnswer {
+            other_user,
+            otp_id: judged.otp.as_ref().map(|otp| otp.id),
+            test: judged.otp.as_ref().is_some_and(|otp| otp.test),
+            verdict: judged.verdict.clone(),
+        };
+        Ok((self.consequences(facts, judged, now), answer))
+    }
+
+    /// The budgets that close verification itself, whether or not an otp exists.
+    fn closed(&self, facts: &Facts, now: Timestamp) -> Option<Hit> {
+        let limits = &self.policy.limits;
+        if let Some(fact) = facts.subjects.get(IP) {
+            let fill = ledger::fill(&fact.ledger.guesses, limits.guesses_per_ip, now);
+            if fill.wait.is_some() {
+                return Some(Hit::new(("guesses", "ip"), limits.guesses_per_ip, fill.used, fill.wait));
+            }
+        }
+        limits.closed(&facts.subjects[PAIR].ledger, self.caller.known)
+    }
+
+    /// Compares, in the same steps whatever is there: one code for the otp at hand, one for an older one of the user's.
+    fn judge(&self, facts: &Facts, test: Option<&TestNumber>, now: Timestamp) -> Result<Judgement> {
+        let of_user = |otp: &&Otp| otp.user == self.user;
+        let newest = facts.otp.as_ref().or_else(|| facts.recent.iter().find(of_user));
+        let older = facts.recent.iter().filter(of_user).find(|otp| otp.state == State::Superseded);
+        let right = self.equals(newest, test)?;
+        // An older code whose key is gone cannot be told from a wrong one, and need not be.
+        let was_older = self.equals(older, test).unwrap_or(false);
+        let Some(newest) = newest else {
+            return Ok(Judgement { verdict: Verdict::NotFound, otp: None, guess: true });
+        };
+        let mut otp = newest.clone();
+        let verdict = match otp.shown_state(now) {
+            State::Active if otp.wrong_guesses >= self.policy.limits.guesses_per_otp => {
+                otp.end(State::Locked, now);
+                Verdict::Locked
+            }
+            State::Active if right => {
+                otp.end(State::Verified, now);
+                Verdict::Verified
+            }
+            State::Active => return Ok(self.wrong(otp, was_older, now)),
+            State::Expired => {
+                otp.end(State::Expired, now);
+                Verdict::Expired
+            }
+            State::Verified => Verdict::AlreadyUsed,
+            State::Superseded => Verdict::Superseded,
+            State::Locked => Verdict::Locked,
+            State::Revoked => Verdict::Revoked,
+            State::Failed => Verdict::SendFailed,
+        };
+        // Whoever knows the code that was sent is not guessing, even where it opens nothing any more.
+        Ok(Judgement { guess: !right && verdict != Verdict::Verified, verdict, otp: Some(otp) })
+    }
+
+    fn wrong(&self, mut otp: Otp, was_older: bool, now: Timestamp) -> Judgement {
+        otp.wrong_guesses += 1;
+        let tries_left = self.policy.limits.guesses_per_otp.saturating_sub(otp.wrong_guesses);
+        if tries_left == 0 {
+            otp.end(State::Locked, now);
+        }
+        let verdict = if was_older { Verdict::Superseded } else { Verdict::WrongCode { tries_left } };
+        Judgement { verdict, otp: Some(otp), guess: true }
+    }
+
+    /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
+    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>) -> Result<bool> {
+        let tag = self.index.tag("test-code", &test_code(&self.phone, &self.code));
+        let Some(otp) = otp else {
+            let nobody = Binding {
+                nonce: &[0; 16],
+                phone: self.phone.as_str(),
+                purpose: self.purpose.as_str(),
+                user: self.user.as_str(),
+            };
+            let digits = u8::try_from(self.code.expose().len()).unwrap_or(6);
+            let _ = self.code.matches(&code::derive(self.keyring.primary().code_key(), &nobody, digits));
+            return Ok(false);
+        };
+        let code = match code_of(&self.keyring, otp) {
+            Ok(code) => code,
+            // What is over needs no key to be said no to.
+            Err(_) if otp.state != State::Active => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let same = self.code.matches(&code);
+        Ok(if otp.test {
+            test.is_some_and(|test| bool::from(subtle::ConstantTimeEq::ct_eq(&test.code_tag[..], &tag[..])))
+        } else {
+            same
+        })
+    }
+
+    /// Every answer writes the same rows: the otp, the phone, the user with the phone, the address, the audit log.
+    fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Vec<Change> {
+        let limits = &self.policy.limits;
+        let verified = judged.verdict == Verdict::Verified;
+        let mut changes = Vec::new();
+        if let Some(otp) = &judged.otp {
+            changes.push(Change::PutOtp(otp.clone()));
+        }
+        for (place, fact) in facts.subjects.iter().enumerate() {
+            let mut ledger = fact.ledger.clone();
+            ledger.saw(now);
+            match place {
+                PHONE => {
+                    let purpose = ledger.purpose_mut(self.purpose.as_str());
+                    if verified {
+                        purpose.asked.clear();
+                    }
+                    if judged.guess {
+                        let known = self.caller.known;
+                        let guesses = if known { &mut purpose.known_guesses } else { &mut purpose.guesses };
+                        ledger::book(guesses, limits.guesses_per_phone, now);
+                    }
+                }
+                PAIR => {
+                    let streak = if self.caller.known { &mut ledger.known_in_a_row } else { &mut ledger.in_a_row };
+                    *streak = if verified { 0 } else { streak.saturating_add(u32::from(judged.guess)) };
+                }
+                _ if judged.guess => ledger::book(&mut ledger.guesses, limits.guesses_per_ip, now),
+                _ => {}
+            }
+            changes.push(put(fact, ledger, limits.longest()));
+        }
+        let mut details = Details::new().note("purpose", self.purpose.as_str());
+        if let Some(otp) = &judged.otp {
+            details = details.number("otp", otp.id);
+        }
+        let outcome = judged.verdict.code().map_or("verified", |code| code.name);
+        let event = Event::new(now, self.caller.actor.clone(), "verify", outcome)
+            .subject(&facts.subjects[PHONE].id.0)
+            .details(details);
+        changes.push(Change::Audit(event));
+        changes
+    }
+}
+
+/// What a test number's code tag is made from.
+pub(super) fn test_code(phone: &Phone, code: &Code) -> Vec<u8> {
+    [phone.as_str().as_bytes(), b"\0", code.expose().as_bytes()].concat()
+}

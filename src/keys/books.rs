@@ -1,0 +1,220 @@
+//! The keys that are made with the books and live in them, wrapped under every accepted secret key.
+
+use std::fmt;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::Mac;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{AuditKey, KeyId, SecretKey, fill_random, random_key};
+use crate::code::{keyed, length_prefixed};
+use crate::error::{Code, Error, Result};
+
+const WRAP_LABEL: &[u8] = b"smsotp/wrap/v1";
+const NONCE_LENGTH: usize = 24;
+
+/// The books' own keys: random, made once, the same whichever secret key unwraps them.
+#[derive(Debug)]
+pub struct BookKeys {
+    /// Turns phones, users and addresses into the tags that the table of subjects is searched by.
+    pub index: IndexKey,
+    /// Chains the audit rows.
+    pub audit: AuditKey,
+}
+
+/// The books' keys as the books hold them, for one secret key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappedKeys {
+    /// The secret key that unwraps them.
+    pub key_id: KeyId,
+    /// 24 bytes of nonce, then the sealed index key.
+    pub index: Vec<u8>,
+    /// 24 bytes of nonce, then the sealed audit key.
+    pub audit: Vec<u8>,
+}
+
+/// Tags values so that they can be found again but not read.
+#[derive(Clone)]
+pub struct IndexKey(Zeroizing<[u8; 32]>);
+
+/// Seals the books' keys; derived from a secret key.
+pub struct WrapKey {
+    bytes: Zeroizing<[u8; 32]>,
+    id: KeyId,
+}
+
+impl BookKeys {
+    /// New keys for new books.
+    ///
+    /// Errors: `KEY_INVALID` when the system gives no random numbers.
+    pub fn generate() -> Result<BookKeys> {
+        Ok(BookKeys { index: IndexKey(random_key()?), audit: AuditKey::new(*random_key()?) })
+    }
+
+    /// Seals both under a secret key. `book_id` are the books' 16 random bytes: keys copied to other books do not unwrap.
+    ///
+    /// Errors: `KEY_INVALID` when the system gives no random numbers.
+    pub fn wrap(&self, secret: &SecretKey, book_id: &[u8; 16]) -> Result<WrappedKeys> {
+        let wrap = secret.wrap_key();
+        Ok(WrappedKeys {
+            key_id: secret.id(),
+            index: wrap.wrap(book_id, "index", &self.index.0)?,
+            audit: wrap.wrap(book_id, "audit", self.audit.bytes())?,
+        })
+    }
+
+    /// Opens both with the secret key that they were sealed under.
+    ///
+    /// Errors: `KEY_INVALID` when the key is another one, or the sealed bytes were changed or belong to other books.
+    pub fn unwrap(wrapped: &WrappedKeys, secret: &SecretKey, book_id: &[u8; 16]) -> Result<BookKeys> {
+        let wrap = secret.wrap_key();
+        let index = IndexKey(wrap.unwrap(book_id, "index", &wrapped.index)?);
+        let audit = AuditKey::new(*wrap.unwrap(book_id, "audit", &wrapped.audit)?);
+        Ok(BookKeys { index, audit })
+    }
+}
+
+impl IndexKey {
+    /// A key of these 32 bytes.
+    pub fn new(bytes: [u8; 32]) -> IndexKey {
+        IndexKey(Zeroizing::new(bytes))
+    }
+
+    /// `HMAC-SHA-256(K_index, lp(kind) ‖ lp(value))`, `lp` = length in 4 bytes, big-endian, then the bytes.
+    ///
+    /// A tag of one kind is never a tag of another: subjects, codes of test numbers and idempotency keys do not mix.
+    pub fn tag(&self, kind: &str, value: &[u8]) -> [u8; 32] {
+        let mut mac = keyed(&self.0);
+        length_prefixed(&mut mac, kind.as_bytes());
+        length_prefixed(&mut mac, value);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `tag` is the tag of this value, in constant time: for tags of secrets, like the code of a test number.
+    pub fn is_tag_of(&self, tag: &[u8; 32], kind: &str, value: &[u8]) -> bool {
+        self.tag(kind, value).ct_eq(tag).into()
+    }
+}
+
+impl fmt::Debug for IndexKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IndexKey(…)")
+    }
+}
+
+impl WrapKey {
+    /// The wrap key of the secret key with this id.
+    pub(super) fn new(bytes: [u8; 32], id: KeyId) -> WrapKey {
+        WrapKey { bytes: Zeroizing::new(bytes), id }
+    }
+
+    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which stands in front. Books, name and key id are bound to it.
+    ///
+    /// Errors: `KEY_INVALID` when the system gives no random numbers.
+    pub fn wrap(&self, book_id: &[u8; 16], name: &str, key: &[u8; 32]) -> Result<Vec<u8>> {
+        let mut nonce = [0; NONCE_LENGTH];
+        fill_random(&mut nonce)?;
+        let aad = self.associated(book_id, name);
+        let sealed = XChaCha20Poly1305::new(&(*self.bytes).into())
+            .encrypt(&XNonce::from(nonce), Payload { msg: key, aad: &aad })
+            .map_err(|_| Error::new(Code::BUG, "a key of 32 bytes could not be sealed"))?;
+        Ok([&nonce[..], &sealed[..]].concat())
+    }
+
+    /// Opens a sealed key.
+    ///
+    /// Errors: `KEY_INVALID` when anything differs from what was sealed; it cannot be told what.
+    pub fn unwrap(&self, book_id: &[u8; 16], name: &str, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+        let open = || {
+            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LENGTH>()?;
+            let aad = self.associated(book_id, name);
+            let cipher = XChaCha20Poly1305::new(&(*self.bytes).into());
+            let opened = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &aad }).ok()?;
+            let opened = Zeroizing::new(opened);
+            <[u8; 32]>::try_from(opened.as_slice()).ok().map(Zeroizing::new)
+        };
+        open().ok_or_else(|| {
+            Error::new(Code::KEY_INVALID, format!("key {} does not open the {name} key of these books", self.id))
+                .hint("The books were changed or copied together from others; restore them from a backup.")
+        })
+    }
+
+    fn associated(&self, book_id: &[u8; 16], name: &str) -> Vec<u8> {
+        [WRAP_LABEL, book_id, name.as_bytes(), self.id.as_bytes()].concat()
+    }
+}
+
+impl fmt::Debug for WrapKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WrapKey({})", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(byte: u8) -> SecretKey {
+        SecretKey::new(Zeroizing::new([byte; 32]))
+    }
+
+    #[test]
+    fn every_accepted_key_opens_the_same_book_keys() {
+        let keys = BookKeys::generate().unwrap();
+        let [old, new] = [secret(1), secret(2)];
+
+        for secret in [&old, &new] {
+            let wrapped = keys.wrap(secret, &[5; 16]).unwrap();
+            let opened = BookKeys::unwrap(&wrapped, secret, &[5; 16]).unwrap();
+
+            assert_eq!(wrapped.key_id, secret.id());
+            assert_eq!(opened.index.tag("phone", b"x"), keys.index.tag("phone", b"x"));
+            assert_eq!(opened.audit.bytes(), keys.audit.bytes());
+        }
+    }
+
+    #[test]
+    fn another_key_other_books_another_name_or_one_flipped_bit_open_nothing() {
+        let keys = BookKeys::generate().unwrap();
+        let wrapped = keys.wrap(&secret(1), &[5; 16]).unwrap();
+        let fails = |wrapped: &WrappedKeys, key: u8, book: u8| {
+            BookKeys::unwrap(wrapped, &secret(key), &[book; 16]).unwrap_err().class().exit()
+        };
+
+        assert_eq!(fails(&wrapped, 2, 5), 78);
+        assert_eq!(fails(&wrapped, 1, 6), 78);
+        let crossed = WrappedKeys { index: wrapped.audit.clone(), audit: wrapped.index.clone(), ..wrapped.clone() };
+        assert_eq!(fails(&crossed, 1, 5), 78);
+        for bit in 0..wrapped.index.len() * 8 {
+            let mut flipped = wrapped.clone();
+            flipped.index[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(fails(&flipped, 1, 5), 78);
+        }
+        for length in 0..wrapped.index.len() {
+            let cut = WrappedKeys { index: wrapped.index[..length].to_vec(), ..wrapped.clone() };
+            assert_eq!(fails(&cut, 1, 5), 78);
+        }
+    }
+
+    #[test]
+    fn the_same_key_never_wraps_to_the_same_bytes() {
+        let keys = BookKeys::generate().unwrap();
+
+        let [a, b] = [0, 1].map(|_| keys.wrap(&secret(1), &[5; 16]).unwrap());
+
+        assert_ne!(a.index, b.index);
+        assert_ne!(a.audit, b.audit);
+    }
+
+    #[test]
+    fn tags_of_two_kinds_never_meet() {
+        let key = IndexKey::new([1; 32]);
+
+        assert_ne!(key.tag("phone", b"+14155552671"), key.tag("user", b"+14155552671"));
+        assert_ne!(key.tag("ab", b"c"), key.tag("a", b"bc"));
+        assert!(key.is_tag_of(&key.tag("user", b""), "user", b""));
+        assert!(!key.is_tag_of(&key.tag("user", b""), "user", b"x"));
+    }
+}

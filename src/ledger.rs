@@ -1,0 +1,352 @@
+//! What the books remember of one subject: the moments that its limits count.
+//!
+//! A ledger is small by construction: no list is longer than its largest window's `max`, so what a check costs does not
+//! depend on how much the subject, or anyone else, ever did.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::limits::Window;
+
+/// The memory of one subject. Every list is oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// Messages, with whom they went to where distinct phones are counted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sends: Vec<Entry>,
+    /// Messages of a wide subject, by slots.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<Slots>,
+    /// Messages that the provider refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<i64>,
+    /// Wrong guesses of a client address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guesses: Vec<i64>,
+    /// A phone's memory by purpose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub purposes: BTreeMap<String, PurposeLedger>,
+    /// Wrong guesses in a row of a user and phone, by strangers.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub in_a_row: u32,
+    /// Wrong guesses in a row of a user and phone, by callers whom a service vouched for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub known_in_a_row: u32,
+    /// When the recipient opted out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opted_out_at: Option<i64>,
+    /// The newest moment seen: a subject's time never runs back.
+    #[serde(skip_serializing_if = "is_zero_i64")]
+    pub seen: i64,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry(
+    /// When, in milliseconds.
+    pub i64,
+    /// To which phone, as the start of its subject id; empty where nobody counts phones.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub String,
+);
+
+/// A phone's memory for one purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PurposeLedger {
+    /// Messages since the last success or quiet day: the rungs of the cooldown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<i64>,
+    /// Wrong guesses by strangers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guesses: Vec<i64>,
+    /// Wrong guesses by callers whom a service vouched for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_guesses: Vec<i64>,
+}
+
+/// Counts per slot of a window: `SLOTS` slots to a window, so a wide limit may refuse up to one slot early, never late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    /// The length of one slot in milliseconds.
+    pub slot_ms: i64,
+    /// (start of the slot, how many), oldest first.
+    pub counts: Vec<(i64, u32)>,
+}
+
+/// How many slots a wide window is cut into.
+pub const SLOTS: u64 = 60;
+
+/// How full a window is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// How many events count at this moment.
+    pub used: u32,
+    /// If it is full: how long until there is room again.
+    pub wait: Option<Duration>,
+}
+
+impl Ledger {
+    /// True where nothing is left that a limit could count: such a row may be purged.
+    pub fn is_empty(&self) -> bool {
+        Ledger { seen: 0, ..self.clone() } == Ledger::default()
+    }
+
+    /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
+    /// change of mind ends.
+    pub fn idle_at(&self, longest: Duration) -> Option<Timestamp> {
+        let lasting = self.in_a_row > 0 || self.known_in_a_row > 0 || self.opted_out_at.is_some();
+        (!lasting).then(|| Timestamp(self.seen) + longest)
+    }
+
+    /// Notes a moment: a subject's time never runs back.
+    pub fn saw(&mut self, now: Timestamp) {
+        self.seen = self.seen.max(now.millis());
+    }
+
+    /// The memory of one purpose, if there is one.
+    pub fn purpose(&self, name: &str) -> Option<&PurposeLedger> {
+        self.purposes.get(name)
+    }
+
+    /// The memory of one purpose, made if there is none.
+    pub fn purpose_mut(&mut self, name: &str) -> &mut PurposeLedger {
+        self.purposes.entry(name.to_owned()).or_default()
+    }
+
+    /// Books a message in the narrow log and forgets what no window counts any more.
+    pub fn book_send(&mut self, now: Timestamp, to: &str, windows: &[Window]) {
+        self.sends.push(Entry(now.millis(), to.to_owned()));
+        let (most, longest) = extent(windows);
+        let from = (now - longest).millis();
+        self.sends.retain(|entry| entry.0 > from);
+        let surplus = self.sends.len().saturating_sub(most);
+        self.sends.drain(..surplus);
+    }
+
+    /// Books a message of a wide subject.
+    pub fn book_slot(&mut self, now: Timestamp, windows: &[Window]) {
+        for (nth, window) in windows.iter().enumerate() {
+            let slot_ms = slot_ms(*window);
+            // Two limits over the same span share one list.
+            if windows[..nth].iter().any(|earlier| self::slot_ms(*earlier) == slot_ms) {
+                continue;
+            }
+            let start = now.millis() - now.millis().rem_euclid(slot_ms);
+            let index = self.slots.iter().position(|s| s.slot_ms == slot_ms).unwrap_or_else(|| {
+                self.slots.push(Slots { slot_ms, counts: Vec::new() });
+                self.slots.len() - 1
+            });
+            let slots = &mut self.slots[index];
+            match slots.counts.last_mut() {
+                Some(last) if last.0 >= start => last.1 += 1,
+                _ => slots.counts.push((start, 1)),
+            }
+            let from = (now - window.per).millis();
+            slots.counts.retain(|(start, _)| start + slot_ms > from);
+        }
+        self.slots.retain(|s| windows.iter().any(|w| slot_ms(*w) == s.slot_ms));
+    }
+
+    /// Gives one message back that surely was not sent.
+    pub fn give_back_send(&mut self, at: Timestamp) {
+        if let Some(index) = self.sends.iter().rposition(|entry| entry.0 == at.millis()) {
+            self.sends.remove(index);
+        }
+    }
+
+    /// How full a narrow window of messages is.
+    pub fn sends_in(&self, window: Window, now: Timestamp) -> Fill {
+        let moments: Vec<i64> = self.sends.iter().map(|entry| entry.0).collect();
+        fill(&moments, window, now)
+    }
+
+    /// How full a wide window of messages is.
+    pub fn slots_in(&self, window: Window, now: Timestamp) -> Fill {
+        let slot_ms = slot_ms(window);
+        let Some(slots) = self.slots.iter().find(|s| s.slot_ms == slot_ms) else { return Fill { used: 0, wait: None } };
+        let from = (now - window.per).millis();
+        let live: Vec<_> = slots.counts.iter().filter(|(start, _)| start + slot_ms > from).collect();
+        let used = live.iter().fold(0u32, |sum, (_, n)| sum.saturating_add(*n));
+        if used < window.max {
+            return Fill { used, wait: None };
+        }
+        // Room comes when enough of the oldest slots have left the window.
+        let mut left = used;
+        let mut end = now.millis();
+        for (start, n) in live {
+            left = left.saturating_sub(*n);
+            end = start + slot_ms;
+            if left < window.max {
+                break;
+            }
+        }
+        Fill { used, wait: Some((Timestamp(end) + window.per).since(now).max(Duration::from_millis(1))) }
+    }
+
+    /// How many distinct phones besides `to` a window holds, and when the first of them leaves it.
+    pub fn other_phones_in(&self, window: Window, to: &str, now: Timestamp) -> Fill {
+        let from = (now - window.per).millis();
+        let mut newest: BTreeMap<&str, i64> = BTreeMap::new();
+        for Entry(at, whom) in self.sends.iter().filter(|entry| entry.0 > from && entry.1 != to && !entry.1.is_empty())
+        {
+            newest.insert(whom, *at);
+        }
+        let used = u32::try_from(newest.len()).unwrap_or(u32::MAX);
+        let mut moments: Vec<i64> = newest.into_values().collect();
+        moments.sort_unstable();
+        Fill { used, wait: fill(&moments, window, now).wait }
+    }
+}
+
+/// How full a window over a list of moments (oldest first) is. A moment counts while it is younger than the window.
+pub fn fill(moments: &[i64], window: Window, now: Timestamp) -> Fill {
+    let from = (now - window.per).millis();
+    let live = &moments[moments.partition_point(|at| *at <= from)..];
+    let used = u32::try_from(live.len()).unwrap_or(u32::MAX);
+    let max = usize::try_from(window.max).unwrap_or(usize::MAX);
+    if live.len() < max {
+        return Fill { used, wait: None };
+    }
+    if max == 0 {
+        return Fill { used, wait: Some(window.per) };
+    }
+    let leaves = Timestamp(live[live.len() - max]) + window.per;
+    Fill { used, wait: Some(leaves.since(now).max(Duration::from_millis(1))) }
+}
+
+/// Adds a moment to a list and forgets what the window does not count any more.
+pub fn book(moments: &mut Vec<i64>, window: Window, now: Timestamp) {
+    moments.push(now.millis());
+    let from = (now - window.per).millis();
+    moments.retain(|at| *at > from);
+    let surplus = moments.len().saturating_sub(usize::try_from(window.max).unwrap_or(usize::MAX).max(1));
+    moments.drain(..surplus);
+}
+
+/// Takes one moment out of a list, if it is there.
+pub fn take_out(moments: &mut Vec<i64>, at: Timestamp) {
+    if let Some(index) = moments.iter().rposition(|moment| *moment == at.millis()) {
+        moments.remove(index);
+    }
+}
+
+fn extent(windows: &[Window]) -> (usize, Duration) {
+    let most = windows.iter().map(|w| w.max).max().unwrap_or(0);
+    let longest = windows.iter().map(|w| w.per).max().unwrap_or_default();
+    (usize::try_from(most).unwrap_or(usize::MAX).max(1), longest)
+}
+
+fn slot_ms(window: Window) -> i64 {
+    i64::try_from(window.per.as_millis() / u128::from(SLOTS)).unwrap_or(i64::MAX).max(1)
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_zero_i64(n: &i64) -> bool {
+    *n == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const W: Window = Window::new(5, 3600);
+
+    proptest! {
+        /// Whoever asks whenever, no span of the window's length ever holds more than `max` booked events.
+        #[test]
+        fn no_window_ever_holds_more_than_its_max(gaps in prop::collection::vec(0i64..2_000_000, 1..400), max in 1u32..8) {
+            let windows = [Window::new(max, 3600), Window::new(max + 3, 7200)];
+            let (mut ledger, mut now, mut booked) = (Ledger::default(), Timestamp(1_000_000_000_000), Vec::new());
+            for gap in gaps {
+                now = Timestamp(now.millis() + gap);
+                if windows.iter().all(|w| ledger.sends_in(*w, now).wait.is_none()) {
+                    ledger.book_send(now, "", &windows);
+                    booked.push(now.millis());
+                }
+            }
+            for w in windows {
+                let per = i64::try_from(w.per.as_millis()).unwrap();
+                for (i, from) in booked.iter().enumerate() {
+                    let inside = booked[i..].iter().take_while(|at| **at < from + per).count();
+                    prop_assert!(inside <= w.max as usize);
+                }
+            }
+        }
+
+        /// A wide window may refuse up to a slot early, never late; and its memory is bounded.
+        #[test]
+        fn a_wide_window_never_refuses_late(gaps in prop::collection::vec(0i64..200_000, 1..600)) {
+            let w = [Window::new(20, 3600)];
+            let (mut ledger, mut now, mut booked) = (Ledger::default(), Timestamp(1_000_000_000_000), Vec::new());
+            for gap in gaps {
+                now = Timestamp(now.millis() + gap);
+                if ledger.slots_in(w[0], now).wait.is_none() {
+                    ledger.book_slot(now, &w);
+                    booked.push(now.millis());
+                }
+                prop_assert!(ledger.slots.iter().all(|s| s.counts.len() <= 62));
+            }
+            for (i, from) in booked.iter().enumerate() {
+                let inside = booked[i..].iter().take_while(|at| **at < from + 3_600_000).count();
+                prop_assert!(inside <= 20);
+            }
+        }
+
+        /// The wait that a refusal names is enough, and a millisecond less is not.
+        #[test]
+        fn the_wait_is_exact(mut moments in prop::collection::vec(0i64..3_600_000, 5..12)) {
+            moments.sort_unstable();
+            let now = Timestamp(3_600_000);
+            if let Some(wait) = fill(&moments, W, now).wait {
+                prop_assert!(fill(&moments, W, now + wait).wait.is_none());
+                prop_assert!(fill(&moments, W, Timestamp((now + wait).millis() - 1)).wait.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn a_given_back_message_leaves_room_for_another() {
+        let mut ledger = Ledger::default();
+        for minute in 0..5 {
+            ledger.book_send(Timestamp(minute * 60_000), "", &[W]);
+        }
+        let now = Timestamp(300_000);
+        assert!(ledger.sends_in(W, now).wait.is_some());
+        ledger.give_back_send(Timestamp(120_000));
+        assert!(ledger.sends_in(W, now).wait.is_none());
+    }
+
+    #[test]
+    fn a_window_of_nothing_is_always_full() {
+        assert!(fill(&[], Window::new(0, 60), Timestamp(0)).wait.is_some());
+    }
+
+    #[test]
+    fn distinct_phones_are_counted_once_and_the_one_at_hand_not_at_all() {
+        let w = Window::new(3, 86_400);
+        let mut ledger = Ledger::default();
+        for (i, whom) in ["a", "b", "a", "c"].into_iter().enumerate() {
+            ledger.book_send(Timestamp(i64::try_from(i).unwrap() * 1000), whom, &[w, Window::new(10, 86_400)]);
+        }
+        assert_eq!(ledger.other_phones_in(w, "d", Timestamp(5000)).used, 3);
+        assert!(ledger.other_phones_in(w, "d", Timestamp(5000)).wait.is_some());
+        assert_eq!(ledger.other_phones_in(w, "a", Timestamp(5000)).used, 2);
+        assert!(ledger.other_phones_in(w, "a", Timestamp(5000)).wait.is_none());
+    }
+
+    #[test]
+    fn an_old_ledger_is_read_although_new_fields_came() {
+        let old: Ledger = serde_json::from_str(r#"{"sends":[[5],[6,"ab"]],"tomorrow":1}"#).unwrap();
+        assert_eq!(old.sends, [Entry(5, String::new()), Entry(6, "ab".into())]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Logs: steps of our own crate on stderr. Foreign crates never speak below a warning, so that no header, body or statement gets out.
+
+use std::io;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::{Output, Talk, visible};
+
+/// Starts the logs, once per process: `-v` tells steps, `-vv` details; `rust_log` is the value of `RUST_LOG`.
+///
+/// Without either nothing is started at all.
+pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>) {
+    if verbosity == 0 && rust_log.is_none_or(str::is_empty) {
+        return;
+    }
+    let format = tracing_subscriber::fmt::layer()
+        .with_writer(Line(output.talk()))
+        .with_ansi(false)
+        .with_target(verbosity > 1)
+        .without_time();
+    let logs = tracing_subscriber::registry().with(filter(verbosity, rust_log)).with(format);
+    if logs.try_init().is_err() {
+        output.warn("logs were already started by someone else: -v and RUST_LOG change nothing");
+    }
+}
+
+/// What may be logged: our crate as asked, everything else from warnings up at most.
+fn filter(verbosity: u8, rust_log: Option<&str>) -> Targets {
+    let ours = match verbosity {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let asked: Targets = rust_log.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let mut filter = Targets::new().with_target("smsotp", ours);
+    let mut everything = LevelFilter::OFF;
+    for (target, level) in asked.iter() {
+        let own = target == "smsotp" || target.starts_with("smsotp::");
+        filter = filter.with_target(target, if own { level.max(ours) } else { level.min(LevelFilter::WARN) });
+    }
+    if let Some(level) = asked.default_level() {
+        everything = level.min(LevelFilter::WARN);
+        if !asked.iter().any(|(target, _)| target == "smsotp") {
+            filter = filter.with_target("smsotp", level.max(ours));
+        }
+    }
+    filter.with_default(if verbosity > 0 { everything.max(LevelFilter::WARN) } else { everything })
+}
+
+/// Turns the log's bytes into escaped lines.
+struct Line(Talk);
+
+impl<'a> MakeWriter<'a> for Line {
+    type Writer = Escaping<'a>;
+    fn make_writer(&'a self) -> Escaping<'a> {
+        Escaping(&self.0)
+    }
+}
+
+struct Escaping<'a>(&'a Talk);
+
+impl io::Write for Escaping<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        for line in text.lines() {
+            self.0.raw(&format!("{}\n", visible(line)));
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn foreign_crates_never_speak_below_a_warning() {
+        for rust_log in [None, Some("trace"), Some("reqwest=trace,hyper=debug,smsotp=trace"), Some("rusqlite=trace")] {
+            for verbosity in 0..4 {
+                let filter = filter(verbosity, rust_log);
+                for target in ["reqwest", "hyper::proto", "rusqlite", "rustls"] {
+                    assert!(!filter.would_enable(target, &Level::INFO), "{target} {verbosity} {rust_log:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn verbosity_and_rust_log_raise_our_own_level() {
+        assert!(!filter(0, None).would_enable("smsotp::engine", &Level::INFO));
+        assert!(filter(1, None).would_enable("smsotp::engine", &Level::INFO));
+        assert!(!filter(1, None).would_enable("smsotp::engine", &Level::DEBUG));
+        assert!(filter(2, None).would_enable("smsotp::engine", &Level::DEBUG));
+        assert!(filter(0, Some("debug")).would_enable("smsotp::engine", &Level::DEBUG));
+        assert!(filter(1, Some("smsotp=error")).would_enable("smsotp::engine", &Level::INFO));
+        assert!(filter(1, Some("not a filter ==")).would_enable("smsotp::engine", &Level::INFO));
+    }
+}

@@ -1,0 +1,488 @@
+//! Twilio's settings, checked: who we are, who sends, and where the API is.
+
+use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
+
+use crate::config;
+use crate::error::{Code, Error, Result};
+use crate::phone;
+
+/// Settings that can work: everything is present and well-formed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The account: `AC` and 32 hex digits.
+    pub account_sid: String,
+    /// What requests are authorised with.
+    pub credentials: Credentials,
+    /// Who the messages come from.
+    pub sender: Sender,
+    /// Where delivery callbacks go; our message id is added as the query parameter `m`.
+    pub status_callback: Option<Url>,
+    place: Place,
+}
+
+/// What requests are authorised with.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// The account's Auth Token. It also signs callbacks.
+    AuthToken(SecretString),
+    /// An API key: `SK` and 32 hex digits, with its secret.
+    ApiKey {
+        /// The key's SID.
+        sid: String,
+        /// Its secret.
+        secret: SecretString,
+    },
+}
+
+/// Who the messages come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// A phone number (E.164), a short code (3 to 8 digits) or a sender name (up to 11 characters with a letter).
+    Number(String),
+    /// A Messaging Service: `MG` and 32 hex digits.
+    Service(String),
+}
+
+/// Where the API is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Every product at one address: a stand-in.
+    Base(Url),
+    /// Twilio's own hosts.
+    Hosts { region: Option<String>, edge: Option<String> },
+}
+
+/// The edge that serves a region when none is named: since April 2026 a regional host name needs one.
+const EDGES: [(&str, &str); 7] = [
+    ("ie1", "dublin"),
+    ("au1", "sydney"),
+    ("jp1", "tokyo"),
+    ("de1", "frankfurt"),
+    ("sg1", "singapore"),
+    ("br1", "sao-paulo"),
+    ("us2", "umatilla"),
+];
+
+impl Settings {
+    /// Checks what was configured, without any request.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`. One error names every variable that is missing or malformed; values of secrets are never shown.
+    pub fn check(given: &config::Twilio) -> Result<Settings> {
+        let mut wrong = Wrong::default();
+        let account_sid = wrong.need("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
+        let credentials = credentials(given, &mut wrong);
+        let sender = sender(given, &mut wrong);
+        let place = place(given, &mut wrong);
+        if let Some(url) = &given.status_callback {
+            wrong.note("SMSOTP_STATUS_CALLBACK", callback_problem(url));
+        }
+        match (account_sid, credentials, sender, place) {
+            (Some(account_sid), Some(credentials), Some(sender), Some(place)) if wrong.is_empty() => {
+                let status_callback = given.status_callback.clone();
+                Ok(Settings { account_sid, credentials, sender, status_callback, place })
+            }
+            _ => Err(wrong.into_error()),
+        }
+    }
+
+    /// The address of `path` (with its leading `/`) of a product: `api`, `messaging`, `lookups`, `accounts`, `pricing`.
+    pub(super) fn url(&self, product: &str, path: &str) -> Result<Url> {
+        let text = match &self.place {
+            Place::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
+            Place::Hosts { region, edge } => {
+                let host = hostname(&format!("{product}.twilio.com"), region.as_deref(), edge.as_deref());
+                format!("https://{host}{path}")
+            }
+        };
+        Url::parse(&text).map_err(|error| Error::new(Code::BUG, "an address could not be built").because(error))
+    }
+
+    /// Whether requests stay on this machine.
+    pub fn is_loopback(&self) -> bool {
+        matches!(&self.place, Place::Base(base) if loopback(base))
+    }
+
+    /// Whether requests are encrypted.
+    pub(super) fn is_tls(&self) -> bool {
+        match &self.place {
+            Place::Base(base) => base.scheme() == "https",
+            Place::Hosts { .. } => true,
+        }
+    }
+}
+
+impl Credentials {
+    /// User name and password of a request.
+    pub(super) fn pair<'a>(&'a self, account_sid: &'a str) -> (&'a str, &'a str) {
+        match self {
+            Credentials::AuthToken(token) => (account_sid, token.expose_secret()),
+            Credentials::ApiKey { sid, secret } => (sid, secret.expose_secret()),
+        }
+    }
+}
+
+/// Where a Twilio product is served, for a region and an edge: `product.edge.region.twilio.com`. A region other than us1
+/// without an edge gets the edge that serves it, because the name without an edge no longer resolves.
+pub fn hostname(host: &str, region: Option<&str>, edge: Option<&str>) -> String {
+    let Some(labels) = host.strip_suffix(".twilio.com") else { return host.to_owned() };
+    let (product, old_edge, old_region) = match labels.split('.').collect::<Vec<_>>()[..] {
+        [product, region] => (product, None, Some(region)),
+        [product, edge, region] => (product, Some(edge), Some(region)),
+        _ => (labels, None, None),
+    };
+    let edge = edge.or(old_edge);
+    let region = region.or(old_region).or(edge.map(|_| "us1"));
+    let edge = edge.or_else(|| region.and_then(edge_of));
+    [Some(product), edge, region].into_iter().flatten().chain(["twilio.com"]).collect::<Vec<_>>().join(".")
+}
+
+fn edge_of(region: &str) -> Option<&'static str> {
+    EDGES.iter().find(|(known, _)| *known == region).map(|(_, edge)| *edge)
+}
+
+/// What is missing and what is malformed, collected so that one error names it all.
+#[derive(Default)]
+struct Wrong {
+    missing: Vec<&'static str>,
+    malformed: Vec<String>,
+}
+
+impl Wrong {
+    fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.malformed.is_empty()
+    }
+
+    fn note(&mut self, name: &str, problem: Option<String>) {
+        self.malformed.extend(problem.map(|problem| format!("{name} {problem}")));
+    }
+
+    /// A value that must be there and pass its check.
+    fn need(&mut self, name: &'static str, value: Option<&str>, check: fn(&str) -> Option<String>) -> Option<String> {
+        let Some(value) = filled(value) else {
+            self.missing.push(name);
+            return None;
+        };
+        let problem = white_space(value).or_else(|| check(value));
+        let fine = problem.is_none();
+        self.note(name, problem);
+        fine.then(|| value.to_owned())
+    }
+
+    /// An optional part of a host name.
+    fn label(&mut self, name: &'static str, value: Option<&str>) -> Option<String> {
+        let value = filled(value)?;
+        let fits = value.len() <= 63
+            && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !value.starts_with('-')
+            && !value.ends_with('-');
+        let problem = "is not a name of lower-case letters, digits and hyphens, such as ie1 or dublin";
+        self.note(name, (!fits).then(|| problem.to_owned()));
+        fits.then(|| value.to_owned())
+    }
+
+    fn into_error(self) -> Error {
+        let mut parts = self.malformed;
+        if !self.missing.is_empty() {
+            let verb = if self.missing.len() == 1 { "is" } else { "are" };
+            parts.push(format!("{} {verb} missing", self.missing.join(", ")));
+        }
+        Error::new(Code::CONFIG_INVALID, format!("Twilio is not set up: {}", parts.join("; "))).hint(
+            "set them in the environment or in .env (https://console.twilio.com shows them); \
+             `smsotp sandbox` stands in for Twilio without an account, `--provider console` sends nothing",
+        )
+    }
+}
+
+fn filled(value: Option<&str>) -> Option<&str> {
+    value.filter(|value| !value.trim().is_empty())
+}
+
+fn white_space(value: &str) -> Option<String> {
+    if value.trim() != value {
+        return Some("begins or ends with white space: remove it".to_owned());
+    }
+    value.chars().any(char::is_control).then(|| "holds control characters".to_owned())
+}
+
+fn sid_of(prefix: &str, value: &str) -> Option<String> {
+    let fits =
+        value.strip_prefix(prefix).is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    if fits {
+        return None;
+    }
+    let kind = match value.get(..2) {
+        Some("AC") if prefix != "AC" => " (this is an account SID)",
+        Some("SK") if prefix != "SK" => " (this is an API key)",
+        Some("MG") if prefix != "MG" => " (this is a Messaging Service)",
+        Some("PN") => " (this is a phone number's SID)",
+        Some("VA") => " (this is a Verify service)",
+        _ => "",
+    };
+    Some(format!("is not {prefix} and 32 hexadecimal digits{kind}"))
+}
+
+/// A secret has no public shape; what can be told is that it would not survive a request header.
+fn secret(value: &str) -> Option<String> {
+    (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
+}
+
+fn credentials(given: &config::Twilio, wrong: &mut Wrong) -> Option<Credentials> {
+    let text = |value: &Option<SecretString>| value.as_ref().map(|secret| secret.expose_secret().to_owned());
+    let (token, api_secret) = (text(&given.auth_token), text(&given.api_secret));
+    let (token, api_secret) = (filled(token.as_deref()), filled(api_secret.as_deref()));
+    let key = filled(given.api_key.as_deref());
+    if token.is_some() && (key.is_none() || api_secret.is_none()) {
+        let token = wrong.need("TWILIO_AUTH_TOKEN", token, secret)?;
+        return Some(Credentials::AuthToken(token.into()));
+    }
+    if key.is_none() && api_secret.is_none() {
+        wrong.missing.push("TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and TWILIO_API_SECRET)");
+        return None;
+    }
+    let sid = wrong.need("TWILIO_API_KEY", key, |sid| sid_of("SK", sid));
+    let secret = wrong.need("TWILIO_API_SECRET", api_secret, secret);
+    Some(Credentials::ApiKey { sid: sid?, secret: secret?.into() })
+}
+
+fn sender(given: &config::Twilio, wrong: &mut Wrong) -> Option<Sender> {
+    if let Some(service) = filled(given.messaging_service_sid.as_deref()) {
+        return wrong.need("TWILIO_MESSAGING_SERVICE_SID", Some(service), |sid| sid_of("MG", sid)).map(Sender::Service);
+    }
+    let Some(number) = filled(given.phone_number.as_deref()) else {
+        wrong.missing.push("TWILIO_PHONE_NUMBER (or TWILIO_MESSAGING_SERVICE_SID)");
+        return None;
+    };
+    match white_space(number).map_or_else(|| sender_id(number), Err) {
+        Ok(sender) => Some(Sender::Number(sender)),
+        Err(problem) => {
+            wrong.note("TWILIO_PHONE_NUMBER", Some(problem));
+            None
+        }
+    }
+}
+
+/// A phone number, a short code or a sender name, as Twilio takes them.
+fn sender_id(text: &str) -> Result<String, String> {
+    let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
+    if text.starts_with('+') && !letters {
+        let taken = phone::shape(text).map_err(|error| format!("is no phone number: {}", error.message()))?;
+        return Ok(taken.as_str().to_owned());
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return match text.len() {
+            3..=8 => Ok(text.to_owned()),
+            _ => Err("is no phone number: write it with + and its country code".to_owned()),
+        };
+    }
+    if text.starts_with("MG") && text.len() == 34 {
+        return Err("holds a Messaging Service: put it into TWILIO_MESSAGING_SERVICE_SID".to_owned());
+    }
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -+_&".contains(&b));
+    if letters && plain && text.len() <= 11 {
+        return Ok(text.to_owned());
+    }
+    Err("is neither a phone number (+14155550100), a short code nor a sender name (at most 11 letters, digits, spaces)"
+        .to_owned())
+}
+
+fn place(given: &config::Twilio, wrong: &mut Wrong) -> Option<Place> {
+    if let Some(base) = &given.base_url {
+        let problem = base_problem(base);
+        let fine = problem.is_none();
+        wrong.note("TWILIO_API_BASE_URL", problem);
+        return fine.then(|| Place::Base(base.clone()));
+    }
+    let region = wrong.label("TWILIO_REGION", given.region.as_deref());
+    let edge = wrong.label("TWILIO_EDGE", given.edge.as_deref());
+    if let (Some(region), None) = (&region, &edge)
+        && region != "us1"
+        && edge_of(region).is_none()
+    {
+        wrong.note("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
+    }
+    Some(Place::Hosts { region, edge })
+}
+
+fn base_problem(base: &Url) -> Option<String> {
+    let problem = if base.cannot_be_a_base() || base.host().is_none() || !matches!(base.scheme(), "http" | "https") {
+        "is not an http(s) address"
+    } else if base.scheme() == "http" && !loopback(base) {
+        "is unencrypted http off this machine: use https (http is for 127.0.0.1, ::1 and localhost)"
+    } else if !base.username().is_empty() || base.password().is_some() {
+        "holds a user name: credentials have variables of their own"
+    } else if base.query().is_some() || base.fragment().is_some() {
+        "has a query or a fragment"
+    } else {
+        return None;
+    };
+    Some(problem.to_owned())
+}
+
+fn callback_problem(url: &Url) -> Option<String> {
+    let host = url.host_str().unwrap_or_default();
+    if host.is_empty() || !matches!(url.scheme(), "http" | "https") {
+        return Some("is not an http(s) address".to_owned());
+    }
+    host.contains('_').then(|| "has an underscore in its host, which Twilio refuses (21609)".to_owned())
+}
+
+fn loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+
+    const AC: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const SK: &str = "SKbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const MG: &str = "MGcccccccccccccccccccccccccccccccc";
+
+    fn given() -> config::Twilio {
+        config::Twilio {
+            account_sid: Some(AC.to_owned()),
+            auth_token: Some("0123456789abcdef0123456789abcdef".into()),
+            phone_number: Some("+15005550006".to_owned()),
+            ..config::Twilio::default()
+        }
+    }
+
+    fn message(given: &config::Twilio) -> String {
+        let error = Settings::check(given).expect_err("should be refused");
+        assert_eq!(error.class(), Class::Config);
+        assert!(error.hint_text().is_some());
+        error.message().to_owned()
+    }
+
+    #[test]
+    fn one_error_names_every_missing_variable() {
+        let nothing = message(&config::Twilio::default());
+        for name in
+            ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "TWILIO_PHONE_NUMBER"]
+        {
+            assert!(nothing.contains(name), "{name} in {nothing}");
+        }
+        let half = config::Twilio { auth_token: None, api_key: Some(SK.to_owned()), ..given() };
+        assert_eq!(message(&half), "Twilio is not set up: TWILIO_API_SECRET is missing");
+        let blank = config::Twilio { account_sid: Some("  ".to_owned()), ..given() };
+        assert_eq!(message(&blank), "Twilio is not set up: TWILIO_ACCOUNT_SID is missing");
+    }
+
+    #[test]
+    fn malformed_values_are_named_and_secrets_never_shown() {
+        let bad = config::Twilio {
+            account_sid: Some(SK.to_owned()),
+            auth_token: Some("s3cret-canary ".into()),
+            phone_number: Some("4155552671".to_owned()),
+            status_callback: Some(Url::parse("https://my_host.example/cb").unwrap()),
+            base_url: Some(Url::parse("http://example.com").unwrap()),
+            ..config::Twilio::default()
+        };
+        let text = message(&bad);
+        for part in [
+            "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits (this is an API key)",
+            "TWILIO_AUTH_TOKEN begins or ends with white space",
+            "TWILIO_PHONE_NUMBER is no phone number: write it with + and its country code",
+            "SMSOTP_STATUS_CALLBACK has an underscore",
+            "TWILIO_API_BASE_URL is unencrypted http off this machine",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("canary") && !text.contains("4155552671"));
+        let token = config::Twilio { auth_token: Some("tok\nen".into()), ..given() };
+        assert_eq!(message(&token), "Twilio is not set up: TWILIO_AUTH_TOKEN holds control characters");
+        let settings = Settings::check(&config::Twilio { auth_token: Some("canary1".into()), ..given() }).unwrap();
+        assert!(!format!("{settings:?}").contains("canary1"));
+    }
+
+    #[test]
+    fn a_whole_key_wins_over_the_token_and_a_service_over_the_number() {
+        let key = config::Twilio { api_key: Some(SK.to_owned()), api_secret: Some("x".into()), ..given() };
+        assert!(matches!(Settings::check(&key).unwrap().credentials, Credentials::ApiKey { sid, .. } if sid == SK));
+        let half = config::Twilio { api_key: Some(SK.to_owned()), ..given() };
+        assert!(matches!(Settings::check(&half).unwrap().credentials, Credentials::AuthToken(_)));
+        let service = config::Twilio { messaging_service_sid: Some(MG.to_owned()), ..given() };
+        assert_eq!(Settings::check(&service).unwrap().sender, Sender::Service(MG.to_owned()));
+    }
+
+    #[test]
+    fn senders_are_numbers_short_codes_or_names() {
+        let sender = |text: &str| {
+            Settings::check(&config::Twilio { phone_number: Some(text.to_owned()), ..given() }).map(|s| s.sender)
+        };
+        for (text, taken) in [
+            ("+15005550006", "+15005550006"),
+            ("+1 (500) 555-0006", "+15005550006"),
+            ("12345", "12345"),
+            ("ACME", "ACME"),
+            ("My Shop 24", "My Shop 24"),
+        ] {
+            assert_eq!(sender(text).unwrap(), Sender::Number(taken.to_owned()));
+        }
+        for text in ["15005550006", "+1", "A name too long", "Ümlaut", "!!!", MG, "12", "\u{1b}[31m"] {
+            assert!(sender(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn host_names_carry_region_and_edge() {
+        let known = [
+            ("api.twilio.com", None, None, "api.twilio.com"),
+            ("api.twilio.com", None, Some("edge"), "api.edge.us1.twilio.com"),
+            ("api.twilio.com", Some("au1"), None, "api.sydney.au1.twilio.com"),
+            ("api.twilio.com", Some("au1"), Some("sydney"), "api.sydney.au1.twilio.com"),
+            ("api.twilio.com", None, Some("ashburn"), "api.ashburn.us1.twilio.com"),
+            ("api.twilio.com", Some("us1"), None, "api.us1.twilio.com"),
+            ("api.region.twilio.com", None, Some("edge"), "api.edge.region.twilio.com"),
+            ("api.region.twilio.com", Some("ie1"), None, "api.dublin.ie1.twilio.com"),
+            ("api.edge.region.twilio.com", Some("ie1"), None, "api.edge.ie1.twilio.com"),
+            ("api.edge.region.twilio.com", None, Some("dublin"), "api.dublin.region.twilio.com"),
+            ("api.edge.region.twilio.com", Some("ie1"), Some("dublin"), "api.dublin.ie1.twilio.com"),
+            ("verify.twilio.com", Some("ie1"), Some("dublin"), "verify.dublin.ie1.twilio.com"),
+            ("lookups.twilio.com", Some("us1"), None, "lookups.us1.twilio.com"),
+        ];
+        for (host, region, edge, result) in known {
+            assert_eq!(hostname(host, region, edge), result, "{host} {region:?} {edge:?}");
+        }
+        let odd = config::Twilio { region: Some("xx9".to_owned()), ..given() };
+        assert!(message(&odd).contains("set TWILIO_EDGE too"));
+        let evil = config::Twilio { region: Some("evil.example/".to_owned()), ..given() };
+        assert!(message(&evil).contains("TWILIO_REGION is not a name"));
+        let ireland = config::Twilio { region: Some("ie1".to_owned()), ..given() };
+        let url = Settings::check(&ireland).unwrap().url("messaging", "/v1/Services").unwrap();
+        assert_eq!(url.as_str(), "https://messaging.dublin.ie1.twilio.com/v1/Services");
+    }
+
+    #[test]
+    fn the_base_url_is_https_or_loopback() {
+        let base = |text: &str| {
+            Settings::check(&config::Twilio { base_url: Some(Url::parse(text).unwrap()), ..given() })
+                .and_then(|settings| settings.url("lookups", "/v2/PhoneNumbers/+1"))
+                .map(|url| url.to_string())
+        };
+        assert_eq!(base("http://127.0.0.1:4010").unwrap(), "http://127.0.0.1:4010/v2/PhoneNumbers/+1");
+        assert_eq!(base("http://[::1]:4010/").unwrap(), "http://[::1]:4010/v2/PhoneNumbers/+1");
+        assert_eq!(base("http://localhost:1/twilio/").unwrap(), "http://localhost:1/twilio/v2/PhoneNumbers/+1");
+        assert!(base("http://127.255.0.9:1").is_ok() && base("https://proxy.example").is_ok());
+        for bad in [
+            "http://example.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example",
+            "ftp://127.0.0.1",
+            "http://user:pw@127.0.0.1",
+            "http://127.0.0.1/?a=b",
+            "http://0.0.0.0",
+            "data:text/plain,x",
+        ] {
+            assert!(base(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+-- The books as they begin. Times are whole milliseconds since the Unix epoch, UTC.
+
+-- One row: which books these are.
+CREATE TABLE books (
+    only        INTEGER PRIMARY KEY CHECK (only = 1),
+    book_id     BLOB    NOT NULL,           -- 16 random bytes; binds the wrapped keys to these books
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+-- The keys that live in the books (K_index, K_audit), each wrapped under every accepted secret key.
+CREATE TABLE book_keys (
+    name        TEXT NOT NULL CHECK (name IN ('index', 'audit')),
+    key_id      TEXT NOT NULL,              -- the public id of the secret key that wraps it
+    wrapped     BLOB NOT NULL,
+    PRIMARY KEY (name, key_id)
+) STRICT, WITHOUT ROWID;
+
+-- Stand-ins for people and addresses, and what their limits remember.
+CREATE TABLE subjects (
+    tag         BLOB    NOT NULL PRIMARY KEY,   -- HMAC(K_index, kind, value)
+    id          BLOB    NOT NULL,               -- 16 random bytes: what everything that outlives an otp holds
+    kind        TEXT    NOT NULL,
+    masked      TEXT    NOT NULL,
+    ledger      TEXT    NOT NULL,               -- JSON of bounded size: the moments that limits count
+    idle_at     INTEGER                         -- from then on the ledger decides nothing; NULL: it lasts
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX subjects_id ON subjects (id);
+CREATE INDEX subjects_idle ON subjects (idle_at) WHERE idle_at IS NOT NULL;
+
+-- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
+CREATE TABLE otps (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    "user"        TEXT    NOT NULL,
+    phone_number  TEXT    NOT NULL,
+    purpose       TEXT    NOT NULL,
+    nonce         BLOB    NOT NULL,
+    key_id        TEXT    NOT NULL,
+    digits        INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    state         TEXT    NOT NULL CHECK (state IN ('active', 'verified', 'superseded', 'locked', 'revoked', 'failed', 'expired')),
+    ended_at      INTEGER,
+    over_at       INTEGER NOT NULL,             -- ended_at, or expires_at while it lives: what purge counts from
+    wrong_guesses INTEGER NOT NULL DEFAULT 0,
+    test          INTEGER NOT NULL DEFAULT 0,
+    is_verified   INTEGER GENERATED ALWAYS AS (state = 'verified') VIRTUAL
+) STRICT;
+-- At most one lives at a time.
+CREATE UNIQUE INDEX otps_live ON otps ("user", phone_number, purpose) WHERE state = 'active';
+CREATE INDEX otps_phone ON otps (phone_number, purpose, id);
+CREATE INDEX otps_user ON otps ("user", id) WHERE "user" <> '';
+CREATE INDEX otps_over ON otps (over_at, id);
+
+-- One SMS each. Its text is not kept.
+CREATE TABLE messages (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    otp_id        INTEGER REFERENCES otps (id) ON DELETE CASCADE,
+    phone_number  TEXT    NOT NULL,
+    provider      TEXT    NOT NULL,
+    state         TEXT    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    provider_id   TEXT,
+    error_code    INTEGER,
+    error         TEXT,
+    segments      INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    reserved_at   INTEGER NOT NULL,
+    attempt_at    INTEGER,
+    due_at        INTEGER,                      -- when the worker has to look at it; NULL: never
+    missed_at     INTEGER,
+    updated_at    INTEGER NOT NULL,
+    endings       TEXT    NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX messages_otp ON messages (otp_id, id);
+CREATE INDEX messages_due ON messages (due_at, id) WHERE due_at IS NOT NULL;
+
+-- Answers to idempotency keys, kept for 24 hours.
+CREATE TABLE replies (
+    tag           BLOB    NOT NULL PRIMARY KEY,
+    fingerprint   BLOB    NOT NULL,
+    message_id    INTEGER,
+    answer        TEXT,
+    created_at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX replies_age ON replies (created_at);
+
+-- Declared test numbers: nothing is sent to them and their code is fixed.
+CREATE TABLE test_numbers (
+    phone_number  TEXT    NOT NULL PRIMARY KEY,
+    code_tag      BLOB    NOT NULL,
+    until         INTEGER NOT NULL,
+    added_at      INTEGER NOT NULL,
+    added_by      TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The audit log. Everything but the chain is generated from the body, so that nothing can disagree with it.
+CREATE TABLE audit (
+    lane          INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    body          BLOB    NOT NULL,             -- canonical JSON
+    mac           BLOB    NOT NULL,             -- HMAC(K_audit, previous mac, lane, seq, SHA-256(body))
+    at            INTEGER GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.at')) VIRTUAL,
+    actor         TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
+    action        TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
+    outcome       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
+    PRIMARY KEY (lane, seq)
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,468 @@
+//! The memory in one SQLite file: WAL, `synchronous=FULL`, one immediate transaction for each deed, a fair wait.
+
+#[macro_use]
+mod rows;
+mod books;
+mod purge;
+mod read;
+mod turn;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+
+pub use books::exists;
+
+use crate::audit::{self, Actor};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Code, Error, Result};
+use crate::keys::{BookKeys, Keyring};
+use crate::ledger::Ledger;
+use crate::message::Message;
+use crate::otp::Otp;
+use crate::phone::Phone;
+use crate::store::{
+    Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
+    Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
+};
+
+/// How long a deed waits for the writer's place before it says that the books are busy.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The books in one SQLite file.
+pub struct Sqlite {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    queue: turn::Queue,
+    patience: Duration,
+    keys: BookKeys,
+    clock: Arc<dyn Clock>,
+}
+
+/// How to open the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Make the books where there are none.
+    pub create: bool,
+    /// Make the directory too (0700): for the default place only.
+    pub create_dir: bool,
+    /// How long to wait for the writer's place.
+    pub patience: Duration,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Opening { create: true, create_dir: false, patience: PATIENCE }
+    }
+}
+
+impl Sqlite {
+    /// Opens the books at `path`: makes or migrates them as needed and unwraps their keys with the ring.
+    ///
+    /// # Errors
+    /// `STORE_FAILED` where there are none and none are to be made, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
+    pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Sqlite> {
+        let connection = books::connect(path, opening)?;
+        let queue = turn::Queue::open(path).map_err(|error| books::io_trouble(path, &error))?;
+        let mut sqlite = Sqlite {
+            path: path.to_owned(),
+            connection: Mutex::new(connection),
+            queue,
+            patience: opening.patience,
+            keys: BookKeys::generate()?,
+            clock,
+        };
+        sqlite.keys = books::prepare(&sqlite, ring, opening)?;
+        Ok(sqlite)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere rolled its transaction back; the connection itself is sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the writer's place and runs one transaction; commits what it returns `Ok` for.
+    fn write<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
+        let mut connection = self.connection();
+        let _turn = self.take_turn()?;
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let answer = run(&tx)?;
+        tx.commit().map_err(trouble)?;
+        Ok(answer)
+    }
+
+    fn take_turn(&self) -> Result<turn::Turn<'_>> {
+        match self.queue.take(self.patience) {
+            Ok(Some(turn)) => Ok(turn),
+            Ok(None) => Err(busy(self.patience)),
+            Err(error) => Err(books::io_trouble(&self.path, &error)),
+        }
+    }
+
+    fn tag(&self, subject: &Subject) -> [u8; 32] {
+        self.keys.index.tag(subject.kind(), &subject.value())
+    }
+
+    fn load(&self, tx: &Transaction<'_>, needs: &Needs) -> Result<Facts> {
+        let mut facts = Facts { now: self.clock.now(), ..Facts::default() };
+        for subject in &needs.subjects {
+            let found = subject_fact(tx, &self.tag(subject))?;
+            facts.subjects.push(match found {
+                Some(fact) => fact,
+                None => SubjectFact { id: SubjectId(random_id()?), ledger: Ledger::default() },
+            });
+        }
+        if let Some(id) = needs.message {
+            facts.message = load_message(tx, id)?;
+        }
+        match (&needs.otp, facts.message.as_ref().and_then(|m| m.otp_id)) {
+            (OtpNeed::Of(user, phone, purpose), _) => {
+                facts.otp = load_live(tx, (user.as_str(), phone, purpose.as_str()))?;
+                facts.recent = load_recent(tx, phone, purpose.as_str())?;
+                facts.test_number = load_test_number(tx, phone)?;
+            }
+            (OtpNeed::Id(id), _) => facts.otp = load_otp(tx, *id)?,
+            (OtpNeed::None, Some(id)) => facts.otp = load_otp(tx, id)?,
+            (OtpNeed::None, None) => {}
+        }
+        if let Some(otp) = &facts.otp {
+            facts.messages = load_messages(tx, otp.id)?;
+        }
+        if let Some(tag) = needs.reply {
+            facts.reply = load_reply(tx, tag)?;
+        }
+        if needs.ids {
+            facts.next_otp_id = next_id(tx, "otps")?;
+            facts.next_message_id = next_id(tx, "messages")?;
+        }
+        Ok(facts)
+    }
+
+    fn apply(&self, tx: &Transaction<'_>, needs: &Needs, facts: &Facts, changes: &[Change]) -> Result<()> {
+        for change in changes {
+            match change {
+                Change::NewOtp(otp) => rows::insert_otp(tx, otp)?,
+                Change::PutOtp(otp) => rows::update_otp(tx, otp)?,
+                Change::NewMessage(message) => rows::insert_message(tx, message)?,
+                Change::PutMessage(message) => rows::update_message(tx, message)?,
+                Change::PutLedger(id, ledger, idle_at) => {
+                    let place = facts.subjects.iter().position(|fact| fact.id == *id);
+                    let Some(subject) = place.and_then(|place| needs.subjects.get(place)) else {
+                        return Err(Error::new(
+                            Code::BUG,
+                            "a deed wrote the ledger of a subject that it had not asked for",
+                        ));
+                    };
+                    self.put_ledger(tx, subject, *id, (ledger, *idle_at))?;
+                }
+                Change::PutReply(reply) => rows::put_reply(tx, reply)?,
+                Change::PutTestNumber(number) => rows::put_test_number(tx, number)?,
+                Change::DropTestNumber(phone) => {
+                    tx.execute("DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
+                        .map_err(trouble)?;
+                }
+                Change::Audit(event) => self.append_audit(tx, event)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put_ledger(
+        &self,
+        tx: &Transaction<'_>,
+        subject: &Subject,
+        id: SubjectId,
+        (ledger, idle_at): (&Ledger, Option<Timestamp>),
+    ) -> Result<()> {
+        let text = serde_json::to_string(ledger)
+            .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
+        tx.prepare_cached(
+            "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                self.tag(subject),
+                id.0,
+                subject.kind(),
+                subject.masked(),
+                text,
+                idle_at.map(|at| whole_hour_after(at).millis()),
+            ])
+        })
+        .map_err(trouble)?;
+        Ok(())
+    }
+
+    fn append_audit(&self, tx: &Transaction<'_>, event: &audit::Event) -> Result<()> {
+        const LANE: u32 = 0;
+        let head = read::audit_head(tx, LANE)?;
+        let row = head.next(&self.keys.audit, event);
+        tx.prepare_cached("INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut statement| {
+                statement.execute(params![LANE, i64::try_from(row.seq).unwrap_or(i64::MAX), row.body, row.mac])
+            })
+            .map_err(trouble)?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    fn keys(&self) -> &BookKeys {
+        &self.keys
+    }
+
+    async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
+        let mut connection = self.connection();
+        let _turn = self.take_turn()?;
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let facts = self.load(&tx, &needs)?;
+        let changes = decide(&facts)?;
+        if changes.is_empty() {
+            return tx.rollback().map_err(trouble);
+        }
+        self.apply(&tx, &needs, &facts, &changes)?;
+        tx.commit().map_err(trouble)
+    }
+
+    async fn otp(&self, id: i64) -> Result<Option<Otp>> {
+        load_otp(&self.connection(), id)
+    }
+
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
+        read::list(&self.connection(), filter, now)
+    }
+
+    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
+        read::of_phone(&self.connection(), phone, limit)
+    }
+
+    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>> {
+        let mut messages = load_messages(&self.connection(), otp_id)?;
+        messages.reverse();
+        Ok(messages)
+    }
+
+    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
+        load_reply(&self.connection(), tag)
+    }
+
+    async fn message(&self, id: i64) -> Result<Option<Message>> {
+        load_message(&self.connection(), id)
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due(&self.connection(), now, limit)
+    }
+
+    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {
+        read::provider_ids(&self.connection(), phone)
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(self.clock.now())
+    }
+
+    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+        let connection = self.connection();
+        subjects.iter().map(|subject| subject_fact(&connection, &self.tag(subject))).collect()
+    }
+
+    async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
+        read::test_numbers(&self.connection())
+    }
+
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+        purge::run(self, batch)
+    }
+
+    async fn scrub(&self) -> Result<bool> {
+        purge::scrub(self)
+    }
+
+    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit(&self.connection(), lane, from, limit)
+    }
+
+    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+        Ok(vec![read::audit_head(&self.connection(), 0)?])
+    }
+
+    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
+        read::masked(&self.connection(), ids)
+    }
+
+    async fn status(&self) -> Result<Status> {
+        books::status(self)
+    }
+
+    async fn check(&self) -> Result<Vec<String>> {
+        books::check(&self.connection())
+    }
+
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()> {
+        books::backup(self, to, actor)
+    }
+
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
+        read::keys_in_use(&self.connection(), now, MORE_MAX)
+    }
+
+    async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
+        books::rewrap(self, ring, actor)
+    }
+}
+
+fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<SubjectFact>> {
+    let found = connection
+        .prepare_cached("SELECT id, ledger FROM subjects WHERE tag = ?1")
+        .and_then(|mut statement| {
+            statement.query_row([tag], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?))).optional()
+        })
+        .map_err(trouble)?;
+    let Some((id, text)) = found else { return Ok(None) };
+    let ledger = serde_json::from_str(&text).map_err(|error| {
+        Error::new(Code::STORE_CORRUPT, "a subject's ledger cannot be read")
+            .because(error)
+            .hint("Run `smsotp db check`, then restore a backup.")
+    })?;
+    Ok(Some(SubjectFact { id: SubjectId(id), ledger }))
+}
+
+fn load_live(connection: &Connection, (user, phone, purpose): (&str, &Phone, &str)) -> Result<Option<Otp>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            otp_columns!(),
+            r#" FROM otps WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#
+        ))
+        .and_then(|mut statement| statement.query_row(params![user, phone.as_str(), purpose], rows::otp).optional())
+        .map_err(trouble)
+}
+
+fn load_recent(connection: &Connection, phone: &Phone, purpose: &str) -> Result<Vec<Otp>> {
+    let mut statement = connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            otp_columns!(),
+            " FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"
+        ))
+        .map_err(trouble)?;
+    let found = statement.query_map(params![phone.as_str(), purpose, RECENT_MAX], rows::otp).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+fn load_otp(connection: &Connection, id: i64) -> Result<Option<Otp>> {
+    connection
+        .prepare_cached(concat!("SELECT ", otp_columns!(), " FROM otps WHERE id = ?1"))
+        .and_then(|mut statement| statement.query_row([id], rows::otp).optional())
+        .map_err(trouble)
+}
+
+fn load_message(connection: &Connection, id: i64) -> Result<Option<Message>> {
+    connection
+        .prepare_cached(concat!("SELECT ", message_columns!(), " FROM messages WHERE id = ?1"))
+        .and_then(|mut statement| statement.query_row([id], rows::message).optional())
+        .map_err(trouble)
+}
+
+fn load_messages(connection: &Connection, otp_id: i64) -> Result<Vec<Message>> {
+    let mut statement = connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM messages WHERE otp_id = ?1 ORDER BY id DESC LIMIT 50"
+        ))
+        .map_err(trouble)?;
+    let found = statement.query_map([otp_id], rows::message).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+fn load_test_number(connection: &Connection, phone: &Phone) -> Result<Option<TestNumber>> {
+    connection
+        .prepare_cached(concat!("SELECT ", test_number_columns!(), " FROM test_numbers WHERE phone_number = ?1"))
+        .and_then(|mut statement| statement.query_row([phone.as_str()], rows::test_number).optional())
+        .map_err(trouble)
+}
+
+fn load_reply(connection: &Connection, tag: [u8; 32]) -> Result<Option<Reply>> {
+    connection
+        .prepare_cached("SELECT fingerprint, message_id, answer, created_at FROM replies WHERE tag = ?1")
+        .and_then(|mut statement| statement.query_row([tag], |row| rows::reply(tag, row)).optional())
+        .map_err(trouble)
+}
+
+/// AUTOINCREMENT remembers the highest id ever used, so that a purged id never comes back.
+fn next_id(connection: &Connection, table: &str) -> Result<i64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")
+        .and_then(|mut statement| statement.query_row([table], |row| row.get(0)).optional())
+        .map_err(trouble)?;
+    Ok(last.unwrap_or(0) + 1)
+}
+
+/// Random bytes from the operating system.
+fn random_id() -> Result<[u8; 16]> {
+    let mut id = [0; 16];
+    crate::keys::fill_random(&mut id)?;
+    Ok(id)
+}
+
+/// Idle times are kept to the hour, so that the index changes hourly and not with every message.
+fn whole_hour_after(at: Timestamp) -> Timestamp {
+    const HOUR: i64 = 3_600_000;
+    Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
+}
+
+fn busy(patience: Duration) -> Error {
+    Error::new(Code::STORE_BUSY, format!("the database stayed locked for {} s", patience.as_secs()))
+        .retry_after(Duration::from_secs(1))
+        .hint("Try again; if it lasts, find the process that holds it, for example with `fuser` or `lsof`.")
+}
+
+/// What an error of SQLite means to a user.
+pub(super) fn trouble(error: rusqlite::Error) -> Error {
+    let code = error.sqlite_error_code();
+    let (kind, message, hint) = match code {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            return Error::new(Code::STORE_BUSY, "the database is locked by another program")
+                .because(error)
+                .retry_after(Duration::from_secs(1))
+                .hint("Close what else has the file open, for example a `sqlite3` shell inside a transaction, and try again.");
+        }
+        Some(ErrorCode::DiskFull) => (
+            Code::STORE_FAILED,
+            "the disk is full; nothing was written",
+            "Make room on the file system of the database; `smsotp purge-expired` frees space inside it.",
+        ),
+        Some(ErrorCode::ReadOnly) => (
+            Code::STORE_FAILED,
+            "the database is read-only",
+            "Check who owns the file and its directory, and whether the file system is mounted read-only.",
+        ),
+        Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            (Code::STORE_FAILED, "the database may not be opened", "Check who owns the file and its directory.")
+        }
+        Some(ErrorCode::CannotOpen) => (
+            Code::STORE_FAILED,
+            "the database cannot be opened",
+            "Check the path and who owns the file and its directory.",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            Code::STORE_CORRUPT,
+            "the file is damaged or not a database",
+            "Keep a copy of it, run `smsotp db check`, then restore a backup.",
+        ),
+        _ if matches!(error, rusqlite::Error::FromSqlConversionFailure(..)) => (
+            Code::STORE_CORRUPT,
+            "the database holds a value that smsotp never wrote",
+            "Keep a copy of it, run `smsotp db check`, then restore a backup.",
+        ),
+        _ => (Code::STORE_FAILED, "the database failed", "Run `smsotp db check`; if it finds nothing, report this."),
+    };
+    Error::new(kind, message).because(error).hint(hint)
+}

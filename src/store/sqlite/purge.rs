@@ -1,0 +1,149 @@
+//! Taking away what is finished, in steps so short that other writers hardly notice.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{Sqlite, trouble};
+use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::store::{PurgeBatch, PurgeCursor, Purged};
+
+/// How many of the small tables' rows one batch takes.
+const SMALL: i64 = 500;
+
+/// Takes one batch; see [`crate::store::Store::purge`].
+pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+    if batch.dry_run {
+        return count(&sqlite.connection(), batch);
+    }
+    let now = sqlite.clock.now();
+    let answer = sqlite.write(|tx| {
+        let (mut purged, cursor) =
+            if batch.cursor.otps_done { (Purged::default(), None) } else { take_otps(tx, batch)? };
+        let next = match cursor {
+            Some(cursor) => Some(cursor),
+            None => {
+                let more = take_small(tx, batch, now.millis(), &mut purged)?;
+                more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
+            }
+        };
+        if purged.total() > 0 {
+            sqlite.append_audit(tx, &event(now, batch, &purged))?;
+        }
+        Ok((purged, next))
+    })?;
+    // With a writer beside us nobody ever finds the log idle, and it would grow without end: move it on ourselves.
+    checkpoint(&sqlite.connection())?;
+    Ok(answer)
+}
+
+/// Finished otps with their messages; never one that lives or has a message whose outcome is open.
+fn take_otps(tx: &Transaction<'_>, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+    let looked = candidates(tx, batch)?;
+    let Some(last) = looked.last() else { return Ok((Purged::default(), None)) };
+    let cursor = PurgeCursor { otps: (last.over_at, last.id), ..batch.cursor };
+    let mut messages = tx.prepare_cached("DELETE FROM messages WHERE otp_id = ?1").map_err(trouble)?;
+    let mut otps = tx.prepare_cached("DELETE FROM otps WHERE id = ?1").map_err(trouble)?;
+    let mut purged = Purged::default();
+    for candidate in looked.iter().filter(|candidate| !candidate.open) {
+        purged.messages += u64::try_from(messages.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
+        purged.otps += u64::try_from(otps.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
+    }
+    Ok((purged, Some(cursor)))
+}
+
+fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let details = Details::new()
+        .number("otps", number(purged.otps))
+        .number("messages", number(purged.messages))
+        .number("subjects", number(purged.subjects))
+        .number("replies", number(purged.replies))
+        .number("test_numbers", number(purged.test_numbers))
+        .number("finished_before", batch.cutoff.millis());
+    Event::new(now, batch.actor.clone(), "purge", "done").details(details)
+}
+
+struct Candidate {
+    id: i64,
+    over_at: i64,
+    open: bool,
+}
+
+/// The next otps that are over, in the order of the index, each with whether a message of it is still open.
+fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candidate>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT id, over_at, EXISTS (SELECT 1 FROM messages WHERE otp_id = otps.id
+                                         AND state IN ('scheduled', 'queued', 'sending', 'unknown'))
+             FROM otps WHERE (over_at, id) > (?1, ?2) AND over_at <= ?3 ORDER BY over_at, id LIMIT ?4",
+        )
+        .map_err(trouble)?;
+    let (over_at, id) = batch.cursor.otps;
+    let found = statement
+        .query_map(params![over_at, id, batch.cutoff.millis(), batch.limit], |row| {
+            Ok(Candidate { id: row.get(0)?, over_at: row.get(1)?, open: row.get(2)? })
+        })
+        .map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// Idle subjects, old answers to idempotency keys, test numbers whose time is over. True while there is more.
+fn take_small(tx: &Transaction<'_>, batch: &PurgeBatch, now: i64, purged: &mut Purged) -> Result<bool> {
+    let subjects = delete(
+        tx,
+        "DELETE FROM subjects WHERE tag IN (SELECT tag FROM subjects WHERE idle_at <= ?1 ORDER BY idle_at LIMIT ?2)",
+        now,
+    )?;
+    let replies = delete(
+        tx,
+        "DELETE FROM replies WHERE tag IN (SELECT tag FROM replies WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
+        // Kept for 24 hours whatever is asked: an answer given twice would be a message sent twice.
+        now.min(batch.cutoff.millis()).min(now - 24 * 3_600_000),
+    )?;
+    let test_numbers = delete(
+        tx,
+        "DELETE FROM test_numbers WHERE phone_number IN (SELECT phone_number FROM test_numbers WHERE until <= ?1 LIMIT ?2)",
+        now,
+    )?;
+    purged.subjects += subjects;
+    purged.replies += replies;
+    purged.test_numbers += test_numbers;
+    let full = u64::try_from(SMALL).unwrap_or(0);
+    Ok(subjects == full || replies == full || test_numbers == full)
+}
+
+fn delete(tx: &Transaction<'_>, sql: &str, before: i64) -> Result<u64> {
+    let taken =
+        tx.prepare_cached(sql).and_then(|mut statement| statement.execute(params![before, SMALL])).map_err(trouble)?;
+    Ok(u64::try_from(taken).unwrap_or(0))
+}
+
+/// What a batch would take.
+fn count(connection: &Connection, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+    let looked = candidates(connection, batch)?;
+    let mut messages = connection.prepare_cached("SELECT count(*) FROM messages WHERE otp_id = ?1").map_err(trouble)?;
+    let mut purged = Purged::default();
+    for candidate in looked.iter().filter(|candidate| !candidate.open) {
+        purged.otps += 1;
+        let of_it: i64 = messages.query_row([candidate.id], |row| row.get(0)).map_err(trouble)?;
+        purged.messages += u64::try_from(of_it).unwrap_or(0);
+    }
+    let next = looked.last().map(|last| PurgeCursor { otps: (last.over_at, last.id), ..batch.cursor });
+    Ok((purged, next))
+}
+
+/// A checkpoint that waits for nobody.
+fn checkpoint(connection: &Connection) -> Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(trouble)
+}
+
+/// Rewrites the whole file so that no byte of what was purged stays in it, and empties the log. False: another program was
+/// reading, so that the log could not be emptied.
+pub fn scrub(sqlite: &Sqlite) -> Result<bool> {
+    let connection = sqlite.connection();
+    let _turn = sqlite.take_turn()?;
+    connection.execute_batch("VACUUM").map_err(trouble)?;
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(trouble)?;
+    Ok(busy == 0)
+}

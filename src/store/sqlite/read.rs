@@ -1,0 +1,263 @@
+//! Reading the books. Every query has an index and a bound.
+
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+use super::{rows, trouble};
+use crate::audit;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::otp::{Otp, State};
+use crate::phone::Phone;
+use crate::store::{CLOCK_SLACK, Filter, MORE_MAX, Page, SubjectId, TestNumber};
+
+/// How many rows one page of a filter without an index of its own looks at.
+const LOOK_MAX: i64 = 20_000;
+
+/// One page of otps, newest first.
+///
+/// Phone and user have an index; every other filter walks down the ids, at most [`LOOK_MAX`] of them. What was made when
+/// is found by halving, because ids grow with time.
+pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
+    let limit = filter.limit.max(1);
+    let mut walk = Walk::over(connection, filter, now)?;
+    let otps: Vec<Otp> =
+        walk.run(connection, otp_columns!(), limit, |found| found.mapped(rows::otp).collect::<rusqlite::Result<_>>())?;
+    let full = otps.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let Some(last) = otps.last().filter(|_| full).map(|otp| otp.id) else {
+        let edge = walk.edge(connection)?;
+        return Ok(Page { otps, more: 0, cut: edge.is_some(), next: edge });
+    };
+    walk.before(last);
+    let more = walk.run(connection, "id", MORE_MAX, |mut found| {
+        let mut more = 0;
+        while found.next()?.is_some() {
+            more += 1;
+        }
+        Ok(more)
+    })?;
+    Ok(Page { otps, more, cut: false, next: (more > 0).then_some(last) })
+}
+
+/// A bounded walk down the ids: what an index can tell inside, the rest of the filter outside.
+struct Walk {
+    from: &'static str,
+    inside: Vec<&'static str>,
+    outside: Vec<&'static str>,
+    values: Vec<(&'static str, Box<dyn ToSql>)>,
+}
+
+impl Walk {
+    fn over(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Walk> {
+        let mut walk = Walk { from: "otps", inside: Vec::new(), outside: Vec::new(), values: Vec::new() };
+        if let Some(phone) = &filter.phone {
+            walk.from = "otps INDEXED BY otps_phone";
+            walk.inside("phone_number = :phone", ":phone", phone.as_str().to_owned());
+        } else if filter.user.as_ref().is_some_and(|user| !user.is_empty()) {
+            walk.from = "otps INDEXED BY otps_user";
+            walk.inside.push(r#""user" <> ''"#);
+        }
+        if let Some(user) = &filter.user {
+            let place = if walk.from.ends_with("otps_user") { &mut walk.inside } else { &mut walk.outside };
+            place.push(r#""user" = :user"#);
+            walk.values.push((":user", Box::new(user.as_str().to_owned())));
+        }
+        if let Some(purpose) = &filter.purpose {
+            walk.outside("purpose = :purpose", ":purpose", purpose.as_str().to_owned());
+        }
+        match filter.state {
+            // Few are alive at a time, and the index of the living holds them alone.
+            Some(State::Active) => walk.inside("state = 'active' AND expires_at > :now", ":now", now.millis()),
+            Some(State::Expired) => {
+                walk.outside("(state = 'expired' OR state = 'active' AND expires_at <= :now)", ":now", now.millis());
+            }
+            Some(state) => walk.outside("state = :state", ":state", state.as_str()),
+            None => {}
+        }
+        if let Some(before) = filter.before {
+            walk.before(before);
+        }
+        // A subject's time never runs back although the clock may: look a little wider, then exactly.
+        if let Some(until) = filter.until {
+            walk.inside("id < :until_id", ":until_id", first_id_at(connection, until + CLOCK_SLACK)?);
+            walk.outside("created_at < :until", ":until", until.millis());
+        }
+        if let Some(since) = filter.since {
+            walk.inside("id >= :since_id", ":since_id", first_id_at(connection, since - CLOCK_SLACK)?);
+            walk.outside("created_at >= :since", ":since", since.millis());
+        }
+        Ok(walk)
+    }
+
+    fn inside(&mut self, term: &'static str, name: &'static str, value: impl ToSql + 'static) {
+        self.inside.push(term);
+        self.values.push((name, Box::new(value)));
+    }
+
+    fn outside(&mut self, term: &'static str, name: &'static str, value: impl ToSql + 'static) {
+        self.outside.push(term);
+        self.values.push((name, Box::new(value)));
+    }
+
+    fn before(&mut self, id: i64) {
+        match self.values.iter_mut().find(|(name, _)| *name == ":before") {
+            Some((_, value)) => *value = Box::new(id),
+            None => self.inside("id < :before", ":before", id),
+        }
+    }
+
+    /// Runs the walk. The inner limit bounds what is looked at; SQLite stops it as soon as the outer one is reached.
+    fn run<A>(
+        &self,
+        connection: &Connection,
+        columns: &str,
+        limit: u32,
+        read: impl FnOnce(rusqlite::Rows<'_>) -> rusqlite::Result<A>,
+    ) -> Result<A> {
+        let sql = format!(
+            "SELECT {columns} FROM (SELECT * FROM {}{} ORDER BY id DESC LIMIT {LOOK_MAX}){} LIMIT {limit}",
+            self.from,
+            condition(&self.inside),
+            condition(&self.outside),
+        );
+        let mut statement = connection.prepare_cached(&sql).map_err(trouble)?;
+        statement.query(self.named().as_slice()).and_then(read).map_err(trouble)
+    }
+
+    /// The last id that the walk looked at, if it stopped there although more might follow.
+    fn edge(&self, connection: &Connection) -> Result<Option<i64>> {
+        if self.outside.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!(
+            "SELECT id FROM {}{} ORDER BY id DESC LIMIT 1 OFFSET {}",
+            self.from,
+            condition(&self.inside),
+            LOOK_MAX - 1
+        );
+        let mut statement = connection.prepare_cached(&sql).map_err(trouble)?;
+        let named: Vec<_> = self.named().into_iter().filter(|(name, _)| sql.contains(name)).collect();
+        statement.query_row(named.as_slice(), |row| row.get(0)).optional().map_err(trouble)
+    }
+
+    fn named(&self) -> Vec<(&str, &dyn ToSql)> {
+        self.values.iter().map(|(name, value)| (*name, value.as_ref())).collect()
+    }
+}
+
+fn condition(terms: &[&str]) -> String {
+    if terms.is_empty() { String::new() } else { format!(" WHERE {}", terms.join(" AND ")) }
+}
+
+/// The first id that was made at or after a moment: ids grow with time, so halving finds it.
+fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(id) FROM otps")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(trouble)?;
+    let mut statement =
+        connection.prepare_cached("SELECT created_at FROM otps WHERE id >= ?1 ORDER BY id LIMIT 1").map_err(trouble)?;
+    let (mut low, mut high) = (0i64, last.unwrap_or(0) + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let made: Option<i64> = statement.query_row([middle], |row| row.get(0)).optional().map_err(trouble)?;
+        match made {
+            Some(made) if made < at.millis() => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// The newest otps of a phone, all purposes, newest first.
+pub fn of_phone(connection: &Connection, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
+    let sql = concat!("SELECT ", otp_columns!(), " FROM otps WHERE phone_number = ?1 ORDER BY id DESC LIMIT ?2");
+    let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
+    let found = statement.query_map(params![phone.as_str(), limit], rows::otp).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// The ids the worker has to look at.
+pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT id FROM messages WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2",
+        )
+        .map_err(trouble)?;
+    let found = statement.query_map(params![now.millis(), limit], |row| row.get(0)).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// The provider ids that are known for a phone, of its newest otps.
+pub fn provider_ids(connection: &Connection, phone: &Phone) -> Result<Vec<String>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT m.provider_id FROM (SELECT id FROM otps WHERE phone_number = ?1 ORDER BY id DESC LIMIT 200) AS o
+             JOIN messages AS m ON m.otp_id = o.id WHERE m.provider_id IS NOT NULL LIMIT 400",
+        )
+        .map_err(trouble)?;
+    let found = statement.query_map([phone.as_str()], |row| row.get(0)).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// All test numbers, at most 1000.
+pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
+    let sql = concat!("SELECT ", test_number_columns!(), " FROM test_numbers ORDER BY phone_number LIMIT 1000");
+    let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
+    let found = statement.query_map([], rows::test_number).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// Rows of the audit log, upwards.
+pub fn audit(connection: &Connection, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+    let mut statement = connection
+        .prepare_cached("SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")
+        .map_err(trouble)?;
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    let found = statement
+        .query_map(params![lane, from, limit], |row| {
+            let seq: i64 = row.get(1)?;
+            Ok(audit::Row {
+                lane: row.get(0)?,
+                seq: u64::try_from(seq).unwrap_or(0),
+                body: row.get(2)?,
+                mac: row.get(3)?,
+            })
+        })
+        .map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// The last row of a lane.
+pub fn audit_head(connection: &Connection, lane: u32) -> Result<audit::Head> {
+    let head = connection
+        .prepare_cached("SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement.query_row([lane], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).optional()
+        })
+        .map_err(trouble)?;
+    Ok(head.map_or(audit::Head::empty(lane), |(seq, mac)| audit::Head {
+        lane,
+        seq: u64::try_from(seq).unwrap_or(0),
+        mac,
+    }))
+}
+
+/// The masked forms of subjects that are still known.
+pub fn masked(connection: &Connection, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
+    let mut statement = connection.prepare_cached("SELECT masked FROM subjects WHERE id = ?1").map_err(trouble)?;
+    ids.iter().map(|id| statement.query_row([id.0], |row| row.get(0)).optional().map_err(trouble)).collect()
+}
+
+/// Which keys the living otps need. Only the living are read, and there are few of them at a time.
+pub fn keys_in_use(connection: &Connection, now: Timestamp, most: u32) -> Result<Vec<(String, u32)>> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT key_id, count(*) FROM (SELECT key_id FROM otps WHERE state = 'active' AND expires_at > ?1 LIMIT ?2)
+             GROUP BY key_id ORDER BY key_id",
+        )
+        .map_err(trouble)?;
+    let found = statement
+        .query_map(params![now.millis(), i64::from(most) * 1000], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}

@@ -1,0 +1,102 @@
+//! Completions and man pages are what the argument tree says. `UPDATE=1 cargo test --test it generated` rewrites them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap_complete::Shell;
+use smsotp::cli;
+
+#[test]
+fn completions_are_what_the_argument_tree_says() {
+    let shells = [
+        ("smsotp.bash", Shell::Bash),
+        ("_smsotp", Shell::Zsh),
+        ("smsotp.fish", Shell::Fish),
+        ("_smsotp.ps1", Shell::PowerShell),
+        ("smsotp.elv", Shell::Elvish),
+    ];
+    let files = shells.map(|(name, shell)| (name.to_owned(), cli::completions::script(shell)));
+
+    compare("completions", files.into());
+}
+
+#[test]
+fn man_pages_are_what_the_argument_tree_says() {
+    let mut root = cli::command();
+    root.build();
+    let mut pages = BTreeMap::new();
+    add_pages(&root, "smsotp".to_owned(), &mut pages);
+
+    compare("man", pages);
+}
+
+#[test]
+fn drift_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("same"), "a\n").unwrap();
+    fs::write(folder.path().join("changed"), "old\n").unwrap();
+    fs::write(folder.path().join("stale"), "a\n").unwrap();
+    let expected: BTreeMap<String, String> =
+        [("same", "a\n"), ("changed", "new\n"), ("missing", "a\n")].map(|(n, t)| (n.into(), t.into())).into();
+
+    assert_eq!(drift(folder.path(), &expected), ["changed", "missing", "stale"]);
+}
+
+/// One page per command: `smsotp.1`, `smsotp-limits-reset.1`. Nothing in them depends on the day or the machine.
+fn add_pages(command: &clap::Command, name: String, pages: &mut BTreeMap<String, String>) {
+    let page = clap_mangen::Man::new(command.clone().name(&*name.clone().leak()).disable_help_flag(true))
+        .title(name.to_uppercase())
+        .section("1")
+        .date("")
+        .source(format!("smsotp {}", env!("CARGO_PKG_VERSION")))
+        .manual("smsotp manual");
+    let mut bytes = Vec::new();
+    page.render(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap().replace(".SH EXTRA\nExamples:\n", ".SH EXAMPLES\n");
+    pages.insert(format!("{name}.1"), text);
+    for sub in command.get_subcommands() {
+        add_pages(sub, format!("{name}-{}", sub.get_name()), pages);
+    }
+}
+
+/// Compares a folder of the repository with what it should hold, or rewrites it.
+#[track_caller]
+fn compare(folder: &str, expected: BTreeMap<String, String>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let drifted = drift(&folder, &expected);
+    #[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
+    let update = std::env::var_os("UPDATE").is_some();
+    if update {
+        fs::create_dir_all(&folder).unwrap();
+        for name in &drifted {
+            match expected.get(name) {
+                Some(text) => fs::write(folder.join(name), text).unwrap(),
+                None => fs::remove_file(folder.join(name)).unwrap(),
+            }
+        }
+        return;
+    }
+    assert!(
+        drifted.is_empty(),
+        "{} is behind: {}. Run `UPDATE=1 cargo test --test it generated` and commit the result",
+        folder.display(),
+        drifted.join(", ")
+    );
+}
+
+/// The names of files that are missing, different or too many.
+fn drift(folder: &Path, expected: &BTreeMap<String, String>) -> Vec<String> {
+    let found: BTreeMap<String, String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .map(|path: PathBuf| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let mut names: Vec<&String> = expected.keys().chain(found.keys()).collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().filter(|name| expected.get(*name) != found.get(*name)).cloned().collect()
+}
