@@ -8,11 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha1::Sha1;
 use tokio::sync::{Semaphore, mpsc};
 use url::{Host, Url};
 
@@ -20,6 +16,7 @@ use super::Shared;
 use super::credentials::Credentials;
 use super::ledger::OptOut;
 use super::message::{Message, News};
+use crate::provider::twilio::signature::sign;
 
 /// So many callbacks are under way at once.
 const MAX_UNDER_WAY: usize = 64;
@@ -317,37 +314,9 @@ fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// Twilio's signature over URL and form: base64 of HMAC-SHA1 over the URL and each name with its value, in order of names.
-fn sign(token: &str, url: &str, params: &[(String, String)]) -> String {
-    let mut sorted: Vec<_> = params.iter().collect();
-    sorted.sort();
-    sorted.dedup();
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(token.as_bytes()) else { return String::new() };
-    mac.update(url.as_bytes());
-    for (name, value) in sorted {
-        mac.update(name.as_bytes());
-        mac.update(value.as_bytes());
-    }
-    STANDARD.encode(mac.finalize().into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_signature_is_the_one_that_twilio_publishes() {
-        let params = [
-            ("CallSid", "CA1234567890ABCDE"),
-            ("Caller", "+14158675309"),
-            ("Digits", "1234"),
-            ("From", "+14158675309"),
-            ("To", "+18005551212"),
-        ]
-        .map(|(name, value)| pair(name, value));
-        let signature = sign("12345", "https://mycompany.com/myapp.php?foo=1&bar=2", &params);
-        assert_eq!(signature, "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
-    }
 
     #[test]
     fn nothing_but_loopback_is_called() {

@@ -63,6 +63,7 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
         (21602, &[("Body", "")]),
         (21211, &[("To", "2025550123")]),
         (21211, &[("To", "+1 202 555 0123")]),
+        (21211, &[("To", "+1234567890")]),
         (21265, &[("To", "55555")]),
         (21266, &[("To", own.as_str())]),
         (21408, &[("To", "+923001234567")]),
@@ -109,7 +110,7 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
     assert!(sandbox.messages().is_empty());
     assert_eq!(sandbox.requests(), cases.len());
 
-    let name = [("To", "+447700900123"), ("From", "Acme"), ("Body", "hi")];
+    let name = [("To", "+447400123456"), ("From", "Acme"), ("Body", "hi")];
     assert_eq!(client.post("/Messages.json", &name).await.0, 201, "a sender name may write to Britain");
 }
 
@@ -314,6 +315,9 @@ async fn what_a_preflight_asks_is_answered() {
     let known = lookup("+12025550123?Fields=line_type_intelligence").await;
     assert_includes(&known, &json!({"valid": true, "country_code": "US", "sms_pumping_risk": null}));
     assert_eq!(known["line_type_intelligence"]["type"], "mobile");
+    let landline = lookup("+442071838750?Fields=line_type_intelligence").await;
+    assert_includes(&landline, &json!({"country_code": "GB", "calling_country_code": "44"}));
+    assert_eq!(landline["line_type_intelligence"]["type"], "landline");
     assert_includes(&lookup("+12").await, &json!({"valid": false, "validation_errors": ["TOO_SHORT"]}));
     let (_, usage) = client.get("/Usage/Records/Today.json?Category=sms").await;
     assert_includes(&usage["usage_records"][0], &json!({"category": "sms", "count": "1", "usage": "1"}));
