@@ -42,7 +42,7 @@ pub struct Letter {
 }
 
 /// Asks a running sandbox for the messages to a phone, oldest first, and waits up to `wait` (60 seconds at most) for the
-/// first one. An empty list: none came.
+/// first one. An empty `to` asks for the messages to every phone; an empty list says that none came.
 ///
 /// # Errors
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
