@@ -42,11 +42,11 @@ pub struct Args {
     /// Send a new code even if one lives
     #[arg(long)]
     pub new_code: bool,
-    /// Pass one limit by its name; audited
+    /// Pass a limit by its name; may be given several times; audited
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
-    pub override_limit: Option<String>,
+    pub overrides: Vec<String>,
     /// Why a limit is passed
-    #[arg(long, value_name = "TEXT", requires = "override_limit")]
+    #[arg(long, value_name = "TEXT", requires = "overrides")]
     pub reason: Option<String>,
     /// Repeat safely: the same key gets the same answer and sends once
     #[arg(long, value_name = "KEY")]
@@ -184,16 +184,18 @@ fn destination(typed: &str, region: Option<&str>) -> Result<Destination> {
     }
 }
 
-fn override_limit(args: &Args) -> Result<Option<(String, String)>> {
-    let Some(limit) = &args.override_limit else { return Ok(None) };
+fn override_limit(args: &Args) -> Result<Option<(Vec<String>, String)>> {
+    if args.overrides.is_empty() {
+        return Ok(None);
+    }
     let known: Vec<&str> = limits::NAMES.into_iter().filter(|name| *name != "guesses").collect();
-    if !known.contains(&limit.as_str()) {
+    if let Some(limit) = args.overrides.iter().find(|limit| !known.contains(&limit.as_str())) {
         let error = Error::new(Code::VALUE_INVALID, format!("no limit that can be passed is called {limit:.40}"));
         return Err(
             error.hint(format!("There are {}. Spent guesses are opened by `smsotp limits reset`.", known.join(", ")))
         );
     }
-    Ok(Some((limit.clone(), given::reason(args.reason.as_deref())?)))
+    Ok(Some((args.overrides.clone(), given::reason(args.reason.as_deref())?)))
 }
 
 fn refusal_error(refusal: &Refusal) -> Error {

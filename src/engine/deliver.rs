@@ -60,19 +60,22 @@ impl Engine {
             let why = "the code has too little time left to be worth sending".to_owned();
             return Ok(Delivery::Unreachable { why });
         }
+        // Measured from the moment that the attempt was booked: a fresh code has its ten minutes, not nine and something.
+        let begun = ticket.message.attempt_at.unwrap_or(now);
+        let left = ticket.otp.left(begun);
         let outgoing = Outgoing {
             message_id: ticket.message.id,
             to: ticket.message.phone.clone(),
-            body: self.body(ticket, now)?,
+            body: self.body(ticket, begun)?,
             validity_seconds: u32::try_from(left.as_secs().clamp(1, VALIDITY_MAX)).ok(),
         };
         self.tell(Step::Handing);
         Ok(self.provider()?.send(&outgoing).await)
     }
 
-    fn body(&self, ticket: &Ticket, now: Timestamp) -> Result<SecretString> {
+    fn body(&self, ticket: &Ticket, at: Timestamp) -> Result<SecretString> {
         let code = code_of(&self.keyring, &ticket.otp)?;
-        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, now)
+        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
     /// Claims a message that waits for its next attempt; `None` where somebody else has.

@@ -39,7 +39,7 @@ struct Asked {
     purpose: Purpose,
     user: User,
     new_code: bool,
-    override_limit: Option<(String, String)>,
+    override_limit: Option<(Vec<String>, String)>,
     endings: Endings,
     segments: u32,
     reply: Option<Reply>,
@@ -171,8 +171,8 @@ impl Asked {
         }
         let short = facts.subjects[PHONE].id.short();
         let mut hits = self.policy.limits.hits(&self.standing(facts, &short), now);
-        if let Some((limit, _)) = &self.override_limit {
-            hits.retain(|hit| hit.limit != *limit);
+        if let Some((limits, _)) = &self.override_limit {
+            hits.retain(|hit| !limits.contains(&hit.limit));
         }
         if hits.is_empty() {
             return Ok(None);
@@ -417,8 +417,8 @@ impl Asked {
             .number("otp", otp.id)
             .number("message", message.id)
             .word("how", how);
-        if let Some((limit, reason)) = &self.override_limit {
-            details = details.note("override", limit).note("reason", reason);
+        if let Some((limits, reason)) = &self.override_limit {
+            details = details.note("override", &limits.join(" ")).note("reason", reason);
         }
         Change::Audit(
             self.about(facts, Event::new(now, self.caller.actor.clone(), "send", "reserved")).details(details),
