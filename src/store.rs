@@ -62,8 +62,10 @@ pub enum Subject {
     Ip(IpAddr),
     /// A client network: IPv4 /24, IPv6 /48.
     Network(IpAddr),
-    /// Everyone.
+    /// Everyone, as a whole: for looking and for resets.
     Everything,
+    /// One of the [`Store::shares`] parts of everyone: what a send is counted in.
+    Share(u32),
 }
 
 impl Subject {
@@ -75,7 +77,7 @@ impl Subject {
             Subject::Pair(..) => "pair",
             Subject::Ip(_) => "ip",
             Subject::Network(_) => "network",
-            Subject::Everything => "everything",
+            Subject::Everything | Subject::Share(_) => "everything",
         }
     }
 
@@ -92,7 +94,9 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            Subject::Everything => Vec::new(),
+            // With one share alone that share is the whole.
+            Subject::Everything | Subject::Share(0) => Vec::new(),
+            Subject::Share(nth) => nth.to_be_bytes().to_vec(),
         }
     }
 
@@ -104,7 +108,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything => "everything".to_owned(),
+            Subject::Everything | Subject::Share(_) => "everything".to_owned(),
         }
     }
 }
@@ -355,6 +359,12 @@ pub struct Status {
 pub trait Store: Send + Sync {
     /// The keys that live in the books.
     fn keys(&self) -> &BookKeys;
+
+    /// Into how many rows the memory of everything is divided, each with its share of the limits, so that unrelated phones
+    /// need not wait for each other. 1 where there is one writer anyway.
+    fn shares(&self) -> u32 {
+        1
+    }
 
     /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
