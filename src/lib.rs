@@ -14,6 +14,7 @@ pub mod phone;
 pub mod purpose;
 pub mod segments;
 pub mod template;
+pub mod token;
 
 // What everything else is written in.
 pub mod clock;

@@ -13,7 +13,7 @@ struct Layer {
 }
 
 const RULES: &[&str] =
-    &["abuse", "audit", "code", "limits", "otp", "phone", "price", "purpose", "segments", "template"];
+    &["abuse", "audit", "code", "limits", "otp", "phone", "price", "purpose", "segments", "template", "token"];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
 const LAYERS: &[Layer] = &[
