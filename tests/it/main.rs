@@ -3,6 +3,7 @@
 
 mod generated;
 mod layers;
+mod processes;
 mod prompts;
 mod sandbox;
 mod sending;
