@@ -1,6 +1,7 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod crashing;
 mod generated;
 mod layers;
 mod processes;
