@@ -123,7 +123,7 @@ fn subjects(phone: &Phone, user: &User, caller: &Caller) -> (Vec<Subject>, Place
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Reserved)> {
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         if facts.reply.is_some() {
             return Err(Error::new(ErrorCode::IN_PROGRESS, "a send with this idempotency key has just begun")
                 .retry_after(Duration::from_secs(5))
@@ -224,6 +224,8 @@ impl Asked {
                 && old.left(now) >= WORTH_RESENDING
                 && !old.test;
             if again {
+                // Before anything is booked: without its key the code cannot be sent again.
+                code_of(&self.keyring, old)?;
                 return Ok((old.clone(), true, changes));
             }
             let mut old = old.clone();
@@ -322,6 +324,9 @@ impl Asked {
     /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
     fn waiting<'a>(&self, facts: &'a Facts, live: Option<&'a Otp>, now: Timestamp) -> Option<(&'a Otp, &'a Message)> {
         let otp = live.filter(|otp| !self.new_code && otp.left(now) >= LEAST)?;
+        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+            return None;
+        }
         let message = facts.messages.iter().find(|message| message.state == message::State::Queued)?;
         Some((otp, message))
     }
@@ -332,6 +337,7 @@ impl Asked {
         (otp, waiting): (&Otp, &Message),
         now: Timestamp,
     ) -> Result<(Vec<Change>, Reserved)> {
+        code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         super::deliver::claim(&mut message, now);
         message.provider = self.provider.to_owned();

@@ -144,7 +144,7 @@ struct Judgement {
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         let test = facts.test_number.as_ref().filter(|number| now < number.until);
         let judged = match self.closed(facts, now) {
             Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
@@ -178,9 +178,9 @@ impl Asked {
         let of_user = |otp: &&Otp| otp.user == self.user;
         let newest = facts.otp.as_ref().or_else(|| facts.recent.iter().find(of_user));
         let older = facts.recent.iter().filter(of_user).find(|otp| otp.state == State::Superseded);
-        let right = self.equals(newest, test)?;
+        let right = self.equals(newest, test, now)?;
         // An older code whose key is gone cannot be told from a wrong one, and need not be.
-        let was_older = self.equals(older, test).unwrap_or(false);
+        let was_older = self.equals(older, test, now).unwrap_or(false);
         let Some(newest) = newest else {
             return Ok(Judgement { verdict: Verdict::NotFound, otp: None, guess: true });
         };
@@ -220,7 +220,7 @@ impl Asked {
     }
 
     /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
-    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>) -> Result<bool> {
+    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>, now: Timestamp) -> Result<bool> {
         let tag = self.index.tag("test-code", &test_code(&self.phone, &self.code));
         let Some(otp) = otp else {
             let nobody = Binding {
@@ -236,7 +236,7 @@ impl Asked {
         let code = match code_of(&self.keyring, otp) {
             Ok(code) => code,
             // What is over needs no key to be said no to.
-            Err(_) if otp.state != State::Active => return Ok(false),
+            Err(_) if !otp.is_live(now) => return Ok(false),
             Err(error) => return Err(error),
         };
         let same = self.code.matches(&code);

@@ -93,11 +93,7 @@ fn what_was_never_accepted_is_given_back_and_what_was_stays_counted() {
         let mut world = World::unlimited();
         let knobs = Knobs { phone: Some((1, 86_400)), user: Some((1, 86_400)), ..Knobs::default() };
         world.policy.limits = knobs.limits();
-        let job = Job {
-            die_at: Some((step(at), 1)),
-            limits: knobs,
-            ..Job::new(&world, vec![ask_for(PHONE)])
-        };
+        let job = Job { die_at: Some((step(at), 1)), limits: knobs, ..Job::new(&world, vec![ask_for(PHONE)]) };
         Crew::at_the_barrier(&[job]).go();
         block_on(async {
             let engine = world.engine();
@@ -162,7 +158,9 @@ fn after_a_kill_at_any_step_of_a_retry_at_most_one_message_is_out() {
 
 #[test]
 fn when_the_answer_is_lost_dispatch_finds_the_message_and_nothing_is_sent_twice() {
-    for fault in [Fault::Error500AfterAccepting, Fault::ResetAfterAccepting, Fault::HangAfterAccepting, Fault::HalfAnswer] {
+    for fault in
+        [Fault::Error500AfterAccepting, Fault::ResetAfterAccepting, Fault::HangAfterAccepting, Fault::HalfAnswer]
+    {
         let mut world = World::unlimited();
         world.timeouts.create = Duration::from_secs(2);
         world.sandbox.fault(fault.clone(), 1);
@@ -280,12 +278,16 @@ fn kill_again_and_again(rounds: u32, seed: u64) {
             _ => {}
         }
         let jobs = round(&world, &mut dice);
-        let after: Vec<_> = jobs.iter().map(|_| Duration::from_millis(1 + dice.roll(60))).collect();
+        let after: Vec<_> = jobs.iter().map(|_| Duration::from_millis(1 + dice.roll(100))).collect();
         let left = Crew::at_the_barrier(&jobs).go_and_kill(&after);
         keep_promises(&world, &left);
         world.advance(1 + dice.roll(400));
     }
     world.sandbox.clear_faults();
+    // On a slow machine the killed may not have come far; whoever comes after them does.
+    let alone = Job { die_at: None, ..round(&world, &mut dice).remove(0) };
+    let asks = vec![ask_for(&phone(0)), ask_for(&phone(1)), ask_for(&phone(2))];
+    keep_promises(&world, &Crew::at_the_barrier(&[Job { deeds: asks, ..alone }]).go());
     invariants(&world, seed);
     block_on(async {
         let engine = world.engine();

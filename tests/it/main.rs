@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashing;
+mod dispatching;
 mod generated;
+mod idempotency;
 mod layers;
 mod processes;
 mod prompts;

@@ -118,7 +118,11 @@ impl Job {
                 let sqlite: &dyn Store = engine.store();
                 let status = sqlite.status().await?;
                 let heads = sqlite.audit_heads().await?;
-                Said::Opened { tag: hex(&sqlite.keys().index.tag("phone", b"x")), schema: status.schema.0, heads: heads.len() }
+                Said::Opened {
+                    tag: hex(&sqlite.keys().index.tag("phone", b"x")),
+                    schema: status.schema.0,
+                    heads: heads.len(),
+                }
             }
             Deed::Send { phone, user, ip, key } => {
                 let ask = smsotp::engine::Send {
@@ -403,7 +407,11 @@ fn one_right_code_among_63_wrong_ones_succeeds_once_or_comes_too_late() {
 
     let (verified, wrong) = (count(&said, "verified"), count(&said, "wrong_code"));
     let locked_out = said[31] == Said::Verdict { word: "locked".to_owned(), otp: Some(1), evaluated: false };
-    assert!(verified == 1 && wrong < 5 || verified == 0 && wrong == 5 && locked_out, "{verified} {wrong} {:?}", said[31]);
+    assert!(
+        verified == 1 && wrong < 5 || verified == 0 && wrong == 5 && locked_out,
+        "{verified} {wrong} {:?}",
+        said[31]
+    );
 }
 
 #[test]

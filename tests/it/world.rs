@@ -100,6 +100,11 @@ impl World {
         self.sandbox.messages().into_iter().filter(|message| message.to == phone).collect()
     }
 
+    /// How many messages went out, to whomever.
+    pub fn messages_out(&self) -> usize {
+        self.sandbox.messages().len()
+    }
+
     /// The code in the newest SMS to a phone, as its owner reads it.
     pub fn code_on(&self, phone: &str) -> Code {
         code_in(self.texts(phone).last().unwrap())
