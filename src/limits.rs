@@ -197,7 +197,7 @@ impl Limits {
     }
 
     /// The pause after the last message, if it is not over: after n messages the n-th rung of the ladder.
-    fn cooldown(&self, purpose: Option<&PurposeLedger>, now: Timestamp) -> Option<(Window, Fill)> {
+    pub(crate) fn cooldown(&self, purpose: Option<&PurposeLedger>, now: Timestamp) -> Option<(Window, Fill)> {
         let asked = self.rungs(purpose, now);
         let last = Timestamp(*asked.last()?);
         let rung = *self.cooldown.get(asked.len() - 1).or(self.cooldown.last())?;

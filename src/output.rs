@@ -78,11 +78,15 @@ pub struct Screen {
     pub width: Option<u16>,
     /// The environment's wishes about colours.
     pub colors: ColorFacts,
+    /// The environment's wish about the form of results; a flag wins over it.
+    pub format: Option<Format>,
 }
 
 impl Screen {
     /// What this process is connected to.
-    pub fn here(colors: ColorFacts) -> Screen {
+    ///
+    /// `format` is `SMSOTP_OUTPUT`; a word that is no form is left for the configuration to complain about.
+    pub fn here(colors: ColorFacts, format: Option<String>) -> Screen {
         let stdout_tty = std::io::stdout().is_terminal();
         Screen {
             stdin_tty: std::io::stdin().is_terminal(),
@@ -90,6 +94,7 @@ impl Screen {
             stderr_tty: std::io::stderr().is_terminal(),
             width: stdout_tty.then(|| dialoguer::console::Term::stdout().size_checked()).flatten().map(|size| size.1),
             colors,
+            format: format.and_then(|word| <Format as clap::ValueEnum>::from_str(&word, false).ok()),
         }
     }
 
@@ -256,7 +261,11 @@ impl Output {
 
     /// The format in force.
     pub fn format(&self) -> Format {
-        self.wishes.format.unwrap_or(if self.screen.stdout_tty { Format::Table } else { Format::Tsv })
+        self.wishes.format.or(self.screen.format).unwrap_or(if self.screen.stdout_tty {
+            Format::Table
+        } else {
+            Format::Tsv
+        })
     }
     /// Whether results and errors are JSON.
     pub fn is_json(&self) -> bool {
@@ -349,6 +358,11 @@ impl Output {
     /// Prints an error on stderr, as text or as one JSON object, and tells its class. `-q` does not silence it.
     pub fn fail(&self, error: &Error) -> Class {
         self.tell("error:", error, None)
+    }
+
+    /// Prints an error with more about it in JSON.
+    pub fn fail_with(&self, error: &Error, details: Value) -> Class {
+        self.tell("error:", error, Some(details))
     }
 
     /// Prints a refusal, "no" as an answer: like an error, but named so, and in JSON with its `details` (which limit, its

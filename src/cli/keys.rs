@@ -3,10 +3,12 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::{Call, given};
+use crate::app::{App, Books, Rotated};
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
-use crate::output::{Item, Output, View};
+use crate::engine::KeyUse;
+use crate::error::{Class, Code as ErrorCode, Error, Result};
+use crate::output::{Item, List, Output, Prompt, View};
 
 /// List, rotate and prune the secret keys
 ///
@@ -82,13 +84,71 @@ impl Item for Row {
 }
 
 /// Lists, rotates or prunes.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
     match args.verb {
-        // Seam: keys + store → out.list(&List::whole(rows, "no keys")).
-        Verb::List(_) => Err(unwired("keys list")),
-        // Seam: keys::rotate → out.say, out.hint("the next step").
-        Verb::Rotate(_) => Err(unwired("keys rotate")),
-        // Seam: unless args.yes, out.confirm(Prompt { what: "remove … keys?", instead: "--yes" }) → keys::prune.
-        Verb::Prune(_) => Err(unwired("keys prune")),
+        Verb::List(_) => list(&app, out),
+        Verb::Rotate(_) => rotate(&app, out),
+        Verb::Prune(args) => prune(&args, &app, (call, out)),
     }
+}
+
+fn list(app: &App, out: &mut Output) -> Result<Class> {
+    let origin = app.key_origin();
+    let row = |key: KeyUse| Row {
+        id: key.id,
+        newest: key.primary,
+        source: if key.present { origin.clone() } else { "missing".to_owned() },
+        live_codes: u64::from(key.otps),
+        first_used_at: key.added_at,
+    };
+    let rows = app.run(app.engine().key_uses())?.into_iter().map(row).collect();
+    out.list(&List::whole(rows, "No keys."))?;
+    Ok(Class::Done)
+}
+
+fn rotate(app: &App, out: &mut Output) -> Result<Class> {
+    match app.rotate(&given::caller(None)?)? {
+        Rotated::Added(id) => {
+            out.say(&format!("Key {id} was added. New codes are still made with the old one."));
+            out.hint(
+                "restart what runs all the time, so that it knows the new key; then run `smsotp keys rotate` again",
+            );
+        }
+        Rotated::Promoted(id) => {
+            out.say(&format!("Key {id} was moved to the front: new codes are made with it."));
+            out.hint("when the old codes have ended (an hour at most), run `smsotp keys prune`");
+        }
+    }
+    Ok(Class::Done)
+}
+
+fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<Class> {
+    let uses = app.run(app.engine().key_uses())?;
+    let newest = uses.iter().max_by_key(|key| key.added_at).map(|key| key.id.clone());
+    let waiting = |key: &&KeyUse| !key.primary && newest.as_ref() == Some(&key.id);
+    if let Some(key) = uses.iter().find(waiting) {
+        let error =
+            Error::new(ErrorCode::KEY_INVALID, format!("key {} was added for a rotation that is not finished", key.id));
+        return Err(error.hint("Finish it first: smsotp keys rotate"));
+    }
+    if let Some(key) = uses.iter().find(|key| key.present && !key.primary && key.otps > 0) {
+        let error = Error::new(ErrorCode::KEY_INVALID, format!("{} living codes need key {}", key.otps, key.id));
+        return Err(error.hint("Wait until they have ended, an hour at most, and prune again."));
+    }
+    let old: Vec<&str> = uses.iter().filter(|key| key.present && !key.primary).map(|key| key.id.as_str()).collect();
+    if old.is_empty() {
+        out.say("Nothing to do: there is no old key.");
+        return Ok(Class::Done);
+    }
+    if !args.yes {
+        call.signals.watch();
+        let what = format!("Remove key {}? Backups that need it cannot be opened without it", old.join(", "));
+        if !out.confirm(Prompt { what: &what, instead: "--yes" })? {
+            return Ok(Class::No);
+        }
+    }
+    let gone = app.prune(&given::caller(None)?, &uses)?;
+    out.say(&format!("Removed key {}.", gone.join(", ")));
+    Ok(Class::Done)
 }

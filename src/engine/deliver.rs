@@ -1,14 +1,14 @@
 //! Handing a claimed message to the provider and booking what became of it. No transaction is open while the provider is asked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
 use super::reserve::LEASE;
 use super::send::{Sent, Ticket};
 use super::text::{self, LEAST};
-use super::{Caller, Engine, Step, code_of, put, steady};
+use super::{Caller, Engine, Step, Waited, code_of, put, steady};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
@@ -18,7 +18,7 @@ use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::provider::{Blame, Delivery, Outgoing, Refused};
 use crate::purpose::Policy;
-use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact};
 
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;
@@ -60,26 +60,32 @@ impl Engine {
             let why = "the code has too little time left to be worth sending".to_owned();
             return Ok(Delivery::Unreachable { why });
         }
+        // Measured from the moment that the attempt was booked: a fresh code has its ten minutes, not nine and something.
+        let begun = ticket.message.attempt_at.unwrap_or(now);
+        let left = ticket.otp.left(begun);
         let outgoing = Outgoing {
             message_id: ticket.message.id,
             to: ticket.message.phone.clone(),
-            body: self.body(ticket, now)?,
+            body: self.body(ticket, begun)?,
             validity_seconds: u32::try_from(left.as_secs().clamp(1, VALIDITY_MAX)).ok(),
         };
         self.tell(Step::Handing);
-        Ok(self.provider()?.send(&outgoing).await)
+        let begun = Instant::now();
+        let delivery = self.provider()?.send(&outgoing).await;
+        self.waited(Waited::Provider(word(&delivery)), begun);
+        Ok(delivery)
     }
 
-    fn body(&self, ticket: &Ticket, now: Timestamp) -> Result<SecretString> {
+    fn body(&self, ticket: &Ticket, at: Timestamp) -> Result<SecretString> {
         let code = code_of(&self.keyring, &ticket.otp)?;
-        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, now)
+        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
     /// Claims a message that waits for its next attempt; `None` where somebody else has.
     pub(super) async fn claim(&self, caller: &Caller, id: i64) -> Result<Option<Message>> {
         let needs = Needs { message: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
-        deed(self.store.as_ref(), needs, move |facts| {
+        self.deed(needs, move |facts| {
             let Some(mut message) = facts.message.clone().filter(|message| message.state == State::Queued) else {
                 return Ok((Vec::new(), None));
             };
@@ -119,8 +125,9 @@ impl Engine {
             delivery,
             until,
             pause,
+            poll_after: self.poll_after,
         };
-        deed(self.store.as_ref(), needs, move |facts| outcome.decide(facts)).await
+        self.deed(needs, move |facts| outcome.decide(facts)).await
     }
 }
 
@@ -141,6 +148,7 @@ struct Outcome {
     delivery: Delivery,
     until: Timestamp,
     pause: Duration,
+    poll_after: Option<Duration>,
 }
 
 impl Outcome {
@@ -197,6 +205,7 @@ impl Outcome {
                 message.state = State::Accepted;
                 message.state = message.state.after_report(status).unwrap_or(message.state);
                 message.provider_id = Some(provider_id.clone());
+                message.due_at = self.poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
                 None
             }
             Delivery::Refused(refused) => {
@@ -272,6 +281,17 @@ pub(super) fn claim(message: &mut Message, now: Timestamp) {
     message.attempt_at = Some(now);
     message.due_at = Some(now + LEASE);
     message.updated_at = now;
+}
+
+/// How a hand-over ended, for the metrics.
+fn word(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery::Accepted { .. } => "accepted",
+        Delivery::Refused(_) => "refused",
+        Delivery::Busy { .. } => "busy",
+        Delivery::Unreachable { .. } => "unreachable",
+        Delivery::Maybe { .. } => "maybe",
+    }
 }
 
 /// Exponential, with jitter; never shorter than what the provider asked for.

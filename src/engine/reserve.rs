@@ -16,7 +16,7 @@ use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::purpose::{Policy, Purpose, Resend};
-use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is (design §3).
@@ -39,11 +39,12 @@ struct Asked {
     purpose: Purpose,
     user: User,
     new_code: bool,
-    override_limit: Option<(String, String)>,
+    override_limit: Option<(Vec<String>, String)>,
     endings: Endings,
     segments: u32,
     reply: Option<Reply>,
     orphans_settled: bool,
+    test_numbers: bool,
     places: Places,
     share: (u32, u32),
     /// Every other share of everything was found full.
@@ -91,11 +92,11 @@ impl Engine {
         let needs = Needs {
             subjects,
             otp: OtpNeed::Of(ask.user.clone(), phone.clone(), ask.purpose.clone()),
-            message: None,
             reply: asked.reply.as_ref().map(|reply| reply.tag),
             ids: true,
+            ..Needs::default()
         };
-        deed(self.store.as_ref(), needs, move |facts| asked.decide(facts)).await
+        self.deed(needs, move |facts| asked.decide(facts)).await
     }
 
     fn asked(
@@ -123,6 +124,7 @@ impl Engine {
             segments: self.measure(ask)?,
             reply,
             orphans_settled,
+            test_numbers: self.test_numbers,
             places: Places::default(),
             share,
             last_share,
@@ -159,7 +161,7 @@ impl Asked {
                 .retry_after(Duration::from_secs(5))
                 .hint("Ask again with the same key in a few seconds."));
         }
-        if let Some(test) = facts.test_number.as_ref().filter(|test| now < test.until) {
+        if let Some(test) = facts.test_number.as_ref().filter(|test| self.test_numbers && now < test.until) {
             return self.for_test_number(facts, now, &test.phone).map(some);
         }
         if !self.orphans_settled {
@@ -192,8 +194,13 @@ impl Asked {
             return no(ErrorCode::OPTED_OUT, format!("{} has opted out of messages", self.phone.masked()));
         }
         let Some(number) = &self.number else {
-            // A test number that was one a moment ago.
-            return no(ErrorCode::BLOCKED, format!("{} is no test number any more", self.phone.masked()));
+            // A test number that was one a moment ago, or that is none here.
+            let why = if self.test_numbers {
+                "is no test number any more"
+            } else {
+                "is a test number, and they are off here"
+            };
+            return no(ErrorCode::BLOCKED, format!("{} {why}", self.phone.masked()));
         };
         if let (Some(allowed), country) = (&self.policy.countries, number.country.as_deref().unwrap_or("none"))
             && !allowed.iter().any(|one| one.eq_ignore_ascii_case(country))
@@ -205,8 +212,8 @@ impl Asked {
         }
         let short = facts.subjects[PHONE].id.short();
         let mut hits = self.policy.limits.hits(&self.standing(facts, &short), now);
-        if let Some((limit, _)) = &self.override_limit {
-            hits.retain(|hit| hit.limit != *limit);
+        if let Some((limits, _)) = &self.override_limit {
+            hits.retain(|hit| !limits.contains(&hit.limit));
         }
         if hits.is_empty() {
             return Ok(None);
@@ -452,8 +459,8 @@ impl Asked {
             .number("otp", otp.id)
             .number("message", message.id)
             .word("how", how);
-        if let Some((limit, reason)) = &self.override_limit {
-            details = details.note("override", limit).note("reason", reason);
+        if let Some((limits, reason)) = &self.override_limit {
+            details = details.note("override", &limits.join(" ")).note("reason", reason);
         }
         Change::Audit(
             self.about(facts, Event::new(now, self.caller.actor.clone(), "send", "reserved")).details(details),

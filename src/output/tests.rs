@@ -51,7 +51,14 @@ impl Item for Row {
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 fn terminal() -> Screen {
-    Screen { stdin_tty: true, stdout_tty: true, stderr_tty: true, width: Some(80), colors: ColorFacts::default() }
+    Screen {
+        stdin_tty: true,
+        stdout_tty: true,
+        stderr_tty: true,
+        width: Some(80),
+        colors: ColorFacts::default(),
+        format: None,
+    }
 }
 
 fn output(screen: Screen, wishes: Wishes) -> (Output, Paper, Paper) {
