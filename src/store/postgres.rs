@@ -42,6 +42,7 @@ use crate::store::{
     Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
     SubjectId, TestNumber,
 };
+use crate::token::Token;
 
 /// How long a deed goes on trying: for a lock, through a fail-over, for a lost commit.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -342,6 +343,10 @@ impl Store for Postgres {
         read::list(self, filter, now).await
     }
 
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+        read::message_counts(self, otp_ids).await
+    }
+
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
         read::of_phone(self, phone, limit).await
     }
@@ -385,6 +390,14 @@ impl Store for Postgres {
         read::test_numbers(self).await
     }
 
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
+        read::token(self, hash).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        read::tokens(self).await
+    }
+
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
         purge::run(self, batch).await
     }
@@ -396,6 +409,10 @@ impl Store for Postgres {
 
     async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
         read::audit(self, lane, from, limit).await
+    }
+
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit_back(self, subject, before, limit).await
     }
 
     async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
@@ -414,7 +431,7 @@ impl Store for Postgres {
         books::check(self).await
     }
 
-    async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<()> {
+    async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {
         Err(Error::new(Code::STORE_FAILED, "the books are in PostgreSQL, which has its own backups")
             .hint("For a copy in which no code is alive: smsotp db export. For the whole server: pg_basebackup with a WAL archive."))
     }

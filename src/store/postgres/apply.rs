@@ -5,12 +5,13 @@ use tokio_postgres::types::Type;
 
 use super::connect::Session;
 use super::facts::{Asked, Loaded};
-use super::rows::{self, Statement, borrowed, bytes, int};
+use super::rows::{self, Statement, borrowed, bytes, int, text};
 use super::trouble::{Failure, at_commit};
 use super::{Postgres, whole_hour_after};
 use crate::audit::{Event, Head};
 use crate::error::{Code, Error, Result};
 use crate::ledger::Ledger;
+use crate::otp::State;
 use crate::store::{Change, Facts};
 
 /// The commit waits for as long as the standby that has to confirm it: a time-out there would be told as success although
@@ -49,10 +50,7 @@ impl Writes {
         for change in changes {
             match change {
                 Change::NewOtp(otp) => statements.push(rows::insert_otp(&otp)),
-                Change::PutOtp(otp) => {
-                    let known = known(&loaded.facts, otp.id)?;
-                    statements.push(rows::update_otp(&otp, known));
-                }
+                Change::PutOtp(otp) => statements.push(rows::update_otp(&otp, known(&loaded.facts, otp.id))),
                 Change::NewMessage(message) => statements.push(rows::insert_message(&message)?),
                 Change::PutMessage(message) => statements.push(rows::update_message(&message)),
                 Change::PutLedger(id, ledger, idle_at) => {
@@ -68,6 +66,8 @@ impl Writes {
                 }
                 Change::PutTestNumber(number) => statements.push(rows::put_test_number(&number)),
                 Change::DropTestNumber(phone) => statements.push(rows::drop_test_number(&phone)),
+                Change::NewToken(token) => statements.push(rows::insert_token(&token)),
+                Change::PutToken(token) => statements.push(rows::update_token(&token)),
                 Change::Audit(event) => events.push(event),
             }
         }
@@ -88,7 +88,10 @@ impl Writes {
                 values: vec![
                     (Box::new(operation.lane), Type::INT2),
                     int(operation.seq),
-                    bytes(&row.body),
+                    text(
+                        String::from_utf8(row.body.clone())
+                            .map_err(|error| Error::new(Code::BUG, "an audit row is no text").because(error))?,
+                    ),
                     bytes(&row.mac),
                     bytes(&operation.id),
                 ],
@@ -117,11 +120,8 @@ impl Writes {
 }
 
 /// The state in which an otp was read.
-fn known(facts: &Facts, id: i64) -> Result<crate::otp::State> {
-    let mut all = facts.otp.iter().chain(&facts.recent);
-    all.find(|otp| otp.id == id)
-        .map(|otp| otp.state)
-        .ok_or_else(|| Error::new(Code::BUG, "a deed changed an otp that it had not read"))
+fn known(facts: &Facts, id: i64) -> Option<State> {
+    facts.otp.iter().chain(&facts.recent).find(|otp| otp.id == id).map(|otp| otp.state)
 }
 
 /// Ledgers to write: one statement for all.

@@ -180,7 +180,8 @@ fn wrap(book_id: &[u8; 16], keys: &BookKeys, ring: &Keyring) -> Result<Vec<State
         let wrapped = keys.wrap(secret, book_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
             statements.push(Statement {
-                sql: "INSERT INTO smsotp.book_keys (name, key_id, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                sql: "INSERT INTO smsotp.book_keys (name, key_id, wrapped, added_at) \
+                      VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) ON CONFLICT DO NOTHING",
                 values: vec![text(name), text(wrapped.key_id.to_string()), bytes(sealed)],
             });
         }
@@ -317,9 +318,11 @@ pub async fn status(store: &Postgres) -> Result<Status> {
     let found = store.query(sql, vec![int(i64::from(MORE_MAX))]).await?;
     let row = found.first().ok_or_else(|| rows::damaged("status"))?;
     let count = |at: usize| column::<i64>(row, at).map(|n| u64::try_from(n).unwrap_or(0));
-    let (_, wraps) = wraps(store).await?;
-    let mut wrapped_by: Vec<String> = wraps.into_iter().map(|wrap| wrap.key_id.to_string()).collect();
-    wrapped_by.sort_unstable();
+    let sql = "SELECT key_id, added_at FROM smsotp.book_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
+    let mut wrapped_by = Vec::new();
+    for row in store.query(sql, Vec::new()).await? {
+        wrapped_by.push((column(&row, 0)?, Timestamp(column(&row, 1)?)));
+    }
     Ok(Status {
         engine: format!("PostgreSQL {}", column::<&str>(row, 0)?),
         place: store.address.place(),

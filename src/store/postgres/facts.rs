@@ -64,6 +64,9 @@ const MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM smsotp.messa
 const TEST_NUMBER: &str =
     concat!("SELECT ", test_number_columns!(), " FROM smsotp.test_numbers WHERE phone_number = $1");
 
+/// Locked by itself: it belongs to no subject.
+const TOKEN: &str = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WHERE id = $1 FOR NO KEY UPDATE");
+
 pub(super) const REPLY: &str = "SELECT fingerprint, message_id, answer, created_at FROM smsotp.replies WHERE tag = $1";
 
 /// Locks the lane. Its head is read by the next statement, whose snapshot is taken after the lock.
@@ -79,8 +82,10 @@ macro_rules! last {
         )
     };
 }
-const LAST: &str = last!("0::bigint, 0::bigint");
-const LAST_WITH_IDS: &str = last!("nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')");
+const LAST: &str = last!("0::bigint, 0::bigint, 0::bigint");
+/// Only the deed that makes a token asks for ids without asking for an otp.
+const LAST_WITH_TOKEN_ID: &str = last!("0::bigint, 0::bigint, nextval('smsotp.token_ids')");
+const LAST_WITH_IDS: &str = last!("nextval('smsotp.otp_ids'), nextval('smsotp.message_ids'), 0::bigint");
 
 /// A deed's needs as rows: what is locked, and where each subject's fact is put together from.
 pub struct Asked {
@@ -190,7 +195,12 @@ impl Asked {
         let reply = self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)]));
         let lane: Value = (Box::new(self.lane), Type::INT2);
         let lane = [lane];
-        let last = if self.needs.ids { LAST_WITH_IDS } else { LAST };
+        let token = self.needs.token.map(|id| (TOKEN, vec![int(id)]));
+        let last = match (self.needs.ids, &self.needs.otp) {
+            (false, _) => LAST,
+            (true, OtpNeed::None) => LAST_WITH_TOKEN_ID,
+            (true, _) => LAST_WITH_IDS,
+        };
 
         let optional = |asked: Option<(&'static str, Vec<Value>)>| async move {
             match asked {
@@ -211,10 +221,11 @@ impl Asked {
             optional(message),
             optional(test_number),
             optional(reply),
+            optional(token),
             ask(client, LANE, &lane),
             ask(client, last, &lane),
         );
-        let (begun, locked, subjects, otps, messages, message, test_number, reply, laned, last) = answers;
+        let (begun, locked, subjects, otps, messages, message, test_number, reply, token, laned, last) = answers;
         begun.map_err(before_commit)?;
         locked.map_err(before_commit)?;
         let mut facts = Facts::default();
@@ -231,6 +242,9 @@ impl Asked {
         }
         if let (Some(row), Some(tag)) = (reply.map_err(before_commit)?.first(), self.needs.reply) {
             facts.reply = Some(rows::reply(tag, row)?);
+        }
+        if let Some(row) = token.map_err(before_commit)?.first() {
+            facts.token = Some(rows::token(row)?);
         }
         laned.map_err(before_commit)?;
         let head = self.put_last(store, &mut facts, &last.map_err(before_commit)?)?;
@@ -264,6 +278,7 @@ impl Asked {
         }
         facts.now = store.heard(column(row, 0)?);
         (facts.next_otp_id, facts.next_message_id) = (column(row, 4)?, column(row, 5)?);
+        facts.next_token_id = column(row, 6)?;
         head(self.lane, row, 2)
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::rows::{self, Value, column, int, text};
+use super::rows::{self, Value, bytes, column, int, text};
 use super::{Postgres, facts};
 use crate::audit;
 use crate::clock::Timestamp;
@@ -11,6 +11,7 @@ use crate::message::Message;
 use crate::otp::{Otp, State};
 use crate::phone::Phone;
 use crate::store::{CLOCK_SLACK, Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::token::Token;
 
 /// How many rows one page of a filter without an index of its own looks at.
 const LOOK_MAX: i64 = 20_000;
@@ -94,21 +95,22 @@ impl<'a> Walk<'a> {
             let place = terms.value(text(purpose.as_str()));
             terms.outside.push(format!("purpose = {place}"));
         }
-        match filter.state {
+        match filter.states.as_slice() {
+            [] => {}
             // Few are alive at a time, and the index of the living holds them alone.
-            Some(State::Active) => {
+            [State::Active] => {
                 let now = terms.value(int(self.now.millis()));
                 terms.inside.push(format!("state = 'active' AND expires_at > {now}"));
             }
-            Some(State::Expired) => {
+            states => {
                 let now = terms.value(int(self.now.millis()));
-                terms.outside.push(format!("(state = 'expired' OR state = 'active' AND expires_at <= {now})"));
+                let words: Vec<&'static str> = states.iter().map(|state| state.as_str()).collect();
+                let words = terms.value((Box::new(words), Type::TEXT_ARRAY));
+                // An active otp whose time is over is expired, written or not.
+                terms.outside.push(format!(
+                    "CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END = ANY ({words})"
+                ));
             }
-            Some(state) => {
-                let place = terms.value(text(state.as_str()));
-                terms.outside.push(format!("state = {place}"));
-            }
-            None => {}
         }
         for (term, id) in [("id <", self.before), ("id <", self.until_id), ("id >=", self.since_id)] {
             if let Some(id) = id {
@@ -173,6 +175,14 @@ async fn first_id_at(store: &Postgres, at: Timestamp) -> Result<i64> {
     Ok(low)
 }
 
+/// How many messages each of these otps has.
+pub async fn message_counts(store: &Postgres, otp_ids: &[i64]) -> Result<Vec<u32>> {
+    let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE otp_id = asked.id LIMIT 1000) AS some) \
+               FROM unnest($1) WITH ORDINALITY AS asked (id, place) ORDER BY place";
+    let found = store.query(sql, vec![(Box::new(otp_ids.to_vec()), Type::INT8_ARRAY)]).await?;
+    found.iter().map(|row| column::<i64>(row, 0).map(|count| u32::try_from(count).unwrap_or(u32::MAX))).collect()
+}
+
 /// The newest otps of a phone, all purposes, newest first.
 pub async fn of_phone(store: &Postgres, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
     let sql = concat!("SELECT ", otp_columns!(), " FROM smsotp.otps WHERE phone_number = $1 ORDER BY id DESC LIMIT $2");
@@ -228,21 +238,56 @@ pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     store.query(sql, Vec::new()).await?.iter().map(rows::test_number).collect()
 }
 
+/// The access token with this hash.
+pub async fn token(store: &Postgres, hash: [u8; 32]) -> Result<Option<Token>> {
+    let sql = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WHERE hash = $1");
+    store.query(sql, vec![bytes(&hash)]).await?.first().map(rows::token).transpose()
+}
+
+/// All access tokens, the newest first, at most 1000.
+pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
+    let sql = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens ORDER BY id DESC LIMIT 1000");
+    store.query(sql, Vec::new()).await?.iter().map(rows::token).collect()
+}
+
+/// Rows of the audit log, newest first, all or those that name a subject first.
+pub async fn audit_back(
+    store: &Postgres,
+    subject: Option<SubjectId>,
+    (lane, before): (u32, u64),
+    limit: u32,
+) -> Result<Vec<audit::Row>> {
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let mut values = vec![int(i64::from(lane)), int(before), int(i64::from(limit))];
+    let sql = match subject {
+        Some(id) => {
+            values.push(text(id.hex()));
+            "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq < $2 \
+             AND body::jsonb #>> '{subjects,0}' = $4 ORDER BY seq DESC LIMIT $3"
+        }
+        None => {
+            "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq < $2 ORDER BY seq DESC LIMIT $3"
+        }
+    };
+    store.query(sql, values).await?.iter().map(|row| audit_row(lane, row)).collect()
+}
+
 /// Rows of the audit log, upwards.
 pub async fn audit(store: &Postgres, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
     let sql = "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq >= $2 ORDER BY seq LIMIT $3";
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let found = store.query(sql, vec![int(i64::from(lane)), int(from), int(i64::from(limit))]).await?;
-    let read = |row: &tokio_postgres::Row| {
-        let seq: i64 = column(row, 0)?;
-        Ok(audit::Row {
-            lane,
-            seq: u64::try_from(seq).unwrap_or(0),
-            body: column(row, 1)?,
-            mac: rows::array(column(row, 2)?, "mac")?,
-        })
-    };
-    found.iter().map(read).collect()
+    found.iter().map(|row| audit_row(lane, row)).collect()
+}
+
+fn audit_row(lane: u32, row: &tokio_postgres::Row) -> Result<audit::Row> {
+    let seq: i64 = column(row, 0)?;
+    Ok(audit::Row {
+        lane,
+        seq: u64::try_from(seq).unwrap_or(0),
+        body: column::<String>(row, 1)?.into_bytes(),
+        mac: rows::array(column(row, 2)?, "mac")?,
+    })
 }
 
 /// The last row of each lane.

@@ -11,6 +11,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::{Reply, TestNumber};
+use crate::token::{Scopes, Token};
 
 /// The columns of an otp, in the order that [`otp`] reads.
 macro_rules! otp_columns {
@@ -31,6 +32,13 @@ macro_rules! message_columns {
 macro_rules! test_number_columns {
     () => {
         "phone_number, code_tag, until, added_at, added_by"
+    };
+}
+
+/// The columns of an access token, in the order that [`token`] reads.
+macro_rules! token_columns {
+    () => {
+        r#"id, name, hash, scopes, "user", service, created_at, expires_at, revoked_at, created_by"#
     };
 }
 
@@ -137,18 +145,19 @@ pub fn insert_otp(otp: &Otp) -> Statement {
 }
 
 /// Writes what may change of an otp, which has to be as it was read: else the statement fails (division by zero), and with
-/// it the transaction.
-pub fn update_otp(otp: &Otp, was: State) -> Statement {
+/// it the transaction. `None`: it was not read, and the same statement changes nothing.
+pub fn update_otp(otp: &Otp, was: Option<State>) -> Statement {
     Statement {
         sql: "WITH done AS (UPDATE smsotp.otps SET state = $2, ended_at = $3, over_at = $4, wrong_guesses = $5 \
-              WHERE id = $1 AND state = $6 RETURNING 1) SELECT 1 / count(*) FROM done",
+              WHERE id = $1 AND state = $6 RETURNING 1) SELECT 1 / (count(*) + $7) FROM done",
         values: vec![
             int(otp.id),
             text(otp.state.as_str()),
             moment(otp.ended_at),
             int(otp.over_at().millis()),
             (Box::new(guesses(otp)), Type::INT4),
-            text(was.as_str()),
+            text(was.map_or("", State::as_str)),
+            int(i64::from(was.is_none())),
         ],
     }
 }
@@ -293,6 +302,54 @@ pub fn put_test_number(number: &TestNumber) -> Statement {
 /// Takes a test number away.
 pub fn drop_test_number(phone: &Phone) -> Statement {
     Statement { sql: "DELETE FROM smsotp.test_numbers WHERE phone_number = $1", values: vec![text(phone.as_str())] }
+}
+
+/// Reads an access token.
+pub fn token(row: &Row) -> Result<Token> {
+    let user: Option<&str> = column(row, 4)?;
+    Ok(Token {
+        id: column(row, 0)?,
+        name: column(row, 1)?,
+        hash: array(column(row, 2)?, "hash")?,
+        scopes: Scopes::parse(column(row, 3)?).map_err(|_| damaged("scopes"))?,
+        user: user.map(User::parse).transpose().map_err(|_| damaged("user"))?,
+        service: column(row, 5)?,
+        created_at: Timestamp(column(row, 6)?),
+        expires_at: column::<Option<i64>>(row, 7)?.map(Timestamp),
+        revoked_at: column::<Option<i64>>(row, 8)?.map(Timestamp),
+        created_by: column(row, 9)?,
+    })
+}
+
+/// Writes a new access token under its id.
+pub fn insert_token(token: &Token) -> Statement {
+    Statement {
+        sql: concat!(
+            "INSERT INTO smsotp.tokens (",
+            token_columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        ),
+        values: vec![
+            int(token.id),
+            text(token.name.as_str()),
+            bytes(&token.hash),
+            text(token.scopes.to_string()),
+            text_or_null(token.user.as_ref().map(User::as_str)),
+            (Box::new(token.service), Type::BOOL),
+            int(token.created_at.millis()),
+            moment(token.expires_at),
+            moment(token.revoked_at),
+            text(token.created_by.as_str()),
+        ],
+    }
+}
+
+/// Writes what may change of an access token.
+pub fn update_token(token: &Token) -> Statement {
+    Statement {
+        sql: "UPDATE smsotp.tokens SET expires_at = $2, revoked_at = $3 WHERE id = $1",
+        values: vec![int(token.id), moment(token.expires_at), moment(token.revoked_at)],
+    }
 }
 
 /// Reads a ledger.

@@ -14,6 +14,7 @@ CREATE TABLE smsotp.book_keys (
     name        text  NOT NULL CHECK (name IN ('index', 'audit')),
     key_id      text  NOT NULL,                                  -- the public id of the secret key that wraps it
     wrapped     bytea NOT NULL,
+    added_at    bigint NOT NULL,                                 -- the newest added is the one that a rotation is about
     PRIMARY KEY (name, key_id)
 );
 
@@ -96,6 +97,21 @@ CREATE TABLE smsotp.test_numbers (
     added_by      text   NOT NULL
 );
 
+-- Access tokens of the REST API, by their hash alone.
+CREATE TABLE smsotp.tokens (
+    id            bigint  PRIMARY KEY,
+    name          text    NOT NULL,
+    hash          bytea   NOT NULL UNIQUE,                       -- SHA-256 of 256 random bits
+    scopes        text    NOT NULL,                              -- words with commas between them
+    "user"        text,                                          -- NULL: not bound to a user
+    service       boolean NOT NULL,
+    created_at    bigint  NOT NULL,
+    expires_at    bigint,
+    revoked_at    bigint,
+    created_by    text    NOT NULL
+);
+CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
+
 -- The audit log in a fixed few lanes, each a chain. A deed locks its lane last; 0 is for the housekeeping.
 CREATE TABLE smsotp.audit_lanes (
     lane          smallint PRIMARY KEY
@@ -104,13 +120,15 @@ INSERT INTO smsotp.audit_lanes (lane) SELECT generate_series(0, 16);
 CREATE TABLE smsotp.audit (
     lane          smallint NOT NULL,
     seq           bigint   NOT NULL,
-    body          bytea    NOT NULL,                             -- canonical JSON
+    body          text     NOT NULL,                             -- canonical JSON
     mac           bytea    NOT NULL,                             -- HMAC(K_audit, previous mac, lane, seq, SHA-256(body))
     operation     bytea    NOT NULL,                             -- random: how a commit whose answer was lost is looked up
     PRIMARY KEY (lane, seq)
 );
+-- What happened to one phone: the timeline of `show`.
+CREATE INDEX audit_subject ON smsotp.audit ((body::jsonb #>> '{subjects,0}'), lane, seq);
 -- Everything but the chain is computed from the body, so that nothing can disagree with it.
 CREATE VIEW smsotp.audit_log AS
     SELECT lane, seq, (row ->> 'at')::bigint AS at, row ->> 'actor' AS actor, row ->> 'action' AS action,
            row ->> 'outcome' AS outcome, row -> 'subjects' AS subjects, row -> 'details' AS details
-    FROM (SELECT lane, seq, convert_from(body, 'UTF8')::jsonb AS row FROM smsotp.audit) AS parsed;
+    FROM (SELECT lane, seq, body::jsonb AS row FROM smsotp.audit) AS parsed;
