@@ -4,6 +4,7 @@
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::net::IpAddr;
