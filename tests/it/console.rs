@@ -61,7 +61,8 @@ fn blocks(lines: &[&str]) -> Vec<Block> {
     while at < lines.len() {
         if lines[at] == "```console" {
             let from = at + 1;
-            let to = from + lines[from..].iter().position(|line| *line == "```").expect("a fence that closes the block");
+            let to =
+                from + lines[from..].iter().position(|line| *line == "```").expect("a fence that closes the block");
             blocks.push(Block { from, to, exchanges: exchanges(&lines[from..to]) });
             at = to;
         }
@@ -247,7 +248,9 @@ fn what_differs_from_run_to_run_is_compared_by_its_shape() {
     for (page, terminal) in same {
         assert!(line_fits(page, terminal), "{page} / {terminal}");
     }
-    for (page, terminal) in [("Verified.", "Wrong code."), ("4 tries left", "3 tries left"), ("a [..] c", "a b"), ("a", "a b")] {
+    for (page, terminal) in
+        [("Verified.", "Wrong code."), ("4 tries left", "3 tries left"), ("a [..] c", "a b"), ("a", "a b")]
+    {
         assert!(!line_fits(page, terminal), "{page} / {terminal}");
     }
 }
@@ -267,14 +270,19 @@ fn lines_may_be_left_out_where_the_page_says_so() {
 fn a_page_that_lies_is_found_out_and_corrected() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.md");
-    fs::write(&page, "# A page\n\n```console\n$ echo one\nuno\n$ (exit 3)\n$ echo $?\n3\n$ echo a \\\n> b\n[..] b\n```\n").unwrap();
+    fs::write(
+        &page,
+        "# A page\n\n```console\n$ echo one\nuno\n$ (exit 3)\n$ echo $?\n3\n$ echo a \\\n> b\n[..] b\n```\n",
+    )
+    .unwrap();
 
     let lie = std::panic::catch_unwind(|| play(&page, false)).unwrap_err();
     let lie = lie.downcast_ref::<String>().unwrap();
     assert!(lie.contains("page.md:4: $ echo one\n--- the page says\nuno\n--- it was\none\n"), "{lie}");
 
     play(&page, true);
-    let corrected = "# A page\n\n```console\n$ echo one\none\n$ (exit 3)\n$ echo $?\n3\n$ echo a \\\n> b\n[..] b\n```\n";
+    let corrected =
+        "# A page\n\n```console\n$ echo one\none\n$ (exit 3)\n$ echo $?\n3\n$ echo a \\\n> b\n[..] b\n```\n";
     assert_eq!(fs::read_to_string(&page).unwrap(), corrected);
     play(&page, false);
 }

@@ -43,8 +43,12 @@ fn the_page_of_the_json_is_what_the_commands_write() {
         scene.settle(&mut value);
         let shown = serde_json::to_string_pretty(&value).unwrap();
         let typed = story.line.replace(scene.code(), "CODE");
-        writeln!(page, "\n## {}\n\n`smsotp {typed} --json`, exit code {}:\n\n```json\n{shown}\n```", story.title, story.exit)
-            .unwrap();
+        writeln!(
+            page,
+            "\n## {}\n\n`smsotp {typed} --json`, exit code {}:\n\n```json\n{shown}\n```",
+            story.title, story.exit
+        )
+        .unwrap();
     }
     let missing: Vec<String> = kinds_in_source().into_iter().filter(|kind| !kinds.contains(kind)).collect();
     assert!(missing.is_empty(), "docs/json.md shows no example of {missing:?}: add a story to JSON_STORIES");
@@ -94,14 +98,16 @@ fn every_command_on_the_pages_is_one() {
                 && (text[..at].ends_with('`') || in_code_block(&text[..at]));
             let rest = text[at + "smsotp ".len()..].split(['\n', '`']).next().unwrap_or_default();
             let Some(word) = rest.split_whitespace().next() else { continue };
-            let is_name = word.starts_with(|c: char| c.is_ascii_lowercase()) && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            let is_name = word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             if !typed || !is_name {
                 continue;
             }
             match root.find_subcommand(word) {
                 None => unknown.push(format!("{}: smsotp {rest}", page.display())),
                 Some(command) => unknown.extend(
-                    unknown_flags(&root, command, rest).map(|flag| format!("{}: {flag} in smsotp {rest}", page.display())),
+                    unknown_flags(&root, command, rest)
+                        .map(|flag| format!("{}: {flag} in smsotp {rest}", page.display())),
                 ),
             }
         }
@@ -123,8 +129,13 @@ fn the_vectors_on_the_page_are_those_of_the_file() {
             long => format!("`{}` {long} times", user.chars().next().unwrap()),
         };
         let (phone, purpose, digits) = (text("phone"), text("purpose"), &vector["digits"]);
-        writeln!(table, "| `{}` | `{phone}` | `{purpose}` | {user} | {digits} | `{}` |", text("nonce_hex"), text("code"))
-            .unwrap();
+        writeln!(
+            table,
+            "| `{}` | `{phone}` | `{purpose}` | {user} | {digits} | `{}` |",
+            text("nonce_hex"),
+            text("code")
+        )
+        .unwrap();
     }
     let page = fs::read_to_string(root().join("docs/codes.md")).unwrap();
     let expected = crate::readme::with_table(&page, "vectors", &table);
@@ -160,7 +171,9 @@ fn add_help(command: &clap::Command, name: &str, page: &mut String) {
 
 /// The targets of `[text](target)`, outside of code blocks.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("](").filter(|(at, _)| !in_code_block(&text[..*at])).filter_map(|(at, _)| text[at + 2..].split(')').next())
+    text.match_indices("](")
+        .filter(|(at, _)| !in_code_block(&text[..*at]))
+        .filter_map(|(at, _)| text[at + 2..].split(')').next())
 }
 
 fn in_code_block(before: &str) -> bool {
@@ -171,7 +184,10 @@ fn in_code_block(before: &str) -> bool {
 fn anchor(line: &str) -> String {
     let heading = line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim()).unwrap_or_default();
     let kept = heading.to_lowercase();
-    kept.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-').map(|c| if c == ' ' { '-' } else { c }).collect()
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-')
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 /// The long flags of a line that the command does not take.
@@ -183,7 +199,9 @@ fn unknown_flags<'a>(root: &clap::Command, command: &clap::Command, line: &'a st
     // What follows a pipe or a comment is another command's.
     let own = line.split([' ', '=']).take_while(|word| !["|", "#", "&&", ";", "&"].contains(word));
     let flags: Vec<&str> = own.filter(|word| word.starts_with("--") && word.len() > 2).collect();
-    flags.into_iter().filter(move |flag| !known.contains(flag.trim_start_matches("--").trim_end_matches([',', '.', ')', ':', ';'])))
+    flags
+        .into_iter()
+        .filter(move |flag| !known.contains(flag.trim_start_matches("--").trim_end_matches([',', '.', ')', ':', ';'])))
 }
 
 /// The kinds of results that the commands declare. A list's kind is that of its rows with `_list`.
@@ -193,7 +211,8 @@ fn kinds_in_source() -> BTreeSet<String> {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         for (at, _) in text.match_indices("const KIND: &'static str = \"") {
             let kind = text[at..].split('"').nth(1).unwrap();
-            let list = text[..at].lines().rev().find(|line| line.starts_with("impl ")).is_some_and(|l| l.contains("Item for"));
+            let list =
+                text[..at].lines().rev().find(|line| line.starts_with("impl ")).is_some_and(|l| l.contains("Item for"));
             kinds.insert(if list { format!("{kind}_list") } else { kind.to_owned() });
         }
     }
