@@ -1,14 +1,21 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
+mod canaries;
 mod crashing;
 mod dispatching;
 mod generated;
 mod idempotency;
+mod keys;
 mod layers;
+mod limits;
 mod processes;
 mod prompts;
+mod purging;
+mod rotation;
 mod sandbox;
 mod sending;
+mod test_numbers;
 mod verifying;
 mod world;
