@@ -12,8 +12,10 @@ pub mod message;
 pub mod otp;
 pub mod phone;
 pub mod purpose;
+pub mod risk;
 pub mod segments;
 pub mod template;
+pub mod token;
 
 // What everything else is written in.
 pub mod clock;

@@ -4,6 +4,7 @@
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
+use crate::token::Token;
 
 /// A random 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -31,6 +33,17 @@ impl SubjectId {
     /// Lower-case hex.
     pub fn hex(&self) -> String {
         self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+    /// Reads [`SubjectId::hex`].
+    pub fn from_hex(text: &str) -> Option<SubjectId> {
+        let mut id = [0; 16];
+        if text.len() != 32 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(SubjectId(id))
     }
     /// The first eight bytes in hex: enough to tell phones apart inside one small ledger.
     pub fn short(&self) -> String {
@@ -51,8 +64,10 @@ pub enum Subject {
     Ip(IpAddr),
     /// A client network: IPv4 /24, IPv6 /48.
     Network(IpAddr),
-    /// Everyone.
+    /// Everyone, as a whole: for looking and for resets.
     Everything,
+    /// One of the [`Store::shares`] parts of everyone: what a send is counted in.
+    Share(u32),
 }
 
 impl Subject {
@@ -64,7 +79,7 @@ impl Subject {
             Subject::Pair(..) => "pair",
             Subject::Ip(_) => "ip",
             Subject::Network(_) => "network",
-            Subject::Everything => "everything",
+            Subject::Everything | Subject::Share(_) => "everything",
         }
     }
 
@@ -81,7 +96,9 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            Subject::Everything => Vec::new(),
+            // With one share alone that share is the whole.
+            Subject::Everything | Subject::Share(0) => Vec::new(),
+            Subject::Share(nth) => nth.to_be_bytes().to_vec(),
         }
     }
 
@@ -93,7 +110,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything => "everything".to_owned(),
+            Subject::Everything | Subject::Share(_) => "everything".to_owned(),
         }
     }
 }
@@ -119,7 +136,9 @@ pub struct Needs {
     pub message: Option<i64>,
     /// The tag of an idempotency key.
     pub reply: Option<[u8; 32]>,
-    /// Fresh ids for an otp and a message.
+    /// An access token.
+    pub token: Option<i64>,
+    /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
 
@@ -146,7 +165,8 @@ pub struct Facts {
     pub otp: Option<Otp>,
     /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
     pub recent: Vec<Otp>,
-    /// The messages of `otp`, newest first, at most 50.
+    /// The messages of `otp`, newest first, at most 50. Looked for in the same way where there is no otp: a verification
+    /// runs the same statements whatever is there.
     pub messages: Vec<Message>,
     /// The message that was asked for.
     pub message: Option<Message>,
@@ -158,6 +178,10 @@ pub struct Facts {
     pub next_otp_id: i64,
     /// An unused message id.
     pub next_message_id: i64,
+    /// The access token that was asked for.
+    pub token: Option<Token>,
+    /// An unused token id.
+    pub next_token_id: i64,
 }
 
 /// How many otps of a phone and purpose a new code is compared with (design §2).
@@ -177,7 +201,7 @@ pub struct SubjectFact {
 pub enum Change {
     /// A new otp, under [`Facts::next_otp_id`].
     NewOtp(Otp),
-    /// The state, end and guesses of an otp.
+    /// The state, end and guesses of an otp. An id that is not there changes nothing, in the same statement.
     PutOtp(Otp),
     /// A new message, under [`Facts::next_message_id`].
     NewMessage(Message),
@@ -191,6 +215,10 @@ pub enum Change {
     PutTestNumber(TestNumber),
     /// A test number that is one no more.
     DropTestNumber(Phone),
+    /// A new access token, under [`Facts::next_token_id`].
+    NewToken(Token),
+    /// The end of an access token: `expires_at` and `revoked_at`.
+    PutToken(Token),
     /// What the audit log says of the deed: exactly one in each deed that changes anything.
     Audit(Event),
 }
@@ -237,8 +265,8 @@ pub struct Filter {
     pub user: Option<User>,
     /// For this purpose.
     pub purpose: Option<Purpose>,
-    /// In this state, as shown: an active otp whose time is over counts as expired.
-    pub state: Option<State>,
+    /// In one of these states, as shown: an active otp whose time is over counts as expired. Empty: in any.
+    pub states: Vec<State>,
     /// Made at or after.
     pub since: Option<Timestamp>,
     /// Made before.
@@ -334,8 +362,8 @@ pub struct Status {
     pub bytes: Option<(u64, u64)>,
     /// Messages waiting for the worker, counted up to [`MORE_MAX`].
     pub due: u32,
-    /// The key ids that wrap the books' keys.
-    pub wrapped_by: Vec<String>,
+    /// The ids of the keys that wrap the books' keys, and since when: oldest first.
+    pub wrapped_by: Vec<(String, Timestamp)>,
 }
 
 /// A memory. Every method that changes anything is one durable transaction: after `Ok` it survives kill -9 and power loss,
@@ -344,6 +372,12 @@ pub struct Status {
 pub trait Store: Send + Sync {
     /// The keys that live in the books.
     fn keys(&self) -> &BookKeys;
+
+    /// Into how many rows the memory of everything is divided, each with its share of the limits, so that unrelated phones
+    /// need not wait for each other. 1 where there is one writer anyway.
+    fn shares(&self) -> u32 {
+        1
+    }
 
     /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
@@ -355,6 +389,8 @@ pub trait Store: Send + Sync {
     async fn otp(&self, id: i64) -> Result<Option<Otp>>;
     /// One page of otps, newest first. Its cost is bounded, whatever the filter.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page>;
+    /// How many messages each of these otps has.
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>>;
     /// The newest otps of a phone, all purposes, newest first.
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>>;
     /// The messages of an otp, oldest first, at most 50.
@@ -375,6 +411,11 @@ pub trait Store: Send + Sync {
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
 
+    /// The access token with this hash (SHA-256), whatever its state. It is asked for with every request.
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>>;
+    /// All access tokens, the newest first, at most 1000.
+    async fn tokens(&self) -> Result<Vec<Token>>;
+
     /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;
     /// Rewrites the books so that no byte of what was purged stays in the files; false where that could not be finished
@@ -383,6 +424,8 @@ pub trait Store: Send + Sync {
 
     /// Rows of the audit log: up to `limit` of a lane, from `from` on upwards.
     async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
+    /// Rows of the audit log, newest first: up to `limit` before a place of a lane, all or those that name a subject first.
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>>;
     /// The last row of each lane.
     async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
     /// The masked forms of subjects that are still known.
@@ -392,8 +435,8 @@ pub trait Store: Send + Sync {
     async fn status(&self) -> Result<Status>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
-    /// Writes a copy in which no code is alive (design §8: a copy never revives a code).
-    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()>;
+    /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
 
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;

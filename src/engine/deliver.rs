@@ -1,7 +1,7 @@
 //! Handing a claimed message to the provider and booking what became of it. No transaction is open while the provider is asked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
@@ -9,7 +9,7 @@ use super::dispatch::Closing;
 use super::reserve::LEASE;
 use super::send::{Sent, Ticket};
 use super::text::{self, LEAST};
-use super::{Caller, Engine, Step, code_of, latest, put};
+use super::{Caller, Engine, Step, Waited, code_of, latest, put};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
@@ -19,7 +19,7 @@ use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::provider::{Blame, Delivery, Outgoing, Refused};
 use crate::purpose::Policy;
-use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact};
 
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;
@@ -65,19 +65,25 @@ impl Engine {
             let why = "the code has too little time left to be worth sending".to_owned();
             return Ok(Delivery::Unreachable { why });
         }
+        // Measured from the moment that the attempt was booked: a fresh code has its ten minutes, not nine and something.
+        let begun = ticket.message.attempt_at.unwrap_or(now);
+        let left = ticket.otp.left(begun);
         let outgoing = Outgoing {
             message_id: ticket.message.id,
             to: ticket.message.phone.clone(),
-            body: self.body(ticket, now)?,
+            body: self.body(ticket, begun)?,
             validity_seconds: u32::try_from(left.as_secs().clamp(1, VALIDITY_MAX)).ok(),
         };
         self.tell(Step::Handing);
-        Ok(self.provider()?.send(&outgoing).await)
+        let begun = Instant::now();
+        let delivery = self.provider()?.send(&outgoing).await;
+        self.waited(Waited::Provider(word(&delivery)), begun);
+        Ok(delivery)
     }
 
-    fn body(&self, ticket: &Ticket, now: Timestamp) -> Result<SecretString> {
+    fn body(&self, ticket: &Ticket, at: Timestamp) -> Result<SecretString> {
         let code = code_of(&self.keyring, &ticket.otp)?;
-        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, now)
+        text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
     /// What the books say of a message that is not ours to send any more.
@@ -93,7 +99,7 @@ impl Engine {
         let Some(message) = self.store.message(id).await? else { return Ok(Claim::Theirs) };
         let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
-        deed(self.store.as_ref(), needs, move |facts| {
+        self.deed(needs, move |facts| {
             let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
             let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok((Vec::new(), Claim::Theirs)) };
             let now = facts.now.max(message.updated_at);
@@ -137,8 +143,9 @@ impl Engine {
             delivery,
             until,
             pause,
+            poll_after: self.poll_after,
         };
-        deed(self.store.as_ref(), needs, move |facts| outcome.decide(facts)).await
+        self.deed(needs, move |facts| outcome.decide(facts)).await
     }
 }
 
@@ -169,6 +176,7 @@ struct Outcome {
     delivery: Delivery,
     until: Timestamp,
     pause: Duration,
+    poll_after: Option<Duration>,
 }
 
 impl Outcome {
@@ -226,6 +234,7 @@ impl Outcome {
                 message.state = State::Accepted;
                 message.state = message.state.after_report(status).unwrap_or(message.state);
                 message.provider_id = Some(provider_id.clone());
+                message.due_at = self.poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
                 None
             }
             Delivery::Refused(refused) => {
@@ -301,6 +310,17 @@ pub(super) fn claim(message: &mut Message, now: Timestamp) {
     message.attempt_at = Some(now);
     message.due_at = Some(now + LEASE);
     message.updated_at = now;
+}
+
+/// How a hand-over ended, for the metrics.
+fn word(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery::Accepted { .. } => "accepted",
+        Delivery::Refused(_) => "refused",
+        Delivery::Busy { .. } => "busy",
+        Delivery::Unreachable { .. } => "unreachable",
+        Delivery::Maybe { .. } => "maybe",
+    }
 }
 
 /// Exponential, with jitter; never shorter than what the provider asked for.

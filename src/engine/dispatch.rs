@@ -72,6 +72,7 @@ impl Engine {
             State::Queued => self.try_again(caller, &otp, id).await,
             State::Sending if message.due_at.is_some_and(|due| due > now) => Ok(Fate::Open),
             State::Sending | State::Unknown => self.look_for(caller, otp, message).await,
+            State::Accepted | State::Sent if message.due_at.is_some() => self.poll(caller, message).await,
             _ => Ok(Fate::Gone),
         }
     }

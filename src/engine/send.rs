@@ -28,8 +28,8 @@ pub struct Send {
     pub user: User,
     /// A new code although one is alive; the old one is superseded.
     pub new_code: bool,
-    /// The limit that staff sets aside this once, and why. Audited.
-    pub override_limit: Option<(String, String)>,
+    /// The limits that staff sets aside this once, and why. Audited.
+    pub override_limit: Option<(Vec<String>, String)>,
     /// The same key gives the same answer.
     pub idempotency_key: Option<String>,
     /// The last lines for Android or WebOTP.
@@ -170,7 +170,8 @@ impl Engine {
         self.provider()?;
         self.measure(ask)?;
         if let Destination::Shape(phone, error) = &ask.to {
-            let declared = self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
+            let declared =
+                self.test_numbers && self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
             if !declared {
                 return Err(Error::new(error.code(), error.message()).hint(error.hint_text().unwrap_or_default()));
             }
@@ -188,20 +189,9 @@ impl Engine {
     /// The books' side of the idempotency key: tags alone, because keys may hold what a caller would not want kept.
     fn reply_for(&self, ask: &Send) -> Result<Option<Reply>> {
         let Some(key) = &ask.idempotency_key else { return Ok(None) };
-        if key.is_empty() || key.len() > 255 || key.chars().any(char::is_control) {
-            return Err(Error::new(error::Code::VALUE_INVALID, "an idempotency key has 1 to 255 visible characters")
-                .hint("Use something unique for each thing to be sent once, for example a UUID."));
-        }
-        let index = &self.store.keys().index;
         let asked =
             format!("send\0{}\0{}\0{}\0{}", ask.to.phone().as_str(), ask.purpose, ask.user.as_str(), ask.new_code);
-        Ok(Some(Reply {
-            tag: index.tag("idempotency-key", key.as_bytes()),
-            fingerprint: index.tag("idempotency-ask", asked.as_bytes()),
-            message_id: None,
-            answer: None,
-            created_at: Timestamp(0),
-        }))
+        reply_of(&self.store.keys().index, key, &asked).map(Some)
     }
 
     /// The answer that the key got before, if it was used before.
@@ -269,6 +259,21 @@ impl fmt::Debug for Sent {
             .field("test", &self.test)
             .finish_non_exhaustive()
     }
+}
+
+/// The books' side of an idempotency key, for what was asked.
+pub(super) fn reply_of(index: &crate::keys::IndexKey, key: &str, asked: &str) -> Result<Reply> {
+    if key.is_empty() || key.len() > 255 || key.chars().any(char::is_control) {
+        return Err(Error::new(error::Code::VALUE_INVALID, "an idempotency key has 1 to 255 visible characters")
+            .hint("Use something unique for each thing to be done once, for example a UUID."));
+    }
+    Ok(Reply {
+        tag: index.tag("idempotency-key", key.as_bytes()),
+        fingerprint: index.tag("idempotency-ask", asked.as_bytes()),
+        message_id: None,
+        answer: None,
+        created_at: Timestamp(0),
+    })
 }
 
 /// How a reservation ended.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub use books::exists;
+pub use books::{exists, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -28,6 +28,7 @@ use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
 };
+use crate::token::Token;
 
 /// How long a deed waits for the writer's place before it says that the books are busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,13 +129,18 @@ impl Sqlite {
             (OtpNeed::None, Some(id)) => facts.otp = load_otp(tx, id)?,
             (OtpNeed::None, None) => {}
         }
-        if let Some(otp) = &facts.otp {
-            facts.messages = load_messages(tx, otp.id)?;
+        if needs.message.is_some() || !matches!(needs.otp, OtpNeed::None) {
+            // No otp has the id 0: the same look-up finds nothing.
+            facts.messages = load_messages(tx, facts.otp.as_ref().map_or(0, |otp| otp.id))?;
         }
         if let Some(tag) = needs.reply {
             facts.reply = load_reply(tx, tag)?;
         }
+        if let Some(id) = needs.token {
+            facts.token = read::token_by_id(tx, id)?;
+        }
         if needs.ids {
+            facts.next_token_id = next_id(tx, "tokens")?;
             facts.next_otp_id = next_id(tx, "otps")?;
             facts.next_message_id = next_id(tx, "messages")?;
         }
@@ -164,6 +170,8 @@ impl Sqlite {
                     tx.execute("DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                         .map_err(trouble)?;
                 }
+                Change::NewToken(token) => rows::insert_token(tx, token)?,
+                Change::PutToken(token) => rows::update_token(tx, token)?,
                 Change::Audit(event) => self.append_audit(tx, event)?,
             }
         }
@@ -237,6 +245,10 @@ impl Store for Sqlite {
         read::list(&self.connection(), filter, now)
     }
 
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+        read::message_counts(&self.connection(), otp_ids)
+    }
+
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
         read::of_phone(&self.connection(), phone, limit)
     }
@@ -276,6 +288,14 @@ impl Store for Sqlite {
         read::test_numbers(&self.connection())
     }
 
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
+        read::token(&self.connection(), hash)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        read::tokens(&self.connection())
+    }
+
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
         purge::run(self, batch)
     }
@@ -286,6 +306,10 @@ impl Store for Sqlite {
 
     async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
         read::audit(&self.connection(), lane, from, limit)
+    }
+
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit_back(&self.connection(), subject, before, limit)
     }
 
     async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
@@ -304,7 +328,7 @@ impl Store for Sqlite {
         books::check(&self.connection())
     }
 
-    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()> {
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
         books::backup(self, to, actor)
     }
 

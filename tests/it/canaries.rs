@@ -65,7 +65,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
         let idempotency_key = fault.as_ref().map(|fault| format!("key-{fault:?}-{PHONE}"));
         world.sandbox.fault(fault.unwrap_or(Fault::Latency(Duration::ZERO)), 1);
         let asked = Send { new_code: true, idempotency_key, ..ask(PHONE) };
-        let asked = Send { override_limit: Some(("none".to_owned(), format!("call {PHONE}"))), ..asked };
+        let asked = Send { override_limit: Some((vec!["none".to_owned()], format!("call {PHONE}"))), ..asked };
         let answer = engine.send(&client("192.0.2.1"), asked).await;
         heard.say(&answer.map_or_else(|error| format!("{error:?}"), |answer| format!("{answer:?}")));
         codes.extend(world.texts(PHONE).last().map(|text| crate::world::code_in(text).expose().to_owned()));

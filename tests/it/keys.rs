@@ -7,7 +7,6 @@ use smsotp::error::{Class, Code, Error};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::message::State;
 use smsotp::sandbox::Fault;
-use smsotp::store::Store;
 use smsotp::store::sqlite::{Opening, Sqlite};
 
 use crate::world::{PHONE, World, ask, block_on, caller, guess, keyring, new_key, send, send_as, verdict};

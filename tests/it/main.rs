@@ -3,8 +3,10 @@
 
 mod auditing;
 mod canaries;
+mod console;
 mod crashing;
 mod dispatching;
+mod docs;
 mod generated;
 mod idempotency;
 mod keys;
@@ -13,6 +15,7 @@ mod limits;
 mod processes;
 mod prompts;
 mod purging;
+mod readme;
 mod rotation;
 mod sandbox;
 mod sending;

@@ -154,7 +154,7 @@ impl Job {
             }
             Deed::Purge { older_than } => {
                 let older_than = Some(Duration::from_secs(*older_than));
-                let how = Purge { older_than, dry_run: false, exclusive: false, scrub: false };
+                let how = Purge { older_than, dry_run: false, exclusive: false, batch: None, scrub: false };
                 let report = engine.purge(&caller(), &how, |_| true).await?;
                 Said::Purged { otps: report.purged.otps, subjects: report.purged.subjects }
             }

@@ -16,7 +16,7 @@ use crate::world::{
 const NOW: Duration = Duration::ZERO;
 
 fn how(dry_run: bool) -> Purge {
-    Purge { older_than: Some(NOW), dry_run, exclusive: false, scrub: false }
+    Purge { older_than: Some(NOW), dry_run, exclusive: false, scrub: false, batch: None }
 }
 
 /// Finished otps of every kind, and beside them what has to stay.

@@ -7,7 +7,7 @@ use crate::world::{OTHER, PHONE, World, block_on, caller, new_key, send, verdict
 
 fn uses(world: &World) -> Vec<(bool, u32, bool, bool)> {
     let uses: Vec<KeyUse> = block_on(async { world.engine().key_uses().await.unwrap() });
-    uses.into_iter().map(|key| (key.primary, key.otps, key.wraps, key.present)).collect()
+    uses.into_iter().map(|key| (key.primary, key.otps, key.added_at.is_some(), key.present)).collect()
 }
 
 #[test]

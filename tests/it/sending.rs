@@ -491,8 +491,10 @@ fn staff_may_set_one_limit_aside_and_the_audit_log_says_why() {
     block_on(async {
         let engine = world.engine();
         send(&engine, PHONE).await;
-        let over =
-            |limit: &str| Send { override_limit: Some((limit.to_owned(), "ticket OPS-7".to_owned())), ..ask(PHONE) };
+        let over = |limit: &str| Send {
+            override_limit: Some((vec![limit.to_owned()], "ticket OPS-7".to_owned())),
+            ..ask(PHONE)
+        };
         let no = refused(engine.send(&caller(), over("user")).await.unwrap());
         assert_eq!(no.hits[0].limit, "cooldown", "another limit stays");
         let sent: Sent = send_as(&engine, &caller(), over("cooldown")).await;

@@ -295,7 +295,7 @@ pub async fn dispatch(engine: &Engine) -> Dispatched {
 
 /// Purges what has been finished for so long.
 pub async fn purge(engine: &Engine, older_than: Duration) -> PurgeReport {
-    let how = Purge { older_than: Some(older_than), dry_run: false, exclusive: false, scrub: false };
+    let how = Purge { older_than: Some(older_than), dry_run: false, exclusive: false, batch: None, scrub: false };
     engine.purge(&caller(), &how, |_| true).await.unwrap()
 }
 

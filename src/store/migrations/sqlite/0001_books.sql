@@ -12,6 +12,7 @@ CREATE TABLE book_keys (
     name        TEXT NOT NULL CHECK (name IN ('index', 'audit')),
     key_id      TEXT NOT NULL,              -- the public id of the secret key that wraps it
     wrapped     BLOB NOT NULL,
+    added_at    INTEGER NOT NULL,           -- the newest added is the one that a rotation is about
     PRIMARY KEY (name, key_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -92,6 +93,20 @@ CREATE TABLE test_numbers (
     added_by      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Access tokens of the REST API, by their hash alone.
+CREATE TABLE tokens (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT    NOT NULL,
+    hash          BLOB    NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
+    scopes        TEXT    NOT NULL,             -- words with commas between them
+    "user"        TEXT,                         -- NULL: not bound to a user
+    service       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER,
+    revoked_at    INTEGER,
+    created_by    TEXT    NOT NULL
+) STRICT;
+
 -- The audit log. Everything but the chain is generated from the body, so that nothing can disagree with it.
 CREATE TABLE audit (
     lane          INTEGER NOT NULL,
@@ -102,5 +117,8 @@ CREATE TABLE audit (
     actor         TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
     action        TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
     outcome       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
+    subject       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.subjects[0]')) VIRTUAL,
     PRIMARY KEY (lane, seq)
 ) STRICT, WITHOUT ROWID;
+-- What happened to one phone: the timeline of `show`.
+CREATE INDEX audit_subject ON audit (subject, lane, seq) WHERE subject IS NOT NULL;
