@@ -1,17 +1,24 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
+mod canaries;
 mod console;
 mod crashing;
 mod dispatching;
 mod docs;
 mod generated;
 mod idempotency;
+mod keys;
 mod layers;
+mod limits;
 mod processes;
 mod prompts;
+mod purging;
 mod readme;
+mod rotation;
 mod sandbox;
 mod sending;
+mod test_numbers;
 mod verifying;
 mod world;
