@@ -3,8 +3,11 @@
 
 mod generated;
 mod layers;
+mod pg;
+mod postgres;
 mod prompts;
 mod sandbox;
 mod sending;
+mod stores;
 mod verifying;
 mod world;
