@@ -67,6 +67,11 @@ pub fn skipped(what: &str) {
     let _ = writeln!(std::io::stderr(), "\nSKIPPED: {what}");
 }
 
+/// Says a number that a story measured, past the capture of the test harness.
+pub fn report(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\nREPORT: {what}");
+}
+
 /// A new database for one story; `None` where there is no server.
 pub fn database() -> Option<Database> {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -3,7 +3,7 @@
 //! Time flows as it does for users, and is moved on by an offset; where a story needs the very millisecond it belongs to
 //! `verifying`, on a clock that stands still.
 
-mod crowd;
+pub mod crowd;
 mod promises;
 
 use std::sync::Arc;

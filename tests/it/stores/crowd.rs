@@ -145,12 +145,20 @@ fn copy() {
 }
 
 impl Job {
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::new(Keyring::of(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
+    }
+
     pub async fn engine(&self) -> Engine {
-        let ring = Arc::new(Keyring::of(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap());
+        self.engine_with(1).await
+    }
+
+    pub async fn engine_with(&self, connections: usize) -> Engine {
+        let ring = self.keyring();
         let clock = Books::at_offset(self.offset_ms) as Arc<dyn Clock>;
         let store: Arc<dyn Store> = match &self.url {
             Some(url) => {
-                let opening = postgres::Opening { connections: 1, patience: std::time::Duration::from_secs(120) };
+                let opening = postgres::Opening { connections, patience: std::time::Duration::from_secs(120) };
                 Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap())
             }
             None => {
@@ -161,6 +169,7 @@ impl Job {
         let mut policy = Policy::default();
         if let Some(max) = self.phone_limit {
             policy.limits.phone = vec![Window::new(max, 3600)];
+            policy.limits.everything = Vec::new();
             (policy.limits.cooldown, policy.limits.user) = (Vec::new(), Vec::new());
         }
         Engine::new(store, ring, Arc::new(policy)).with_provider(Arc::new(self.twilio()))
