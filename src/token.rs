@@ -104,8 +104,9 @@ impl Scopes {
             scopes.0 |= scope.bit();
         }
         if scopes.0 == 0 {
-            return Err(Error::new(Code::VALUE_INVALID, "a token needs a scope")
-                .hint(format!("Name some of {}.", known())));
+            return Err(
+                Error::new(Code::VALUE_INVALID, "a token needs a scope").hint(format!("Name some of {}.", known()))
+            );
         }
         Ok(scopes)
     }

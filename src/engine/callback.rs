@@ -64,8 +64,21 @@ pub enum InboundAnswer {
 /// Words that end messages by themselves: CTIA's and the FCC's of April 2025, Twilio's, and their French, Spanish and German
 /// sisters.
 const STOP: [&str; 15] = [
-    "STOP", "STOPALL", "STOP ALL", "END", "QUIT", "CANCEL", "UNSUBSCRIBE", "REVOKE", "OPTOUT", "OPT OUT", "ARRET",
-    "ARRETER", "ALTO", "BAJA", "STOPP",
+    "STOP",
+    "STOPALL",
+    "STOP ALL",
+    "END",
+    "QUIT",
+    "CANCEL",
+    "UNSUBSCRIBE",
+    "REVOKE",
+    "OPTOUT",
+    "OPT OUT",
+    "ARRET",
+    "ARRETER",
+    "ALTO",
+    "BAJA",
+    "STOPP",
 ];
 
 /// Words that end messages also as the first of a few: "stop please", "unsubscribe me".
@@ -85,7 +98,8 @@ impl Inbound {
         let plain: String = text.chars().map(|c| plain(c).unwrap_or(' ')).collect();
         let words: Vec<&str> = plain.split_whitespace().collect();
         let whole = words.join(" ");
-        let polite = words.iter().copied().filter(|word| !matches!(*word, "PLEASE" | "PLS" | "SVP")).collect::<Vec<_>>();
+        let polite =
+            words.iter().copied().filter(|word| !matches!(*word, "PLEASE" | "PLS" | "SVP")).collect::<Vec<_>>();
         let first = polite.first().copied().unwrap_or_default();
         if STOP.contains(&whole.as_str()) || STOP.contains(&polite.join(" ").as_str()) {
             Inbound::Stop
@@ -209,9 +223,30 @@ mod tests {
     #[test]
     fn stop_and_start_are_heard_in_any_dress() {
         for text in [
-            "STOP", "stop", " Stop. ", "StOp!!!", "end", "Quit", "CANCEL", "unsubscribe", "REVOKE", "opt out", "OPT-OUT",
-            "optout", "Arrêt", "ARRET", "stop please", "Please stop", "stop texting me", "STOPALL", "stop all", "Ｓｔｏｐ",
-            "\"STOP\"", "\nstop\r\n", "unsubscribe me please", "stopp",
+            "STOP",
+            "stop",
+            " Stop. ",
+            "StOp!!!",
+            "end",
+            "Quit",
+            "CANCEL",
+            "unsubscribe",
+            "REVOKE",
+            "opt out",
+            "OPT-OUT",
+            "optout",
+            "Arrêt",
+            "ARRET",
+            "stop please",
+            "Please stop",
+            "stop texting me",
+            "STOPALL",
+            "stop all",
+            "Ｓｔｏｐ",
+            "\"STOP\"",
+            "\nstop\r\n",
+            "unsubscribe me please",
+            "stopp",
         ] {
             assert_eq!(Inbound::of(text), Inbound::Stop, "{text:?}");
         }
@@ -222,8 +257,14 @@ mod tests {
             assert_eq!(Inbound::of(text), Inbound::Help, "{text:?}");
         }
         for text in [
-            "", "123456", "thanks", "end of the road", "cancel my order for tomorrow", "don't stop me now, I am having a good time",
-            "stop by the shop on your way home", "yes I did",
+            "",
+            "123456",
+            "thanks",
+            "end of the road",
+            "cancel my order for tomorrow",
+            "don't stop me now, I am having a good time",
+            "stop by the shop on your way home",
+            "yes I did",
         ] {
             assert_eq!(Inbound::of(text), Inbound::Other, "{text:?}");
         }

@@ -161,7 +161,11 @@ impl Asked {
         }
         let Some(number) = &self.number else {
             // A test number that was one a moment ago, or that is none here.
-            let why = if self.test_numbers { "is no test number any more" } else { "is a test number, and they are off here" };
+            let why = if self.test_numbers {
+                "is no test number any more"
+            } else {
+                "is a test number, and they are off here"
+            };
             return no(ErrorCode::BLOCKED, format!("{} {why}", self.phone.masked()));
         };
         if let (Some(allowed), country) = (&self.policy.countries, number.country.as_deref().unwrap_or("none"))

@@ -169,7 +169,8 @@ impl Engine {
         self.provider()?;
         self.measure(ask)?;
         if let Destination::Shape(phone, error) = &ask.to {
-            let declared = self.test_numbers && self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
+            let declared =
+                self.test_numbers && self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
             if !declared {
                 return Err(Error::new(error.code(), error.message()).hint(error.hint_text().unwrap_or_default()));
             }

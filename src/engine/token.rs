@@ -63,7 +63,10 @@ impl Engine {
     /// `VALUE_INVALID` for a name that is too long, an end that is past, an empty user; `STORE_*`.
     pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
         if new.name.chars().count() > NAME_MAX || new.name.chars().any(char::is_control) {
-            return Err(Error::new(Code::VALUE_INVALID, format!("a token's name has at most {NAME_MAX} visible characters")));
+            return Err(Error::new(
+                Code::VALUE_INVALID,
+                format!("a token's name has at most {NAME_MAX} visible characters"),
+            ));
         }
         if new.whose == Whose::User(User::default()) {
             return Err(Error::new(Code::VALUE_INVALID, "the user of a token is empty")
@@ -96,8 +99,10 @@ impl Engine {
                     revoked_at: None,
                     created_by: actor.to_string(),
                 };
-                let details =
-                    Details::new().number("token", token.id).note("scopes", &token.scopes.to_string()).flag("service", service);
+                let details = Details::new()
+                    .number("token", token.id)
+                    .note("scopes", &token.scopes.to_string())
+                    .flag("service", service);
                 let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
                 Ok((vec![Change::NewToken(token.clone()), Change::Audit(event)], token))
             })

@@ -192,12 +192,7 @@ impl Asked {
 
     /// The "verified" that this key was answered before. Whoever asks has to know the code again: the books cannot tell
     /// which code it was, but the otp's can be computed.
-    fn again(
-        &self,
-        facts: &Facts,
-        known: &Reply,
-        test: Option<&TestNumber>,
-    ) -> Result<(Vec<Change>, VerifyAnswer)> {
+    fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<(Vec<Change>, VerifyAnswer)> {
         let mismatch = || {
             Error::new(error::Code::IDEMPOTENCY_MISMATCH, "this idempotency key was used for something else")
                 .hint("Use a new key for each thing to be done once.")

@@ -6,5 +6,7 @@ mod layers;
 mod prompts;
 mod sandbox;
 mod sending;
+mod serving;
 mod verifying;
+mod window;
 mod world;
