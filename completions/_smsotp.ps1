@@ -55,7 +55,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('audit', 'audit', [CompletionResultType]::ParameterValue, 'Read and verify the audit log')
             [CompletionResult]::new('sandbox', 'sandbox', [CompletionResultType]::ParameterValue, 'Stand in for Twilio on this machine')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print the completion script of a shell')
-            [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Run the whole story on this machine, without an account')
+            [CompletionResult]::new('demo', 'demo', [CompletionResultType]::ParameterValue, 'Show the whole story: send, read, verify, list, purge')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Explain a command or a topic')
             break
         }
@@ -64,7 +64,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Your identifier of the user; the code is bound to it')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the person who asked; its limits then apply')
             [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters')
-            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Pass one limit by its name; audited')
+            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Pass a limit by its name; may be given several times; audited')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why a limit is passed')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Repeat safely: the same key gets the same answer and sends once')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Give up after this long')
@@ -306,7 +306,6 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;limits;reset' {
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address')
-            [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only the budgets of this purpose')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the books in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
@@ -314,6 +313,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
+            [CompletionResult]::new('--opt-out', '--opt-out', [CompletionResultType]::ParameterName, 'Also take back that the number opted out')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print results and errors only')
@@ -631,7 +631,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;audit;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only deeds about this number')
-            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only deeds about this user')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only deeds about this user, where no phone comes first')
             [CompletionResult]::new('--deed', '--deed', [CompletionResultType]::ParameterName, 'Only this deed, for example revoke')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only deeds at this moment or later: a date, RFC 3339, or a span back from now')
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only deeds before this moment')

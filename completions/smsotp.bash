@@ -958,7 +958,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__reset)
-            opts="-o -q -v -h --user --ip --purpose --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --opt-out --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -969,10 +969,6 @@ _smsotp() {
                     return 0
                     ;;
                 --ip)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --purpose)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

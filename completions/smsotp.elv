@@ -52,7 +52,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand audit 'Read and verify the audit log'
             cand sandbox 'Stand in for Twilio on this machine'
             cand completions 'Print the completion script of a shell'
-            cand demo 'Run the whole story on this machine, without an account'
+            cand demo 'Show the whole story: send, read, verify, list, purge'
             cand help 'Explain a command or a topic'
         }
         &'smsotp;send'= {
@@ -60,7 +60,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'Your identifier of the user; the code is bound to it'
             cand --ip 'The address of the person who asked; its limits then apply'
             cand --region 'The country of a number in national form, two letters'
-            cand --override 'Pass one limit by its name; audited'
+            cand --override 'Pass a limit by its name; may be given several times; audited'
             cand --reason 'Why a limit is passed'
             cand --idempotency-key 'Repeat safely: the same key gets the same answer and sends once'
             cand --timeout 'Give up after this long'
@@ -291,7 +291,6 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;limits;reset'= {
             cand --user 'The user'
             cand --ip 'The address'
-            cand --purpose 'Only the budgets of this purpose'
             cand --reason 'Why; kept in the audit log'
             cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
@@ -299,6 +298,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
+            cand --opt-out 'Also take back that the number opted out'
             cand --json 'Write results and errors as JSON: short for -o json'
             cand -q 'Print results and errors only'
             cand --quiet 'Print results and errors only'
@@ -599,7 +599,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;audit;list'= {
             cand --phone 'Only deeds about this number'
-            cand --user 'Only deeds about this user'
+            cand --user 'Only deeds about this user, where no phone comes first'
             cand --deed 'Only this deed, for example revoke'
             cand --since 'Only deeds at this moment or later: a date, RFC 3339, or a span back from now'
             cand --until 'Only deeds before this moment'

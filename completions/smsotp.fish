@@ -58,13 +58,13 @@ complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "db" -d 'Look after th
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "audit" -d 'Read and verify the audit log'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "sandbox" -d 'Stand in for Twilio on this machine'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
-complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "demo" -d 'Run the whole story on this machine, without an account'
+complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "demo" -d 'Show the whole story: send, read, verify, list, purge'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "help" -d 'Explain a command or a topic'
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l purpose -d 'What the code is for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l user -d 'Your identifier of the user; the code is bound to it' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l ip -d 'The address of the person who asked; its limits then apply' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l region -d 'The country of a number in national form, two letters' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l override -d 'Pass one limit by its name; audited' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l override -d 'Pass a limit by its name; may be given several times; audited' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l reason -d 'Why a limit is passed' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l idempotency-key -d 'Repeat safely: the same key gets the same answer and sends once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l timeout -d 'Give up after this long' -r
@@ -290,7 +290,6 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l user -d 'The user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l ip -d 'The address' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l purpose -d 'Only the budgets of this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reason -d 'Why; kept in the audit log' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
@@ -302,6 +301,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l opt-out -d 'Also take back that the number opted out'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Print results and errors only'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s v -l verbose -d 'Tell each step on stderr; twice: details'
@@ -580,7 +580,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List deeds, newest first'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "verify" -d 'Verify the chain from its first row to its last'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only deeds about this number' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only deeds about this user' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only deeds about this user, where no phone comes first' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l deed -d 'Only this deed, for example revoke' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only deeds at this moment or later: a date, RFC 3339, or a span back from now' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only deeds before this moment' -r

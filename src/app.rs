@@ -1,1 +1,309 @@
-//! (being written)
+//! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::audit::Actor;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Database, ProviderName};
+use crate::engine::{Caller, Engine, KeyUse};
+use crate::error::{Code, Error, Result};
+use crate::keys::{self, KeyId, Keyring, Origin};
+use crate::phone::Phone;
+use crate::provider::console::Console;
+use crate::provider::twilio::{self, Twilio, checks};
+use crate::provider::{Delivery, Outgoing, Provider};
+use crate::store::sqlite::{self, Opening, Sqlite};
+
+/// What a verb needs of the books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Books {
+    /// There must be some.
+    Existing,
+    /// They are made where there are none.
+    MayBeNew,
+}
+
+/// An engine over the configured books, with what the command line needs around it.
+pub struct App {
+    engine: Engine,
+    keyring: Arc<Keyring>,
+    config: Config,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+/// Where the console provider prints.
+pub type Printer = Box<dyn Fn(&str) + Send + Sync>;
+
+impl App {
+    /// Opens the books. Nothing that a verb does not need is started: no provider, no client, no second thread.
+    ///
+    /// # Errors
+    /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
+    pub fn open(config: Config, books: Books) -> Result<App> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let Database::Sqlite(path) = &config.database else {
+            return Err(Error::new(Code::CONFIG_INVALID, "this smsotp keeps its books in SQLite alone")
+                .hint("Name a file with --db or SMSOTP_DATABASE."));
+        };
+        let new = !sqlite::exists(path);
+        if new && books == Books::Existing {
+            return Err(sqlite::none_yet(path));
+        }
+        let keyring = Arc::new(Keyring::load(&config.keys, new)?);
+        let opening =
+            Opening { create: books == Books::MayBeNew, create_dir: config.database_is_default, ..Opening::default() };
+        let store = Arc::new(Sqlite::open(path, &keyring, clock, opening)?);
+        let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
+        Ok(App { engine, keyring, config, runtime: Some(runtime()?) })
+    }
+
+    /// Gives the engine the configured provider.
+    ///
+    /// # Errors
+    /// `NO_PROVIDER`, `CONFIG_INVALID`.
+    pub fn with_provider(mut self, printer: Printer) -> Result<App> {
+        self.engine = self.engine.clone().with_provider(provider(&self.config, printer)?);
+        Ok(self)
+    }
+
+    /// Gives the engine the configured provider, if there is one.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`.
+    pub fn with_any_provider(self, printer: Printer) -> Result<App> {
+        if has_provider(&self.config) { self.with_provider(printer) } else { Ok(self) }
+    }
+
+    /// Says what is missing before anything is opened or made.
+    ///
+    /// # Errors
+    /// `NO_PROVIDER`, `CONFIG_INVALID`.
+    pub fn check_provider(config: &Config) -> Result<()> {
+        provider(config, Box::new(|_| {})).map(|_| ())
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What is worth a warning: of the configuration and of the keys.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.config.warnings.iter().chain(self.keyring.warnings()).map(String::as_str)
+    }
+
+    /// Runs a deed to its end.
+    pub fn run<T>(&self, deed: impl Future<Output = T>) -> T {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(deed),
+            // Only a dropped app has none.
+            None => unreachable!("an app without a runtime is being dropped"),
+        }
+    }
+
+    /// Where the keys come from.
+    pub fn key_origin(&self) -> String {
+        self.keyring.origin().to_string()
+    }
+
+    /// One step of a rotation of our own key file: adds a new key last, or moves the newest first.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
+    pub fn rotate(&self, caller: &Caller) -> Result<Rotated> {
+        let path = self.own_key_file("add the new key at the end of it, and later move it to the front")?;
+        let uses = self.run(self.engine.key_uses())?;
+        let newest = uses.iter().filter(|key| key.present).max_by_key(|key| key.added_at);
+        let waiting = newest.filter(|key| !key.primary).and_then(|key| KeyId::parse(&key.id));
+        let rotated = match waiting {
+            Some(id) => {
+                keys::promote(path, &id)?;
+                Rotated::Promoted(id.to_string())
+            }
+            None => Rotated::Added(keys::add_last(path)?.to_string()),
+        };
+        // The books' keys are wrapped under the new key at once: from now on either opens them.
+        let ring = Keyring::load(&self.config.keys, false)?;
+        self.run(self.engine.rewrap(caller, &ring))?;
+        Ok(rotated)
+    }
+
+    /// Removes every key of our own file that nothing alive uses. Answers the ids that went.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
+    pub fn prune(&self, caller: &Caller, uses: &[KeyUse]) -> Result<Vec<String>> {
+        let path = self.own_key_file("remove the keys from it yourself")?;
+        let mut gone = Vec::new();
+        for id in uses.iter().filter(|key| key.present && !key.primary && key.otps == 0) {
+            if let Some(key_id) = KeyId::parse(&id.id) {
+                keys::remove(path, &key_id)?;
+                gone.push(id.id.clone());
+            }
+        }
+        if !gone.is_empty() {
+            let ring = Keyring::load(&self.config.keys, false)?;
+            self.run(self.engine.rewrap(caller, &ring))?;
+        }
+        Ok(gone)
+    }
+
+    fn own_key_file(&self, instead: &str) -> Result<&Path> {
+        match self.keyring.origin() {
+            Origin::Own(path) => Ok(path),
+            other => Err(Error::new(
+                Code::CONFIG_INVALID,
+                format!("the keys come from {other}, which is not smsotp's own file"),
+            )
+            .hint(format!("Change it where it is kept: {instead}; `openssl rand -base64 32` makes a key."))),
+        }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        // A name look-up that hangs must not keep the process: its thread is left behind.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What a step of a rotation did, with the key's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// A new key was added last: old codes and new ones are still made with the first.
+    Added(String),
+    /// The newest key was moved first: new codes are made with it.
+    Promoted(String),
+}
+
+/// The caller of a command line: the user of the operating system.
+pub fn os_caller() -> Caller {
+    Caller::new(os_actor())
+}
+
+#[cfg(unix)]
+fn os_actor() -> Actor {
+    let uid = nix::unistd::getuid();
+    let name = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
+    Actor::Os { uid: uid.as_raw(), name }
+}
+
+#[cfg(not(unix))]
+fn os_actor() -> Actor {
+    Actor::Os { uid: 0, name: String::new() }
+}
+
+/// True where a provider is chosen, or Twilio's credentials are there.
+fn has_provider(config: &Config) -> bool {
+    let twilio = &config.twilio;
+    config.provider.is_some() || twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
+}
+
+/// The provider that the configuration asks for.
+fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
+    match config.provider {
+        Some(ProviderName::Console) => {
+            let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
+            Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
+        }
+        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_of(config)?)),
+        None if has_provider(config) => Ok(Arc::new(twilio_of(config)?)),
+        None => Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so nothing can be sent").hint(
+            "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER. Without an account: `--provider console` \
+             prints the message, `smsotp sandbox` stands in for Twilio, `smsotp demo` shows both ends.",
+        )),
+    }
+}
+
+fn twilio_of(config: &Config) -> Result<Twilio> {
+    Twilio::new(twilio::Settings::check(&config.twilio)?)
+}
+
+/// How a check of Twilio stands.
+pub use crate::provider::twilio::checks::Mark as CheckMark;
+
+/// What a real test message came to: its id and last status, or why it went wrong and what to do next.
+pub type TestMessage = std::result::Result<(String, String), (String, Option<String>)>;
+
+/// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the books.
+///
+/// # Errors
+/// `CONFIG_INVALID`.
+pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<TestMessage> {
+    let twilio = twilio_of(config)?;
+    let body = format!("Test message of {}: sending works.", config.policy.app_name);
+    let message = Outgoing { message_id: 0, to: to.clone(), body: body.into(), validity_seconds: Some(600) };
+    let runtime = runtime()?;
+    let answer = runtime.block_on(async {
+        match twilio.send(&message).await {
+            Delivery::Accepted { provider_id, status } => Ok(follow(&twilio, provider_id, status, patience).await),
+            Delivery::Refused(refused) => {
+                let code = refused.code.map(|code| format!(" ({code})")).unwrap_or_default();
+                Err((format!("Refused{code}: {}", refused.meaning), refused.fix))
+            }
+            Delivery::Busy { why, .. } | Delivery::Unreachable { why } => {
+                Err((format!("Not sent: {why}"), Some("Nothing went out; try again".to_owned())))
+            }
+            Delivery::Maybe { why } => {
+                Err((format!("May have been sent: {why}"), Some("Ask the person whether it arrived".to_owned())))
+            }
+        }
+    });
+    runtime.shutdown_background();
+    Ok(answer)
+}
+
+/// Asks for a message's status until it is final or patience ends.
+async fn follow(twilio: &Twilio, id: String, first: String, patience: Duration) -> (String, String) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let mut status = first;
+    for _ in 0..patience.as_secs() {
+        if matches!(status.as_str(), "delivered" | "undelivered" | "failed" | "read" | "canceled") {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        if let Ok(Some(report)) = twilio.fetch(&id).await {
+            status = report.status;
+        }
+    }
+    (id, status)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
+}
+
+/// The checks of `test-twilio`: an own runtime, because no books are needed.
+///
+/// # Errors
+/// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.
+pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<checks::Check>> {
+    if !has_provider(config) || config.provider == Some(ProviderName::Console) {
+        return Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so there is nothing to test").hint(
+            "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or start `smsotp sandbox --write-env .env` \
+             in another terminal to try it without an account.",
+        ));
+    }
+    let twilio = match twilio_of(config) {
+        Ok(twilio) => twilio,
+        Err(error) => return Ok(checks::unconfigured(&error)),
+    };
+    let runtime = runtime()?;
+    let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
+    let found = runtime.block_on(twilio.checks(&checks::Options { to, country }));
+    runtime.shutdown_background();
+    Ok(found)
+}

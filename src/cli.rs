@@ -31,8 +31,11 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::app::{App, Books, os_caller};
+use crate::audit::Details;
+use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{ColorChoice, Format, Output, Screen, Streams, Wishes, start_logs};
+use crate::output::{ColorChoice, ColorFacts, Format, Output, Screen, Streams, Wishes, start_logs};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -147,19 +150,50 @@ pub struct Call {
 
 impl Call {
     /// The checked configuration. Verbs that need none never ask.
-    pub fn config(&self) -> Result<crate::config::Config> {
-        // Seam: `crate::config::load(Flags { db, config, env_file, .. })` from `self.globals`.
-        Err(unwired("the configuration"))
+    pub fn config(&self) -> Result<Config> {
+        self.config_with(None, None)
+    }
+
+    /// The checked configuration, with what a verb's own flags say.
+    pub fn config_with(&self, provider: Option<String>, region: Option<String>) -> Result<Config> {
+        let globals = &self.globals;
+        crate::config::load(Flags {
+            db: globals.db.clone(),
+            config: globals.config.clone(),
+            env_file: globals.env_file.clone(),
+            provider,
+            region,
+            ..Flags::default()
+        })
+    }
+
+    /// The books, opened, with everything worth a warning told.
+    pub fn open(&self, books: Books, out: &Output) -> Result<App> {
+        self.open_with(self.config()?, books, out)
+    }
+
+    /// The books of a configuration, opened, with everything worth a warning told.
+    pub fn open_with(&self, config: Config, books: Books, out: &Output) -> Result<App> {
+        let app = App::open(config, books)?;
+        for warning in app.warnings() {
+            out.warn(warning);
+        }
+        if self.globals.reveal {
+            // Showing whole numbers leaves a trace; a call that cannot leave it shows nothing.
+            app.run(app.engine().record(&os_caller(), "reveal", Details::new()))?;
+        }
+        Ok(app)
     }
 }
 
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let facts = help::environment_facts();
-    let screen = Screen::here(facts.colors);
+    let facts = crate::config::Screen::from_environment();
+    let screen =
+        Screen::here(ColorFacts { no_color: facts.no_color, force: facts.force_color, dumb: facts.dumb }, facts.output);
     set_panic_hook(screen, &args);
-    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, Streams::standard(), facts.rust_log.as_deref())));
+    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, Streams::standard(), facts.log.as_deref())));
     // The hook has told the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
 }
@@ -288,11 +322,6 @@ fn set_panic_hook(screen: Screen, args: &[OsString]) {
         );
         Output::to(screen, wishes, Streams::standard()).fail(&bug);
     }));
-}
-
-/// A verb whose engine part is not joined yet.
-pub(crate) fn unwired(what: &str) -> Error {
-    Error::new(Code::BUG, format!("{what} is not joined to the engine"))
 }
 
 #[cfg(test)]

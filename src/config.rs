@@ -25,6 +25,8 @@ use crate::purpose::Policy;
 pub struct Config {
     /// Where the books are.
     pub database: Database,
+    /// Nobody named a place for the books: the directory of the default one may be made.
+    pub database_is_default: bool,
     /// The provider that was chosen by name; `None`: Twilio where credentials are present, else an error with the next steps.
     pub provider: Option<ProviderName>,
     /// Twilio's settings.

@@ -1,14 +1,19 @@
 //! The deeds: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
 
+mod audit_log;
+mod books;
 mod callback;
 mod deliver;
 mod dispatch;
+mod follow;
 mod keys;
 mod purge;
 mod reserve;
 mod reset;
 mod revoke;
 mod send;
+mod show;
+mod standing;
 mod test_number;
 mod text;
 mod token;
@@ -19,6 +24,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
 pub use callback::{Inbound, InboundAnswer, Report, Reported};
 pub use dispatch::Dispatched;
 pub use keys::KeyUse;
@@ -26,6 +33,8 @@ pub use purge::{Purge, PurgeReport};
 pub use reset::{Forgotten, Reset};
 pub use revoke::{Revoke, Revoked};
 pub use send::{Destination, Refusal, Send, SendAnswer, Sent};
+pub use show::{Listing, Step as TimelineStep, Timeline, Wanted};
+pub use standing::{Standing, Whom, standings_of_nobody};
 pub use test_number::AddTestNumber;
 pub use token::{NewToken, Secret, Whose};
 pub use verify::{Verdict, Verify, VerifyAnswer};
@@ -237,7 +246,7 @@ fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
 /// # Errors
 /// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
 fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
-    let seen = Timestamp(ledgers.iter().map(|ledger| ledger.seen).max().unwrap_or(0));
+    let seen = latest(now, ledgers);
     if seen.since(now) > CLOCK_SLACK {
         return Err(Error::new(
             error::Code::CLOCK_WRONG,
@@ -245,7 +254,12 @@ fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
         )
         .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
     }
-    Ok(now.max(seen))
+    Ok(seen)
+}
+
+/// The present, or the newest thing that is known of these subjects where that lies ahead of it.
+fn latest(now: Timestamp, ledgers: &[&Ledger]) -> Timestamp {
+    Timestamp(ledgers.iter().map(|ledger| ledger.seen).fold(now.millis(), i64::max))
 }
 
 /// Writes a ledger with its idle time, without purposes that remember nothing.

@@ -12,6 +12,7 @@ pub mod message;
 pub mod otp;
 pub mod phone;
 pub mod purpose;
+pub mod risk;
 pub mod segments;
 pub mod template;
 pub mod token;

@@ -78,11 +78,15 @@ pub struct Screen {
     pub width: Option<u16>,
     /// The environment's wishes about colours.
     pub colors: ColorFacts,
+    /// The environment's wish about the form of results; a flag wins over it.
+    pub format: Option<Format>,
 }
 
 impl Screen {
     /// What this process is connected to.
-    pub fn here(colors: ColorFacts) -> Screen {
+    ///
+    /// `format` is `SMSOTP_OUTPUT`; a word that is no form is left for the configuration to complain about.
+    pub fn here(colors: ColorFacts, format: Option<String>) -> Screen {
         let stdout_tty = std::io::stdout().is_terminal();
         Screen {
             stdin_tty: std::io::stdin().is_terminal(),
@@ -90,6 +94,7 @@ impl Screen {
             stderr_tty: std::io::stderr().is_terminal(),
             width: stdout_tty.then(|| dialoguer::console::Term::stdout().size_checked()).flatten().map(|size| size.1),
             colors,
+            format: format.and_then(|word| <Format as clap::ValueEnum>::from_str(&word, false).ok()),
         }
     }
 
@@ -223,6 +228,11 @@ impl Talk {
     pub fn line(&self, line: &str) {
         self.raw(&format!("{}\n", visible(line)));
     }
+    /// Writes text of several lines; each is escaped on its own, so that a message keeps its shape.
+    pub fn lines(&self, text: &str) {
+        let lines: String = text.lines().map(|line| format!("{}\n", visible(line))).collect();
+        self.raw(&lines);
+    }
     /// Writes text that is already safe.
     fn raw(&self, text: &str) {
         let mut to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -256,7 +266,11 @@ impl Output {
 
     /// The format in force.
     pub fn format(&self) -> Format {
-        self.wishes.format.unwrap_or(if self.screen.stdout_tty { Format::Table } else { Format::Tsv })
+        self.wishes.format.or(self.screen.format).unwrap_or(if self.screen.stdout_tty {
+            Format::Table
+        } else {
+            Format::Tsv
+        })
     }
     /// Whether results and errors are JSON.
     pub fn is_json(&self) -> bool {
@@ -273,6 +287,11 @@ impl Output {
     /// A phone as it may be shown: masked, or in full with `--reveal`.
     pub fn phone(&self, phone: &Phone) -> String {
         if self.wishes.reveal { phone.as_str().to_owned() } else { phone.masked() }
+    }
+    /// A phone in a command to be pasted: in full where the person who typed it reads it at a terminal, else a placeholder,
+    /// for what is redirected ends up in logs.
+    pub fn pasted(&self, phone: &Phone) -> String {
+        if self.screen.stderr_tty || self.wishes.reveal { phone.as_str().to_owned() } else { "PHONE".to_owned() }
     }
     /// A handle on stderr for logs and providers; it is not silenced by `-q`.
     pub fn talk(&self) -> Talk {
@@ -349,6 +368,11 @@ impl Output {
     /// Prints an error on stderr, as text or as one JSON object, and tells its class. `-q` does not silence it.
     pub fn fail(&self, error: &Error) -> Class {
         self.tell("error:", error, None)
+    }
+
+    /// Prints an error with more about it in JSON.
+    pub fn fail_with(&self, error: &Error, details: Value) -> Class {
+        self.tell("error:", error, Some(details))
     }
 
     /// Prints a refusal, "no" as an answer: like an error, but named so, and in JSON with its `details` (which limit, its
@@ -451,6 +475,8 @@ fn relative(now: Timestamp, at: Timestamp) -> String {
         (0, 0) => "now".to_owned(),
         (past, _) if past > MONTH => at.datetime().format("%Y-%m-%d").to_string(),
         (_, future) if future > MONTH => at.datetime().format("%Y-%m-%d").to_string(),
+        // To the nearest minute: a life of ten minutes starts as "in 10 min", not as "in 9 min".
+        (0, future) if (60..3570).contains(&future) => format!("in {} min", (future + 30) / 60),
         (0, future) => format!("in {}", in_words(future)),
         (past, _) => format!("{} ago", in_words(past)),
     }

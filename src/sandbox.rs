@@ -3,8 +3,12 @@
 //! [`Sandbox::start`] listens, prints nothing and needs no account. Twilio's own libraries work against it once they are
 //! pointed at [`Sandbox::url`]; `smsotp` itself is pointed at it by the four variables of [`Sandbox::env`].
 //!
+//! Twilio's libraries are pointed at it from outside, as `tests/clients` shows: Python's by an `http_client` and Node's by an
+//! `httpClient` that put [`Sandbox::url`] in the place of `https://*.twilio.com`, twilio-cli by `NODE_OPTIONS=--require` and a
+//! shim that does the same below it.
+//!
 //! What it answers is Twilio's shape: form in, JSON out, error codes, paging, status callbacks with a signature. What it
-//! cannot know (prices, carriers, line types) is made up, the same on every run, and says so where it is made.
+//! cannot know (prices, carriers) is made up, the same on every run, and says so where it is made.
 
 mod account;
 mod answer;

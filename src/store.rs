@@ -4,6 +4,7 @@
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::net::IpAddr;
@@ -33,6 +34,17 @@ impl SubjectId {
     pub fn hex(&self) -> String {
         self.0.iter().map(|b| format!("{b:02x}")).collect()
     }
+    /// Reads [`SubjectId::hex`].
+    pub fn from_hex(text: &str) -> Option<SubjectId> {
+        let mut id = [0; 16];
+        if text.len() != 32 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, at) in id.iter_mut().zip((0..32).step_by(2)) {
+            *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+        }
+        Some(SubjectId(id))
+    }
     /// The first eight bytes in hex: enough to tell phones apart inside one small ledger.
     pub fn short(&self) -> String {
         self.0[..8].iter().map(|b| format!("{b:02x}")).collect()
@@ -52,8 +64,10 @@ pub enum Subject {
     Ip(IpAddr),
     /// A client network: IPv4 /24, IPv6 /48.
     Network(IpAddr),
-    /// Everyone.
+    /// Everyone, as a whole: for looking and for resets.
     Everything,
+    /// One of the [`Store::shares`] parts of everyone: what a send is counted in.
+    Share(u32),
 }
 
 impl Subject {
@@ -65,7 +79,7 @@ impl Subject {
             Subject::Pair(..) => "pair",
             Subject::Ip(_) => "ip",
             Subject::Network(_) => "network",
-            Subject::Everything => "everything",
+            Subject::Everything | Subject::Share(_) => "everything",
         }
     }
 
@@ -82,7 +96,9 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            Subject::Everything => Vec::new(),
+            // With one share alone that share is the whole.
+            Subject::Everything | Subject::Share(0) => Vec::new(),
+            Subject::Share(nth) => nth.to_be_bytes().to_vec(),
         }
     }
 
@@ -94,7 +110,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything => "everything".to_owned(),
+            Subject::Everything | Subject::Share(_) => "everything".to_owned(),
         }
     }
 }
@@ -249,8 +265,8 @@ pub struct Filter {
     pub user: Option<User>,
     /// For this purpose.
     pub purpose: Option<Purpose>,
-    /// In this state, as shown: an active otp whose time is over counts as expired.
-    pub state: Option<State>,
+    /// In one of these states, as shown: an active otp whose time is over counts as expired. Empty: in any.
+    pub states: Vec<State>,
     /// Made at or after.
     pub since: Option<Timestamp>,
     /// Made before.
@@ -346,8 +362,8 @@ pub struct Status {
     pub bytes: Option<(u64, u64)>,
     /// Messages waiting for the worker, counted up to [`MORE_MAX`].
     pub due: u32,
-    /// The key ids that wrap the books' keys.
-    pub wrapped_by: Vec<String>,
+    /// The ids of the keys that wrap the books' keys, and since when: oldest first.
+    pub wrapped_by: Vec<(String, Timestamp)>,
 }
 
 /// A memory. Every method that changes anything is one durable transaction: after `Ok` it survives kill -9 and power loss,
@@ -356,6 +372,12 @@ pub struct Status {
 pub trait Store: Send + Sync {
     /// The keys that live in the books.
     fn keys(&self) -> &BookKeys;
+
+    /// Into how many rows the memory of everything is divided, each with its share of the limits, so that unrelated phones
+    /// need not wait for each other. 1 where there is one writer anyway.
+    fn shares(&self) -> u32 {
+        1
+    }
 
     /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
@@ -367,6 +389,8 @@ pub trait Store: Send + Sync {
     async fn otp(&self, id: i64) -> Result<Option<Otp>>;
     /// One page of otps, newest first. Its cost is bounded, whatever the filter.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page>;
+    /// How many messages each of these otps has.
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>>;
     /// The newest otps of a phone, all purposes, newest first.
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>>;
     /// The messages of an otp, oldest first, at most 50.
@@ -400,6 +424,8 @@ pub trait Store: Send + Sync {
 
     /// Rows of the audit log: up to `limit` of a lane, from `from` on upwards.
     async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
+    /// Rows of the audit log, newest first: up to `limit` before a place of a lane, all or those that name a subject first.
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>>;
     /// The last row of each lane.
     async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
     /// The masked forms of subjects that are still known.
@@ -409,8 +435,8 @@ pub trait Store: Send + Sync {
     async fn status(&self) -> Result<Status>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
-    /// Writes a copy in which no code is alive (design §8: a copy never revives a code).
-    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()>;
+    /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
 
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;

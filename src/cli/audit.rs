@@ -3,10 +3,14 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::{Call, given};
+use crate::app::Books;
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
-use crate::output::{Item, Output, Page, Render, Sheet, View};
+use crate::engine::{AuditFilter, AuditRead, Subject};
+use crate::error::{Class, Code, Error, Result};
+use crate::otp::User;
+use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::phone;
 
 /// Read and verify the audit log
 ///
@@ -39,8 +43,8 @@ pub struct ListArgs {
     /// Only deeds about this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
-    /// Only deeds about this user
-    #[arg(long, value_name = "ID")]
+    /// Only deeds about this user, where no phone comes first
+    #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
     /// Only this deed, for example revoke
     #[arg(long, value_name = "NAME")]
@@ -90,7 +94,12 @@ impl Item for Row {
     const COLUMNS: &'static [&'static str] = &["id", "at", "who", "deed", "subject", "outcome", "details"];
 
     fn cells(&self, view: &View) -> Vec<String> {
-        let details = if self.details.is_null() { view.nothing() } else { self.details.to_string() };
+        let details = match self.details.as_object() {
+            Some(fields) if fields.is_empty() => view.nothing(),
+            Some(fields) if view.person => fields.iter().map(in_words).collect::<Vec<_>>().join(", "),
+            _ if self.details.is_null() => view.nothing(),
+            _ => self.details.to_string(),
+        };
         vec![
             self.id.clone(),
             view.time(self.at),
@@ -100,6 +109,14 @@ impl Item for Row {
             self.outcome.clone(),
             details,
         ]
+    }
+}
+
+/// One detail as a person reads it.
+fn in_words((name, value): (&String, &serde_json::Value)) -> String {
+    match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
     }
 }
 
@@ -135,11 +152,59 @@ impl Render for Verified {
 }
 
 /// Lists or verifies.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
-        // Seam: store → out.list(&List<Row>).
-        Verb::List(_) => Err(unwired("audit list")),
-        // Seam: store + audit rules → out.show(&Verified) → Class::Done | Class::No.
-        Verb::Verify(_) => Err(unwired("audit verify")),
+        Verb::List(args) => list(&args, call, out),
+        Verb::Verify(_) => verify(call, out),
     }
+}
+
+fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
+    let now = out.view().now;
+    let subject = match (&args.phone, &args.user) {
+        (Some(phone), _) => Some(Subject::Phone(phone::shape(phone)?)),
+        (None, Some(user)) => Some(Subject::User(User::parse(user)?)),
+        (None, None) => None,
+    };
+    let filter = AuditFilter {
+        subject,
+        action: args.deed.clone(),
+        since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
+        until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
+        before: args.after.as_deref().map(place).transpose()?,
+        limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+    };
+    let app = call.open(Books::Existing, out)?;
+    let page = app.run(app.engine().audit_page(&filter))?;
+    let row = |read: AuditRead| Row {
+        id: format!("{}.{}", read.place.0, read.place.1),
+        at: read.step.at,
+        who: read.step.actor,
+        deed: read.step.action,
+        subject: read.subject,
+        outcome: read.step.outcome,
+        details: read.step.details,
+    };
+    let more = u64::from(page.next.is_some());
+    let next_after = page.next.map(|(lane, seq)| format!("{lane}.{seq}"));
+    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No deeds." })?;
+    Ok(Class::Done)
+}
+
+fn place(text: &str) -> Result<(u32, u64)> {
+    let found = text.split_once('.').and_then(|(lane, seq)| Some((lane.parse().ok()?, seq.parse().ok()?)));
+    found.ok_or_else(|| {
+        Error::new(Code::VALUE_INVALID, format!("--after is no row: {text:.40}"))
+            .hint("Give the id that the page before told.")
+    })
+}
+
+fn verify(call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
+    let audited = app.run(app.engine().audit_verify())?;
+    let intact = audited.broken.is_none();
+    if !intact || !out.wishes().quiet || out.is_json() {
+        out.show(&Verified { intact, rows: audited.rows, broken_at: audited.broken })?;
+    }
+    Ok(if intact { Class::Done } else { Class::No })
 }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::checks::Checks;
+use super::{Call, given};
+use crate::app::{App, Books};
 use crate::error::{Class, Result};
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Mark, Output, Page, Render, Sheet, View};
 
 /// Look after the database
 #[derive(Debug, clap::Args)]
@@ -63,7 +65,9 @@ pub struct StatusReport {
     /// Bytes on disk, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Rows of each table.
+    /// Messages that wait for `dispatch`.
+    pub due: u32,
+    /// Rows of each table, without reading the tables: close, not exact.
     pub tables: Vec<Count>,
 }
 
@@ -87,6 +91,7 @@ impl Render for StatusReport {
         if let Some(bytes) = self.bytes {
             sheet.row(vec!["bytes".to_owned(), bytes.to_string()]);
         }
+        sheet.row(vec!["due".to_owned(), self.due.to_string()]);
         for count in &self.tables {
             sheet.row(vec![count.table.clone(), count.rows.to_string()]);
         }
@@ -94,7 +99,7 @@ impl Render for StatusReport {
     }
 
     fn page(&self, _: &View) -> Page {
-        let mut rows = Sheet::new(&["table", "rows"]);
+        let mut rows = Sheet::new(&["table", "rows (about)"]);
         for count in &self.tables {
             rows.row(vec![count.table.clone(), count.rows.to_string()]);
         }
@@ -103,6 +108,7 @@ impl Render for StatusReport {
             .field("engine", &self.engine)
             .field("schema", self.schema.to_string())
             .field_if("bytes", self.bytes.map(|bytes| bytes.to_string()))
+            .field("due", format!("{} messages wait for dispatch", self.due))
             .blank()
             .sheet(rows)
     }
@@ -138,13 +144,50 @@ impl Render for BackupReport {
 }
 
 /// Shows, checks or copies.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
     match args.verb {
-        // Seam: store → out.show(&StatusReport).
-        Verb::Status(_) => Err(unwired("db status")),
-        // Seam: store → Checks::of("database") → checks.show(out).
-        Verb::Check(_) => Err(unwired("db check")),
-        // Seam: store backup with out.progress → out.show(&BackupReport).
-        Verb::Backup(_) => Err(unwired("db backup")),
+        Verb::Status(_) => status(&app, out),
+        Verb::Check(_) => check(&app, out),
+        Verb::Backup(args) => backup(&app, &args, out),
     }
+}
+
+fn status(app: &App, out: &mut Output) -> Result<Class> {
+    let status = app.run(app.engine().status())?;
+    out.show(&StatusReport {
+        database: status.place,
+        engine: status.engine,
+        schema: status.schema.0,
+        bytes: status.bytes.map(|(books, log)| books + log),
+        due: status.due,
+        tables: status.rows.into_iter().map(|(table, rows)| Count { table: table.to_owned(), rows }).collect(),
+    })?;
+    Ok(Class::Done)
+}
+
+fn check(app: &App, out: &mut Output) -> Result<Class> {
+    let mut checks = Checks::of("database");
+    let next = || Some("Keep a copy of the files, then restore a backup".to_owned());
+    checks.add("keys", Mark::Good, "The books' keys open with this secret key", None);
+    let found = app.run(app.engine().check_store())?;
+    if found.is_empty() {
+        checks.add("structure", Mark::Good, "Pages, indexes, links and values are sound", None);
+    }
+    for finding in found {
+        checks.add("structure", Mark::Bad, finding, next());
+    }
+    let audited = app.run(app.engine().audit_verify())?;
+    match audited.broken {
+        None => checks.add("audit", Mark::Good, format!("{} rows, none changed", audited.rows), None),
+        Some(broken) => checks.add("audit", Mark::Bad, broken, next()),
+    }
+    checks.show(out)
+}
+
+fn backup(app: &App, args: &Backup, out: &mut Output) -> Result<Class> {
+    let revoked_in_copy = app.run(app.engine().backup(&given::caller(None)?, &args.file))?;
+    let bytes = std::fs::metadata(&args.file).map_or(0, |meta| meta.len());
+    out.show(&BackupReport { file: args.file.display().to_string(), bytes, revoked_in_copy })?;
+    Ok(Class::Done)
 }

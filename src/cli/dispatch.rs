@@ -1,8 +1,8 @@
 //! `smsotp dispatch`: sends what is due and finds out what became of the rest.
 
-use serde::Serialize;
-
-use super::{Call, unwired};
+use super::{Call, given};
+use crate::app::Books;
+use crate::engine::Dispatched;
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
 
@@ -20,36 +20,21 @@ pub struct Args {
     pub limit: u32,
 }
 
-/// What one run of `dispatch` did.
-#[derive(Debug, Default, Serialize)]
-pub struct Dispatched {
-    /// Messages that were due and went out.
-    pub sent: u64,
-    /// Messages that were due and failed for good.
-    pub failed: u64,
-    /// Messages of unknown fate that the provider knows.
-    pub found: u64,
-    /// Messages of unknown fate that were never accepted.
-    pub absent: u64,
-    /// Messages whose fate is still unknown.
-    pub unknown: u64,
-}
-
 impl Render for Dispatched {
     const KIND: &'static str = "dispatched";
 
     fn sheet(&self, _: &View) -> Sheet {
         Sheet::one(vec![
+            ("looked_at", self.looked_at.to_string()),
             ("sent", self.sent.to_string()),
-            ("failed", self.failed.to_string()),
             ("found", self.found.to_string()),
-            ("absent", self.absent.to_string()),
-            ("unknown", self.unknown.to_string()),
+            ("failed", self.failed.to_string()),
+            ("open", self.open.to_string()),
         ])
     }
 
     fn page(&self, view: &View) -> Page {
-        if self.sent + self.failed + self.found + self.absent + self.unknown == 0 {
+        if self.looked_at == 0 {
             return Page::new().text("Nothing to do.");
         }
         Page::new().sheet(self.sheet(view))
@@ -57,7 +42,13 @@ impl Render for Dispatched {
 }
 
 /// Runs one step of the worker, shows what it did.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: engine::dispatch(limit) → out.show(&Dispatched).
-    Err(unwired("dispatch"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let talk = out.talk();
+    let app = call.open(Books::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
+    let _hold = call.signals.hold();
+    let dispatched = app.run(app.engine().dispatch(&given::caller(None)?, args.limit))?;
+    if !out.wishes().quiet || out.is_json() {
+        out.show(&dispatched)?;
+    }
+    Ok(Class::Done)
 }

@@ -1,6 +1,7 @@
 //! What was given on a command line, checked: spans, moments, numbers of E.164 shape, secrets from a prompt, a pipe or a file.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,13 +9,20 @@ use chrono::{DateTime, NaiveDate};
 use secrecy::SecretString;
 
 use super::Call;
+use crate::app::os_caller;
 use crate::clock::Timestamp;
+use crate::engine::Caller;
 use crate::error::{Code, Error, Result};
+use crate::otp::User;
 use crate::output::{Output, Prompt};
-use crate::phone::Phone;
+use crate::phone::{self, Phone};
+use crate::purpose::Purpose;
 
 /// The most that is read where one line with a secret is expected.
 const SECRET_BYTES_MAX: u64 = 4096;
+
+/// The longest reason that is kept, in characters.
+const REASON_MAX: usize = 200;
 
 /// The longest span that an option takes: a hundred years, far from any overflow.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
@@ -58,10 +66,7 @@ fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp) ->
 /// A number of E.164 shape; asks for it on a terminal where it is missing. Loads no numbering plan.
 pub fn e164(given: Option<&str>, call: &Call, out: &Output) -> Result<Phone> {
     let text = phone_text(given, call, out)?;
-    Phone::from_e164(text.trim()).ok_or_else(|| {
-        Error::new(Code::PHONE_INVALID, "this is not a phone number in international form")
-            .hint("Write it with + and the country code, like +14155552671")
-    })
+    phone::shape(&text)
 }
 
 /// A phone number as it was typed, for verbs that take national input too.
@@ -72,6 +77,65 @@ pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<Stri
             call.signals.watch();
             out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" })
         }
+    }
+}
+
+/// A client's address.
+pub fn address(text: &str) -> Result<IpAddr> {
+    text.trim().parse().map_err(|_| {
+        Error::new(Code::VALUE_INVALID, format!("--ip is not an address: {text:.60}"))
+            .hint("Write it like 203.0.113.7 or 2001:db8::7")
+    })
+}
+
+/// The caller of this command line, on behalf of whoever sits at `ip`.
+pub fn caller(ip: Option<&str>) -> Result<Caller> {
+    Ok(Caller { ip: ip.map(address).transpose()?, ..os_caller() })
+}
+
+/// A purpose by its shape.
+pub fn purpose(text: &str) -> Result<Purpose> {
+    Purpose::parse(text.trim()).ok_or_else(|| {
+        Error::new(Code::PURPOSE_UNKNOWN, format!("this is no purpose: {text:.70}"))
+            .hint("A purpose is 1 to 64 of a-z 0-9 _ -, for example login")
+    })
+}
+
+/// A word as a shell takes it, for a command that is to be pasted.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// A user; the empty one where none is given.
+pub fn user(text: Option<&str>) -> Result<User> {
+    User::parse(text.unwrap_or_default())
+}
+
+/// A reason for the audit log: one line of up to 200 characters.
+pub fn reason(text: Option<&str>) -> Result<String> {
+    let text = text.unwrap_or_default().trim();
+    if text.chars().count() > REASON_MAX || text.chars().any(char::is_control) {
+        return Err(Error::new(Code::VALUE_INVALID, format!("--reason is one line of up to {REASON_MAX} characters")));
+    }
+    Ok(text.to_owned())
+}
+
+/// The id of a code (`17`) or of a message (`m17`).
+pub enum Id {
+    /// Of a code.
+    Otp(i64),
+    /// Of a message.
+    Message(i64),
+}
+
+/// Reads an id; `None` where the text looks like something else.
+pub fn id(text: &str) -> Option<Id> {
+    let text = text.trim();
+    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    match text.strip_prefix('m') {
+        Some(digits) => number(digits).map(Id::Message),
+        None => number(text).map(Id::Otp),
     }
 }
 

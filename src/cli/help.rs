@@ -1,7 +1,8 @@
 //! `smsotp help`: the long help of a command, and topics that are generated from the tables they describe.
 
+use crate::config::SETTINGS;
 use crate::error::{CLASSES, CODES, Class, Code, Error, Result};
-use crate::output::{ColorFacts, Output, SCHEMA_VERSION};
+use crate::output::{Output, SCHEMA_VERSION};
 
 /// Explain a command or a topic
 ///
@@ -19,20 +20,6 @@ pub struct Args {
 
 /// The topics beside the commands.
 pub const TOPICS: [&str; 3] = ["exit-codes", "environment", "json"];
-
-/// What the process's environment says about the way out. The configuration reads it.
-#[derive(Debug, Default)]
-pub struct EnvironmentFacts {
-    /// Colours.
-    pub colors: ColorFacts,
-    /// `RUST_LOG`.
-    pub rust_log: Option<String>,
-}
-
-/// Seam: `config::Screen::from_environment()` (NO_COLOR, CLICOLOR_FORCE, TERM, RUST_LOG).
-pub fn environment_facts() -> EnvironmentFacts {
-    EnvironmentFacts::default()
-}
 
 /// Prints the help.
 pub fn run(args: Args, out: &mut Output) -> Result<Class> {
@@ -107,27 +94,17 @@ pub fn environment() -> String {
     text
 }
 
-/// Seam: the rows of `config::SETTINGS`.
-fn settings() -> Vec<(String, String)> {
-    [
-        ("TWILIO_ACCOUNT_SID", "the account: AC and 32 hex digits"),
-        ("TWILIO_AUTH_TOKEN", "the account's token"),
-        ("TWILIO_API_KEY", "an API key, SK and 32 hex digits; with its secret it wins over the token"),
-        ("TWILIO_API_SECRET", "the API key's secret"),
-        ("TWILIO_PHONE_NUMBER", "the sender"),
-        ("TWILIO_MESSAGING_SERVICE_SID", "a Messaging Service; it wins over the number"),
-        ("TWILIO_REGION", "the region, with TWILIO_EDGE"),
-        ("TWILIO_EDGE", "the edge, with TWILIO_REGION"),
-        ("TWILIO_API_BASE_URL", "another address of the API; only from where the credentials come from"),
-        ("SMSOTP_DATABASE", "the books: a path or a postgres:// URL"),
-        ("SMSOTP_PROVIDER", "twilio or console"),
-        ("SMSOTP_SECRET_KEY", "the secret keys, base64, newest first"),
-        ("SMSOTP_SECRET_KEY_FILE", "a file with the secret keys"),
-        ("SMSOTP_CONFIG", "the configuration file"),
+/// The settings that have a variable, and those of the screen.
+fn settings() -> Vec<(&'static str, &'static str)> {
+    let of_screen = [
         ("NO_COLOR", "set and not empty: no colours"),
         ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
         ("RUST_LOG", "the level of smsotp's own logs"),
-    ]
-    .map(|(name, meaning)| (name.to_owned(), meaning.to_owned()))
-    .to_vec()
+    ];
+    SETTINGS
+        .iter()
+        .filter(|row| !row.variable.is_empty())
+        .map(|row| (row.variable, row.meaning))
+        .chain(of_screen)
+        .collect()
 }

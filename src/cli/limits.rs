@@ -3,10 +3,13 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::{Call, given};
+use crate::app::Books;
 use crate::clock::Timestamp;
+use crate::engine::{self, Forgotten, Standing, Subject, Whom};
 use crate::error::{Class, Result};
-use crate::output::{Item, Output, View};
+use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::{phone, risk};
 
 /// Show and reset the limits
 #[derive(Debug, clap::Args)]
@@ -67,9 +70,9 @@ pub struct Reset {
     /// The address
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
-    /// Only the budgets of this purpose
-    #[arg(long, value_name = "NAME")]
-    pub purpose: Option<String>,
+    /// Also take back that the number opted out
+    #[arg(long, requires = "phone")]
+    pub opt_out: bool,
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
@@ -131,11 +134,91 @@ impl Item for Risk {
 }
 
 /// Shows or resets.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
-        // Seam: policy (+ store facts for a subject) → out.list(&List<Row>); --risk → out.list(&List<Risk>).
-        Verb::Show(_) => Err(unwired("limits show")),
-        // Seam: engine::reset_limits → out.say("…").
-        Verb::Reset(_) => Err(unwired("limits reset")),
+        Verb::Show(args) => show(&args, call, out),
+        Verb::Reset(args) => reset(&args, call, out),
+    }
+}
+
+fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
+    let config = call.config()?;
+    if args.risk {
+        let risks = risk::of(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
+        out.list(&List::whole(risks, "No risks."))?;
+        return Ok(Class::Done);
+    }
+    let whom = Whom {
+        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        user: given::user(args.user.as_deref())?,
+        ip: args.ip.as_deref().map(given::address).transpose()?,
+        purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
+    };
+    let standings = if whom.is_nobody() {
+        engine::standings_of_nobody(&config.policy)
+    } else {
+        let app = call.open_with(config, Books::Existing, out)?;
+        app.run(app.engine().standings(&whom))?
+    };
+    let now = out.view().now;
+    let row = |standing: Standing| Row {
+        subject: standing.subject.to_owned(),
+        limit: standing.limit,
+        max: standing.window.max,
+        window_seconds: Some(standing.window.per.as_secs()).filter(|seconds| *seconds > 0),
+        used: standing.used,
+        opens_at: standing.wait.map(|wait| now + wait),
+    };
+    out.list(&List::whole(standings.into_iter().map(row).collect(), "No limits."))?;
+    Ok(Class::Done)
+}
+
+fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
+    let reason = given::reason(Some(&args.reason))?;
+    let user = given::user(args.user.as_deref())?;
+    let mut subjects = Vec::new();
+    subjects.extend(args.phone.as_deref().map(phone::shape).transpose()?.map(Subject::Phone));
+    subjects.extend((!user.is_empty()).then(|| Subject::User(user.clone())));
+    if let Some(ip) = &args.ip {
+        subjects.extend(Subject::of_client(given::address(ip)?));
+    }
+    let app = call.open(Books::Existing, out)?;
+    let caller = given::caller(None)?;
+    let mut forgotten = Forgotten::default();
+    for subject in subjects {
+        let reset = engine::Reset { subject, user: user.clone(), opt_out: args.opt_out, reason: reason.clone() };
+        forgotten.add(app.run(app.engine().reset(&caller, reset))?);
+    }
+    out.show(&Opened { forgotten })?;
+    Ok(Class::Done)
+}
+
+/// What a reset made the limits forget.
+#[derive(Debug, Serialize)]
+struct Opened {
+    #[serde(flatten)]
+    forgotten: Forgotten,
+}
+
+impl Render for Opened {
+    const KIND: &'static str = "limits_reset";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![
+            ("sends", self.forgotten.sends.to_string()),
+            ("guesses", self.forgotten.guesses.to_string()),
+            ("refusals", self.forgotten.refusals.to_string()),
+            ("opt_out", self.forgotten.opt_out.to_string()),
+        ])
+    }
+
+    fn page(&self, _: &View) -> Page {
+        let Forgotten { sends, guesses, refusals, opt_out } = self.forgotten;
+        if sends + guesses + refusals == 0 && !opt_out {
+            return Page::new().text("Nothing to do: the limits remembered nothing.");
+        }
+        let page =
+            Page::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+        if opt_out { page.text("The opt-out was taken back.") } else { page }
     }
 }

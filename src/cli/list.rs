@@ -2,10 +2,15 @@
 
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::Call;
+use super::given::{self, Id};
+use crate::app::Books;
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
-use crate::output::{Item, Output, View};
+use crate::engine::Filter;
+use crate::error::{Class, Code, Error, Result};
+use crate::otp::{Otp, State, User};
+use crate::output::{Item, List, Output, View};
+use crate::phone;
 
 /// List codes: who, what for, in which state
 ///
@@ -90,8 +95,56 @@ impl Item for Row {
     }
 }
 
+impl Row {
+    /// The row of an otp, as somebody at this output may see it.
+    pub fn of(otp: &Otp, messages: u32, out: &Output) -> Row {
+        Row {
+            id: otp.id.to_string(),
+            phone_number: out.phone(&otp.phone),
+            user: otp.user.as_str().to_owned(),
+            purpose: otp.purpose.as_str().to_owned(),
+            state: otp.shown_state(out.view().now).as_str().to_owned(),
+            is_verified: otp.state == State::Verified,
+            messages,
+            tries: otp.wrong_guesses,
+            created_at: otp.created_at,
+            expires_at: otp.over_at(),
+        }
+    }
+}
+
 /// Parses, reads a page, shows it.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: args → store filter (given::moment_past for since/until) → out.list(&List<Row>{.., none: "no codes"}).
-    Err(unwired("list"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let now = out.view().now;
+    let filter = Filter {
+        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        user: args.user.as_deref().map(User::parse).transpose()?,
+        purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
+        states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
+        since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
+        until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
+        before: args.after.as_deref().map(after).transpose()?,
+        limit: args.limit,
+    };
+    let app = call.open(Books::Existing, out)?;
+    let page = app.run(app.engine().list(&filter))?;
+    let rows = page.rows.iter().map(|(otp, messages)| Row::of(otp, *messages, out)).collect();
+    if page.cut {
+        out.warn("only a part of the books was looked through; --after goes on");
+    }
+    out.list(&List {
+        items: rows,
+        more: u64::from(page.more),
+        next_after: page.next.map(|id| id.to_string()),
+        none: "No codes.",
+    })?;
+    Ok(Class::Done)
+}
+
+fn after(text: &str) -> Result<i64> {
+    match given::id(text) {
+        Some(Id::Otp(id)) => Ok(id),
+        _ => Err(Error::new(Code::VALUE_INVALID, format!("--after is no id: {text:.40}"))
+            .hint("Give the id that the page before told.")),
+    }
 }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Call, unwired};
-use crate::error::{Class, Result};
+use super::{Call, given};
+use crate::app::Books;
+use crate::engine::Purge;
+use crate::error::{Class, Code, Error, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
 
 /// Delete what is finished and old
@@ -81,8 +83,40 @@ impl Render for Purged {
 }
 
 /// Parses, purges, shows.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: given::span → engine::purge in batches, out.progress("purging", total), call.signals.interrupted() between
-    // batches (holding call.signals.hold()) → out.show(&Purged).
-    Err(unwired("purge-expired"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let older_than = args.older_than.as_deref().map(|span| given::span("--older-than", span)).transpose()?;
+    let app = call.open(Books::Existing, out)?;
+    let how =
+        Purge { older_than, dry_run: args.dry_run, exclusive: args.exclusive, scrub: args.scrub, batch: args.batch };
+    let _hold = call.signals.hold();
+    let mut progress = out.progress("purging", None);
+    let report = app.run(app.engine().purge(&given::caller(None)?, &how, |report| {
+        progress.at(report.purged.total());
+        call.signals.interrupted().is_ok()
+    }))?;
+    drop(progress);
+    let counts = [
+        ("otps", report.purged.otps),
+        ("messages", report.purged.messages),
+        ("subjects", report.purged.subjects),
+        ("replies", report.purged.replies),
+        ("test_numbers", report.purged.test_numbers),
+    ];
+    let shown = Purged {
+        dry_run: args.dry_run,
+        older_than_seconds: older_than.unwrap_or(app.engine().policy().keep).as_secs(),
+        tables: counts.map(|(table, rows)| Count { table: table.to_owned(), rows }).into(),
+        scrubbed: report.scrubbed,
+    };
+    if !out.wishes().quiet || out.is_json() {
+        out.show(&shown)?;
+    }
+    if report.scrubbed == Some(false) {
+        return Err(Error::new(
+            Code::STORE_BUSY,
+            "another program has the files open: deleted bytes may be left in them",
+        )
+        .hint("Run `smsotp purge-expired --scrub` again when nothing else uses the database."));
+    }
+    Ok(Class::Done)
 }

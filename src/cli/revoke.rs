@@ -2,9 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::Call;
+use super::given::{self, Id};
+use crate::app::Books;
+use crate::engine::Revoke;
 use crate::error::{Class, Result};
+use crate::otp::User;
 use crate::output::{Output, Page, Render, Sheet, View};
+use crate::phone;
 
 /// Take codes back
 ///
@@ -52,7 +57,19 @@ impl Render for Revoked {
 }
 
 /// Parses, revokes, shows.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: id or E.164 → engine::revoke → out.show(&Revoked).
-    Err(unwired("revoke"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let what = match given::id(&args.what) {
+        Some(Id::Otp(id)) => Revoke::Id(id),
+        _ => Revoke::Phone(
+            phone::shape(&args.what)?,
+            args.purpose.as_deref().map(given::purpose).transpose()?,
+            args.user.as_deref().map(User::parse).transpose()?,
+        ),
+    };
+    let reason = given::reason(args.reason.as_deref())?;
+    let app = call.open(Books::Existing, out)?;
+    let _hold = call.signals.hold();
+    let revoked = app.run(app.engine().revoke(&given::caller(None)?, &what, &reason))?;
+    out.show(&Revoked { revoked: revoked.into_iter().map(|otp| otp.otp_id.to_string()).collect() })?;
+    Ok(Class::Done)
 }

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, unwired};
+use super::{Call, given};
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
-use crate::output::{Item, Output, View};
+use crate::error::{Class, Code, Error, Result};
+use crate::output::{Item, List, Output, View};
+use crate::phone::{self, Phone};
+use crate::sandbox::{self, Sandbox, inbox};
 
 /// Stand in for Twilio on this machine
 ///
@@ -87,11 +89,76 @@ impl Item for Message {
 }
 
 /// Serves, or shows the inbox.
-pub fn run(args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
-        // Seam: sandbox::Sandbox::start, write the file, until call.signals.wait().
-        None => Err(unwired("sandbox")),
-        // Seam: sandbox::inbox over loopback; none in time: Error NOT_FOUND (exit 1); --code: out.text(digits + line feed).
-        Some(Verb::Inbox(_)) => Err(unwired("sandbox inbox")),
+        None => serve(&args, call, out),
+        Some(Verb::Inbox(args)) => inbox(&args, call, out),
     }
+}
+
+fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let listen = args.listen.parse().map_err(|_| {
+        Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
+            .hint("Write it like 127.0.0.1:4010; port 0 takes a free one")
+    })?;
+    let talk = out.talk();
+    let mut options = sandbox::Options {
+        listen,
+        on_message: Some(Box::new(move |shown| talk.lines(&shown.to_string()))),
+        ..sandbox::Options::default()
+    };
+    if let Some(path) = &args.write_env {
+        options = options.remember(path)?;
+    }
+    let _hold = call.signals.hold();
+    let sandbox = Sandbox::start(options)?;
+    if let Some(path) = &args.write_env {
+        sandbox.write_env(path)?;
+        out.say(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
+        out.hint(&format!("in another terminal: smsotp send +14155552671 --env-file {}", path.display()));
+    } else {
+        out.say(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
+        for (name, value) in sandbox.env() {
+            out.say(&format!("  {name}={value}"));
+        }
+    }
+    out.say("Messages show up here as they arrive. Ctrl-C ends it.");
+    call.signals.block();
+    Ok(Class::Done)
+}
+
+fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
+    let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?.unwrap_or_default();
+    let to = args.to.as_deref().map(phone::shape).transpose()?;
+    let config = call.config()?;
+    let base = config.twilio.base_url.as_ref().ok_or_else(|| {
+        Error::new(Code::CONFIG_INVALID, "it is not known where the sandbox listens")
+            .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")
+    })?;
+    call.signals.watch();
+    let letters = inbox::fetch_blocking(base.as_str(), to.as_ref().map(Phone::as_str), wait)?;
+    if args.code {
+        let code = letters.iter().rev().find_map(|letter| inbox::extract_code(&letter.body));
+        let code = code.ok_or_else(|| nothing("no message with a code"))?;
+        out.text(&format!("{code}\n"), None)?;
+        return Ok(Class::Done);
+    }
+    if letters.is_empty() && !wait.is_zero() {
+        return Err(nothing("no message"));
+    }
+    let message = |letter: inbox::Letter| Message {
+        code: inbox::extract_code(&letter.body),
+        sid: letter.sid,
+        to: letter.to,
+        from: letter.from.unwrap_or_default(),
+        body: letter.body,
+        at: letter.created_at,
+    };
+    out.list(&List::whole(letters.into_iter().map(message).collect(), "No messages."))?;
+    Ok(Class::Done)
+}
+
+fn nothing(what: &str) -> Error {
+    Error::new(Code::NOT_FOUND, format!("{what} has arrived"))
+        .hint("Give it more time with --wait 10s; is --to the number it went to?")
 }

@@ -1,11 +1,19 @@
 //! `smsotp send`: sends a code to a phone.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::{Call, given, unwired};
+use super::{Call, given};
+use crate::app::{App, Books};
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
+use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
+use crate::error::{Class, Code, Error, Result};
+use crate::message::State;
 use crate::output::{Output, Page, Render, Sheet, View};
+use crate::phone::{self, Phone};
+use crate::template::Endings;
+use crate::{limits, purpose};
 
 /// Send a code to a phone
 ///
@@ -34,7 +42,7 @@ pub struct Args {
     /// Send a new code even if one lives
     #[arg(long)]
     pub new_code: bool,
-    /// Pass one limit by its name; audited
+    /// Pass a limit by its name; may be given several times; audited
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
     pub overrides: Vec<String>,
     /// Why a limit is passed
@@ -89,6 +97,9 @@ pub struct Sent {
     /// The provider's id of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
+    /// The provider's error code of a delivery that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<u32>,
     /// A declared test number: nothing was sent.
     pub test: bool,
 }
@@ -127,10 +138,172 @@ impl Render for Sent {
 
 /// Parses, sends, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let _timeout = given::span("--timeout", &args.timeout)?;
-    let _wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
-    let _phone = given::phone_text(args.phone.as_deref(), call, out)?;
-    // Seam: Phone (with args.region) → engine::send under call.signals.hold() → out.show(&Sent) → out.say("Check it with: …");
-    // a refusal → out.refuse.
-    Err(unwired("send"))
+    let timeout = given::span("--timeout", &args.timeout)?;
+    let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
+    let caller = given::caller(args.ip.as_deref())?;
+    let config = call.config_with(args.provider.clone(), args.region.clone())?;
+    let typed = given::phone_text(args.phone.as_deref(), call, out)?;
+    let ask = Send {
+        to: destination(&typed, config.region.as_deref())?,
+        purpose: given::purpose(&args.purpose)?,
+        user: given::user(args.user.as_deref())?,
+        new_code: args.new_code,
+        override_limit: override_limit(&args)?,
+        idempotency_key: args.idempotency_key.clone(),
+        endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
+        segments_max: args.allow_segments,
+        timeout,
+    };
+    let phone = ask.to.phone().clone();
+    let talk = out.talk();
+    let printer = Box::new(move |text: &str| talk.lines(text));
+    // The provider before the books: who lacks credentials is told so, and no empty books are left behind.
+    App::check_provider(&config)?;
+    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer)?;
+    let answer = {
+        let _hold = call.signals.hold();
+        app.run(app.engine().send(&caller, ask))?
+    };
+    match answer {
+        SendAnswer::Refused(refusal) => {
+            let details = serde_json::json!({ "limits": refusal.hits });
+            Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
+        }
+        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
+    }
+}
+
+/// A number that its plan knows; else by its shape, for that is all a declared test number needs.
+fn destination(typed: &str, region: Option<&str>) -> Result<Destination> {
+    match phone::parse(typed, region) {
+        Ok(number) => Ok(Destination::Known(number)),
+        Err(error) => match phone::shape(typed) {
+            Ok(phone) => Ok(Destination::Shape(phone, error)),
+            Err(_) => Err(error),
+        },
+    }
+}
+
+fn override_limit(args: &Args) -> Result<Option<(Vec<String>, String)>> {
+    if args.overrides.is_empty() {
+        return Ok(None);
+    }
+    let known: Vec<&str> = limits::NAMES.into_iter().filter(|name| *name != "guesses").collect();
+    if let Some(limit) = args.overrides.iter().find(|limit| !known.contains(&limit.as_str())) {
+        let error = Error::new(Code::VALUE_INVALID, format!("no limit that can be passed is called {limit:.40}"));
+        return Err(
+            error.hint(format!("There are {}. Spent guesses are opened by `smsotp limits reset`.", known.join(", ")))
+        );
+    }
+    Ok(Some((args.overrides.clone(), given::reason(args.reason.as_deref())?)))
+}
+
+/// A refusal as an error; `phone` stands in the commands that are to be pasted.
+fn refusal_error(refusal: &Refusal, phone: &str) -> Error {
+    let error = Error::new(refusal.code, refusal.message.clone());
+    let error = match refusal.retry_after_seconds {
+        Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+        None => error,
+    };
+    match (refusal.code, refusal.hits.first()) {
+        (Code::OPTED_OUT, _) => error.hint(format!(
+            "They must text START to your number; then: smsotp limits reset {phone} --opt-out --reason TEXT"
+        )),
+        (_, Some(hit)) if hit.limit == "guesses" => {
+            error.hint(format!("Staff can open it: smsotp limits reset {phone} --reason TEXT"))
+        }
+        (_, Some(hit)) => error.hint(format!("Staff can pass it once: --override {} --reason TEXT", hit.limit)),
+        _ => error,
+    }
+}
+
+/// Shows what became of a message; what went wrong is an error with its next step.
+fn show(
+    sent: engine::Sent,
+    (phone, args): (&Phone, &Args),
+    (app, caller, wait): (&App, &Caller, Option<Duration>),
+    (call, out): (&Call, &mut Output),
+) -> Result<Class> {
+    if let Some(error) = trouble(&sent) {
+        let details = serde_json::json!({
+            "otp_id": sent.otp_id.to_string(),
+            "message_id": format!("m{}", sent.message_id),
+            "provider_code": sent.error_code,
+        });
+        return Ok(out.fail_with(&error, details));
+    }
+    let waited = match wait {
+        Some(wait) if !sent.test => app.run(async {
+            tokio::select! {
+                report = app.engine().follow(caller, sent.message_id, wait) => report.map(Some),
+                error = call.signals.wait() => Err(error),
+            }
+        })?,
+        _ => None,
+    };
+    let state = waited.as_ref().map_or(sent.state, |message| message.state);
+    let shown = Sent {
+        otp_id: sent.otp_id.to_string(),
+        message_id: format!("m{}", sent.message_id),
+        phone: out.phone(phone),
+        purpose: sent.purpose,
+        user: args.user.clone().unwrap_or_default(),
+        state: state.as_str().to_owned(),
+        expires_at: sent.expires_at,
+        resent: sent.resent,
+        segments: sent.segments,
+        provider: sent.provider,
+        provider_id: sent.provider_id,
+        error_code: waited.as_ref().and_then(|message| message.error_code),
+        test: sent.test,
+    };
+    out.show(&shown)?;
+    if let (Some(message), true) = (&waited, matches!(state, State::Undelivered | State::Failed | State::Canceled)) {
+        let code = message.error_code.map(|code| format!("; `smsotp explain {code}` tells why")).unwrap_or_default();
+        out.warn(&format!("the message was not delivered{code}"));
+        return Ok(Class::No);
+    }
+    let mut next = format!("smsotp verify {}", out.pasted(phone));
+    if shown.purpose != purpose::DEFAULT {
+        next.push_str(&format!(" --purpose {}", shown.purpose));
+    }
+    if !shown.user.is_empty() {
+        next.push_str(&format!(" --user {}", given::quoted(&shown.user)));
+    }
+    out.hint(&format!("Check the code with: {next}"));
+    Ok(Class::Done)
+}
+
+/// What kept a message from going out, or from being known to have gone.
+fn trouble(sent: &engine::Sent) -> Option<Error> {
+    let why = sent.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
+    match sent.state {
+        State::Failed => {
+            let setup = sent.http_status.is_some_and(|status| matches!(status, 401 | 403 | 300..=399));
+            let (code, label) = match (sent.http_status, setup) {
+                (_, true) => (Code::PROVIDER_CONFIG, "the provider refused our credentials or set-up"),
+                (Some(_), false) => (Code::PROVIDER_REFUSED, "the provider refused the message"),
+                (None, false) => (Code::PROVIDER_UNREACHABLE, "the message could not be sent"),
+            };
+            let number = sent.error_code.map(|code| format!(" ({code})")).unwrap_or_default();
+            let error = Error::new(code, format!("{label}{number}: {why}"));
+            let next = match (&sent.fix, sent.error_code) {
+                (Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
+                (Some(fix), None) => fix.clone(),
+                (None, _) => {
+                    "Nothing went out. Check the network and `smsotp test-twilio`, then send again.".to_owned()
+                }
+            };
+            Some(error.hint(next))
+        }
+        State::Unknown | State::Sending => Some(
+            Error::new(Code::MAYBE_SENT, format!("it is not known whether the message was sent: {why}"))
+                .hint("Do not repeat it. `smsotp dispatch` asks the provider; the code stays valid if it arrives."),
+        ),
+        State::Queued => Some(
+            Error::new(Code::PROVIDER_BUSY, format!("the message waits for its next attempt: {why}"))
+                .hint("`smsotp dispatch` sends it; so does sending again."),
+        ),
+        _ => None,
+    }
 }

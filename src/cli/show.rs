@@ -2,11 +2,16 @@
 
 use serde::Serialize;
 
+use super::Call;
+use super::given::{self, Id};
 use super::list::Row;
-use super::{Call, unwired};
+use crate::app::Books;
 use crate::clock::Timestamp;
-use crate::error::{Class, Result};
+use crate::engine::{TimelineStep, Wanted};
+use crate::error::{Class, Code, Error, Result};
+use crate::otp::User;
 use crate::output::{Output, Page, Render, Sheet, View};
+use crate::{message, phone};
 
 /// Tell everything that happened to one code
 ///
@@ -36,8 +41,36 @@ pub struct Event {
     pub at: Timestamp,
     /// What: `send`, `accepted`, `wrong_guess`, ...
     pub what: String,
-    /// More about it, in words.
+    /// Who did it.
+    pub who: String,
+    /// How it ended and more about it, in words.
     pub detail: String,
+}
+
+/// One message of a code.
+#[derive(Debug, Serialize)]
+pub struct Message {
+    /// Its id.
+    pub id: String,
+    /// How far it got.
+    pub state: &'static str,
+    /// Who carried it.
+    pub provider: String,
+    /// The provider's id of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// The provider's error code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<u32>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// How often it was handed over.
+    pub attempts: u32,
+    /// SMS segments.
+    pub segments: u32,
+    /// Its last change.
+    pub updated_at: Timestamp,
 }
 
 /// One code and everything that happened to it.
@@ -45,6 +78,8 @@ pub struct Event {
 pub struct Timeline {
     /// The code.
     pub otp: Row,
+    /// Its messages, oldest first.
+    pub messages: Vec<Message>,
     /// What happened, oldest first.
     pub events: Vec<Event>,
 }
@@ -53,15 +88,36 @@ impl Render for Timeline {
     const KIND: &'static str = "timeline";
 
     fn sheet(&self, view: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["at", "what", "detail"]);
+        let mut sheet = Sheet::new(&["at", "what", "detail", "who"]);
         for event in &self.events {
-            sheet.row(vec![view.time(event.at), event.what.clone(), view.text_if(Some(&event.detail))]);
+            sheet.row(vec![
+                view.time(event.at),
+                event.what.clone(),
+                view.text_if(Some(&event.detail)),
+                event.who.clone(),
+            ]);
         }
         sheet
     }
 
     fn page(&self, view: &View) -> Page {
         let otp = &self.otp;
+        let mut messages = Sheet::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
+        for message in &self.messages {
+            let error = match (message.error_code, &message.error) {
+                (Some(code), Some(error)) => format!("{code}: {error}"),
+                (Some(code), None) => code.to_string(),
+                (None, error) => view.text_if(error.as_deref()),
+            };
+            messages.row(vec![
+                message.id.clone(),
+                message.state.to_owned(),
+                message.provider.clone(),
+                view.text_if(message.provider_id.as_deref()),
+                error,
+                message.attempts.to_string(),
+            ]);
+        }
         Page::new()
             .heading(format!("Code {} for {}", otp.id, otp.phone_number))
             .field("state", &otp.state)
@@ -71,12 +127,69 @@ impl Render for Timeline {
             .field("ends", format!("{} ({})", view.time(otp.expires_at), otp.expires_at))
             .field("tries", otp.tries.to_string())
             .blank()
+            .sheet(messages)
+            .blank()
             .sheet(self.sheet(&View { person: false, ..*view }))
     }
 }
 
 /// Parses, reads, shows.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: id, m-id or E.164 → store → out.show(&Timeline); nothing found: Error NOT_FOUND (exit 1).
-    Err(unwired("show"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let wanted = wanted(&args)?;
+    let app = call.open(Books::Existing, out)?;
+    let found = app.run(app.engine().find(&wanted))?;
+    let Some(otp) = found else {
+        return Err(Error::new(Code::NOT_FOUND, "no such code is in the books")
+            .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
+    };
+    let timeline = app.run(app.engine().timeline(otp))?;
+    out.show(&Timeline {
+        otp: Row::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
+        messages: timeline.messages.iter().map(Message::of).collect(),
+        events: timeline.steps.iter().map(Event::of).collect(),
+    })?;
+    Ok(Class::Done)
+}
+
+fn wanted(args: &Args) -> Result<Wanted> {
+    Ok(match given::id(&args.what) {
+        Some(Id::Otp(id)) => Wanted::Otp(id),
+        Some(Id::Message(id)) => Wanted::Message(id),
+        None => Wanted::Newest(
+            phone::shape(&args.what)?,
+            args.purpose.as_deref().map(given::purpose).transpose()?,
+            args.user.as_deref().map(User::parse).transpose()?,
+        ),
+    })
+}
+
+impl Event {
+    fn of(step: &TimelineStep) -> Event {
+        let text = |name: &str| step.details.get(name).and_then(serde_json::Value::as_str);
+        let number = |name: &str| step.details.get(name).and_then(serde_json::Value::as_i64);
+        let mut words: Vec<String> = vec![step.outcome.replace('_', " ")];
+        words.extend(text("limit").map(|limit| format!("limit {limit}")));
+        words.extend(text("how").filter(|how| *how != "new").map(str::to_owned));
+        words.extend(number("message").map(|id| format!("message m{id}")));
+        words.extend(number("error_code").map(|code| format!("error {code}")));
+        words.extend(text("override").map(|limit| format!("limit {limit} passed")));
+        words.extend(text("reason").filter(|reason| !reason.is_empty()).map(|reason| format!("because: {reason}")));
+        Event { at: step.at, what: step.action.clone(), who: step.actor.clone(), detail: words.join(", ") }
+    }
+}
+
+impl Message {
+    fn of(message: &message::Message) -> Message {
+        Message {
+            id: format!("m{}", message.id),
+            state: message.state.as_str(),
+            provider: message.provider.clone(),
+            provider_id: message.provider_id.clone(),
+            error_code: message.error_code,
+            error: message.error.clone(),
+            attempts: message.attempts,
+            segments: message.segments,
+            updated_at: message.updated_at,
+        }
+    }
 }

@@ -83,6 +83,14 @@ impl Signals {
         }
     }
 
+    /// Blocks until the first signal.
+    pub fn block(&self) {
+        self.watch();
+        while self.state.told.load(Ordering::SeqCst) == NONE {
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
+    }
+
     /// A verb's class, where a signal that arrived turns "done" into "interrupted": the caller asked it to stop.
     pub fn class_of(&self, result: Result<Class>) -> Result<Class> {
         match result {

@@ -1,13 +1,17 @@
 //! `smsotp test-number`: numbers that get a fixed code and no message.
 
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use super::Call;
 use super::given::{self, CodeSource};
-use super::{Call, unwired};
+use crate::app::Books;
 use crate::clock::Timestamp;
+use crate::code::Code;
+use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
-use crate::output::{Item, Output, View};
+use crate::output::{Item, List, Output, Page, Render, Sheet, View};
 
 /// Keep numbers that get a fixed code and no message
 ///
@@ -82,22 +86,90 @@ impl Item for Row {
     }
 }
 
+/// What `test-number remove` did.
+#[derive(Debug, Serialize)]
+struct Removed {
+    /// The number, masked unless revealed.
+    phone: String,
+    /// False: it was no test number.
+    removed: bool,
+}
+
+impl Render for Row {
+    const KIND: &'static str = <Row as Item>::KIND;
+
+    fn sheet(&self, view: &View) -> Sheet {
+        Sheet { columns: Row::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
+    }
+
+    fn page(&self, view: &View) -> Page {
+        let end = format!("{} ({})", view.time(self.until), self.until);
+        Page::new()
+            .text(format!("{} is a test number: nothing is sent to it, and its code is the one you gave.", self.phone))
+            .field("until", end)
+    }
+}
+
+impl Render for Removed {
+    const KIND: &'static str = "test_number_removed";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
+    }
+
+    fn page(&self, _: &View) -> Page {
+        Page::new().text(if self.removed {
+            format!("{} is an ordinary number again.", self.phone)
+        } else {
+            format!("Nothing to do: {} is no test number.", self.phone)
+        })
+    }
+}
+
 /// Adds, lists or removes.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
         Verb::Add(args) => add(&args, call, out),
-        // Seam: store → out.list(&List::whole(rows, "no test numbers")).
-        Verb::List(_) => Err(unwired("test-number list")),
-        // Seam: engine; an unknown number: "nothing to do", exit 0.
-        Verb::Remove(_) => Err(unwired("test-number remove")),
+        Verb::List(_) => list(call, out),
+        Verb::Remove(args) => remove(&args, call, out),
     }
 }
 
 fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
-    let _phone = given::e164(Some(&args.phone), call, out)?;
-    let _until = given::moment_future("--until", &args.until, out.view().now)?;
+    let phone = given::e164(Some(&args.phone), call, out)?;
+    let until = given::moment_future("--until", &args.until, out.view().now)?;
     let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
-    let _code = given::code(source, call, out)?;
-    // Seam: engine (at most 90 days ahead) → out.say.
-    Err(unwired("test-number add"))
+    let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
+    let app = call.open(Books::MayBeNew, out)?;
+    let ask = AddTestNumber { phone, code, until };
+    let added = app.run(app.engine().add_test_number(&given::caller(None)?, ask))?;
+    out.show(&Row::of(&added, out))?;
+    Ok(Class::Done)
+}
+
+fn list(call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
+    let numbers = app.run(app.engine().test_numbers())?;
+    let rows = numbers.iter().map(|number| Row::of(number, out)).collect();
+    out.list(&List::whole(rows, "No test numbers."))?;
+    Ok(Class::Done)
+}
+
+fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
+    let phone = given::e164(Some(&args.phone), call, out)?;
+    let app = call.open(Books::Existing, out)?;
+    let was = app.run(app.engine().remove_test_number(&given::caller(None)?, &phone))?;
+    out.show(&Removed { phone: out.phone(&phone), removed: was })?;
+    Ok(Class::Done)
+}
+
+impl Row {
+    fn of(number: &TestNumber, out: &Output) -> Row {
+        Row {
+            phone: out.phone(&number.phone),
+            until: number.until,
+            created_at: number.added_at,
+            created_by: number.added_by.clone(),
+        }
+    }
 }

@@ -1,8 +1,17 @@
 //! `smsotp test-twilio`: proves that the Twilio account, number and network work.
 
-use super::{Call, unwired};
+use std::time::Duration;
+
+use super::Call;
+use super::checks::Checks;
+use crate::app::{self, CheckMark};
+use crate::config::Config;
 use crate::error::{Class, Result};
-use crate::output::Output;
+use crate::output::{Mark, Output};
+use crate::phone::{self, Phone};
+
+/// How long a test message is followed.
+const FOLLOW: Duration = Duration::from_secs(60);
 
 /// Prove that the Twilio account, number and network work
 ///
@@ -20,7 +29,48 @@ pub struct Args {
 }
 
 /// Checks one thing after the other, shows all.
-pub fn run(_args: Args, _call: &Call, _out: &mut Output) -> Result<Class> {
-    // Seam: provider::twilio's checks → checks::Checks::of("twilio") → checks.show(out).
-    Err(unwired("test-twilio"))
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let config = call.config()?;
+    let to = args.to.as_deref().map(|text| phone::parse(text, config.region.as_deref())).transpose()?;
+    let destination = to.as_ref().map(|number| (number.phone.clone(), number.country.clone()));
+    call.signals.watch();
+    let mut checks = Checks::of("twilio");
+    for check in app::twilio_checks(&config, destination)? {
+        let mark = match check.mark {
+            CheckMark::Ok => Mark::Good,
+            CheckMark::Warn => Mark::Warn,
+            CheckMark::Fail => Mark::Bad,
+            CheckMark::Skip => Mark::Skipped,
+        };
+        let meaning =
+            if check.meaning.is_empty() { check.finding } else { format!("{}. {}", check.finding, check.meaning) };
+        checks.add(check.name, mark, meaning, check.next);
+    }
+    if let Some(number) = to {
+        if checks.passed {
+            deliver(&config, number.phone, &mut checks)?;
+        } else {
+            checks.add("message", Mark::Skipped, "Not sent: a check before it failed", None);
+        }
+    }
+    checks.show(out)
+}
+
+/// Sends a real message and follows it to its last status.
+fn deliver(config: &Config, to: Phone, checks: &mut Checks) -> Result<()> {
+    match app::test_message(config, &to, FOLLOW)? {
+        Ok((id, status)) => match status.as_str() {
+            "delivered" | "read" => checks.add("message", Mark::Good, format!("{id} was delivered"), None),
+            "undelivered" | "failed" => {
+                let next = "Look at the message in Twilio's console, or `smsotp explain` its error code".to_owned();
+                checks.add("message", Mark::Bad, format!("{id} was accepted, then {status}"), Some(next));
+            }
+            other => {
+                let next = "Some carriers never confirm: ask the person whether it arrived".to_owned();
+                checks.add("message", Mark::Warn, format!("{id} was accepted; its last status is {other}"), Some(next));
+            }
+        },
+        Err((why, next)) => checks.add("message", Mark::Bad, why, next),
+    }
+    Ok(())
 }

@@ -1,11 +1,16 @@
 //! `smsotp verify`: checks a code that someone gives.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use super::Call;
 use super::given::{self, CodeSource};
-use super::{Call, unwired};
+use crate::app::Books;
+use crate::code::Code;
+use crate::engine::{Caller, Verdict, Verify, VerifyAnswer};
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
 
@@ -84,25 +89,78 @@ impl Render for Verification {
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
-        let page = Page::new().text(&self.message);
-        match self.tries_left {
-            Some(1) => page.note("1 try left"),
-            Some(tries) => page.note(format!("{tries} tries left")),
-            None => page,
-        }
+    fn page(&self, view: &View) -> Page {
+        Page::new().text(match (self.tries_left, self.retry_after_seconds) {
+            (Some(1), _) => format!("{} 1 try is left.", self.message),
+            (Some(tries @ 2..), _) => format!("{} {tries} tries are left.", self.message),
+            (_, Some(seconds)) => format!("{} Try again in {}.", self.message, view.span(Duration::from_secs(seconds))),
+            _ => self.message.clone(),
+        })
     }
 }
 
 /// Parses, verifies, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let _phone = given::e164(args.phone.as_deref(), call, out)?;
+    let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
+    let purpose = given::purpose(&args.purpose)?;
+    let user = given::user(args.user.as_deref())?;
+    let phone = given::e164(args.phone.as_deref(), call, out)?;
     let source = CodeSource {
         given: args.code.as_deref(),
         file: args.code_file.as_deref(),
         instead: "the code as `-` (standard input) or with --code-file",
     };
-    let _code = given::code(source, call, out)?;
-    // Seam: engine::verify → out.show(&Verification) → Class::Done | No | TryLater.
-    Err(unwired("verify"))
+    let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
+    let app = call.open(Books::Existing, out)?;
+    let answer = {
+        let _hold = call.signals.hold();
+        app.run(app.engine().verify(&caller, Verify { phone: phone.clone(), purpose, user, code }))?
+    };
+    let verdict = &answer.verdict;
+    let retry_after_seconds = match verdict {
+        Verdict::TooManyGuesses(hit) => hit.retry_after_seconds,
+        _ => None,
+    };
+    out.show(&Verification {
+        verified: *verdict == Verdict::Verified,
+        reason: verdict.code().map(|code| code.name),
+        message: words(&answer),
+        tries_left: match verdict {
+            Verdict::WrongCode { tries_left } => Some(*tries_left),
+            _ => None,
+        },
+        retry_after_seconds,
+        otp_id: answer.otp_id.map(|id| id.to_string()),
+        phone: out.phone(&phone),
+        purpose: args.purpose,
+        user: args.user.unwrap_or_default(),
+        test: answer.test,
+    })?;
+    if matches!(verdict, Verdict::TooManyGuesses(_)) {
+        out.hint(&format!("Staff can open it: smsotp limits reset {} --reason TEXT", out.pasted(&phone)));
+    }
+    Ok(verdict.code().map_or(Class::Done, |code| code.class))
+}
+
+/// The verdict, and what to do about it, in words.
+fn words(answer: &VerifyAnswer) -> String {
+    let why = match &answer.verdict {
+        Verdict::Verified if answer.test => "Verified (a test number).",
+        Verdict::Verified => "Verified.",
+        Verdict::WrongCode { tries_left: 0 } => "Wrong code; its tries are spent. Send a new one.",
+        Verdict::WrongCode { .. } => "Wrong code.",
+        Verdict::Expired => "The code has expired. Send a new one.",
+        Verdict::AlreadyUsed => "The code was used before.",
+        Verdict::Superseded => "A newer code took this one's place. Use the newest message.",
+        Verdict::Locked => "The tries of this code are spent. Send a new one.",
+        Verdict::Revoked => "The code was taken back.",
+        Verdict::SendFailed => "The code could not be sent. Send a new one.",
+        Verdict::TooManyGuesses(hit) if hit.retry_after_seconds.is_none() => {
+            "Too many wrong codes in a row: no code is looked at until staff opens it."
+        }
+        Verdict::TooManyGuesses(_) => "Too many wrong codes.",
+        Verdict::NotFound if answer.other_user => "No code was asked for by this user; one was by another (--user).",
+        Verdict::NotFound => "No code was asked for. Is the purpose the same as when it was sent (--purpose)?",
+    };
+    why.to_owned()
 }

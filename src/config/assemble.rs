@@ -39,7 +39,8 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
     let keys = keys(&found, &inputs, &database);
     let twilio = twilio(&found, &mut warnings)?;
     let settings = show(&found, &policy, &database, &keys);
-    Ok(Config { database, provider, twilio, keys, policy, region, output, settings, warnings })
+    let database_is_default = found.get("SMSOTP_DATABASE").is_none();
+    Ok(Config { database, database_is_default, provider, twilio, keys, policy, region, output, settings, warnings })
 }
 
 /// The first source that gives each setting.

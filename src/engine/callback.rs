@@ -134,7 +134,9 @@ impl Engine {
     /// # Errors
     /// `STORE_*`.
     pub async fn report(&self, caller: &Caller, report: Report) -> Result<Reported> {
-        let needs = Needs { message: Some(report.message_id), ..Needs::default() };
+        let Some(known) = self.store.message(report.message_id).await? else { return Ok(Reported::Stranger) };
+        let subjects = vec![Subject::Phone(known.phone)];
+        let needs = Needs { subjects, message: Some(report.message_id), ..Needs::default() };
         let actor = caller.actor.clone();
         self.deed(needs, move |facts| {
             let Some(message) = facts.message.as_ref().filter(|message| report.is_about(message)) else {
@@ -148,7 +150,9 @@ impl Engine {
             if let Some(code) = news.error_code {
                 details = details.number("error_code", i64::from(code));
             }
-            let event = Event::new(news.updated_at, actor.clone(), "report", news.state.as_str()).details(details);
+            let event = Event::new(news.updated_at, actor.clone(), "report", news.state.as_str())
+                .subject(&facts.subjects[0].id.0)
+                .details(details);
             let state = news.state;
             Ok((vec![Change::PutMessage(news), Change::Audit(event)], Reported::Moved(state)))
         })

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Caller, Engine};
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::keys::Keyring;
 
@@ -15,8 +16,8 @@ pub struct KeyUse {
     pub primary: bool,
     /// How many living otps need it.
     pub otps: u32,
-    /// It wraps the books' own keys.
-    pub wraps: bool,
+    /// Since when it wraps the books' own keys; `None`: it does not.
+    pub added_at: Option<Timestamp>,
     /// It is in the ring; false: living otps or the books need a key that is not there.
     pub present: bool,
 }
@@ -32,7 +33,7 @@ impl Engine {
         let primary = self.keyring.primary().id().to_string();
         let mut ids: Vec<String> = self.keyring.ids().iter().map(ToString::to_string).collect();
         let present = ids.clone();
-        for id in used.iter().map(|(id, _)| id).chain(&wrapped_by) {
+        for id in used.iter().map(|(id, _)| id).chain(wrapped_by.iter().map(|(id, _)| id)) {
             if !ids.contains(id) {
                 ids.push(id.clone());
             }
@@ -40,7 +41,7 @@ impl Engine {
         let describe = |id: String| KeyUse {
             primary: id == primary,
             otps: used.iter().find(|(used, _)| *used == id).map_or(0, |(_, otps)| *otps),
-            wraps: wrapped_by.contains(&id),
+            added_at: wrapped_by.iter().find(|(wraps, _)| *wraps == id).map(|(_, since)| *since),
             present: present.contains(&id),
             id,
         };

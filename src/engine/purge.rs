@@ -30,6 +30,8 @@ pub struct Purge {
     pub dry_run: bool,
     /// Without regard for other writers: faster.
     pub exclusive: bool,
+    /// So many otps per batch, instead of as many as fit into a few milliseconds.
+    pub batch: Option<u32>,
     /// Rewrite the files afterwards, so that no byte of what was purged stays in them.
     pub scrub: bool,
 }
@@ -61,7 +63,7 @@ impl Engine {
         let mut batch = PurgeBatch {
             cutoff,
             cursor: PurgeCursor::default(),
-            limit: if how.exclusive { BATCH_EXCLUSIVE } else { BATCH_FIRST },
+            limit: if how.exclusive { BATCH_EXCLUSIVE } else { how.batch.unwrap_or(BATCH_FIRST) },
             dry_run: how.dry_run,
             actor: caller.actor.clone(),
         };
@@ -75,7 +77,7 @@ impl Engine {
             let Some(next) = next.filter(|_| go_on) else { break };
             batch.cursor = next;
             if !how.exclusive && !how.dry_run {
-                batch.limit = next_limit(batch.limit, took);
+                batch.limit = how.batch.unwrap_or_else(|| next_limit(batch.limit, took));
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -80,6 +80,14 @@ impl Engine {
 }
 
 impl Forgotten {
+    /// Adds what another subject's limits forgot.
+    pub fn add(&mut self, other: Forgotten) {
+        self.sends += other.sends;
+        self.guesses += other.guesses;
+        self.refusals += other.refusals;
+        self.opt_out |= other.opt_out;
+    }
+
     fn count(&mut self, ledger: &Ledger, opt_out: bool) {
         let slots = ledger.slots.iter().flat_map(|slots| &slots.counts).map(|(_, n)| *n);
         self.sends += ledger.sends.len() + usize::try_from(slots.max().unwrap_or(0)).unwrap_or(0);

@@ -27,8 +27,8 @@ pub struct Send {
     pub user: User,
     /// A new code although one is alive; the old one is superseded.
     pub new_code: bool,
-    /// The limit that staff sets aside this once, and why. Audited.
-    pub override_limit: Option<(String, String)>,
+    /// The limits that staff sets aside this once, and why. Audited.
+    pub override_limit: Option<(Vec<String>, String)>,
     /// The same key gives the same answer.
     pub idempotency_key: Option<String>,
     /// The last lines for Android or WebOTP.

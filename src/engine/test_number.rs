@@ -74,6 +74,14 @@ impl Engine {
         .await
     }
 
+    /// All test numbers.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
+        self.store.test_numbers().await
+    }
+
     /// Makes a test number an ordinary one again; false where it was none. Its living codes die with it.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::audit::{Actor, Details, Event};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::message::Message;
-use crate::store::{Change, Needs};
+use crate::store::{Change, Needs, Subject};
 
 /// How many messages one step takes.
 const STEP: u32 = 200;
@@ -75,7 +75,7 @@ impl Engine {
                 && tokio::time::Instant::now() >= at
             {
                 purge_at = Some(tokio::time::Instant::now() + every);
-                let ask = Purge { older_than: None, dry_run: false, exclusive: false, scrub: false };
+                let ask = Purge { older_than: None, dry_run: false, exclusive: false, batch: None, scrub: false };
                 match self.purge(&caller, &ask, |_| true).await {
                     Ok(report) => tell(&Worked::Purge(report)),
                     Err(error) => {
@@ -114,7 +114,8 @@ impl Engine {
 
     /// Books what was learned, and when to ask again.
     async fn poll_again(&self, caller: &Caller, asked: &Message, report: Option<Report>) -> Result<Fate> {
-        let needs = Needs { message: Some(asked.id), ..Needs::default() };
+        let subjects = vec![Subject::Phone(asked.phone.clone())];
+        let needs = Needs { subjects, message: Some(asked.id), ..Needs::default() };
         let actor = caller.actor.clone();
         self.deed(needs, move |facts| {
             let Some(message) = facts.message.as_ref().filter(|message| message.due_at.is_some()) else {
@@ -131,8 +132,13 @@ impl Engine {
             let fate = if next.state.is_final() { Fate::Found } else { Fate::Open };
             let mut changes = Vec::new();
             if moved {
-                let details = Details::new().number("message", next.id);
-                let event = Event::new(now, actor.clone(), "poll", next.state.as_str()).details(details);
+                let mut details = Details::new().number("message", next.id);
+                if let Some(otp) = next.otp_id {
+                    details = details.number("otp", otp);
+                }
+                let event = Event::new(now, actor.clone(), "poll", next.state.as_str())
+                    .subject(&facts.subjects[0].id.0)
+                    .details(details);
                 changes.push(Change::Audit(event));
             }
             changes.push(Change::PutMessage(next));

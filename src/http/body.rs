@@ -53,6 +53,10 @@ pub(super) fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads JSON: one object, every field once, of its type, and known. What was sent is never repeated: it may be a code.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // A derived reader takes an array for the fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(Code::VALUE_INVALID, "the body is not a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -111,7 +115,7 @@ mod tests {
                 Code::BODY_INVALID,
                 "there is something after the JSON object",
             ),
-            (r#"["123456"]"#, Code::VALUE_INVALID, ""),
+            (r#"["123456"]"#, Code::VALUE_INVALID, "the body is not a JSON object"),
             (r#""123456""#, Code::VALUE_INVALID, "the body is not a JSON object"),
             (r#"{"otp_code":"123456"#, Code::BODY_INVALID, "the body is not JSON"),
             ("", Code::BODY_INVALID, "the body is not JSON"),
@@ -124,6 +128,8 @@ mod tests {
             assert!(!shown.to_string().contains("123456"), "{text}: {shown}");
         }
         let deep = "[".repeat(10_000);
-        assert_eq!(json::<Two>(deep.as_bytes()).unwrap_err().code(), Code::BODY_INVALID.name);
+        assert_eq!(json::<Two>(deep.as_bytes()).unwrap_err().code(), Code::VALUE_INVALID.name);
+        let deep = format!("{{\"a\":{deep}");
+        json::<Two>(deep.as_bytes()).unwrap_err();
     }
 }

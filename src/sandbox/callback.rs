@@ -2,16 +2,13 @@
 //!
 //! Only loopback addresses are called, whatever a client asks for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha1::Sha1;
 use tokio::sync::{Semaphore, mpsc};
 use url::{Host, Url};
 
@@ -19,11 +16,14 @@ use super::Shared;
 use super::credentials::Credentials;
 use super::ledger::OptOut;
 use super::message::{Message, News};
+use crate::provider::twilio::signature::sign;
 
 /// So many callbacks are under way at once.
 const MAX_UNDER_WAY: usize = 64;
 /// So many are remembered for [`super::Sandbox::callbacks`].
 const MAX_LOG: usize = 10_000;
+/// So many messages have callbacks that wait or are held back; those of further ones are lost.
+const MAX_WAITING: usize = 100_000;
 
 /// What happens to status callbacks. The default is what a network does on a good day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,9 +112,13 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut jobs: mpsc::UnboundedRecei
         for job in planned(job, &plan, &mut held, &shared) {
             let late = Duration::from_millis(plan.late_millis);
             let mut queues = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if queues.len() >= MAX_WAITING && !queues.contains_key(&job.sid) {
+                note(&shared, job, None, Some("too many callbacks wait".to_owned()));
+                continue;
+            }
             let sid = job.sid.clone();
             let queue = queues.entry(sid.clone());
-            let is_new = matches!(queue, std::collections::hash_map::Entry::Vacant(_));
+            let is_new = matches!(queue, Entry::Vacant(_));
             queue.or_default().push_back((job, late));
             if is_new {
                 let work = Work { shared: Arc::clone(&shared), client: client.clone(), waiting: Arc::clone(&waiting) };
@@ -166,9 +170,8 @@ fn planned(job: Job, plan: &CallbackPlan, held: &mut HashMap<String, Vec<Job>>, 
     let mut due = if plan.reversed {
         let is_last = job.is_last;
         let sid = job.sid.clone();
-        let jobs = held.entry(sid.clone()).or_default();
-        jobs.push(job);
-        if !is_last {
+        held.entry(sid.clone()).or_default().push(job);
+        if !is_last && held.len() <= MAX_WAITING {
             return Vec::new();
         }
         let mut jobs = held.remove(&sid).unwrap_or_default();
@@ -311,37 +314,9 @@ fn pair(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// Twilio's signature over URL and form: base64 of HMAC-SHA1 over the URL and each name with its value, in order of names.
-fn sign(token: &str, url: &str, params: &[(String, String)]) -> String {
-    let mut sorted: Vec<_> = params.iter().collect();
-    sorted.sort();
-    sorted.dedup();
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(token.as_bytes()) else { return String::new() };
-    mac.update(url.as_bytes());
-    for (name, value) in sorted {
-        mac.update(name.as_bytes());
-        mac.update(value.as_bytes());
-    }
-    STANDARD.encode(mac.finalize().into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_signature_is_the_one_that_twilio_publishes() {
-        let params = [
-            ("CallSid", "CA1234567890ABCDE"),
-            ("Caller", "+14158675309"),
-            ("Digits", "1234"),
-            ("From", "+14158675309"),
-            ("To", "+18005551212"),
-        ]
-        .map(|(name, value)| pair(name, value));
-        let signature = sign("12345", "https://mycompany.com/myapp.php?foo=1&bar=2", &params);
-        assert_eq!(signature, "RSOYDt4T1cUTdK1PDd93/VVr8B8=");
-    }
 
     #[test]
     fn nothing_but_loopback_is_called() {

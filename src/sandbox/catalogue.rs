@@ -8,19 +8,23 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::answer::{Answer, Refusal, iso8601, list_v1, ok};
 use super::call::Call;
-use super::create::is_reachable;
+use crate::phone::{self, Kind, Number};
+use crate::segments::measure;
 
 /// A country that messages go to.
-pub(super) struct Country {
+struct Country {
     /// ISO 3166-1 alpha-2.
-    pub iso: &'static str,
+    iso: &'static str,
     name: &'static str,
     prefix: &'static str,
     /// The made-up price of a segment, in millionths of a US dollar.
     micros: i64,
 }
 
-/// Enough of the world to tell the examples apart; everything else is "another country" at 0.05.
+/// The made-up price of a segment to every other country.
+const ELSEWHERE: i64 = 50_000;
+
+/// Enough of the world to tell the examples apart.
 const COUNTRIES: &[Country] = &[
     Country { iso: "US", name: "United States", prefix: "1", micros: 8_300 },
     Country { iso: "CA", name: "Canada", prefix: "1", micros: 8_300 },
@@ -42,40 +46,19 @@ const COUNTRIES: &[Country] = &[
     Country { iso: "ZA", name: "South Africa", prefix: "27", micros: 113_000 },
 ];
 
-/// The country of a number, by its longest calling code; +1 counts as the United States.
-pub(super) fn country_of(phone: &str) -> Option<&'static Country> {
-    let digits = phone.strip_prefix('+')?;
-    COUNTRIES.iter().find(|country| digits.starts_with(country.prefix))
+/// The country of a number by the numbering plans: two letters; `None` for numbers of none.
+pub(super) fn country_of(number: &str) -> Option<String> {
+    phone::parse(number, None).ok()?.country
 }
 
 /// The made-up price of one segment to a number, in millionths of a US dollar.
 pub(super) fn price_micros(to: &str) -> i64 {
-    country_of(to).map_or(50_000, |country| country.micros)
+    country_of(to).and_then(|iso| known(&iso)).map_or(ELSEWHERE, |country| country.micros)
 }
 
 /// How many segments a text takes.
 pub(super) fn segments(text: &str) -> u32 {
-    const TWO: &str = "^{}\\[~]|€\u{c}";
-    const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿\
-        abcdefghijklmnopqrstuvwxyzäöñüà";
-    let width = |c: char| match c {
-        c if TWO.contains(c) => Some(2),
-        c if BASIC.contains(c) => Some(1),
-        _ => None,
-    };
-    let septets: Option<Vec<u32>> = text.chars().map(width).collect();
-    let (units, single, part) = match septets {
-        Some(units) => (units, 160, 153),
-        None => (text.chars().map(|c| if c.len_utf16() == 2 { 2 } else { 1 }).collect(), 70, 67),
-    };
-    if units.iter().sum::<u32>() <= single {
-        return 1;
-    }
-    let mut parts = (1, 0);
-    for unit in units {
-        parts = if parts.1 + unit > part { (parts.0 + 1, unit) } else { (parts.0, parts.1 + unit) };
-    }
-    parts.0
+    measure(text).segments
 }
 
 /// GET /v1/Services
@@ -116,7 +99,7 @@ pub(super) async fn pool(
             json!({
                 "account_sid": shared.credentials.account_sid, "service_sid": sid, "sid": number.sid,
                 "date_created": now, "date_updated": now, "phone_number": number.phone,
-                "country_code": country_of(&number.phone).map(|c| c.iso), "capabilities": ["MMS", "SMS", "Voice"],
+                "country_code": country_of(&number.phone), "capabilities": ["MMS", "SMS", "Voice"],
                 "url": format!("{url}/{}", number.sid),
             })
         })
@@ -130,8 +113,8 @@ pub(super) async fn price(State(_): State<Arc<Shared>>, Path(iso): Path<String>,
     if iso.len() != 2 || !iso.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err(Refusal::not_found(&call.path));
     }
-    let known = COUNTRIES.iter().find(|country| country.iso == iso);
-    let micros = known.map_or(50_000, |country| country.micros);
+    let known = known(&iso);
+    let micros = known.map_or(ELSEWHERE, |country| country.micros);
     let price = format!("{}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100);
     Ok(ok(json!({
         "country": known.map_or(iso.as_str(), |country| country.name),
@@ -162,34 +145,67 @@ pub(super) async fn geo_permissions(State(shared): State<Arc<Shared>>, call: Cal
 
 /// GET /v2/PhoneNumbers/{number}
 pub(super) async fn lookup(State(_): State<Arc<Shared>>, Path(number): Path<String>, call: Call) -> Answer {
+    let parsed = number.starts_with('+').then(|| phone::parse(&number, None).ok()).flatten();
     let digits = number.chars().filter(char::is_ascii_digit).count();
-    let valid = is_reachable(&number);
-    let country = country_of(&number).filter(|_| valid);
-    let problem = match digits {
-        _ if valid => None,
-        0..7 => Some("TOO_SHORT"),
-        16.. => Some("TOO_LONG"),
-        _ => Some("NOT_A_NUMBER"),
+    let problems = match digits {
+        _ if parsed.is_some() => json!([]),
+        0..7 => json!(["TOO_SHORT"]),
+        16.. => json!(["TOO_LONG"]),
+        _ => json!(["NOT_A_NUMBER"]),
     };
     let fields: Vec<&str> = call.query.filled("Fields").map(|f| f.split(',').collect()).unwrap_or_default();
-    let package = |name: &str, value: Value| if fields.contains(&name) && valid { value } else { Value::Null };
-    let line = json!({
-        "type": "mobile", "carrier_name": "Sandbox Mobile", "mobile_country_code": "001", "mobile_network_code": "01",
-        "error_code": null,
+    let asks = |name: &str| fields.contains(&name);
+    let line = parsed.as_ref().filter(|_| asks("line_type_intelligence")).map(|parsed| {
+        json!({
+            "type": line_type(parsed.kind), "carrier_name": "Sandbox Mobile", "mobile_country_code": "001",
+            "mobile_network_code": "01", "error_code": null,
+        })
     });
-    let risk = json!({
-        "carrier_risk_category": "low", "number_blocked": false, "number_blocked_date": null,
-        "number_blocked_last_3_months": false, "sms_pumping_risk_score": 0, "error_code": null,
+    let risk = parsed.as_ref().filter(|_| asks("sms_pumping_risk")).map(|_| {
+        json!({
+            "carrier_risk_category": "low", "number_blocked": false, "number_blocked_date": null,
+            "number_blocked_last_3_months": false, "sms_pumping_risk_score": 0, "error_code": null,
+        })
     });
     Ok(ok(json!({
-        "calling_country_code": country.map(|c| c.prefix), "country_code": country.map(|c| c.iso),
-        "phone_number": number, "national_format": country.map(|c| &number[1 + c.prefix.len()..]), "valid": valid,
-        "validation_errors": problem.map_or_else(|| json!([]), |problem| json!([problem])),
+        "calling_country_code": parsed.as_ref().and_then(calling_code),
+        "country_code": parsed.as_ref().and_then(|parsed| parsed.country.as_deref()),
+        "phone_number": parsed.as_ref().map_or(number.as_str(), |parsed| parsed.phone.as_str()),
+        "national_format": parsed.as_ref().map(|parsed| parsed.national.as_str()),
+        "valid": parsed.is_some(), "validation_errors": problems,
         "caller_name": null, "sim_swap": null, "call_forwarding": null, "line_status": null,
-        "line_type_intelligence": package("line_type_intelligence", line), "identity_match": null,
-        "reassigned_number": null, "sms_pumping_risk": package("sms_pumping_risk", risk),
+        "line_type_intelligence": line, "identity_match": null, "reassigned_number": null, "sms_pumping_risk": risk,
         "phone_number_quality_score": null, "pre_fill": null, "url": format!("{}{}", call.origin, call.path),
     })))
+}
+
+fn known(iso: &str) -> Option<&'static Country> {
+    COUNTRIES.iter().find(|country| country.iso == iso)
+}
+
+/// What stands before the national number.
+fn calling_code(number: &Number) -> Option<&str> {
+    let e164 = number.phone.as_str().strip_prefix('+')?;
+    let national: String = number.national.chars().filter(char::is_ascii_digit).collect();
+    // Most countries write a digit in front that is not dialled from abroad; Italy dials it.
+    e164.strip_suffix(national.as_str()).or_else(|| e164.strip_suffix(national.get(1..)?))
+}
+
+/// Twilio's name for a kind of line. Where the plan cannot tell mobile phones from landlines, it is a mobile phone here.
+fn line_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Mobile | Kind::FixedLineOrMobile => "mobile",
+        Kind::FixedLine => "landline",
+        Kind::Voip => "nonFixedVoip",
+        Kind::TollFree => "tollFree",
+        Kind::PremiumRate => "premium",
+        Kind::SharedCost => "sharedCost",
+        Kind::Uan => "uan",
+        Kind::Pager => "pager",
+        Kind::Voicemail => "voicemail",
+        Kind::Personal => "personal",
+        Kind::Satellite | Kind::Unknown => "unknown",
+    }
 }
 
 fn service_json(shared: &Shared, call: &Call) -> Value {

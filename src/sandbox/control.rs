@@ -34,7 +34,7 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
         "messaging_service_sid": shared.credentials.service_sid,
         "endpoints": {
             "GET /sandbox/inbox?to=+1...&wait=10s": "messages to a phone, newest last; waits for the first one, 60s at most",
-            "GET|POST|DELETE /sandbox/faults": "{\"fault\": \"error500\", \"times\": 1, \"on\": \"create\"}",
+            "GET|POST|DELETE /sandbox/faults": "{\"fault\": \"error500\", \"times\": 1, \"on\": \"create\"}; also {\"latency\": \"2s\"}, {\"html_page\": 502}, {\"code\": 21610}",
             "GET|POST /sandbox/callbacks": "{\"late_millis\": 0, \"lost\": [\"sent\"], \"reversed\": false, \"doubled\": false}",
             "POST /sandbox/outcomes": "{\"to\": \"+1...\", \"status\": \"undelivered\", \"error_code\": 30003}",
             "POST /sandbox/reply": "{\"from\": \"+1...\", \"body\": \"STOP\"}",
@@ -142,6 +142,9 @@ pub(super) async fn deliver(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let Status { status, error_code } = read(&body)?;
+    if status.len() > 40 {
+        return Err(bad("no status is that long"));
+    }
     if !shared.deliver(&sid, &status, error_code) {
         return Err(Refusal::new(20404, "No message has this SID"));
     }

@@ -13,7 +13,7 @@ use super::credentials::{Caller, is_sid, random_sid};
 use super::message::Message;
 use super::{Shared, Shown, catalogue};
 use crate::clock::Timestamp;
-use crate::phone::Phone;
+use crate::phone::{self, Phone};
 
 /// The longest text, in characters.
 const MAX_TEXT: usize = 1600;
@@ -99,8 +99,7 @@ impl<'a> Order<'a> {
         if self.from == Some(self.to) {
             return Err(Refusal::new(21266, "'To' and 'From' are the same number"));
         }
-        let country = catalogue::country_of(number).map(|c| c.iso);
-        if country.is_some_and(|iso| shared.options.countries_off.contains(iso)) {
+        if catalogue::country_of(number).is_some_and(|iso| shared.options.countries_off.contains(&iso)) {
             return Err(Refusal::new(21408, format!("SMS to the region of {} is not enabled", self.to)));
         }
         if shared.options.trial && !shared.options.verified.contains(number) {
@@ -136,7 +135,7 @@ impl<'a> Order<'a> {
         if !is_sender_name(number) {
             return Err(Refusal::new(21212, format!("Invalid 'From': {from}")));
         }
-        if matches!(catalogue::country_of(plain(self.to)).map(|c| c.iso), Some("US" | "CA")) {
+        if matches!(catalogue::country_of(plain(self.to)).as_deref(), Some("US" | "CA")) {
             return Err(Refusal::new(21612, format!("A sender name cannot reach {}", self.to)));
         }
         Ok(())
@@ -271,9 +270,9 @@ fn magic(order: &Order) -> Result<(), Refusal> {
     }
 }
 
-/// True for a number that a message can go to.
+/// True for E.164 that its country's numbering plan knows.
 pub(super) fn is_reachable(number: &str) -> bool {
-    Phone::from_e164(number).is_some()
+    Phone::from_e164(number).is_some() && phone::parse(number, None).is_ok()
 }
 
 /// The address without its channel: `whatsapp:+1…` is `+1…`.

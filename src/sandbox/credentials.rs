@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rand::TryRng;
+use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -44,9 +46,11 @@ impl Credentials {
         if !is_sid(&account_sid, "AC") {
             return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's account SID is not AC and 32 hex digits"));
         }
-        let auth_token = options.auth_token.clone().unwrap_or_else(random_hex);
-        if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has blanks in it"));
+        let auth_token = options.auth_token.clone().map_or_else(random_secret, Ok)?;
+        // It goes into a file that shells and `.env` readers take in, each with quoting of its own.
+        if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has signs in it")
+                .hint("Use letters, digits, hyphens, dots, underscores and tildes."));
         }
         let first = options.phone_number.clone().unwrap_or_else(|| "+12025550100".to_owned());
         let derive = |what: &str| derive(what, &account_sid, &auth_token);
@@ -107,8 +111,9 @@ impl Credentials {
 }
 
 /// A new SID: two letters and 32 random hex digits.
+#[expect(clippy::disallowed_methods, reason = "a SID is a name, not a secret")]
 pub(super) fn random_sid(prefix: &str) -> String {
-    format!("{prefix}{}", random_hex())
+    format!("{prefix}{}", hex(&rand::random::<[u8; 16]>()))
 }
 
 /// True for two given letters and 32 hex digits.
@@ -116,8 +121,13 @@ pub(super) fn is_sid(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-fn random_hex() -> String {
-    hex(&rand::random::<[u8; 16]>())
+/// 32 random hex digits that nobody can guess.
+fn random_secret() -> Result<String> {
+    let mut bytes = [0; 16];
+    SysRng
+        .try_fill_bytes(&mut bytes)
+        .map_err(|e| Error::new(Code::BUG, "the operating system gives no random numbers").because(e))?;
+    Ok(hex(&bytes))
 }
 
 fn derive(what: &str, account_sid: &str, auth_token: &str) -> String {

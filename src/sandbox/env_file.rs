@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
+use super::credentials::random_sid;
 use crate::error::{Code, Error, Result};
 
 /// The first line: only a file that begins with it is read again or written over.
@@ -53,7 +54,7 @@ pub(super) fn write(path: &Path, variables: &[(String, String)]) -> Result<()> {
         text.push_str(&format!("{name}={value}\n"));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let draft = path.with_file_name(format!(".{name}.{:08x}", rand::random::<u32>()));
+    let draft = path.with_file_name(format!(".{name}.{}", random_sid("")));
     let written = create(&draft)
         .and_then(|mut file| {
             file.write_all(text.as_bytes())?;

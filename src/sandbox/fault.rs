@@ -18,11 +18,14 @@ use super::server::Connection;
 const HUGE: usize = 16 * 1024 * 1024;
 
 /// Something that goes wrong with one request. "Accepted" means that the request was carried out all the same.
+///
+/// In JSON: `"error500"`, `"reset_after_accepting"`, `{"latency": "250ms"}`, `{"html_page": 502}`, `{"code": 21610}`,
+/// `{"status429": {"retry_after": 3}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Waits, then answers as usual. Accepted.
-    Latency(Duration),
+    Latency(#[serde(with = "span")] Duration),
     /// 429/20429, with `Retry-After` in seconds if given. Not accepted.
     Status429 {
         /// Seconds for the `Retry-After` header.
@@ -49,7 +52,7 @@ pub enum Fault {
     /// Half of the right answer, then the connection closes. Accepted.
     HalfAnswer,
     /// The right answer, one byte in each span of this length. Accepted.
-    Trickle(Duration),
+    Trickle(#[serde(with = "span")] Duration),
     /// The right status with a body that is not JSON. Accepted.
     MalformedJson,
     /// The right answer without its `sid`. Accepted.
@@ -201,6 +204,21 @@ fn html_page(status: u16) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 
+/// Spans of time in JSON, as people write them: `250ms`, `2s`.
+mod span {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*span))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        humantime::parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
 async fn with_body(answer: Response, change: impl FnOnce(Bytes) -> Body) -> Response {
     let (mut parts, body) = answer.into_parts();
     // Our own answers are small and in memory: this cannot fail for their size.
@@ -241,11 +259,14 @@ impl HttpBody for Huge {
 struct Half {
     first: Option<Bytes>,
     whole: u64,
+    /// The half must be on its way before the connection closes: what is only buffered would be dropped.
+    pause: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Half {
     fn of(whole: Bytes) -> Half {
-        Half { first: Some(whole.slice(..whole.len() / 2)), whole: whole.len() as u64 }
+        let pause = Box::pin(tokio::time::sleep(Duration::from_millis(50)));
+        Half { first: Some(whole.slice(..whole.len() / 2)), whole: whole.len() as u64, pause }
     }
 }
 
@@ -253,11 +274,12 @@ impl HttpBody for Half {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame, Self::Error>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
-            None => Poll::Ready(Some(Err(std::io::Error::other("half an answer, on request")))),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Self::Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
         }
+        std::task::ready!(self.pause.as_mut().poll(cx));
+        Poll::Ready(Some(Err(std::io::Error::other("half an answer, on request"))))
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {

@@ -42,7 +42,7 @@ pub struct Letter {
 }
 
 /// Asks a running sandbox for the messages to a phone, oldest first, and waits up to `wait` (60 seconds at most) for the
-/// first one. An empty list: none came.
+/// first one. An empty `to` asks for the messages to every phone; an empty list says that none came.
 ///
 /// # Errors
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
@@ -70,6 +70,18 @@ pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<Letter>> {
         messages: Vec<Letter>,
     }
     Ok(answer.json::<Page>().await.map_err(unreachable)?.messages)
+}
+
+/// [`fetch`] for callers that have no runtime of their own.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<Letter>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))?;
+    runtime.block_on(fetch(url, to.unwrap_or_default(), wait))
 }
 
 /// The code in a message: what follows `#` on a WebOTP last line (`@domain #123456`), else the last group of 4 to 10 digits

@@ -22,8 +22,9 @@ pub(super) struct Outcome {
 }
 
 /// The messages and the phones.
-#[derive(Default)]
 pub(super) struct Ledger {
+    max_messages: usize,
+    max_weight: usize,
     messages: VecDeque<Message>,
     by_sid: HashMap<String, u64>,
     next_seq: u64,
@@ -59,7 +60,30 @@ impl Filter {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Ledger::bounded(MAX_MESSAGES, MAX_WEIGHT)
+    }
+}
+
 impl Ledger {
+    /// An empty ledger that forgets its oldest messages above these numbers of messages and bytes.
+    pub fn bounded(max_messages: usize, max_weight: usize) -> Ledger {
+        Ledger {
+            max_messages,
+            max_weight,
+            messages: VecDeque::new(),
+            by_sid: HashMap::new(),
+            next_seq: 0,
+            weight: 0,
+            moving: Vec::new(),
+            scheduled: Vec::new(),
+            opted_out: HashSet::new(),
+            outcomes: HashMap::new(),
+            spent_micros: 0,
+        }
+    }
+
     /// Takes a message in; gives it its place.
     pub fn add(&mut self, mut message: Message) -> Message {
         message.seq = self.next_seq;
@@ -72,7 +96,7 @@ impl Ledger {
             _ => {}
         }
         self.messages.push_back(message.clone());
-        while self.messages.len() > MAX_MESSAGES || self.weight > MAX_WEIGHT {
+        while self.messages.len() > self.max_messages || self.weight > self.max_weight {
             let Some(oldest) = self.messages.pop_front() else { break };
             self.weight = self.weight.saturating_sub(oldest.weight());
             self.by_sid.remove(&oldest.sid);
@@ -282,5 +306,37 @@ impl OptOut {
             OptOut::Start => "START",
             OptOut::Help => "HELP",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::Options;
+
+    #[test]
+    fn the_oldest_messages_go_when_there_are_too_many_or_too_long_ones() {
+        let credentials = Credentials::new(&Options::default()).unwrap();
+        let mut ledger = Ledger::bounded(100, 200_000);
+        let text = |ledger: &mut Ledger, body: &str| {
+            let text = Inbound { from: "+12025550123", to: "+12025550100", body, now: Timestamp(0) };
+            ledger.inbound(text, &credentials).sid
+        };
+        let first = text(&mut ledger, "the first");
+        let second = text(&mut ledger, "the second");
+        let last = (1..100).map(|_| text(&mut ledger, "more")).last().unwrap();
+
+        assert_eq!((ledger.messages.len(), ledger.by_sid.len()), (100, 100));
+        assert!(ledger.get(&first).is_none());
+        assert_eq!(ledger.get(&second).map(|m| m.body.as_str()), Some("the second"));
+        assert_eq!(ledger.list(&Filter::default()).next().map(|m| m.sid.clone()), Some(last));
+
+        for _ in 0..10 {
+            text(&mut ledger, &"x".repeat(50_000));
+        }
+        assert!(ledger.weight <= 200_000 && ledger.messages.len() < 10);
+        assert_eq!(ledger.weight, ledger.messages.iter().map(Message::weight).sum::<usize>());
+        ledger.change(&second, Timestamp(1), |m| m.body.clear());
+        assert!(ledger.place_of(&second).is_none(), "what went is gone");
     }
 }

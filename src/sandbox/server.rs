@@ -22,8 +22,10 @@ use super::fault::Fault;
 use super::{Shared, account, callback, catalogue, control, create, inbox, messages};
 use crate::error::{Code, Error, Result};
 
-/// A client has so long for its headers, and again for its body.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client has so long for its headers; an idle connection is closed after it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client has so long for its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request body.
 const MAX_BODY: usize = 64 * 1024;
 /// So many connections are served at once; more of them wait.
@@ -63,16 +65,24 @@ pub(super) fn spawn(
     jobs: mpsc::UnboundedReceiver<callback::Job>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<JoinHandle<()>> {
-    let failed = |e| Error::new(Code::BUG, "the sandbox's thread cannot start").because(e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener).map_err(failed)?
-    };
+    let failed = |e: std::io::Error| Error::new(Code::BUG, "the sandbox's thread cannot start").because(e);
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    // The runtime lives and dies on its thread: a caller inside another runtime may not drop one.
     let serve = move || {
+        let prepared = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+            let inside = runtime.enter();
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            drop(inside);
+            Ok((runtime, listener))
+        });
+        let (runtime, listener) = match prepared {
+            Ok(both) => both,
+            Err(e) => return drop(ready.send(Err(e))),
+        };
+        let _ = ready.send(Ok(()));
         runtime.block_on(async move {
-            let _callbacks = tokio::spawn(callback::send_all(Arc::clone(&shared), jobs));
-            let _mover = tokio::spawn(move_statuses(Arc::clone(&shared)));
+            tokio::spawn(callback::send_all(Arc::clone(&shared), jobs));
+            tokio::spawn(move_statuses(Arc::clone(&shared)));
             tokio::select! {
                 () = accept(listener, shared) => {}
                 _ = stopped => {}
@@ -80,7 +90,12 @@ pub(super) fn spawn(
         });
         // Dropping the runtime ends what still runs: hanging requests, late callbacks.
     };
-    std::thread::Builder::new().name("sandbox".to_owned()).spawn(serve).map_err(failed)
+    let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn(serve).map_err(failed)?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(e)) => Err(failed(e)),
+        Err(e) => Err(failed(std::io::Error::other(e))),
+    }
 }
 
 async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
@@ -111,7 +126,7 @@ async fn serve_connection(stream: tokio::net::TcpStream, peer: SocketAddr, route
         hyper::service::Service::call(&routes, request)
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(MAX_BODY);
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BODY);
     let mut serving = http.serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         _ = &mut serving => {}
@@ -195,7 +210,7 @@ async fn read_body(request: Request, next: Next) -> Response {
     if HttpBody::size_hint(&body).lower() > MAX_BODY as u64 {
         return too_large();
     }
-    match tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
         Ok(Ok(whole)) => next.run(Request::from_parts(parts, Body::from(whole))).await,
         Ok(Err(_)) => too_large(),
         Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub use books::exists;
+pub use books::{exists, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -245,6 +245,10 @@ impl Store for Sqlite {
         read::list(&self.connection(), filter, now)
     }
 
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+        read::message_counts(&self.connection(), otp_ids)
+    }
+
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
         read::of_phone(&self.connection(), phone, limit)
     }
@@ -304,6 +308,10 @@ impl Store for Sqlite {
         read::audit(&self.connection(), lane, from, limit)
     }
 
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit_back(&self.connection(), subject, before, limit)
+    }
+
     async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
         Ok(vec![read::audit_head(&self.connection(), 0)?])
     }
@@ -320,7 +328,7 @@ impl Store for Sqlite {
         books::check(&self.connection())
     }
 
-    async fn backup(&self, to: &Path, actor: &Actor) -> Result<()> {
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
         books::backup(self, to, actor)
     }
 

@@ -14,8 +14,17 @@ const home = fs.mkdtempSync(path.join(os.tmpdir(), 'twilio-cli-'));
 function run(args, more = {}) {
   const program = path.join(CLIENTS, 'node_modules', 'twilio-cli', 'bin', 'run');
   const shim = path.join(__dirname, 'shim.js');
-  const result = spawnSync(process.execPath, ['--require', shim, program, ...args, '-o', 'json'], {
-    env: { ...process.env, HOME: home, XDG_CACHE_HOME: home, XDG_CONFIG_HOME: home, ...more },
+  const result = spawnSync(process.execPath, [program, ...args, '-o', 'json'], {
+    env: {
+      ...process.env,
+      NODE_OPTIONS: `--require ${JSON.stringify(shim)}`,
+      HOME: home,
+      XDG_CACHE_HOME: home,
+      XDG_CONFIG_HOME: home,
+      TWILIO_DISABLE_AUTOUPDATE: 'true',
+      TWILIO_SKIP_NEW_VERSION_CHECK: 'true',
+      ...more,
+    },
     encoding: 'utf8',
     timeout: 120000,
   });

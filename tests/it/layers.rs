@@ -12,8 +12,10 @@ struct Layer {
     may_name: &'static [&'static str],
 }
 
-const RULES: &[&str] =
-    &["abuse", "audit", "code", "limits", "otp", "phone", "price", "purpose", "segments", "template", "token"];
+const RULES: &[&str] = &[
+    "abuse", "audit", "code", "ledger", "limits", "message", "otp", "phone", "price", "purpose", "risk", "segments",
+    "template", "token",
+];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
 const LAYERS: &[Layer] = &[

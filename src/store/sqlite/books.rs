@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use super::{Opening, Sqlite, trouble, turn};
 use crate::audit::{Actor, Details, Event};
+use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, BookKeys, KeyId, Keyring, WrappedKeys};
 use crate::store::{MORE_MAX, Status};
@@ -27,6 +28,12 @@ pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
 
+/// There are no books, and none are to be made.
+pub fn none_yet(path: &Path) -> Error {
+    Error::new(Code::STORE_FAILED, format!("there are no books at {} yet", path.display()))
+        .hint("`smsotp send` makes them; or name others with --db or SMSOTP_DATABASE.")
+}
+
 /// Opens the file, private to its owner from its first moment.
 pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     if path.is_dir() {
@@ -35,8 +42,7 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     }
     if !exists(path) {
         if !opening.create {
-            return Err(Error::new(Code::STORE_FAILED, format!("there are no books at {} yet", path.display()))
-                .hint("`smsotp send` makes them; or name others with --db or SMSOTP_DATABASE."));
+            return Err(none_yet(path));
         }
         make(path, opening)?;
     }
@@ -87,7 +93,7 @@ pub fn prepare(sqlite: &Sqlite, ring: &Keyring, opening: Opening) -> Result<Book
     let keys = unwrap(&book_id, &wraps, ring)?;
     let missing = ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id));
     if missing {
-        sqlite.write(|tx| wrap(tx, &book_id, &keys, ring))?;
+        sqlite.write(|tx| wrap(tx, (&book_id, &keys), ring, sqlite.clock.now()))?;
     }
     Ok(keys)
 }
@@ -150,7 +156,7 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Resu
                 params![book_id, sqlite.clock.now().millis()],
             )
             .map_err(trouble)?;
-            wrap(tx, &book_id, &BookKeys::generate()?, ring)?;
+            wrap(tx, (&book_id, &BookKeys::generate()?), ring, sqlite.clock.now())?;
         }
         Ok(())
     })
@@ -186,13 +192,13 @@ fn unwrap(book_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<B
     }
 }
 
-fn wrap(tx: &Transaction<'_>, book_id: &[u8; 16], keys: &BookKeys, ring: &Keyring) -> Result<()> {
+fn wrap(tx: &Transaction<'_>, (book_id, keys): (&[u8; 16], &BookKeys), ring: &Keyring, now: Timestamp) -> Result<()> {
     for secret in ring.keys() {
         let wrapped = keys.wrap(secret, book_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
             tx.execute(
-                "INSERT INTO book_keys (name, key_id, wrapped) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![name, wrapped.key_id.to_string(), sealed],
+                "INSERT INTO book_keys (name, key_id, wrapped, added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                params![name, wrapped.key_id.to_string(), sealed, now.millis()],
             )
             .map_err(trouble)?;
         }
@@ -205,7 +211,7 @@ pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     let now = sqlite.clock.now();
     sqlite.write(|tx| {
         let (book_id, old) = wraps(tx)?;
-        wrap(tx, &book_id, &sqlite.keys, ring)?;
+        wrap(tx, (&book_id, &sqlite.keys), ring, now)?;
         for stale in old.iter().filter(|wrap| ring.get(&wrap.key_id).is_none()) {
             tx.execute("DELETE FROM book_keys WHERE key_id = ?1", [stale.key_id.to_string()]).map_err(trouble)?;
         }
@@ -238,9 +244,13 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
             |row| row.get(0),
         )
         .map_err(trouble)?;
-    let (_, wraps) = wraps(&connection)?;
-    let mut wrapped_by: Vec<String> = wraps.into_iter().map(|wrap| wrap.key_id.to_string()).collect();
-    wrapped_by.sort_unstable();
+    let mut statement = connection
+        .prepare("SELECT key_id, added_at FROM book_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100")
+        .map_err(trouble)?;
+    let wrapped_by = statement
+        .query_map([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))
+        .and_then(|found| found.collect::<rusqlite::Result<_>>())
+        .map_err(trouble)?;
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     let mut log = sqlite.path.as_os_str().to_owned();
     log.push("-wal");
@@ -277,7 +287,7 @@ pub fn check(connection: &Connection) -> Result<Vec<String>> {
 }
 
 /// Writes a copy in which no code is alive.
-pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<()> {
+pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     if to.exists() {
         return Err(Error::new(Code::FILE_FAILED, format!("{} is there already", to.display()))
             .hint("Name a file that does not exist; a backup never overwrites one."));
@@ -292,11 +302,12 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<()> {
         let mut copy = Connection::open(partial).map_err(|error| named(partial, error))?;
         // One plain file: a copy with a log beside it is copied on without it sooner or later.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(trouble)?;
-        revoke_all(&mut copy, sqlite, actor)?;
+        let revoked = revoke_all(&mut copy, sqlite, actor)?;
         copy.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(trouble)?;
         copy.close().map_err(|(_, error)| trouble(error))?;
         // link, not rename: it fails where somebody made the file in the meantime.
-        fs::hard_link(partial, to).map_err(|error| io_trouble(to, &error))
+        fs::hard_link(partial, to).map_err(|error| io_trouble(to, &error))?;
+        Ok(revoked)
     });
     let _ = fs::remove_file(partial);
     for path in turn::lock_paths(partial) {
@@ -305,7 +316,7 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<()> {
     made
 }
 
-fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<()> {
+fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<u64> {
     let now = sqlite.clock.now();
     let tx = copy.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
     let revoked = tx
@@ -323,7 +334,8 @@ fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<(
     tx.execute("UPDATE messages SET due_at = NULL WHERE due_at IS NOT NULL", []).map_err(trouble)?;
     let details = Details::new().number("revoked", i64::try_from(revoked).unwrap_or(i64::MAX));
     sqlite.append_audit(&tx, &Event::new(now, actor.clone(), "db.copy", "done").details(details))?;
-    tx.commit().map_err(trouble)
+    tx.commit().map_err(trouble)?;
+    Ok(u64::try_from(revoked).unwrap_or(u64::MAX))
 }
 
 fn copy_to(connection: &Connection, to: &Path) -> Result<()> {

@@ -65,14 +65,20 @@ impl Walk {
         if let Some(purpose) = &filter.purpose {
             walk.outside("purpose = :purpose", ":purpose", purpose.as_str().to_owned());
         }
-        match filter.state {
+        match filter.states.as_slice() {
+            [] => {}
             // Few are alive at a time, and the index of the living holds them alone.
-            Some(State::Active) => walk.inside("state = 'active' AND expires_at > :now", ":now", now.millis()),
-            Some(State::Expired) => {
-                walk.outside("(state = 'expired' OR state = 'active' AND expires_at <= :now)", ":now", now.millis());
+            [State::Active] => walk.inside("state = 'active' AND expires_at > :now", ":now", now.millis()),
+            states => {
+                let words = states.iter().map(|state| format!(",{},", state.as_str())).collect::<String>();
+                // An active otp whose time is over is expired, written or not.
+                walk.outside(
+                    "instr(:states, ',' || iif(state = 'active' AND expires_at <= :now, 'expired', state) || ',') > 0",
+                    ":now",
+                    now.millis(),
+                );
+                walk.values.push((":states", Box::new(words)));
             }
-            Some(state) => walk.outside("state = :state", ":state", state.as_str()),
-            None => {}
         }
         if let Some(before) = filter.before {
             walk.before(before);
@@ -169,6 +175,14 @@ fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
     Ok(low)
 }
 
+/// How many messages each of these otps has.
+pub fn message_counts(connection: &Connection, otp_ids: &[i64]) -> Result<Vec<u32>> {
+    let mut statement = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE otp_id = ?1 LIMIT 1000)")
+        .map_err(trouble)?;
+    otp_ids.iter().map(|id| statement.query_row([id], |row| row.get(0)).map_err(trouble)).collect()
+}
+
 /// The newest otps of a phone, all purposes, newest first.
 pub fn of_phone(connection: &Connection, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
     let sql = concat!("SELECT ", otp_columns!(), " FROM otps WHERE phone_number = ?1 ORDER BY id DESC LIMIT ?2");
@@ -238,18 +252,35 @@ pub fn audit(connection: &Connection, lane: u32, from: u64, limit: u32) -> Resul
         .prepare_cached("SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")
         .map_err(trouble)?;
     let from = i64::try_from(from).unwrap_or(i64::MAX);
-    let found = statement
-        .query_map(params![lane, from, limit], |row| {
-            let seq: i64 = row.get(1)?;
-            Ok(audit::Row {
-                lane: row.get(0)?,
-                seq: u64::try_from(seq).unwrap_or(0),
-                body: row.get(2)?,
-                mac: row.get(3)?,
-            })
-        })
-        .map_err(trouble)?;
+    let found = statement.query_map(params![lane, from, limit], audit_row).map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// Rows of the audit log, newest first, all or those that name a subject first.
+pub fn audit_back(
+    connection: &Connection,
+    subject: Option<SubjectId>,
+    (lane, before): (u32, u64),
+    limit: u32,
+) -> Result<Vec<audit::Row>> {
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let sql = match subject {
+        Some(_) => {
+            "SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq < ?2 AND subject = ?4 ORDER BY seq DESC LIMIT ?3"
+        }
+        None => "SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+    };
+    let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
+    let found = match subject {
+        Some(id) => statement.query_map(params![lane, before, limit, id.hex()], audit_row),
+        None => statement.query_map(params![lane, before, limit], audit_row),
+    };
+    found.map_err(trouble)?.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+fn audit_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<audit::Row> {
+    let seq: i64 = row.get(1)?;
+    Ok(audit::Row { lane: row.get(0)?, seq: u64::try_from(seq).unwrap_or(0), body: row.get(2)?, mac: row.get(3)? })
 }
 
 /// The last row of a lane.

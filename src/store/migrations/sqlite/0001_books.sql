@@ -12,6 +12,7 @@ CREATE TABLE book_keys (
     name        TEXT NOT NULL CHECK (name IN ('index', 'audit')),
     key_id      TEXT NOT NULL,              -- the public id of the secret key that wraps it
     wrapped     BLOB NOT NULL,
+    added_at    INTEGER NOT NULL,           -- the newest added is the one that a rotation is about
     PRIMARY KEY (name, key_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -116,5 +117,8 @@ CREATE TABLE audit (
     actor         TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
     action        TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
     outcome       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
+    subject       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.subjects[0]')) VIRTUAL,
     PRIMARY KEY (lane, seq)
 ) STRICT, WITHOUT ROWID;
+-- What happened to one phone: the timeline of `show`.
+CREATE INDEX audit_subject ON audit (subject, lane, seq) WHERE subject IS NOT NULL;

@@ -1,0 +1,143 @@
+//! list and show: what the books know. show puts together what the books and the audit log know of one otp: one timeline, without a code or a whole number.
+
+use serde_json::Value;
+
+use super::Engine;
+use crate::audit::Row;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::message::Message;
+use crate::otp::{Otp, User};
+use crate::phone::Phone;
+use crate::purpose::Purpose;
+use crate::store::{Filter, Subject};
+
+/// How many rows of a phone's audit log are looked through.
+const LOOK_MAX: u32 = 500;
+
+/// An otp with everything that is known to have happened to it.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    /// The otp.
+    pub otp: Otp,
+    /// Its messages, oldest first.
+    pub messages: Vec<Message>,
+    /// What happened, oldest first.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When.
+    pub at: Timestamp,
+    /// Who did it.
+    pub actor: String,
+    /// The deed: `send`, `settle`, `verify`, `revoke`, `dispatch`, ...
+    pub action: String,
+    /// How it ended.
+    pub outcome: String,
+    /// More about it.
+    pub details: Value,
+}
+
+/// Which otp is meant.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// The one with this id.
+    Otp(i64),
+    /// The one that this message carries.
+    Message(i64),
+    /// The newest of a phone, narrowed to a purpose and a user where these are given.
+    Newest(Phone, Option<Purpose>, Option<User>),
+}
+
+/// One page of otps, newest first, each with how many messages it has.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The rows.
+    pub rows: Vec<(Otp, u32)>,
+    /// How many more match, counted up to a bound.
+    pub more: u32,
+    /// True where only a part of the books was looked through: `next` goes on from there.
+    pub cut: bool,
+    /// Where the next page begins.
+    pub next: Option<i64>,
+}
+
+impl Engine {
+    /// One page of otps.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn list(&self, filter: &Filter) -> Result<Listing> {
+        let page = self.store.list(filter, self.store.now().await?).await?;
+        let ids: Vec<i64> = page.otps.iter().map(|otp| otp.id).collect();
+        let counts = self.store.message_counts(&ids).await?;
+        let rows = page.otps.into_iter().zip(counts).collect();
+        Ok(Listing { rows, more: page.more, cut: page.cut, next: page.next })
+    }
+
+    /// The otp that is meant, if it is there.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn find(&self, wanted: &Wanted) -> Result<Option<Otp>> {
+        match wanted {
+            Wanted::Otp(id) => self.store.otp(*id).await,
+            Wanted::Message(id) => match self.store.message(*id).await?.and_then(|message| message.otp_id) {
+                Some(id) => self.store.otp(id).await,
+                None => Ok(None),
+            },
+            Wanted::Newest(phone, purpose, user) => {
+                let newest = self.store.of_phone(phone, LOOK_MAX).await?;
+                Ok(newest.into_iter().find(|otp| {
+                    purpose.as_ref().is_none_or(|purpose| *purpose == otp.purpose)
+                        && user.as_ref().is_none_or(|user| *user == otp.user)
+                }))
+            }
+        }
+    }
+
+    /// The timeline of an otp: its own deeds, and the refusals that its phone met while it lived.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn timeline(&self, otp: Otp) -> Result<Timeline> {
+        let messages = self.store.messages_of(otp.id).await?;
+        let subject = self.store.ledgers(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
+        let mut steps = Vec::new();
+        if let Some(subject) = subject {
+            for head in self.store.audit_heads().await? {
+                let rows = self.store.audit_back(Some(subject.id), (head.lane, head.seq + 1), LOOK_MAX).await?;
+                steps.extend(rows.iter().filter_map(step).filter(|step| concerns(step, &otp)));
+            }
+            steps.sort_by_key(|step| step.at);
+        }
+        Ok(Timeline { otp, messages, steps })
+    }
+}
+
+/// Reads an audit row as a step; `None` where its body is not what we write.
+pub fn step(row: &Row) -> Option<Step> {
+    let body: Value = serde_json::from_slice(&row.body).ok()?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(Step {
+        at: Timestamp(body.get("at")?.as_i64()?),
+        actor: text("actor")?,
+        action: text("action")?,
+        outcome: text("outcome")?,
+        details: body.get("details").cloned().unwrap_or(Value::Null),
+    })
+}
+
+fn concerns(step: &Step, otp: &Otp) -> bool {
+    match step.details.get("otp").and_then(Value::as_i64) {
+        Some(id) => id == otp.id,
+        // A refusal belongs to no otp; it belongs here if it met this phone and purpose while the otp was alive.
+        None => {
+            let purpose = step.details.get("purpose").and_then(Value::as_str);
+            purpose == Some(otp.purpose.as_str()) && step.at >= otp.created_at && step.at <= otp.over_at()
+        }
+    }
+}

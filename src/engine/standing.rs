@@ -1,0 +1,153 @@
+//! How full the limits of someone stand: what `limits show` tells.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Engine;
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::ledger::{self, Fill, Ledger};
+use crate::limits::{Limits, Window};
+use crate::otp::User;
+use crate::phone::Phone;
+use crate::purpose::{Policy, Purpose};
+use crate::store::Subject;
+
+/// Whose limits are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Whom {
+    /// A phone.
+    pub phone: Option<Phone>,
+    /// A user; the empty one is nobody.
+    pub user: User,
+    /// A client address.
+    pub ip: Option<IpAddr>,
+    /// The purpose whose budgets are meant; all that are known where none is given.
+    pub purpose: Option<Purpose>,
+}
+
+/// One limit, and how full it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// What it counts.
+    pub subject: &'static str,
+    /// Its name, with the purpose where it has one of its own.
+    pub limit: String,
+    /// How many in how long; a span of zero means that only success or a reset opens it.
+    pub window: Window,
+    /// How many count now; `None` where nobody was asked about.
+    pub used: Option<u32>,
+    /// If it is full: how long until there is room.
+    pub wait: Option<Duration>,
+}
+
+impl Whom {
+    /// True where no one in particular is asked about.
+    pub fn is_nobody(&self) -> bool {
+        self.phone.is_none() && self.user.is_empty() && self.ip.is_none()
+    }
+}
+
+/// The limits themselves, without anyone's standing.
+pub fn standings_of_nobody(policy: &Policy) -> Vec<Standing> {
+    let limits = &policy.limits;
+    let empty = Ledger::default();
+    let mut rows = of_phone(limits, &empty, Timestamp(0), &[String::new()]);
+    rows.extend(of_pair(limits, &empty));
+    rows.extend(of_user(limits, &empty, Timestamp(0)));
+    rows.extend(of_ip(limits, &empty, Timestamp(0)));
+    rows.extend(of_wide("network", &limits.network, &empty, Timestamp(0)));
+    rows.extend(of_wide("everything", &limits.everything, &empty, Timestamp(0)));
+    for row in &mut rows {
+        (row.used, row.wait) = (None, None);
+    }
+    rows
+}
+
+impl Engine {
+    /// How full the limits of someone stand now.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn standings(&self, whom: &Whom) -> Result<Vec<Standing>> {
+        let limits = &self.policy.limits;
+        let now = self.store.now().await?;
+        let mut rows = Vec::new();
+        if let Some(phone) = &whom.phone {
+            let ledger = self.ledger(Subject::Phone(phone.clone())).await?;
+            let purposes: Vec<String> = match &whom.purpose {
+                Some(purpose) => vec![purpose.as_str().to_owned()],
+                None => ledger.purposes.keys().cloned().collect(),
+            };
+            rows.extend(of_phone(limits, &ledger, now, &purposes));
+            rows.extend(of_pair(limits, &self.ledger(Subject::Pair(whom.user.clone(), phone.clone())).await?));
+        }
+        if !whom.user.is_empty() {
+            rows.extend(of_user(limits, &self.ledger(Subject::User(whom.user.clone())).await?, now));
+        }
+        if let Some(ip) = whom.ip {
+            let [ip, network] = Subject::of_client(ip);
+            rows.extend(of_ip(limits, &self.ledger(ip).await?, now));
+            rows.extend(of_wide("network", &limits.network, &self.ledger(network).await?, now));
+        }
+        Ok(rows)
+    }
+
+    async fn ledger(&self, subject: Subject) -> Result<Ledger> {
+        let found = self.store.ledgers(&[subject]).await?;
+        Ok(found.into_iter().next().flatten().map(|fact| fact.ledger).unwrap_or_default())
+    }
+}
+
+fn row(subject: &'static str, limit: impl Into<String>, window: Window, fill: Fill) -> Standing {
+    Standing { subject, limit: limit.into(), window, used: Some(fill.used), wait: fill.wait }
+}
+
+fn of_phone(limits: &Limits, phone: &Ledger, now: Timestamp, purposes: &[String]) -> Vec<Standing> {
+    let mut rows: Vec<Standing> =
+        limits.phone.iter().map(|window| row("phone", "phone", *window, phone.sends_in(*window, now))).collect();
+    rows.push(row("phone", "refused", limits.refused_phone, ledger::fill(&phone.refused, limits.refused_phone, now)));
+    for name in purposes {
+        let label = |limit: &str| if name.is_empty() { limit.to_owned() } else { format!("{limit} ({name})") };
+        let purpose = phone.purpose(name);
+        match limits.cooldown(purpose, now) {
+            Some((window, fill)) => rows.push(row("phone", label("cooldown"), window, fill)),
+            None => {
+                let per = limits.cooldown.first().copied().unwrap_or_default();
+                rows.push(row("phone", label("cooldown"), Window { max: 1, per }, Fill { used: 0, wait: None }));
+            }
+        }
+        let window = limits.guesses_per_phone;
+        let guesses = purpose.map_or(&[][..], |purpose| &purpose.guesses);
+        rows.push(row("phone", label("guesses"), window, ledger::fill(guesses, window, now)));
+    }
+    rows
+}
+
+fn of_pair(limits: &Limits, pair: &Ledger) -> Vec<Standing> {
+    let window = Window { max: limits.guesses_in_a_row, per: Duration::ZERO };
+    vec![row("phone and user", "guesses in a row", window, Fill { used: pair.in_a_row, wait: None })]
+}
+
+fn of_user(limits: &Limits, user: &Ledger, now: Timestamp) -> Vec<Standing> {
+    let mut rows: Vec<Standing> =
+        limits.user.iter().map(|window| row("user", "user", *window, user.sends_in(*window, now))).collect();
+    let window = limits.user_phones;
+    rows.push(row("user", "user-phones", window, user.other_phones_in(window, "", now)));
+    rows.push(row("user", "refused", limits.refused_other, ledger::fill(&user.refused, limits.refused_other, now)));
+    rows
+}
+
+fn of_ip(limits: &Limits, ip: &Ledger, now: Timestamp) -> Vec<Standing> {
+    let mut rows: Vec<Standing> =
+        limits.ip.iter().map(|window| row("ip", "ip", *window, ip.sends_in(*window, now))).collect();
+    rows.push(row("ip", "ip-phones", limits.ip_phones, ip.other_phones_in(limits.ip_phones, "", now)));
+    let window = limits.guesses_per_ip;
+    rows.push(row("ip", "guesses", window, ledger::fill(&ip.guesses, window, now)));
+    rows.push(row("ip", "refused", limits.refused_other, ledger::fill(&ip.refused, limits.refused_other, now)));
+    rows
+}
+
+fn of_wide(name: &'static str, windows: &[Window], ledger: &Ledger, now: Timestamp) -> Vec<Standing> {
+    windows.iter().map(|window| row(name, name, *window, ledger.slots_in(*window, now))).collect()
+}
