@@ -1,5 +1,7 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod serving;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -257,6 +259,8 @@ fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
 fn twilio_of(config: &Config) -> Result<Twilio> {
     Twilio::new(twilio::Settings::check(&config.twilio)?)
 }
+
+pub use serving::ServedChecks;
 
 /// How a check of Twilio stands.
 pub use crate::provider::twilio::checks::Mark as CheckMark;
