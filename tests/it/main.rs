@@ -1,6 +1,8 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod cli;
+mod desk;
 mod generated;
 mod layers;
 mod prompts;
