@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, Books};
 use crate::clock::Timestamp;
-use crate::engine::{self, Destination, Refusal, Send, SendAnswer};
+use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
 use crate::error::{Class, Code, Error, Result};
 use crate::message::State;
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -176,7 +176,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             let details = serde_json::json!({ "limits": refusal.hits });
             Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
         }
-        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, wait), (call, out)),
+        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
     }
 }
 
@@ -228,7 +228,7 @@ fn refusal_error(refusal: &Refusal, phone: &str) -> Error {
 fn show(
     sent: engine::Sent,
     (phone, args): (&Phone, &Args),
-    (app, wait): (&App, Option<Duration>),
+    (app, caller, wait): (&App, &Caller, Option<Duration>),
     (call, out): (&Call, &mut Output),
 ) -> Result<Class> {
     if let Some(error) = trouble(&sent) {
@@ -242,7 +242,7 @@ fn show(
     let waited = match wait {
         Some(wait) if !sent.test => app.run(async {
             tokio::select! {
-                report = app.engine().follow(sent.message_id, wait) => report.map(Some),
+                report = app.engine().follow(caller, sent.message_id, wait) => report.map(Some),
                 error = call.signals.wait() => Err(error),
             }
         })?,

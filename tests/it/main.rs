@@ -2,10 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod console;
+mod crashing;
 mod desk;
+mod dispatching;
+mod docs;
 mod generated;
+mod idempotency;
 mod layers;
+mod processes;
 mod prompts;
+mod readme;
 mod sandbox;
 mod sending;
 mod verifying;
