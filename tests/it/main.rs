@@ -2,13 +2,20 @@
 #![allow(clippy::unwrap_used)]
 
 mod auditing;
+mod books_trouble;
 mod canaries;
+mod canary;
+mod cli;
+mod config_story;
 mod console;
 mod crashing;
+mod demo_story;
+mod desk;
 mod dispatching;
 mod docs;
 mod failover;
 mod generated;
+mod hostile;
 mod idempotency;
 mod keys;
 mod layers;
@@ -18,6 +25,7 @@ mod pooler;
 mod postgres;
 mod processes;
 mod prompts;
+mod provider_trouble;
 mod purging;
 mod readme;
 mod rotation;
@@ -25,6 +33,7 @@ mod sandbox;
 mod sending;
 mod serving;
 mod stores;
+mod terminal;
 mod test_numbers;
 mod verifying;
 mod window;
