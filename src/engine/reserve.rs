@@ -16,7 +16,7 @@ use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::purpose::{Policy, Purpose, Resend};
-use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is (design §3).
@@ -44,6 +44,7 @@ struct Asked {
     segments: u32,
     reply: Option<Reply>,
     orphans_settled: bool,
+    test_numbers: bool,
     places: Places,
     share: (u32, u32),
     /// Every other share of everything was found full.
@@ -91,11 +92,11 @@ impl Engine {
         let needs = Needs {
             subjects,
             otp: OtpNeed::Of(ask.user.clone(), phone.clone(), ask.purpose.clone()),
-            message: None,
             reply: asked.reply.as_ref().map(|reply| reply.tag),
             ids: true,
+            ..Needs::default()
         };
-        deed(self.store.as_ref(), needs, move |facts| asked.decide(facts)).await
+        self.deed(needs, move |facts| asked.decide(facts)).await
     }
 
     fn asked(
@@ -123,6 +124,7 @@ impl Engine {
             segments: self.measure(ask)?,
             reply,
             orphans_settled,
+            test_numbers: self.test_numbers,
             places: Places::default(),
             share,
             last_share,
@@ -153,13 +155,13 @@ impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Option<Reserved>)> {
         let some = |(changes, reserved)| (changes, Some(reserved));
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         if facts.reply.is_some() {
             return Err(Error::new(ErrorCode::IN_PROGRESS, "a send with this idempotency key has just begun")
                 .retry_after(Duration::from_secs(5))
                 .hint("Ask again with the same key in a few seconds."));
         }
-        if let Some(test) = facts.test_number.as_ref().filter(|test| now < test.until) {
+        if let Some(test) = facts.test_number.as_ref().filter(|test| self.test_numbers && now < test.until) {
             return self.for_test_number(facts, now, &test.phone).map(some);
         }
         if !self.orphans_settled {
@@ -192,8 +194,13 @@ impl Asked {
             return no(ErrorCode::OPTED_OUT, format!("{} has opted out of messages", self.phone.masked()));
         }
         let Some(number) = &self.number else {
-            // A test number that was one a moment ago.
-            return no(ErrorCode::BLOCKED, format!("{} is no test number any more", self.phone.masked()));
+            // A test number that was one a moment ago, or that is none here.
+            let why = if self.test_numbers {
+                "is no test number any more"
+            } else {
+                "is a test number, and they are off here"
+            };
+            return no(ErrorCode::BLOCKED, format!("{} {why}", self.phone.masked()));
         };
         if let (Some(allowed), country) = (&self.policy.countries, number.country.as_deref().unwrap_or("none"))
             && !allowed.iter().any(|one| one.eq_ignore_ascii_case(country))
@@ -259,6 +266,8 @@ impl Asked {
                 && old.left(now) >= WORTH_RESENDING
                 && !old.test;
             if again {
+                // Before anything is booked: without its key the code cannot be sent again.
+                code_of(&self.keyring, old)?;
                 return Ok((old.clone(), true, changes));
             }
             let mut old = old.clone();
@@ -357,6 +366,9 @@ impl Asked {
     /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
     fn waiting<'a>(&self, facts: &'a Facts, live: Option<&'a Otp>, now: Timestamp) -> Option<(&'a Otp, &'a Message)> {
         let otp = live.filter(|otp| !self.new_code && otp.left(now) >= LEAST)?;
+        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+            return None;
+        }
         let message = facts.messages.iter().find(|message| message.state == message::State::Queued)?;
         Some((otp, message))
     }
@@ -367,6 +379,7 @@ impl Asked {
         (otp, waiting): (&Otp, &Message),
         now: Timestamp,
     ) -> Result<(Vec<Change>, Reserved)> {
+        code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         super::deliver::claim(&mut message, now);
         message.provider = self.provider.to_owned();

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod console;
+mod crashing;
+mod dispatching;
 mod docs;
 mod generated;
+mod idempotency;
 mod layers;
+mod processes;
 mod prompts;
 mod readme;
 mod sandbox;
