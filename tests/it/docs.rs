@@ -94,18 +94,21 @@ fn every_command_on_the_pages_is_one() {
         let text = fs::read_to_string(&page).unwrap();
         for (at, _) in text.match_indices("smsotp ") {
             let before = text[..at].rsplit('\n').next().unwrap_or_default();
-            let starts = ["$ ", "| ", "$(", "&& ", "bin/", "  "].iter().any(|start| before.ends_with(start)) || before.is_empty();
+            let starts = ["$ ", "| ", "$(", "&& ", "bin/", "  "].iter().any(|start| before.ends_with(start))
+                || before.is_empty();
             let typed = before.ends_with('`') || (starts && !before.contains("# ") && in_code_block(&text[..at]));
             let rest = text[at + "smsotp ".len()..].split(['\n', '`']).next().unwrap_or_default();
             let Some(word) = rest.split_whitespace().next() else { continue };
-            let is_name = word.starts_with(|c: char| c.is_ascii_lowercase()) && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            let is_name = word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             if !typed || !is_name {
                 continue;
             }
             match root.find_subcommand(word) {
                 None => unknown.push(format!("{}: smsotp {rest}", page.display())),
                 Some(command) => unknown.extend(
-                    unknown_flags(&root, command, rest).map(|flag| format!("{}: {flag} in smsotp {rest}", page.display())),
+                    unknown_flags(&root, command, rest)
+                        .map(|flag| format!("{}: {flag} in smsotp {rest}", page.display())),
                 ),
             }
         }
@@ -127,8 +130,13 @@ fn the_vectors_on_the_page_are_those_of_the_file() {
             long => format!("`{}` {long} times", user.chars().next().unwrap()),
         };
         let (phone, purpose, digits) = (text("phone"), text("purpose"), &vector["digits"]);
-        writeln!(table, "| `{}` | `{phone}` | `{purpose}` | {user} | {digits} | `{}` |", text("nonce_hex"), text("code"))
-            .unwrap();
+        writeln!(
+            table,
+            "| `{}` | `{phone}` | `{purpose}` | {user} | {digits} | `{}` |",
+            text("nonce_hex"),
+            text("code")
+        )
+        .unwrap();
     }
     let page = fs::read_to_string(root().join("docs/codes.md")).unwrap();
     let expected = crate::readme::with_table(&page, "vectors", &table);
@@ -164,7 +172,9 @@ fn add_help(command: &clap::Command, name: &str, page: &mut String) {
 
 /// The targets of `[text](target)`, outside of code blocks.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("](").filter(|(at, _)| !in_code_block(&text[..*at])).filter_map(|(at, _)| text[at + 2..].split(')').next())
+    text.match_indices("](")
+        .filter(|(at, _)| !in_code_block(&text[..*at]))
+        .filter_map(|(at, _)| text[at + 2..].split(')').next())
 }
 
 fn in_code_block(before: &str) -> bool {
@@ -175,7 +185,10 @@ fn in_code_block(before: &str) -> bool {
 fn anchor(line: &str) -> String {
     let heading = line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim()).unwrap_or_default();
     let kept = heading.to_lowercase();
-    kept.chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-').map(|c| if c == ' ' { '-' } else { c }).collect()
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-')
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
 }
 
 /// The long flags of a line that the command does not take.
@@ -187,7 +200,9 @@ fn unknown_flags<'a>(root: &clap::Command, command: &clap::Command, line: &'a st
     // What follows a pipe or a comment is another command's.
     let own = line.split([' ', '=']).take_while(|word| !["|", "#", "&&", ";", "&"].contains(word));
     let flags: Vec<&str> = own.filter(|word| word.starts_with("--") && word.len() > 2).collect();
-    flags.into_iter().filter(move |flag| !known.contains(flag.trim_start_matches("--").trim_end_matches([',', '.', ')', ':', ';'])))
+    flags
+        .into_iter()
+        .filter(move |flag| !known.contains(flag.trim_start_matches("--").trim_end_matches([',', '.', ')', ':', ';'])))
 }
 
 /// The kinds of results that the commands declare. A list's kind is that of its rows with `_list`.
@@ -197,7 +212,8 @@ fn kinds_in_source() -> BTreeSet<String> {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         for (at, _) in text.match_indices("const KIND: &'static str = \"") {
             let kind = text[at..].split('"').nth(1).unwrap();
-            let list = text[..at].lines().rev().find(|line| line.starts_with("impl ")).is_some_and(|l| l.contains("Item for"));
+            let list =
+                text[..at].lines().rev().find(|line| line.starts_with("impl ")).is_some_and(|l| l.contains("Item for"));
             kinds.insert(if list { format!("{kind}_list") } else { kind.to_owned() });
         }
     }
@@ -236,7 +252,9 @@ const JSON_STORIES: &[JsonStory] = &[
     story("limits show --risk", "limits show --risk", 0),
     story("limits reset", "limits reset +14155550123 --reason example", 0),
     story("test-number list", "test-number list", 0),
+    story("test-number remove", "test-number remove +15005550006", 0),
     story("keys list", "keys list", 0),
+    story("keys rotate", "keys rotate", 0),
     story("dispatch", "dispatch", 0),
     story("purge-expired", "purge-expired", 0),
     story("test-twilio", "test-twilio", 0),
@@ -350,7 +368,9 @@ fn settled_line(line: &str, home: &str) -> String {
     let value = match serde_json::from_str::<Value>(value) {
         Ok(Value::String(text)) => Value::String(settled(&name, &text, home)).to_string(),
         Ok(Value::Number(_)) if ["bytes", "retry_after_seconds"].contains(&name.as_str()) => "27".to_owned(),
-        Ok(Value::Number(number)) if number.as_u64().is_some_and(|n| n > 1_700_000_000_000) => "1769860800000".to_owned(),
+        Ok(Value::Number(number)) if number.as_u64().is_some_and(|n| n > 1_700_000_000_000) => {
+            "1769860800000".to_owned()
+        }
         _ => value.to_owned(),
     };
     format!("{before}{value}{comma}")
@@ -363,7 +383,8 @@ fn settled(name: &str, text: &str, home: &str) -> String {
     if name == "who" || text.starts_with("os:") {
         return "os:1000:ada".to_owned();
     }
-    if let Some((_, port)) = text.rsplit_once("127.0.0.1:").filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())) {
+    if let Some((_, port)) = text.rsplit_once("127.0.0.1:").filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+    {
         return text.replace(&format!(":{port}"), ":4010");
     }
     let text = text.replace(home, "/home/ada");
