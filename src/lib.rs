@@ -1,4 +1,4 @@
-//! smsotp sends one-time passwords over SMS, verifies them, and keeps its books in SQLite.
+//! smsotp sends one-time passwords over SMS, verifies them, and keeps its books in SQLite or PostgreSQL.
 //!
 //! The binary of the same name is a thin counter over this library. A program of your own puts the same parts together: a
 //! store (the memory), a provider (the voice), a keyring and a policy make an [`engine::Engine`], and the engine does the
