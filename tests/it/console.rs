@@ -124,7 +124,7 @@ fn script_of(block: &Block) -> String {
             script.push_str("jobs=\"$jobs $!\"\n");
             // A person's next line comes later than this job is ready; the shell's would not.
             if let Some(file) = typed.split(" --write-env ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-                let wait = format!("n=0; until [ -s {file} ] || [ $n -gt 200 ]; do sleep 0.05; n=$((n+1)); done\n");
+                let wait = format!("n=0; until [ -s {file} ] || [ $n -gt 600 ]; do sleep 0.05; n=$((n+1)); done\n");
                 script.push_str(&wait);
             }
         }

@@ -119,6 +119,23 @@ fn every_command_on_the_pages_is_one() {
 }
 
 #[test]
+fn the_settings_on_the_pages_are_taken() {
+    let scene = Scene::new();
+    let mut found = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            fs::write(scene.home.path().join("page.toml"), block).unwrap();
+            let output = scene.run("config check --config page.toml");
+            assert!(output.status.success(), "{}: {block}\n{}", page.display(), String::from_utf8_lossy(&output.stderr));
+            found += 1;
+        }
+    }
+    assert!(found > 1, "only {found} blocks");
+}
+
+#[test]
 fn the_vectors_on_the_page_are_those_of_the_file() {
     let text = fs::read_to_string(root().join("tests/data/code-vectors.json")).unwrap();
     let vectors: Value = serde_json::from_str(&text).unwrap();
