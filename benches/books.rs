@@ -80,7 +80,7 @@ impl Books {
 
 /// Removes books with all their companions.
 pub fn remove(path: &Path) {
-    for suffix in ["", "-wal", "-shm", "-turn", "-next"] {
+    for suffix in ["", "-wal", "-shm", "-turn", "-next", "-current"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
     }
 }

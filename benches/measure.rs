@@ -33,6 +33,10 @@ impl Times {
         self.0.push(time);
     }
 
+    pub fn extend(&mut self, others: &Times) {
+        self.0.extend(&others.0);
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
