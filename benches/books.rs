@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, params};
 use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
-use smsotp::keys::{Keyring, SecretKey};
+use smsotp::keys::{IndexKey, Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
@@ -149,6 +149,9 @@ pub fn end() -> i64 {
 fn fill(path: &Path, rows: u64) {
     let clock = Arc::new(ManualClock::at(Timestamp(end() - DAYS * DAY)));
     let store = Sqlite::open(path, &keyring(), clock, Opening::default()).unwrap();
+    let index = store.keys().index.clone();
+    // Leaving the log's mode wants the file for oneself.
+    drop(store);
     let connection = Connection::open(path).unwrap();
     connection
         .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;")
@@ -166,13 +169,12 @@ fn fill(path: &Path, rows: u64) {
     }
     connection.execute_batch("BEGIN").unwrap();
     fill_otps(&connection, rows);
-    fill_subjects(&connection, rows, &store);
+    fill_subjects(&connection, rows, &index);
     fill_audit(&connection, rows);
     connection.execute_batch("COMMIT").unwrap();
     for (_, sql) in &indexes {
         connection.execute_batch(sql).unwrap();
     }
-    drop(store);
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     connection.close().unwrap();
     std::fs::File::open(path).unwrap().sync_all().unwrap();
@@ -217,14 +219,14 @@ fn fill_otps(connection: &Connection, rows: u64) {
     }
 }
 
-fn fill_subjects(connection: &Connection, rows: u64, store: &Sqlite) {
+fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
     let known = KNOWN.min(rows);
     let mut random = Mixer(rows + 1);
     let mut tags: Vec<([u8; 32], Option<(u64, usize)>)> = Vec::new();
     for nth in 0..known {
         let phone = nth * (rows / known);
         for (kind, subject) in subjects(phone).iter().enumerate() {
-            tags.push((store.keys().index.tag(subject.kind(), &subject.value()), Some((phone, kind))));
+            tags.push((index.tag(subject.kind(), &subject.value()), Some((phone, kind))));
         }
     }
     while (tags.len() as u64) < rows {

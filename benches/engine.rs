@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use books::{Books, DAYS, DAY, Taker, end, keyring, number, phone, user};
+use books::{Books, DAY, DAYS, Taker, end, keyring, number, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
@@ -111,14 +111,10 @@ impl Side {
         }
         self.ratios[0].push(floor_send.total().as_secs_f64() / ours_send.total().as_secs_f64());
         self.ratios[1].push(floor_verify.total().as_secs_f64() / ours_verify.total().as_secs_f64());
-        for (all, block) in [
-            (&mut self.send[0], ours_send),
-            (&mut self.send[1], floor_send),
-            (&mut self.verify[0], ours_verify),
-            (&mut self.verify[1], floor_verify),
-        ] {
-            all.extend(&block);
-        }
+        self.send[0].extend(&ours_send);
+        self.send[1].extend(&floor_send);
+        self.verify[0].extend(&ours_verify);
+        self.verify[1].extend(&floor_verify);
     }
 
     /// Time for the limits to forget: each of a thousand phones is asked for once in a day.

@@ -1,7 +1,7 @@
 //! The floor of the deeds: the same statements on the same tables, reads and writes, with values that are ready made.
 //! No rule, no key, no JSON, no queue.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use smsotp::keys::IndexKey;
 use smsotp::store::Subject;
 
