@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
 use crate::audit::Actor;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, ProviderName};
@@ -15,6 +17,8 @@ use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
+use crate::store::Store;
+use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Opening, Sqlite};
 
 /// What a verb needs of the books.
@@ -44,20 +48,45 @@ impl App {
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
     pub fn open(config: Config, books: Books) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Database::Sqlite(path) = &config.database else {
-            return Err(Error::new(Code::CONFIG_INVALID, "this smsotp keeps its books in SQLite alone")
-                .hint("Name a file with --db or SMSOTP_DATABASE."));
+        let runtime = runtime()?;
+        let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
+            Database::Sqlite(path) => {
+                let new = !sqlite::exists(path);
+                if new && books == Books::Existing {
+                    return Err(sqlite::none_yet(path));
+                }
+                let keyring = Arc::new(Keyring::load(&config.keys, new)?);
+                let opening = Opening {
+                    create: books == Books::MayBeNew,
+                    create_dir: config.database_is_default,
+                    ..Opening::default()
+                };
+                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?), keyring)
+            }
+            Database::Postgres(url) => {
+                let keyring = Arc::new(Keyring::load(&config.keys, false)?);
+                let opening = postgres::Opening::default();
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, opening);
+                (Arc::new(runtime.block_on(open)?), keyring)
+            }
         };
-        let new = !sqlite::exists(path);
-        if new && books == Books::Existing {
-            return Err(sqlite::none_yet(path));
-        }
-        let keyring = Arc::new(Keyring::load(&config.keys, new)?);
-        let opening =
-            Opening { create: books == Books::MayBeNew, create_dir: config.database_is_default, ..Opening::default() };
-        let store = Arc::new(Sqlite::open(path, &keyring, clock, opening)?);
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
-        Ok(App { engine, keyring, config, runtime: Some(runtime()?) })
+        Ok(App { engine, keyring, config, runtime: Some(runtime) })
+    }
+
+    /// Makes or updates the tables of the configured PostgreSQL database; answers the versions before and after. SQLite's
+    /// are brought up to date whenever the file is opened.
+    ///
+    /// # Errors
+    /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
+    pub fn migrate(config: &Config) -> Result<(u32, u32)> {
+        let Database::Postgres(url) = &config.database else {
+            return Err(Error::new(Code::CONFIG_INVALID, "a SQLite file is brought up to date whenever it is opened")
+                .hint("`smsotp db status` tells its version; `db migrate` is for PostgreSQL."));
+        };
+        let keyring = Keyring::load(&config.keys, false)?;
+        let runtime = runtime()?;
+        runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
     }
 
     /// Gives the engine the configured provider.

@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod books;
+mod callback;
 mod deliver;
 mod dispatch;
 mod follow;
@@ -15,14 +16,17 @@ mod show;
 mod standing;
 mod test_number;
 mod text;
+mod token;
 mod verify;
+mod worker;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use crate::store::{Filter, Status, Subject, TestNumber};
 pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
+pub use callback::{Inbound, InboundAnswer, Report, Reported};
 pub use dispatch::Dispatched;
 pub use keys::KeyUse;
 pub use purge::{Purge, PurgeReport};
@@ -32,7 +36,9 @@ pub use send::{Destination, Refusal, Send, SendAnswer, Sent};
 pub use show::{Listing, Step as TimelineStep, Timeline, Wanted};
 pub use standing::{Standing, Whom, standings_of_nobody};
 pub use test_number::AddTestNumber;
+pub use token::{NewToken, Secret, Whose};
 pub use verify::{Verdict, Verify, VerifyAnswer};
+pub use worker::{Work, Worked};
 
 use crate::audit::Actor;
 use crate::clock::Timestamp;
@@ -43,7 +49,7 @@ use crate::ledger::{Ledger, PurposeLedger};
 use crate::otp::Otp;
 use crate::provider::Provider;
 use crate::purpose::Policy;
-use crate::store::{CLOCK_SLACK, Change, Store, SubjectFact};
+use crate::store::{self, CLOCK_SLACK, Change, Facts, Needs, Store, SubjectFact};
 
 /// The deeds with all that they need: a memory, a voice, the keys and the settings.
 ///
@@ -55,7 +61,21 @@ pub struct Engine {
     keyring: Arc<Keyring>,
     policy: Arc<Policy>,
     watch: Option<Watch>,
+    meter: Option<Meter>,
+    test_numbers: bool,
+    poll_after: Option<Duration>,
 }
+
+/// What is told of one call that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// A deed in the store, from the wait for its turn to its commit.
+    Store,
+    /// A message handed to the provider, with how it ended: `accepted`, `refused`, `busy`, `unreachable`, `maybe`.
+    Provider(&'static str),
+}
+
+type Meter = Arc<dyn Fn(Waited, Duration) + std::marker::Send + Sync>;
 
 type Watch = Arc<dyn Fn(Step) + std::marker::Send + Sync>;
 
@@ -95,7 +115,16 @@ pub enum Step {
 impl Engine {
     /// Puts an engine together. Without a provider it does everything but send.
     pub fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>, policy: Arc<Policy>) -> Engine {
-        Engine { store, provider: None, keyring, policy, watch: None }
+        Engine {
+            store,
+            provider: None,
+            keyring,
+            policy,
+            watch: None,
+            meter: None,
+            test_numbers: true,
+            poll_after: None,
+        }
     }
 
     /// Gives it a voice.
@@ -109,6 +138,28 @@ impl Engine {
     #[must_use]
     pub fn watched(mut self, watch: impl Fn(Step) + std::marker::Send + Sync + 'static) -> Engine {
         self.watch = Some(Arc::new(watch));
+        self
+    }
+
+    /// Tells `meter` how long stores and providers were waited for.
+    #[must_use]
+    pub fn metered(mut self, meter: impl Fn(Waited, Duration) + std::marker::Send + Sync + 'static) -> Engine {
+        self.meter = Some(Arc::new(meter));
+        self
+    }
+
+    /// Treats declared test numbers as any other: their fixed codes open nothing here.
+    #[must_use]
+    pub fn without_test_numbers(mut self) -> Engine {
+        self.test_numbers = false;
+        self
+    }
+
+    /// Has the worker ask the provider what became of accepted messages, first so long after they were accepted. For
+    /// providers that do not call back, and against lost callbacks.
+    #[must_use]
+    pub fn polling(mut self, after: Duration) -> Engine {
+        self.poll_after = Some(after);
         self
     }
 
@@ -127,6 +178,24 @@ impl Engine {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
                 .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
         })
+    }
+
+    /// One deed, timed.
+    async fn deed<A, F>(&self, needs: Needs, decide: F) -> Result<A>
+    where
+        A: std::marker::Send + 'static,
+        F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + std::marker::Send + 'static,
+    {
+        let begun = Instant::now();
+        let answer = store::deed(self.store.as_ref(), needs, decide).await;
+        self.waited(Waited::Store, begun);
+        answer
+    }
+
+    fn waited(&self, what: Waited, begun: Instant) {
+        if let Some(meter) = &self.meter {
+            meter(what, begun.elapsed());
+        }
     }
 
     fn tell(&self, step: Step) {
@@ -172,7 +241,7 @@ fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
 /// # Errors
 /// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
 fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
-    let seen = Timestamp(ledgers.iter().map(|ledger| ledger.seen).max().unwrap_or(0));
+    let seen = latest(now, ledgers);
     if seen.since(now) > CLOCK_SLACK {
         return Err(Error::new(
             error::Code::CLOCK_WRONG,
@@ -180,7 +249,12 @@ fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
         )
         .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
     }
-    Ok(now.max(seen))
+    Ok(seen)
+}
+
+/// The present, or the newest thing that is known of these subjects where that lies ahead of it.
+fn latest(now: Timestamp, ledgers: &[&Ledger]) -> Timestamp {
+    Timestamp(ledgers.iter().map(|ledger| ledger.seen).fold(now.millis(), i64::max))
 }
 
 /// Writes a ledger with its idle time, without purposes that remember nothing.

@@ -153,6 +153,8 @@ codes! {
     SEND_FAILED = "send_failed", No;
     /// A check of `test-twilio`, `config check` or `db check` failed.
     CHECK_FAILED = "check_failed", No;
+    /// The one answer to every code that opens nothing, for callers who may not know why.
+    INVALID_CODE = "invalid_code", No;
     /// A guess budget is closed.
     TOO_MANY_GUESSES = "too_many_guesses", TryLater;
     /// A sending limit is reached.
@@ -169,6 +171,12 @@ codes! {
     NUMBER_KIND = "number_kind_refused", Policy;
     /// A list or the abuse detector forbids it.
     BLOCKED = "blocked", Policy;
+    /// No token, or one that is not accepted.
+    UNAUTHORIZED = "unauthorized", Policy;
+    /// The token does not allow this.
+    FORBIDDEN = "forbidden", Policy;
+    /// A callback without a signature that fits.
+    SIGNATURE_INVALID = "signature_invalid", Policy;
     /// Bad command line.
     USAGE = "usage", Usage;
     /// A prompt would be needed, and there is no terminal.
@@ -185,6 +193,20 @@ codes! {
     TOO_MANY_SEGMENTS = "too_many_segments", Data;
     /// The same idempotency key was used for something else.
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch", Data;
+    /// The request's body is not what its place takes.
+    BODY_INVALID = "body_invalid", Data;
+    /// The request's body is too long.
+    BODY_TOO_LARGE = "body_too_large", Data;
+    /// The request's body is of a type that is not taken.
+    MEDIA_TYPE = "media_type_unsupported", Data;
+    /// The request's body did not come in time.
+    REQUEST_TIMEOUT = "request_timeout", TryLater;
+    /// Nothing is at this path.
+    NO_SUCH_PATH = "no_such_path", Data;
+    /// The path does not take this method.
+    METHOD_NOT_ALLOWED = "method_not_allowed", Data;
+    /// The server has too much to do.
+    OVERLOADED = "overloaded", TryLater;
     /// The provider refused the message.
     PROVIDER_REFUSED = "provider_refused", Unavailable;
     /// The provider cannot be reached; nothing was sent.

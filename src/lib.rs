@@ -15,6 +15,7 @@ pub mod purpose;
 pub mod risk;
 pub mod segments;
 pub mod template;
+pub mod token;
 
 // What everything else is written in.
 pub mod clock;

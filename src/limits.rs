@@ -24,6 +24,12 @@ impl Window {
     pub const fn new(max: u32, seconds: u64) -> Window {
         Window { max, per: Duration::from_secs(seconds) }
     }
+
+    /// The `nth` of `of` shares of it. All shares together allow exactly what the whole does.
+    pub fn share(self, (nth, of): (u32, u32)) -> Window {
+        let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
+        Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
+    }
 }
 
 /// Every limit that an operator may set. Defaults: see each field.
@@ -122,8 +128,10 @@ pub struct Standing<'a> {
     pub ip: Option<&'a Ledger>,
     /// The client network's.
     pub network: Option<&'a Ledger>,
-    /// Everyone's.
+    /// Everyone's, or a share of it.
     pub everything: Option<&'a Ledger>,
+    /// Which share of everyone's that is, of how many: (0, 1) for the whole.
+    pub share: (u32, u32),
     /// The caller vouches for the user (guess budgets of their own).
     pub known: bool,
 }
@@ -164,12 +172,16 @@ impl Limits {
             weigh("ip-phones", "ip", self.ip_phones, ip.other_phones_in(self.ip_phones, who.phone_short, now));
             weigh("refused", "ip", self.refused_other, ledger::fill(&ip.refused, self.refused_other, now));
         }
-        for (limit, ledger, windows) in
-            [("network", who.network, &self.network), ("everything", who.everything, &self.everything)]
-        {
+        for (limit, ledger, windows, share) in [
+            ("network", who.network, &self.network, (0, 1)),
+            ("everything", who.everything, &self.everything, who.share),
+        ] {
             for window in windows {
                 if let Some(ledger) = ledger {
-                    weigh(limit, limit, *window, ledger.slots_in(*window, now));
+                    let part = window.share(share);
+                    let Fill { used, wait } = ledger.slots_in(part, now);
+                    // Whoever is told of a full share has found the others full as well.
+                    weigh(limit, limit, *window, Fill { used: used.saturating_add(window.max - part.max), wait });
                 }
             }
         }
@@ -270,6 +282,7 @@ mod tests {
             ip: None,
             network: None,
             everything: None,
+            share: (0, 1),
             known: false,
         }
     }

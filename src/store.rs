@@ -4,6 +4,7 @@
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
+use crate::token::Token;
 
 /// A random 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -62,8 +64,10 @@ pub enum Subject {
     Ip(IpAddr),
     /// A client network: IPv4 /24, IPv6 /48.
     Network(IpAddr),
-    /// Everyone.
+    /// Everyone, as a whole: for looking and for resets.
     Everything,
+    /// One of the [`Store::shares`] parts of everyone: what a send is counted in.
+    Share(u32),
 }
 
 impl Subject {
@@ -75,7 +79,7 @@ impl Subject {
             Subject::Pair(..) => "pair",
             Subject::Ip(_) => "ip",
             Subject::Network(_) => "network",
-            Subject::Everything => "everything",
+            Subject::Everything | Subject::Share(_) => "everything",
         }
     }
 
@@ -92,7 +96,9 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            Subject::Everything => Vec::new(),
+            // With one share alone that share is the whole.
+            Subject::Everything | Subject::Share(0) => Vec::new(),
+            Subject::Share(nth) => nth.to_be_bytes().to_vec(),
         }
     }
 
@@ -104,7 +110,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything => "everything".to_owned(),
+            Subject::Everything | Subject::Share(_) => "everything".to_owned(),
         }
     }
 }
@@ -130,7 +136,9 @@ pub struct Needs {
     pub message: Option<i64>,
     /// The tag of an idempotency key.
     pub reply: Option<[u8; 32]>,
-    /// Fresh ids for an otp and a message.
+    /// An access token.
+    pub token: Option<i64>,
+    /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
 
@@ -157,7 +165,8 @@ pub struct Facts {
     pub otp: Option<Otp>,
     /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
     pub recent: Vec<Otp>,
-    /// The messages of `otp`, newest first, at most 50.
+    /// The messages of `otp`, newest first, at most 50. Looked for in the same way where there is no otp: a verification
+    /// runs the same statements whatever is there.
     pub messages: Vec<Message>,
     /// The message that was asked for.
     pub message: Option<Message>,
@@ -169,6 +178,10 @@ pub struct Facts {
     pub next_otp_id: i64,
     /// An unused message id.
     pub next_message_id: i64,
+    /// The access token that was asked for.
+    pub token: Option<Token>,
+    /// An unused token id.
+    pub next_token_id: i64,
 }
 
 /// How many otps of a phone and purpose a new code is compared with (design §2).
@@ -188,7 +201,7 @@ pub struct SubjectFact {
 pub enum Change {
     /// A new otp, under [`Facts::next_otp_id`].
     NewOtp(Otp),
-    /// The state, end and guesses of an otp.
+    /// The state, end and guesses of an otp. An id that is not there changes nothing, in the same statement.
     PutOtp(Otp),
     /// A new message, under [`Facts::next_message_id`].
     NewMessage(Message),
@@ -202,6 +215,10 @@ pub enum Change {
     PutTestNumber(TestNumber),
     /// A test number that is one no more.
     DropTestNumber(Phone),
+    /// A new access token, under [`Facts::next_token_id`].
+    NewToken(Token),
+    /// The end of an access token: `expires_at` and `revoked_at`.
+    PutToken(Token),
     /// What the audit log says of the deed: exactly one in each deed that changes anything.
     Audit(Event),
 }
@@ -356,6 +373,12 @@ pub trait Store: Send + Sync {
     /// The keys that live in the books.
     fn keys(&self) -> &BookKeys;
 
+    /// Into how many rows the memory of everything is divided, each with its share of the limits, so that unrelated phones
+    /// need not wait for each other. 1 where there is one writer anyway.
+    fn shares(&self) -> u32 {
+        1
+    }
+
     /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
     /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns
@@ -387,6 +410,11 @@ pub trait Store: Send + Sync {
     async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
+
+    /// The access token with this hash (SHA-256), whatever its state. It is asked for with every request.
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>>;
+    /// All access tokens, the newest first, at most 1000.
+    async fn tokens(&self) -> Result<Vec<Token>>;
 
     /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;

@@ -104,7 +104,7 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
     let mut options = sandbox::Options {
         listen,
-        on_message: Some(Box::new(move |shown| talk.line(&shown.to_string()))),
+        on_message: Some(Box::new(move |shown| talk.lines(&shown.to_string()))),
         ..sandbox::Options::default()
     };
     if let Some(path) = &args.write_env {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, Books};
 use crate::clock::Timestamp;
-use crate::engine::{self, Destination, Refusal, Send, SendAnswer};
+use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
 use crate::error::{Class, Code, Error, Result};
 use crate::message::State;
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -156,7 +156,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let phone = ask.to.phone().clone();
     let talk = out.talk();
-    let printer = Box::new(move |text: &str| talk.line(text));
+    let printer = Box::new(move |text: &str| talk.lines(text));
     // The provider before the books: who lacks credentials is told so, and no empty books are left behind.
     App::check_provider(&config)?;
     let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer)?;
@@ -167,9 +167,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match answer {
         SendAnswer::Refused(refusal) => {
             let details = serde_json::json!({ "limits": refusal.hits });
-            Ok(out.refuse(&refusal_error(&refusal), details))
+            Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
         }
-        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, wait), (call, out)),
+        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
     }
 }
 
@@ -198,18 +198,19 @@ fn override_limit(args: &Args) -> Result<Option<(Vec<String>, String)>> {
     Ok(Some((args.overrides.clone(), given::reason(args.reason.as_deref())?)))
 }
 
-fn refusal_error(refusal: &Refusal) -> Error {
+/// A refusal as an error; `phone` stands in the commands that are to be pasted.
+fn refusal_error(refusal: &Refusal, phone: &str) -> Error {
     let error = Error::new(refusal.code, refusal.message.clone());
     let error = match refusal.retry_after_seconds {
         Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
         None => error,
     };
     match (refusal.code, refusal.hits.first()) {
-        (Code::OPTED_OUT, _) => {
-            error.hint("They must text START to your number; then: smsotp limits reset PHONE --opt-out --reason TEXT")
-        }
+        (Code::OPTED_OUT, _) => error.hint(format!(
+            "They must text START to your number; then: smsotp limits reset {phone} --opt-out --reason TEXT"
+        )),
         (_, Some(hit)) if hit.limit == "guesses" => {
-            error.hint("Staff can open it: smsotp limits reset PHONE --reason TEXT")
+            error.hint(format!("Staff can open it: smsotp limits reset {phone} --reason TEXT"))
         }
         (_, Some(hit)) => error.hint(format!("Staff can pass it once: --override {} --reason TEXT", hit.limit)),
         _ => error,
@@ -220,7 +221,7 @@ fn refusal_error(refusal: &Refusal) -> Error {
 fn show(
     sent: engine::Sent,
     (phone, args): (&Phone, &Args),
-    (app, wait): (&App, Option<Duration>),
+    (app, caller, wait): (&App, &Caller, Option<Duration>),
     (call, out): (&Call, &mut Output),
 ) -> Result<Class> {
     if let Some(error) = trouble(&sent) {
@@ -234,7 +235,7 @@ fn show(
     let waited = match wait {
         Some(wait) if !sent.test => app.run(async {
             tokio::select! {
-                report = app.engine().follow(sent.message_id, wait) => report.map(Some),
+                report = app.engine().follow(caller, sent.message_id, wait) => report.map(Some),
                 error = call.signals.wait() => Err(error),
             }
         })?,
@@ -262,10 +263,14 @@ fn show(
         out.warn(&format!("the message was not delivered{code}"));
         return Ok(Class::No);
     }
-    let purpose =
-        if shown.purpose == purpose::DEFAULT { String::new() } else { format!(" --purpose {}", shown.purpose) };
-    let user = if shown.user.is_empty() { "" } else { " --user ID" };
-    out.hint(&format!("check the code with: smsotp verify PHONE{purpose}{user}"));
+    let mut next = format!("smsotp verify {}", out.pasted(phone));
+    if shown.purpose != purpose::DEFAULT {
+        next.push_str(&format!(" --purpose {}", shown.purpose));
+    }
+    if !shown.user.is_empty() {
+        next.push_str(&format!(" --user {}", given::quoted(&shown.user)));
+    }
+    out.hint(&format!("Check the code with: {next}"));
     Ok(Class::Done)
 }
 

@@ -1,14 +1,15 @@
 //! Handing a claimed message to the provider and booking what became of it. No transaction is open while the provider is asked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
+use super::dispatch::Closing;
 use super::reserve::LEASE;
 use super::send::{Sent, Ticket};
 use super::text::{self, LEAST};
-use super::{Caller, Engine, Step, code_of, put, steady};
+use super::{Caller, Engine, Step, Waited, code_of, latest, put};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
@@ -18,7 +19,7 @@ use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::provider::{Blame, Delivery, Outgoing, Refused};
 use crate::purpose::Policy;
-use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact};
 
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;
@@ -44,12 +45,16 @@ impl Engine {
                 return Ok(Box::new(settled.sent));
             };
             tokio::time::sleep(retry_at.since(self.store.now().await?)).await;
-            let Some(message) = self.claim(caller, ticket.message.id).await? else {
+            match self.claim(caller, ticket.message.id).await? {
+                Claim::Ours(message) => ticket.message = *message,
                 // Somebody else took it on; what they made of it stands in the books.
-                return Ok(Box::new(settled.sent));
-            };
+                Claim::Theirs => return self.as_booked(&ticket, settled.sent).await,
+                Claim::Over => {
+                    self.close(caller, &ticket.otp, ticket.message.id, Closing::Over).await?;
+                    return self.as_booked(&ticket, settled.sent).await;
+                }
+            }
             self.tell(Step::Claimed);
-            ticket.message = message;
         }
     }
 
@@ -70,7 +75,10 @@ impl Engine {
             validity_seconds: u32::try_from(left.as_secs().clamp(1, VALIDITY_MAX)).ok(),
         };
         self.tell(Step::Handing);
-        Ok(self.provider()?.send(&outgoing).await)
+        let begun = Instant::now();
+        let delivery = self.provider()?.send(&outgoing).await;
+        self.waited(Waited::Provider(word(&delivery)), begun);
+        Ok(delivery)
     }
 
     fn body(&self, ticket: &Ticket, at: Timestamp) -> Result<SecretString> {
@@ -78,19 +86,32 @@ impl Engine {
         text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
-    /// Claims a message that waits for its next attempt; `None` where somebody else has.
-    pub(super) async fn claim(&self, caller: &Caller, id: i64) -> Result<Option<Message>> {
-        let needs = Needs { message: Some(id), ..Needs::default() };
+    /// What the books say of a message that is not ours to send any more.
+    async fn as_booked(&self, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
+        let (otp, message) = (self.store.otp(ticket.otp.id).await?, self.store.message(ticket.message.id).await?);
+        let booked = otp.zip(message).map(|(otp, message)| Sent::of(&otp, &message, ticket.resent));
+        Ok(Box::new(booked.unwrap_or(last_seen)))
+    }
+
+    /// Claims a message that waits for its next attempt. While it waited its code may have been replaced, taken back or
+    /// verified, and its recipient may have opted out: then there is nothing to send any more.
+    pub(super) async fn claim(&self, caller: &Caller, id: i64) -> Result<Claim> {
+        let Some(message) = self.store.message(id).await? else { return Ok(Claim::Theirs) };
+        let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
-        deed(self.store.as_ref(), needs, move |facts| {
-            let Some(mut message) = facts.message.clone().filter(|message| message.state == State::Queued) else {
-                return Ok((Vec::new(), None));
-            };
+        self.deed(needs, move |facts| {
+            let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
+            let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok((Vec::new(), Claim::Theirs)) };
             let now = facts.now.max(message.updated_at);
+            let opted_out = facts.subjects[0].ledger.opted_out_at.is_some();
+            if !otp.is_live(now) || otp.left(now) < LEAST || opted_out {
+                return Ok((Vec::new(), Claim::Over));
+            }
             claim(&mut message, now);
             let details = Details::new().number("message", id).number("attempt", i64::from(message.attempts));
-            let event = Event::new(now, actor.clone(), "claim", "done").details(details);
-            Ok((vec![Change::PutMessage(message.clone()), Change::Audit(event)], Some(message)))
+            let event =
+                Event::new(now, actor.clone(), "claim", "done").subject(&facts.subjects[0].id.0).details(details);
+            Ok((vec![Change::PutMessage(message.clone()), Change::Audit(event)], Claim::Ours(Box::new(message))))
         })
         .await
     }
@@ -122,9 +143,20 @@ impl Engine {
             delivery,
             until,
             pause,
+            poll_after: self.poll_after,
         };
-        deed(self.store.as_ref(), needs, move |facts| outcome.decide(facts)).await
+        self.deed(needs, move |facts| outcome.decide(facts)).await
     }
+}
+
+/// Whose a waiting message is.
+pub(super) enum Claim {
+    /// Ours to hand over.
+    Ours(Box<Message>),
+    /// Somebody else took it on, or settled it.
+    Theirs,
+    /// Nobody's: there is nothing to send any more.
+    Over,
 }
 
 /// What settling made of an attempt.
@@ -144,6 +176,7 @@ struct Outcome {
     delivery: Delivery,
     until: Timestamp,
     pause: Duration,
+    poll_after: Option<Duration>,
 }
 
 impl Outcome {
@@ -161,7 +194,8 @@ impl Outcome {
             // Our lease ran out and somebody else settled it: theirs is what the books say.
             return Ok((Vec::new(), Settled { sent: Sent::of(&otp, &message, self.resent), retry_at: None }));
         }
-        let now = steady(facts.now, &[&facts.subjects[0].ledger])?;
+        // What became of a message is booked whatever the clock says: the provider has been asked.
+        let now = latest(facts.now, &[&facts.subjects[0].ledger]);
         let retry_at = self.book(&mut message, now, otp.expires_at);
         let mut changes = Vec::new();
         if message.state == State::Failed {
@@ -200,6 +234,7 @@ impl Outcome {
                 message.state = State::Accepted;
                 message.state = message.state.after_report(status).unwrap_or(message.state);
                 message.provider_id = Some(provider_id.clone());
+                message.due_at = self.poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
                 None
             }
             Delivery::Refused(refused) => {
@@ -275,6 +310,17 @@ pub(super) fn claim(message: &mut Message, now: Timestamp) {
     message.attempt_at = Some(now);
     message.due_at = Some(now + LEASE);
     message.updated_at = now;
+}
+
+/// How a hand-over ended, for the metrics.
+fn word(delivery: &Delivery) -> &'static str {
+    match delivery {
+        Delivery::Accepted { .. } => "accepted",
+        Delivery::Refused(_) => "refused",
+        Delivery::Busy { .. } => "busy",
+        Delivery::Unreachable { .. } => "unreachable",
+        Delivery::Maybe { .. } => "maybe",
+    }
 }
 
 /// Exponential, with jitter; never shorter than what the provider asked for.

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Caller, Engine};
-use crate::audit::{Actor, Details, Event};
+use super::{Caller, Engine, Report, Reported};
 use crate::error::{Code, Error, Result};
 use crate::message::Message;
-use crate::provider::Report;
-use crate::store::{Change, Needs, Subject, deed};
 
 /// How long to wait between two questions, at first and at most.
 const FIRST: Duration = Duration::from_millis(250);
@@ -18,7 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// `NO_PROVIDER`, `STORE_*`, and the provider's where even the last question failed.
-    pub async fn follow(&self, message_id: i64, patience: Duration) -> Result<Message> {
+    pub async fn follow(&self, caller: &Caller, message_id: i64, patience: Duration) -> Result<Message> {
         let until = self.store.now().await? + patience;
         let mut pause = FIRST;
         loop {
@@ -26,13 +23,21 @@ impl Engine {
             let Some(provider_id) = message.provider_id.clone().filter(|_| !message.state.is_final()) else {
                 return Ok(message);
             };
-            let report = self.provider()?.fetch(&provider_id).await;
+            let found = self.provider()?.fetch(&provider_id).await;
             let now = self.store.now().await?;
-            match report {
-                Ok(Some(report)) => {
-                    let message = self.book_report(&super::Caller::new(Actor::System), message_id, report).await?;
-                    if message.state.is_final() {
-                        return Ok(message);
+            match found {
+                Ok(Some(found)) => {
+                    let report = Report {
+                        message_id,
+                        provider_id,
+                        status: found.status,
+                        error_code: found.error_code,
+                        to: None,
+                    };
+                    if let Reported::Moved(state) = self.report(caller, report).await?
+                        && state.is_final()
+                    {
+                        continue;
                     }
                 }
                 Ok(None) => return Ok(message),
@@ -46,38 +51,6 @@ impl Engine {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MOST);
         }
-    }
-
-    /// Books what a provider reports of a message: forward only. Answers the message as it then stands.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn book_report(&self, caller: &Caller, message_id: i64, report: Report) -> Result<Message> {
-        let phone = self.store.message(message_id).await?.ok_or_else(|| gone(message_id))?.phone;
-        let needs = Needs { subjects: vec![Subject::Phone(phone)], message: Some(message_id), ..Needs::default() };
-        let actor = caller.actor.clone();
-        deed(self.store.as_ref(), needs, move |facts| {
-            let mut message = facts.message.clone().ok_or_else(|| gone(message_id))?;
-            let Some(state) = message.state.after_report(&report.status) else { return Ok((Vec::new(), message)) };
-            message.state = state;
-            message.error_code = report.error_code;
-            message.provider_id.get_or_insert_with(|| report.provider_id.clone());
-            message.segments = report.segments.filter(|n| *n > 0).unwrap_or(message.segments);
-            message.due_at = None;
-            message.updated_at = facts.now.max(message.updated_at);
-            let mut details = Details::new().number("message", message_id);
-            if let Some(otp) = message.otp_id {
-                details = details.number("otp", otp);
-            }
-            if let Some(code) = report.error_code {
-                details = details.number("error_code", i64::from(code));
-            }
-            let event = Event::new(facts.now, actor.clone(), "report", state.as_str())
-                .subject(&facts.subjects[0].id.0)
-                .details(details);
-            Ok((vec![Change::PutMessage(message.clone()), Change::Audit(event)], message))
-        })
-        .await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::purpose::{Policy, Purpose, Resend};
-use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact, deed};
+use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is (design §3).
@@ -44,7 +44,11 @@ struct Asked {
     segments: u32,
     reply: Option<Reply>,
     orphans_settled: bool,
+    test_numbers: bool,
     places: Places,
+    share: (u32, u32),
+    /// Every other share of everything was found full.
+    last_share: bool,
 }
 
 /// Where each subject stands in the facts.
@@ -68,16 +72,41 @@ impl Engine {
         reply: Option<Reply>,
         orphans_settled: bool,
     ) -> Result<Reserved> {
-        let phone = ask.to.phone().clone();
-        let (subjects, places) = subjects(&phone, &ask.user, caller);
+        let shares = self.store.shares().max(1);
+        let first = u32::from(self.store.keys().index.tag("share", ask.to.phone().as_str().as_bytes())[0]);
+        for tried in 1..=shares {
+            let share = ((first + tried) % shares, shares);
+            let asked = self.asked(caller, ask, (reply.clone(), orphans_settled), (share, tried == shares))?;
+            if let Some(reserved) = self.reserve_in(ask, asked).await? {
+                return Ok(reserved);
+            }
+        }
+        Err(Error::new(ErrorCode::BUG, "the last share of everything was not decided on"))
+    }
+
+    /// `None`: this share of everything is full, and another may have room.
+    async fn reserve_in(&self, ask: &Send, mut asked: Asked) -> Result<Option<Reserved>> {
+        let phone = asked.phone.clone();
+        let (subjects, places) = subjects(&phone, &ask.user, &asked.caller, asked.share.0);
+        asked.places = places;
         let needs = Needs {
             subjects,
             otp: OtpNeed::Of(ask.user.clone(), phone.clone(), ask.purpose.clone()),
-            message: None,
-            reply: reply.as_ref().map(|reply| reply.tag),
+            reply: asked.reply.as_ref().map(|reply| reply.tag),
             ids: true,
+            ..Needs::default()
         };
-        let asked = Asked {
+        self.deed(needs, move |facts| asked.decide(facts)).await
+    }
+
+    fn asked(
+        &self,
+        caller: &Caller,
+        ask: &Send,
+        (reply, orphans_settled): (Option<Reply>, bool),
+        (share, last_share): ((u32, u32), bool),
+    ) -> Result<Asked> {
+        Ok(Asked {
             policy: Arc::clone(&self.policy),
             keyring: Arc::clone(&self.keyring),
             provider: self.provider()?.name(),
@@ -86,7 +115,7 @@ impl Engine {
                 Destination::Known(number) => Some(number.clone()),
                 Destination::Shape(..) => None,
             },
-            phone,
+            phone: ask.to.phone().clone(),
             purpose: ask.purpose.clone(),
             user: ask.user.clone(),
             new_code: ask.new_code,
@@ -95,18 +124,20 @@ impl Engine {
             segments: self.measure(ask)?,
             reply,
             orphans_settled,
-            places,
-        };
-        deed(self.store.as_ref(), needs, move |facts| asked.decide(facts)).await
+            test_numbers: self.test_numbers,
+            places: Places::default(),
+            share,
+            last_share,
+        })
     }
 }
 
 /// The subjects of a send, and where those stand that not every send has.
 ///
 /// The empty user is nobody in particular: it has no limits of its own, or strangers would share them.
-fn subjects(phone: &Phone, user: &User, caller: &Caller) -> (Vec<Subject>, Places) {
+fn subjects(phone: &Phone, user: &User, caller: &Caller, share: u32) -> (Vec<Subject>, Places) {
     let mut subjects =
-        vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone()), Subject::Everything];
+        vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone()), Subject::Share(share)];
     let mut places = Places::default();
     if !user.is_empty() {
         places.user = Some(subjects.len());
@@ -121,32 +152,37 @@ fn subjects(phone: &Phone, user: &User, caller: &Caller) -> (Vec<Subject>, Place
 }
 
 impl Asked {
-    fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Reserved)> {
+    fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Option<Reserved>)> {
+        let some = |(changes, reserved)| (changes, Some(reserved));
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         if facts.reply.is_some() {
             return Err(Error::new(ErrorCode::IN_PROGRESS, "a send with this idempotency key has just begun")
                 .retry_after(Duration::from_secs(5))
                 .hint("Ask again with the same key in a few seconds."));
         }
-        if let Some(test) = facts.test_number.as_ref().filter(|test| now < test.until) {
-            return self.for_test_number(facts, now, &test.phone);
+        if let Some(test) = facts.test_number.as_ref().filter(|test| self.test_numbers && now < test.until) {
+            return self.for_test_number(facts, now, &test.phone).map(some);
         }
         if !self.orphans_settled {
             let orphans = orphans(facts, now);
             if !orphans.is_empty() {
-                return Ok((Vec::new(), Reserved::Orphans(orphans)));
+                return Ok((Vec::new(), Some(Reserved::Orphans(orphans))));
             }
         }
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now));
         if let Some(waiting) = self.waiting(facts, live, now) {
-            return self.take_over(facts, waiting, now);
+            return self.take_over(facts, waiting, now).map(some);
         }
         if let Some(refusal) = self.refusal(facts, now)? {
+            let elsewhere = !refusal.hits.is_empty() && refusal.hits.iter().all(|hit| hit.limit == "everything");
+            if elsewhere && !self.last_share {
+                return Ok((Vec::new(), None));
+            }
             let changes = vec![self.remember(facts, now), self.event(facts, now, refusal.code.name, &refusal.hits)];
-            return Ok((changes, Reserved::Refused(Box::new(refusal))));
+            return Ok((changes, Some(Reserved::Refused(Box::new(refusal)))));
         }
-        self.go(facts, now)
+        self.go(facts, now).map(some)
     }
 
     /// The first "no", in the order of design §4.
@@ -158,8 +194,13 @@ impl Asked {
             return no(ErrorCode::OPTED_OUT, format!("{} has opted out of messages", self.phone.masked()));
         }
         let Some(number) = &self.number else {
-            // A test number that was one a moment ago.
-            return no(ErrorCode::BLOCKED, format!("{} is no test number any more", self.phone.masked()));
+            // A test number that was one a moment ago, or that is none here.
+            let why = if self.test_numbers {
+                "is no test number any more"
+            } else {
+                "is a test number, and they are off here"
+            };
+            return no(ErrorCode::BLOCKED, format!("{} {why}", self.phone.masked()));
         };
         if let (Some(allowed), country) = (&self.policy.countries, number.country.as_deref().unwrap_or("none"))
             && !allowed.iter().any(|one| one.eq_ignore_ascii_case(country))
@@ -195,6 +236,7 @@ impl Asked {
             ip: at(self.places.ip),
             network: at(self.places.network),
             everything: at(Some(EVERYTHING)),
+            share: self.share,
             known: self.caller.known,
         }
     }
@@ -224,6 +266,8 @@ impl Asked {
                 && old.left(now) >= WORTH_RESENDING
                 && !old.test;
             if again {
+                // Before anything is booked: without its key the code cannot be sent again.
+                code_of(&self.keyring, old)?;
                 return Ok((old.clone(), true, changes));
             }
             let mut old = old.clone();
@@ -322,6 +366,9 @@ impl Asked {
     /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
     fn waiting<'a>(&self, facts: &'a Facts, live: Option<&'a Otp>, now: Timestamp) -> Option<(&'a Otp, &'a Message)> {
         let otp = live.filter(|otp| !self.new_code && otp.left(now) >= LEAST)?;
+        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+            return None;
+        }
         let message = facts.messages.iter().find(|message| message.state == message::State::Queued)?;
         Some((otp, message))
     }
@@ -332,6 +379,7 @@ impl Asked {
         (otp, waiting): (&Otp, &Message),
         now: Timestamp,
     ) -> Result<(Vec<Change>, Reserved)> {
+        code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         super::deliver::claim(&mut message, now);
         message.provider = self.provider.to_owned();

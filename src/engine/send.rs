@@ -169,7 +169,8 @@ impl Engine {
         self.provider()?;
         self.measure(ask)?;
         if let Destination::Shape(phone, error) = &ask.to {
-            let declared = self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
+            let declared =
+                self.test_numbers && self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
             if !declared {
                 return Err(Error::new(error.code(), error.message()).hint(error.hint_text().unwrap_or_default()));
             }
@@ -187,20 +188,9 @@ impl Engine {
     /// The books' side of the idempotency key: tags alone, because keys may hold what a caller would not want kept.
     fn reply_for(&self, ask: &Send) -> Result<Option<Reply>> {
         let Some(key) = &ask.idempotency_key else { return Ok(None) };
-        if key.is_empty() || key.len() > 255 || key.chars().any(char::is_control) {
-            return Err(Error::new(error::Code::VALUE_INVALID, "an idempotency key has 1 to 255 visible characters")
-                .hint("Use something unique for each thing to be sent once, for example a UUID."));
-        }
-        let index = &self.store.keys().index;
         let asked =
             format!("send\0{}\0{}\0{}\0{}", ask.to.phone().as_str(), ask.purpose, ask.user.as_str(), ask.new_code);
-        Ok(Some(Reply {
-            tag: index.tag("idempotency-key", key.as_bytes()),
-            fingerprint: index.tag("idempotency-ask", asked.as_bytes()),
-            message_id: None,
-            answer: None,
-            created_at: Timestamp(0),
-        }))
+        reply_of(&self.store.keys().index, key, &asked).map(Some)
     }
 
     /// The answer that the key got before, if it was used before.
@@ -252,6 +242,21 @@ impl Engine {
         }
         Ok(measured.segments)
     }
+}
+
+/// The books' side of an idempotency key, for what was asked.
+pub(super) fn reply_of(index: &crate::keys::IndexKey, key: &str, asked: &str) -> Result<Reply> {
+    if key.is_empty() || key.len() > 255 || key.chars().any(char::is_control) {
+        return Err(Error::new(error::Code::VALUE_INVALID, "an idempotency key has 1 to 255 visible characters")
+            .hint("Use something unique for each thing to be done once, for example a UUID."));
+    }
+    Ok(Reply {
+        tag: index.tag("idempotency-key", key.as_bytes()),
+        fingerprint: index.tag("idempotency-ask", asked.as_bytes()),
+        message_id: None,
+        answer: None,
+        created_at: Timestamp(0),
+    })
 }
 
 /// How a reservation ended.

@@ -6,14 +6,14 @@ use super::{Caller, Engine, code_of, put, steady};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
-use crate::error::{self, Result};
+use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
 use crate::ledger::{self, Ledger};
 use crate::limits::Hit;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::{Policy, Purpose};
-use crate::store::{Change, Facts, Needs, OtpNeed, Subject, TestNumber, deed};
+use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, TestNumber};
 
 /// What to verify.
 pub struct Verify {
@@ -95,6 +95,8 @@ struct Asked {
     purpose: Purpose,
     user: User,
     code: Code,
+    reply: Option<Reply>,
+    test_numbers: bool,
 }
 
 const PHONE: usize = 0;
@@ -108,6 +110,15 @@ impl Engine {
     /// # Errors
     /// `PURPOSE_UNKNOWN`, `KEY_INVALID` where the key of a living otp is missing, `CLOCK_WRONG`, `STORE_*`.
     pub async fn verify(&self, caller: &Caller, ask: Verify) -> Result<VerifyAnswer> {
+        self.verify_once(caller, ask, None).await
+    }
+
+    /// As [`Engine::verify`]; with an idempotency key, a caller who lost the answer "verified" gets it again. A "no" is not
+    /// kept: asked again, it is decided again, and counts again.
+    ///
+    /// # Errors
+    /// As [`Engine::verify`], and `VALUE_INVALID`, `IDEMPOTENCY_MISMATCH`.
+    pub async fn verify_once(&self, caller: &Caller, ask: Verify, key: Option<&str>) -> Result<VerifyAnswer> {
         if self.policy.purpose(&ask.purpose).is_none() {
             return Err(self.unknown_purpose(&ask.purpose));
         }
@@ -117,7 +128,14 @@ impl Engine {
             subjects.push(ip);
         }
         let otp = OtpNeed::Of(ask.user.clone(), ask.phone.clone(), ask.purpose.clone());
-        let needs = Needs { subjects, otp, ..Needs::default() };
+        let index = &self.store.keys().index;
+        let reply = key
+            .map(|key| {
+                let what = format!("verify\0{}\0{}\0{}", ask.phone.as_str(), ask.purpose, ask.user.as_str());
+                super::send::reply_of(index, key, &what)
+            })
+            .transpose()?;
+        let needs = Needs { subjects, otp, reply: reply.as_ref().map(|reply| reply.tag), ..Needs::default() };
         let asked = Asked {
             policy: Arc::clone(&self.policy),
             keyring: Arc::clone(&self.keyring),
@@ -127,8 +145,10 @@ impl Engine {
             purpose: ask.purpose,
             user: ask.user,
             code: ask.code,
+            reply,
+            test_numbers: self.test_numbers,
         };
-        deed(self.store.as_ref(), needs, move |facts| asked.decide(facts)).await
+        self.deed(needs, move |facts| asked.decide(facts)).await
     }
 }
 
@@ -144,8 +164,11 @@ struct Judgement {
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
-        let test = facts.test_number.as_ref().filter(|number| now < number.until);
+        let now = steady(facts.now, &ledgers)?;
+        let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
+        if let Some(known) = &facts.reply {
+            return self.again(facts, known, test);
+        }
         let judged = match self.closed(facts, now) {
             Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
             None => self.judge(facts, test, now)?,
@@ -158,7 +181,30 @@ impl Asked {
             test: judged.otp.as_ref().is_some_and(|otp| otp.test),
             verdict: judged.verdict.clone(),
         };
-        Ok((self.consequences(facts, judged, now), answer))
+        let verified = judged.verdict == Verdict::Verified;
+        let mut changes = self.consequences(facts, judged, now);
+        if let Some(reply) = self.reply.as_ref().filter(|_| verified) {
+            let answer = answer.otp_id.map(|id| id.to_string());
+            changes.push(Change::PutReply(Reply { answer, created_at: now, ..reply.clone() }));
+        }
+        Ok((changes, answer))
+    }
+
+    /// The "verified" that this key was answered before. Whoever asks has to know the code again: the books cannot tell
+    /// which code it was, but the otp's can be computed.
+    fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<(Vec<Change>, VerifyAnswer)> {
+        let mismatch = || {
+            Error::new(error::Code::IDEMPOTENCY_MISMATCH, "this idempotency key was used for something else")
+                .hint("Use a new key for each thing to be done once.")
+        };
+        let same = self.reply.as_ref().is_some_and(|reply| reply.fingerprint == known.fingerprint);
+        let id: i64 = known.answer.as_ref().and_then(|id| id.parse().ok()).filter(|_| same).ok_or_else(mismatch)?;
+        let otp = facts.recent.iter().find(|otp| otp.id == id).ok_or_else(mismatch)?;
+        if !self.equals(Some(otp), test, facts.now)? {
+            return Err(mismatch());
+        }
+        let verdict = Verdict::Verified;
+        Ok((Vec::new(), VerifyAnswer { verdict, otp_id: Some(id), other_user: false, test: otp.test }))
     }
 
     /// The budgets that close verification itself, whether or not an otp exists.
@@ -178,9 +224,9 @@ impl Asked {
         let of_user = |otp: &&Otp| otp.user == self.user;
         let newest = facts.otp.as_ref().or_else(|| facts.recent.iter().find(of_user));
         let older = facts.recent.iter().filter(of_user).find(|otp| otp.state == State::Superseded);
-        let right = self.equals(newest, test)?;
+        let right = self.equals(newest, test, now)?;
         // An older code whose key is gone cannot be told from a wrong one, and need not be.
-        let was_older = self.equals(older, test).unwrap_or(false);
+        let was_older = self.equals(older, test, now).unwrap_or(false);
         let Some(newest) = newest else {
             return Ok(Judgement { verdict: Verdict::NotFound, otp: None, guess: true });
         };
@@ -220,7 +266,7 @@ impl Asked {
     }
 
     /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
-    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>) -> Result<bool> {
+    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>, now: Timestamp) -> Result<bool> {
         let tag = self.index.tag("test-code", &test_code(&self.phone, &self.code));
         let Some(otp) = otp else {
             let nobody = Binding {
@@ -236,7 +282,7 @@ impl Asked {
         let code = match code_of(&self.keyring, otp) {
             Ok(code) => code,
             // What is over needs no key to be said no to.
-            Err(_) if otp.state != State::Active => return Ok(false),
+            Err(_) if !otp.is_live(now) => return Ok(false),
             Err(error) => return Err(error),
         };
         let same = self.code.matches(&code);
@@ -247,14 +293,31 @@ impl Asked {
         })
     }
 
+    fn nobody(&self, now: Timestamp) -> Otp {
+        Otp {
+            id: 0,
+            user: self.user.clone(),
+            phone: self.phone.clone(),
+            purpose: self.purpose.clone(),
+            nonce: [0; 16],
+            key_id: String::new(),
+            digits: 6,
+            created_at: now,
+            expires_at: now,
+            state: State::Expired,
+            ended_at: Some(now),
+            wrong_guesses: 0,
+            test: false,
+        }
+    }
+
     /// Every answer writes the same rows: the otp, the phone, the user with the phone, the address, the audit log.
     fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Vec<Change> {
         let limits = &self.policy.limits;
         let verified = judged.verdict == Verdict::Verified;
         let mut changes = Vec::new();
-        if let Some(otp) = &judged.otp {
-            changes.push(Change::PutOtp(otp.clone()));
-        }
+        // Where there is no otp, the same statement is run on one that nobody has.
+        changes.push(Change::PutOtp(judged.otp.clone().unwrap_or_else(|| self.nobody(now))));
         for (place, fact) in facts.subjects.iter().enumerate() {
             let mut ledger = fact.ledger.clone();
             ledger.saw(now);

@@ -28,6 +28,7 @@ use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
 };
+use crate::token::Token;
 
 /// How long a deed waits for the writer's place before it says that the books are busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -128,13 +129,18 @@ impl Sqlite {
             (OtpNeed::None, Some(id)) => facts.otp = load_otp(tx, id)?,
             (OtpNeed::None, None) => {}
         }
-        if let Some(otp) = &facts.otp {
-            facts.messages = load_messages(tx, otp.id)?;
+        if needs.message.is_some() || !matches!(needs.otp, OtpNeed::None) {
+            // No otp has the id 0: the same look-up finds nothing.
+            facts.messages = load_messages(tx, facts.otp.as_ref().map_or(0, |otp| otp.id))?;
         }
         if let Some(tag) = needs.reply {
             facts.reply = load_reply(tx, tag)?;
         }
+        if let Some(id) = needs.token {
+            facts.token = read::token_by_id(tx, id)?;
+        }
         if needs.ids {
+            facts.next_token_id = next_id(tx, "tokens")?;
             facts.next_otp_id = next_id(tx, "otps")?;
             facts.next_message_id = next_id(tx, "messages")?;
         }
@@ -164,6 +170,8 @@ impl Sqlite {
                     tx.execute("DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                         .map_err(trouble)?;
                 }
+                Change::NewToken(token) => rows::insert_token(tx, token)?,
+                Change::PutToken(token) => rows::update_token(tx, token)?,
                 Change::Audit(event) => self.append_audit(tx, event)?,
             }
         }
@@ -278,6 +286,14 @@ impl Store for Sqlite {
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(&self.connection())
+    }
+
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
+        read::token(&self.connection(), hash)
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        read::tokens(&self.connection())
     }
 
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {

@@ -14,7 +14,7 @@ struct Layer {
 
 const RULES: &[&str] = &[
     "abuse", "audit", "code", "ledger", "limits", "message", "otp", "phone", "price", "purpose", "risk", "segments",
-    "template",
+    "template", "token",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::otp::{Otp, State};
 use crate::phone::Phone;
 use crate::store::{CLOCK_SLACK, Filter, MORE_MAX, Page, SubjectId, TestNumber};
+use crate::token::Token;
 
 /// How many rows one page of a filter without an index of its own looks at.
 const LOOK_MAX: i64 = 20_000;
@@ -218,6 +219,30 @@ pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
     let sql = concat!("SELECT ", test_number_columns!(), " FROM test_numbers ORDER BY phone_number LIMIT 1000");
     let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
     let found = statement.query_map([], rows::test_number).map_err(trouble)?;
+    found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// The access token with this hash.
+pub fn token(connection: &Connection, hash: [u8; 32]) -> Result<Option<Token>> {
+    connection
+        .prepare_cached(concat!("SELECT ", token_columns!(), " FROM tokens WHERE hash = ?1"))
+        .and_then(|mut statement| statement.query_row([hash], rows::token).optional())
+        .map_err(trouble)
+}
+
+/// The access token with this id.
+pub fn token_by_id(connection: &Connection, id: i64) -> Result<Option<Token>> {
+    connection
+        .prepare_cached(concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = ?1"))
+        .and_then(|mut statement| statement.query_row([id], rows::token).optional())
+        .map_err(trouble)
+}
+
+/// All access tokens, the newest first, at most 1000.
+pub fn tokens(connection: &Connection) -> Result<Vec<Token>> {
+    let sql = concat!("SELECT ", token_columns!(), " FROM tokens ORDER BY id DESC LIMIT 1000");
+    let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
+    let found = statement.query_map([], rows::token).map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 

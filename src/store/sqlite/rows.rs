@@ -10,6 +10,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::{Reply, TestNumber};
+use crate::token::{Scopes, Token};
 
 /// The columns of an otp, in the order that [`otp`] reads.
 macro_rules! otp_columns {
@@ -30,6 +31,13 @@ macro_rules! message_columns {
 macro_rules! test_number_columns {
     () => {
         "phone_number, code_tag, until, added_at, added_by"
+    };
+}
+
+/// The columns of an access token, in the order that [`token`] reads.
+macro_rules! token_columns {
+    () => {
+        r#"id, name, hash, scopes, "user", service, created_at, expires_at, revoked_at, created_by"#
     };
 }
 
@@ -238,6 +246,62 @@ pub fn put_test_number(tx: &Transaction<'_>, number: &TestNumber) -> Result<()> 
         ])
     })
     .map_err(trouble)?;
+    Ok(())
+}
+
+/// Reads an access token.
+pub fn token(row: &Row<'_>) -> rusqlite::Result<Token> {
+    let user: Option<String> = row.get(4)?;
+    Ok(Token {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        hash: row.get(2)?,
+        scopes: Scopes::parse(&row.get::<_, String>(3)?).map_err(|_| damaged(3, "scopes"))?,
+        user: user.map(|user| User::parse(&user)).transpose().map_err(|_| damaged(4, "user"))?,
+        service: row.get(5)?,
+        created_at: Timestamp(row.get(6)?),
+        expires_at: row.get::<_, Option<i64>>(7)?.map(Timestamp),
+        revoked_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+        created_by: row.get(9)?,
+    })
+}
+
+/// Writes a new access token under its id.
+pub fn insert_token(tx: &Transaction<'_>, token: &Token) -> Result<()> {
+    tx.prepare_cached(concat!(
+        "INSERT INTO tokens (",
+        token_columns!(),
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+    ))
+    .and_then(|mut statement| {
+        statement.execute(params![
+            token.id,
+            token.name,
+            token.hash,
+            token.scopes.to_string(),
+            token.user.as_ref().map(User::as_str),
+            token.service,
+            token.created_at.millis(),
+            token.expires_at.map(Timestamp::millis),
+            token.revoked_at.map(Timestamp::millis),
+            token.created_by
+        ])
+    })
+    .map_err(trouble)?;
+    Ok(())
+}
+
+/// Writes what may change of an access token.
+pub fn update_token(tx: &Transaction<'_>, token: &Token) -> Result<()> {
+    tx.prepare_cached("UPDATE tokens SET expires_at = ?2, revoked_at = ?3 WHERE id = ?1")
+        .and_then(|mut statement| {
+            statement.execute(params![
+                token.id,
+                token.expires_at.map(Timestamp::millis),
+                token.revoked_at.map(Timestamp::millis)
+            ])
+        })
+        .map_err(trouble)?;
     Ok(())
 }
 

@@ -93,6 +93,20 @@ CREATE TABLE test_numbers (
     added_by      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Access tokens of the REST API, by their hash alone.
+CREATE TABLE tokens (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    name          TEXT    NOT NULL,
+    hash          BLOB    NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
+    scopes        TEXT    NOT NULL,             -- words with commas between them
+    "user"        TEXT,                         -- NULL: not bound to a user
+    service       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    expires_at    INTEGER,
+    revoked_at    INTEGER,
+    created_by    TEXT    NOT NULL
+) STRICT;
+
 -- The audit log. Everything but the chain is generated from the body, so that nothing can disagree with it.
 CREATE TABLE audit (
     lane          INTEGER NOT NULL,

@@ -1,0 +1,158 @@
+//! Access tokens: made, taken back, and found again by what their bearer shows. The token itself is told once and never kept.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Caller, Engine};
+use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::keys::fill_random;
+use crate::otp::User;
+use crate::store::{Change, Needs};
+use crate::token::{Scopes, Token};
+
+/// What every token begins with, so that scanners for leaked secrets know it.
+const PREFIX: &str = "smsotp_";
+
+/// The longest name, in characters.
+const NAME_MAX: usize = 100;
+
+/// How long a shown token may be; ours has 50 characters.
+const SHOWN_MAX: usize = 128;
+
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// What to call it.
+    pub name: String,
+    /// What its bearer may do.
+    pub scopes: Scopes,
+    /// For whom.
+    pub whose: Whose,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// For whom a token speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// For one user alone.
+    User(User),
+    /// For a service, which names the user in each request.
+    Service,
+}
+
+/// A token as its bearer shows it. It cannot be read from the books again.
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The token, to be told once.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl Engine {
+    /// Makes a token of 256 random bits.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` for a name that is too long, an end that is past, an empty user; `STORE_*`.
+    pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
+        if new.name.chars().count() > NAME_MAX || new.name.chars().any(char::is_control) {
+            return Err(Error::new(
+                Code::VALUE_INVALID,
+                format!("a token's name has at most {NAME_MAX} visible characters"),
+            ));
+        }
+        if new.whose == Whose::User(User::default()) {
+            return Err(Error::new(Code::VALUE_INVALID, "the user of a token is empty")
+                .hint("Name the user with --user, or make a token for a service with --service."));
+        }
+        let mut bytes = Zeroizing::new([0u8; 32]);
+        fill_random(&mut *bytes)?;
+        let text = Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)));
+        let (hash, actor) = (hash(&text), caller.actor.clone());
+        let needs = Needs { ids: true, ..Needs::default() };
+        let token = self
+            .deed(needs, move |facts| {
+                if new.expires_at.is_some_and(|end| end <= facts.now) {
+                    return Err(Error::new(Code::VALUE_INVALID, "the token would have expired already")
+                        .hint("Give a moment ahead, like --expires 90d."));
+                }
+                let (user, service) = match &new.whose {
+                    Whose::User(user) => (Some(user.clone()), false),
+                    Whose::Service => (None, true),
+                };
+                let token = Token {
+                    id: facts.next_token_id,
+                    name: new.name.clone(),
+                    hash,
+                    scopes: new.scopes,
+                    user,
+                    service,
+                    created_at: facts.now,
+                    expires_at: new.expires_at,
+                    revoked_at: None,
+                    created_by: actor.to_string(),
+                };
+                let details = Details::new()
+                    .number("token", token.id)
+                    .note("scopes", &token.scopes.to_string())
+                    .flag("service", service);
+                let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
+                Ok((vec![Change::NewToken(token.clone()), Change::Audit(event)], token))
+            })
+            .await?;
+        Ok((token, Secret(SecretString::from(text.as_str()))))
+    }
+
+    /// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
+        let needs = Needs { token: Some(id), ..Needs::default() };
+        let actor = caller.actor.clone();
+        self.deed(needs, move |facts| {
+            let Some(mut token) = facts.token.clone() else { return Ok((Vec::new(), None)) };
+            if token.revoked_at.is_some() {
+                return Ok((Vec::new(), Some(token)));
+            }
+            token.revoked_at = Some(facts.now);
+            let details = Details::new().number("token", id);
+            let event = Event::new(facts.now, actor.clone(), "token.revoke", "done").details(details);
+            Ok((vec![Change::PutToken(token.clone()), Change::Audit(event)], Some(token)))
+        })
+        .await
+    }
+
+    /// All tokens, the newest first.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn tokens(&self) -> Result<Vec<Token>> {
+        self.store.tokens().await
+    }
+
+    /// The token that a bearer shows, if it is accepted now. What is shown is hashed before it is looked for, so the time of
+    /// the look-up tells nothing about tokens that exist.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn bearer(&self, shown: &str) -> Result<Option<Token>> {
+        if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let Some(token) = self.store.token(hash(shown)).await? else { return Ok(None) };
+        let now = self.store.now().await?;
+        Ok(token.is_live(now).then_some(token))
+    }
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}

@@ -1,0 +1,446 @@
+//! The memory in PostgreSQL, for several machines: the rows of a deed's subjects are its locks, taken in one order; the
+//! database tells the time; a commit whose answer was lost is looked up and not repeated.
+//!
+//! A deed takes two round trips: [`facts`] begins, locks and reads, [`apply`] writes and commits. A deed whose message or otp
+//! comes without its phone takes one more. Nothing outlives a transaction on a connection, so that a pooler may hand
+//! connections round between transactions.
+
+#[macro_use]
+mod rows;
+mod apply;
+mod books;
+mod connect;
+mod facts;
+mod purge;
+mod read;
+mod tls;
+mod trouble;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use self::apply::{Operation, Writes};
+use self::connect::{Address, Session};
+use self::facts::{Asked, LANE};
+use self::rows::{Value, ask, int};
+use self::trouble::{Failure, before_commit};
+use crate::audit::{self, Actor};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Code, Error, Result};
+use crate::keys::{BookKeys, Keyring};
+use crate::message::Message;
+use crate::otp::Otp;
+use crate::phone::Phone;
+use crate::store::{
+    Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
+    SubjectId, TestNumber,
+};
+use crate::token::Token;
+
+/// How long a deed goes on trying: for a lock, through a fail-over, for a lost commit.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long one statement may wait for a lock, take, or a transaction wait for us, in milliseconds. They end well inside of
+/// [`PATIENCE`], and a process that hangs keeps its locks no longer than this.
+const LOCK_TIMEOUT_MS: u32 = 5_000;
+const STATEMENT_TIMEOUT_MS: u32 = 8_000;
+const IDLE_TIMEOUT_MS: u32 = 8_000;
+
+/// Into how many rows the memory of everything is divided.
+const SHARES: u32 = 8;
+
+/// Lanes of the audit log for deeds; lane 0 is for the housekeeping, which never waits for a lane of theirs.
+const LANES: i16 = 16;
+
+/// For how long the database's time is extrapolated before it is asked again where no deed needs it under locks.
+const TIME_KEPT: i64 = 5_000;
+
+/// The books in a PostgreSQL database.
+pub struct Postgres {
+    pool: Pool,
+    address: Address,
+    keys: BookKeys,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+    /// How every transaction begins.
+    begin: String,
+    opened: Instant,
+    /// The database's time less the time since opening, when last heard, and when that was.
+    ahead: AtomicI64,
+    heard_at: AtomicI64,
+}
+
+/// How to open the books.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening {
+    /// Connections at most: deeds at a time.
+    pub connections: usize,
+    /// How long a deed goes on trying.
+    pub patience: Duration,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Opening { connections: 16, patience: PATIENCE }
+    }
+}
+
+impl Postgres {
+    /// Opens the books that a URL leads to and unwraps their keys with the ring. It makes and migrates nothing.
+    ///
+    /// Needs a tokio runtime with time and I/O, which has to live as long as the store.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` where no server can be reached or the
+    /// tables are missing or old (run `smsotp db migrate`), `STORE_NEWER`, `KEY_INVALID`.
+    pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
+        let mut store = Postgres::bare(url, clock, opening)?;
+        store.keys = books::open(&store, ring).await?;
+        Ok(store)
+    }
+
+    /// Makes the tables or brings them up to date; answers with the versions before and after. Safe to run twice and from
+    /// several machines at once.
+    ///
+    /// # Errors
+    /// As [`Postgres::open`].
+    pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
+        let store = Postgres::bare(url, clock, Opening { connections: 1, ..Opening::default() })?;
+        books::migrate(&store, ring).await
+    }
+
+    fn bare(url: &str, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
+        let address = Address::parse(url)?;
+        Ok(Postgres {
+            pool: address.pool(opening.connections, opening.patience)?,
+            address,
+            keys: BookKeys::generate()?,
+            clock,
+            patience: opening.patience,
+            begin: begin(),
+            opened: Instant::now(),
+            ahead: AtomicI64::new(0),
+            heard_at: AtomicI64::new(i64::MIN / 2),
+        })
+    }
+
+    fn tag(&self, subject: &Subject) -> [u8; 32] {
+        self.keys.index.tag(subject.kind(), &subject.value())
+    }
+
+    /// Runs one reading statement on any connection.
+    async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>> {
+        let mut patience = Patience::of(self.patience);
+        loop {
+            match patience.within(self.query_once(sql, &values)).await {
+                Ok(rows) => return Ok(rows),
+                Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    async fn query_once(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
+        let session = Session::take(&self.pool).await?;
+        let rows = ask(session.client(), sql, values).await.map_err(before_commit)?;
+        session.done();
+        Ok(rows)
+    }
+
+    async fn otp_row(&self, id: i64) -> Result<Option<Otp>> {
+        let sql = concat!("SELECT ", otp_columns!(), " FROM smsotp.otps WHERE id = $1");
+        self.query(sql, vec![int(id)]).await?.first().map(|row| rows::otp(row, 0)).transpose()
+    }
+
+    async fn message_row(&self, id: i64) -> Result<Option<Message>> {
+        let sql = concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE id = $1");
+        self.query(sql, vec![int(id)]).await?.first().map(|row| rows::message(row, 0)).transpose()
+    }
+
+    /// One attempt at a deed. `operation` is set from the moment on when it may have been committed.
+    async fn attempt(
+        &self,
+        asked: &Asked,
+        decide: &mut Decide,
+        operation: &mut Option<Operation>,
+    ) -> Result<(), Failure> {
+        let session = Session::take(&self.pool).await?;
+        let loaded = asked.load(self, &session).await?;
+        let changes = decide(&loaded.facts);
+        if !changes.as_ref().is_ok_and(|changes| !changes.is_empty()) {
+            session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
+            session.done();
+            return Ok(changes.map(drop)?);
+        }
+        let writes = Writes::of(self, asked, &loaded, changes?)?;
+        self.commit(session, &writes, operation).await
+    }
+
+    /// Sends the writes of a transaction with its commit, and keeps how to look it up while nobody knows how that ended.
+    async fn commit(
+        &self,
+        session: Session,
+        writes: &Writes,
+        operation: &mut Option<Operation>,
+    ) -> Result<(), Failure> {
+        *operation = Some(writes.operation);
+        let answer = writes.commit(&session).await;
+        if !matches!(answer, Err(Failure::Unknown(_))) {
+            *operation = None;
+        }
+        answer?;
+        session.done();
+        Ok(())
+    }
+
+    /// What is left to do when patience is over and nobody knows whether an operation was committed.
+    async fn settle(&self, operation: Operation, error: Error) -> Result<()> {
+        let mut patience = Patience::of(self.patience);
+        loop {
+            match patience.within(self.happened(operation)).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(error),
+                Err(failure) => {
+                    if patience.after(failure).await.is_err() {
+                        return Err(Error::new(
+                            Code::STORE_FAILED,
+                            "the connection to the database was lost while committing; it is not known whether it happened",
+                        )
+                        .because(error)
+                        .hint("When the database is back, look before you repeat it: smsotp show, smsotp audit list."));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds out whether an operation was committed, on a fresh connection: whoever holds its lane's lock has seen the end of
+    /// every transaction that held it before.
+    async fn happened(&self, operation: Operation) -> Result<bool, Failure> {
+        let session = Session::take(&self.pool).await?;
+        let lane: Value = (Box::new(operation.lane), Type::INT2);
+        let place = [(Box::new(operation.lane) as _, Type::INT2), int(operation.seq)];
+        let client = session.client();
+        let lane = [lane];
+        let (begun, locked, found, ended) = tokio::join!(
+            biased;
+            client.batch_execute(&self.begin),
+            ask(client, LANE, &lane),
+            ask(client, "SELECT operation FROM smsotp.audit WHERE lane = $1 AND seq = $2", &place),
+            client.batch_execute("ROLLBACK"),
+        );
+        begun.map_err(before_commit)?;
+        locked.map_err(before_commit)?;
+        let found = found.map_err(before_commit)?;
+        ended.map_err(before_commit)?;
+        session.done();
+        Ok(found.first().is_some_and(|row| row.try_get::<_, &[u8]>(0).is_ok_and(|id| id == operation.id)))
+    }
+}
+
+/// How long to go on trying, with growing pauses.
+struct Patience {
+    whole: Duration,
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn of(whole: Duration) -> Patience {
+        Patience { whole, until: Instant::now() + whole, pause: Duration::from_millis(5) }
+    }
+
+    /// Runs one attempt for as long as patience lasts.
+    async fn within<A>(&self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left, attempt).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Failure::Final(too_slow(self.whole))),
+        }
+    }
+
+    /// Pauses before the next attempt; the error where there is to be none.
+    async fn after(&mut self, failure: Failure) -> Result<()> {
+        match failure {
+            Failure::Again(_) | Failure::Unknown(_) if Instant::now() + self.pause < self.until => {
+                tokio::time::sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(Duration::from_millis(300));
+                Ok(())
+            }
+            failure => Err(failure.error()),
+        }
+    }
+}
+
+/// READ WRITE is refused by a standby: nothing is ever decided on a copy.
+fn begin() -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; \
+         SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}"
+    )
+}
+
+fn too_slow(patience: Duration) -> Error {
+    Error::new(Code::STORE_BUSY, format!("the database gave no answer within {} s", patience.as_secs()))
+        .retry_after(Duration::from_secs(2))
+        .hint("Try again; if it lasts, look at the server's load and at long transactions in pg_stat_activity.")
+}
+
+/// Idle times are kept to the hour, so that the index changes hourly and not with every message.
+fn whole_hour_after(at: Timestamp) -> Timestamp {
+    const HOUR: i64 = 3_600_000;
+    Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
+}
+
+#[async_trait]
+impl Store for Postgres {
+    fn keys(&self) -> &BookKeys {
+        &self.keys
+    }
+
+    fn shares(&self) -> u32 {
+        SHARES
+    }
+
+    async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
+        let asked = Asked::of(self, needs).await?;
+        let mut patience = Patience::of(self.patience);
+        let mut operation = None;
+        loop {
+            // Never repeated blindly: first it is looked up what became of the attempt before.
+            let answer = match operation {
+                Some(unknown) => match patience.within(self.happened(unknown)).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {
+                        operation = None;
+                        continue;
+                    }
+                    Err(failure) => Err(failure),
+                },
+                None => patience.within(self.attempt(&asked, &mut decide, &mut operation)).await,
+            };
+            let Err(failure) = answer else { return Ok(()) };
+            if let Err(error) = patience.after(failure).await {
+                return match operation {
+                    Some(unknown) => self.settle(unknown, error).await,
+                    None => Err(error),
+                };
+            }
+        }
+    }
+
+    async fn otp(&self, id: i64) -> Result<Option<Otp>> {
+        self.otp_row(id).await
+    }
+
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
+        read::list(self, filter, now).await
+    }
+
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+        read::message_counts(self, otp_ids).await
+    }
+
+    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
+        read::of_phone(self, phone, limit).await
+    }
+
+    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>> {
+        read::messages_of(self, otp_id).await
+    }
+
+    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
+        let found = self.query(facts::REPLY, vec![rows::bytes(&tag)]).await?;
+        found.first().map(|row| rows::reply(tag, row)).transpose()
+    }
+
+    async fn message(&self, id: i64) -> Result<Option<Message>> {
+        self.message_row(id).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due(self, now, limit).await
+    }
+
+    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {
+        read::provider_ids(self, phone).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if since_open - self.heard_at.load(Ordering::Relaxed) <= TIME_KEPT {
+            return Ok(Timestamp(self.ahead.load(Ordering::Relaxed) + since_open) + self.clock.offset());
+        }
+        let found = self.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", Vec::new()).await?;
+        let row = found.first().ok_or_else(|| rows::damaged("the time"))?;
+        Ok(self.heard(rows::column(row, 0)?))
+    }
+
+    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+        read::ledgers(self, subjects).await
+    }
+
+    async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
+        read::test_numbers(self).await
+    }
+
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
+        read::token(self, hash).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        read::tokens(self).await
+    }
+
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+        purge::run(self, batch).await
+    }
+
+    async fn scrub(&self) -> Result<bool> {
+        // The files are the server's: what a DELETE leaves in them goes with autovacuum and the next base backup.
+        Ok(false)
+    }
+
+    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit(self, lane, from, limit).await
+    }
+
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit_back(self, subject, before, limit).await
+    }
+
+    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+        read::audit_heads(self).await
+    }
+
+    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
+        read::masked(self, ids).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        books::status(self).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>> {
+        books::check(self).await
+    }
+
+    async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {
+        Err(Error::new(Code::STORE_FAILED, "the books are in PostgreSQL, which has its own backups")
+            .hint("For a copy in which no code is alive: smsotp db export. For the whole server: pg_basebackup with a WAL archive."))
+    }
+
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
+        read::keys_in_use(self, now).await
+    }
+
+    async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
+        books::rewrap(self, ring, actor).await
+    }
+}

@@ -1,0 +1,165 @@
+//! The second round trip of a deed: what it decided, its audit row, and the commit, sent together.
+
+use futures_util::future::join_all;
+use tokio_postgres::types::Type;
+
+use super::connect::Session;
+use super::facts::{Asked, Loaded};
+use super::rows::{self, Statement, borrowed, bytes, int, text};
+use super::trouble::{Failure, at_commit};
+use super::{Postgres, whole_hour_after};
+use crate::audit::{Event, Head};
+use crate::error::{Code, Error, Result};
+use crate::ledger::Ledger;
+use crate::otp::State;
+use crate::store::{Change, Facts};
+
+/// The commit waits for as long as the standby that has to confirm it: a time-out there would be told as success although
+/// the standby has nothing (PostgreSQL ends the wait with a warning). Our own patience ends the wait as "unknown".
+const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
+const LEDGERS: &str = "UPDATE smsotp.subjects AS s SET ledger = new.ledger, idle_at = new.idle_at \
+    FROM unnest($1, $2, $3) AS new (tag, ledger, idle_at) WHERE s.tag = new.tag";
+
+const AUDIT: &str = "INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES ($1, $2, $3, $4, $5)";
+
+/// Where a commit can be found again: it is there if this row of the audit log carries this operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// The lane of its audit row.
+    pub lane: i16,
+    /// The place in the lane.
+    pub seq: i64,
+    /// 16 random bytes.
+    pub id: [u8; 16],
+}
+
+/// What a transaction writes, in order.
+pub struct Writes {
+    statements: Vec<Statement>,
+    /// How the commit is found again.
+    pub operation: Operation,
+}
+
+impl Writes {
+    /// Turns decided changes into statements.
+    pub fn of(store: &Postgres, asked: &Asked, loaded: &Loaded, changes: Vec<Change>) -> Result<Writes> {
+        let mut statements = Vec::with_capacity(changes.len() + 1);
+        let mut ledgers = Ledgers::default();
+        let mut events = Vec::new();
+        for change in changes {
+            match change {
+                Change::NewOtp(otp) => statements.push(rows::insert_otp(&otp)),
+                Change::PutOtp(otp) => statements.push(rows::update_otp(&otp, known(&loaded.facts, otp.id))),
+                Change::NewMessage(message) => statements.push(rows::insert_message(&message)?),
+                Change::PutMessage(message) => statements.push(rows::update_message(&message)),
+                Change::PutLedger(id, ledger, idle_at) => {
+                    let place = loaded.facts.subjects.iter().position(|fact| fact.id == id);
+                    let tags = place.and_then(|place| asked.tags.get(place)).ok_or_else(|| {
+                        Error::new(Code::BUG, "a deed wrote the ledger of a subject that it had not asked for")
+                    })?;
+                    ledgers.put(tags, &ledger, idle_at.map(|at| whole_hour_after(at).millis()))?;
+                }
+                Change::PutReply(reply) => {
+                    let fresh = asked.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none();
+                    statements.push(rows::put_reply(&reply, fresh));
+                }
+                Change::PutTestNumber(number) => statements.push(rows::put_test_number(&number)),
+                Change::DropTestNumber(phone) => statements.push(rows::drop_test_number(&phone)),
+                Change::NewToken(token) => statements.push(rows::insert_token(&token)),
+                Change::PutToken(token) => statements.push(rows::update_token(&token)),
+                Change::Audit(event) => events.push(event),
+            }
+        }
+        statements.extend(ledgers.statement());
+        Writes::audited(store, statements, loaded.head, &events)
+    }
+
+    /// Adds the audit rows of `events` to `statements`: without one, nobody could tell later whether it was committed.
+    pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, events: &[Event]) -> Result<Writes> {
+        let mut operation = Operation { lane: i16::try_from(head.lane).unwrap_or(0), seq: 0, id: [0; 16] };
+        crate::keys::fill_random(&mut operation.id)?;
+        let mut head = head;
+        for event in events {
+            let row = head.next(&store.keys.audit, event);
+            operation.seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
+            statements.push(Statement {
+                sql: AUDIT,
+                values: vec![
+                    (Box::new(operation.lane), Type::INT2),
+                    int(operation.seq),
+                    text(
+                        String::from_utf8(row.body.clone())
+                            .map_err(|error| Error::new(Code::BUG, "an audit row is no text").because(error))?,
+                    ),
+                    bytes(&row.mac),
+                    bytes(&operation.id),
+                ],
+            });
+            head = row.head();
+        }
+        if events.is_empty() {
+            return Err(Error::new(Code::BUG, "a deed changed the books without a word in the audit log"));
+        }
+        Ok(Writes { statements, operation })
+    }
+
+    /// Sends everything with the commit: one round trip.
+    pub async fn commit(&self, session: &Session) -> Result<(), Failure> {
+        let client = session.client();
+        let values: Vec<_> = self.statements.iter().map(|statement| borrowed(&statement.values)).collect();
+        let writes =
+            self.statements.iter().zip(&values).map(|(statement, values)| client.execute_typed(statement.sql, values));
+        // In this order: each is sent when it is first polled.
+        let (written, committed) = tokio::join!(biased; join_all(writes), client.batch_execute(COMMIT));
+        for answer in written {
+            answer.map_err(at_commit)?;
+        }
+        committed.map_err(at_commit)
+    }
+}
+
+/// The state in which an otp was read.
+fn known(facts: &Facts, id: i64) -> Option<State> {
+    facts.otp.iter().chain(&facts.recent).find(|otp| otp.id == id).map(|otp| otp.state)
+}
+
+/// Ledgers to write: one statement for all.
+#[derive(Default)]
+struct Ledgers {
+    tags: Vec<Vec<u8>>,
+    texts: Vec<String>,
+    idle: Vec<Option<i64>>,
+}
+
+impl Ledgers {
+    /// Everything as a whole is written to its first share, and the others are emptied: that is what a reset means.
+    fn put(&mut self, tags: &[[u8; 32]], ledger: &Ledger, idle_at: Option<i64>) -> Result<()> {
+        for (nth, tag) in tags.iter().enumerate() {
+            let empty = Ledger::default();
+            let ledger = if nth == 0 { ledger } else { &empty };
+            let text = serde_json::to_string(ledger)
+                .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
+            // Of two writings of one subject the last one counts.
+            if let Some(place) = self.tags.iter().position(|known| known == tag) {
+                (self.texts[place], self.idle[place]) = (text, idle_at);
+            } else {
+                self.tags.push(tag.to_vec());
+                self.texts.push(text);
+                self.idle.push(idle_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn statement(self) -> Option<Statement> {
+        (!self.tags.is_empty()).then(|| Statement {
+            sql: LEDGERS,
+            values: vec![
+                (Box::new(self.tags), Type::BYTEA_ARRAY),
+                (Box::new(self.texts), Type::TEXT_ARRAY),
+                (Box::new(self.idle), Type::INT8_ARRAY),
+            ],
+        })
+    }
+}

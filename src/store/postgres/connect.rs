@@ -1,0 +1,195 @@
+//! From a URL to connections: which hosts, how they are trusted, how long is waited. No part of the URL ever gets into an error.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::tls::{self, Trust};
+use super::trouble;
+use crate::error::{Code, Error, Result};
+
+/// How long one host may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long what was written may stay unacknowledged before the connection counts as lost: a host that lost its power
+/// answers nothing at all.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// A place to connect to.
+#[derive(Clone)]
+pub struct Address {
+    config: Config,
+    trust: Option<Trust>,
+}
+
+impl Address {
+    /// Reads a URL. Beside what PostgreSQL's own tools know, `sslmode` and `sslrootcert` are read here: without them
+    /// certificates are checked (`verify-full`) unless every host is a loopback address or a socket.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`, which never repeats the URL: it may hold a password anywhere.
+    pub fn parse(url: &str) -> Result<Address> {
+        let (url, wanted) = tls::Wanted::take_from(url)?;
+        let mut config: Config = url.parse().map_err(|_| unreadable())?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(unreadable());
+        }
+        if config.get_user().is_none() {
+            return Err(Error::new(Code::CONFIG_INVALID, "the PostgreSQL URL names no user")
+                .hint("Write it as postgres://USER@HOST/DATABASE."));
+        }
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENCE);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("smsotp");
+        }
+        let trust = wanted.trust(is_local(&config))?;
+        config.ssl_mode(if trust.is_some() { SslMode::Require } else { SslMode::Disable });
+        Ok(Address { config, trust })
+    }
+
+    /// Connections that are kept and given out again, at most `most` at a time.
+    pub fn pool(&self, most: usize, patience: Duration) -> Result<Pool> {
+        // A connection that died while nobody used it is noticed by the deed, which then takes another: that costs nothing
+        // while all is well, and a look before every deed would cost it a round trip.
+        let kept = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &self.trust {
+            None => Manager::from_config(self.config.clone(), NoTls, kept),
+            Some(trust) => Manager::from_config(self.config.clone(), trust.connector()?, kept),
+        };
+        Pool::builder(manager)
+            .max_size(most.max(1))
+            .wait_timeout(Some(patience))
+            .create_timeout(Some(patience))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| Error::new(Code::BUG, "the pool of connections cannot be built").because(error))
+    }
+
+    /// Host, port and database: what may be shown.
+    pub fn place(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |nth: usize| ports.get(nth).or(ports.first()).copied().unwrap_or(5432);
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .enumerate()
+            .map(|(nth, host)| match host {
+                Host::Tcp(name) => format!("{name}:{}", port(nth)),
+                #[cfg(unix)]
+                Host::Unix(path) => format!("{}:{}", path.display(), port(nth)),
+            })
+            .collect();
+        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
+        format!("postgres://{}/{database}", hosts.join(","))
+    }
+}
+
+/// A connection of the pool inside a transaction. Dropped before [`Session::done`], it is closed: nobody gets a connection
+/// with somebody else's transaction open.
+pub struct Session(Option<Object>);
+
+impl Session {
+    /// Takes a connection out of the pool, or makes one.
+    pub async fn take(pool: &Pool) -> Result<Session, trouble::Failure> {
+        match pool.get().await {
+            Ok(object) => Ok(Session(Some(object))),
+            Err(PoolError::Backend(error)) => Err(trouble::connecting(error)),
+            Err(PoolError::Timeout(_)) => Err(trouble::Failure::Final(
+                Error::new(Code::STORE_BUSY, "no connection to the database became free")
+                    .retry_after(Duration::from_secs(1))
+                    .hint("Try again; if it lasts, the database or the network in between is overloaded."),
+            )),
+            Err(error) => Err(trouble::Failure::Final(
+                Error::new(Code::STORE_FAILED, "no connection to the database could be had").because(error.to_string()),
+            )),
+        }
+    }
+
+    /// The connection.
+    pub fn client(&self) -> &Client {
+        match &self.0 {
+            Some(object) => object,
+            None => unreachable!("a session holds its connection until it is done"),
+        }
+    }
+
+    /// The transaction is over: the connection may be given to the next.
+    pub fn done(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(object) = self.0.take() {
+            drop(Object::take(object));
+        }
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(Code::CONFIG_INVALID, "the PostgreSQL URL cannot be read").hint(
+        "Write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE; encode @ : / ? # and % in a password, as %40 for @.",
+    )
+}
+
+fn is_local(config: &Config) -> bool {
+    let hosts = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        #[cfg(unix)]
+        Host::Unix(_) => true,
+    });
+    hosts && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_checked_unless_it_is_this_machine_or_the_url_says_otherwise() {
+        let trust = |url: &str| Address::parse(url).unwrap().trust.map(|trust| trust.check);
+        for local in
+            ["postgres://u@127.0.0.1/b", "postgres://u@localhost/b", "postgres://u@[::1]/b", "postgres://u@%2Frun/b"]
+        {
+            assert_eq!(trust(local), None, "{local}");
+        }
+        for far in
+            ["postgres://u@db.example.com/b", "postgres://u@127.0.0.1,db.example.com/b", "postgres://u@10.0.0.1/b"]
+        {
+            assert_eq!(trust(far), Some(tls::Check::Full), "{far}");
+        }
+        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=disable"), None);
+        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=require"), Some(tls::Check::Nothing));
+        assert_eq!(trust("postgres://u@127.0.0.1/b?sslmode=verify-ca&connect_timeout=3"), Some(tls::Check::Authority));
+    }
+
+    #[test]
+    fn no_part_of_a_url_gets_into_an_error_or_a_place() {
+        let canary = "s3cr3t-canary";
+        for url in [
+            format!("postgres://u:{canary}@/x y"),
+            format!("postgres://u:{canary}@host:port/b"),
+            format!("postgres://u:{canary}/rest@host/b?nonsense={canary}"),
+            format!("postgres://u:{canary}@host/b?sslmode={canary}"),
+            format!("postgres://u:{canary}@host/b?sslrootcert=/nowhere/{canary}&sslmode=verify-ca"),
+            format!("host=h password={canary} port=x"),
+            format!("postgres://:{canary}@h/b"),
+        ] {
+            let Err(error) = Address::parse(&url) else { continue };
+            let told = format!("{error} {error:?} {:?}", error.hint_text());
+            assert!(!told.contains(canary), "{told}");
+        }
+        let address = Address::parse(&format!("postgres://u:{canary}@a:1,b:2/books?sslmode=require")).unwrap();
+        assert_eq!(address.place(), "postgres://a:1,b:2/books");
+    }
+}

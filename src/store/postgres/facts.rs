@@ -1,0 +1,340 @@
+//! The first round trip of a deed: begin, lock the subjects, read what it needs, lock its audit lane, ask for the time.
+//!
+//! Everything goes out at once; the server runs it in this order. At READ COMMITTED each statement has a snapshot of its own,
+//! so that what is read after the locks is what the last holder of the locks committed.
+
+use std::sync::atomic::Ordering;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::connect::Session;
+use super::rows::{self, Value, ask, borrowed, bytes, column, int, text};
+use super::trouble::{Failure, before_commit};
+use super::{LANES, Postgres, SHARES, whole_hour_after};
+use crate::audit;
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::ledger::{Ledger, Slots};
+use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId};
+
+/// Locks rows in the order in which they are given, making those that are not there. Existing ones are locked and not
+/// written (the condition is never true): a lock leaves no dead row behind.
+const LOCK: &str = "INSERT INTO smsotp.subjects AS s (tag, id, kind, masked, ledger, idle_at) \
+    SELECT tag, id, kind, masked, '{}', $5 FROM unnest($1, $2, $3, $4) AS asked (tag, id, kind, masked) ORDER BY tag \
+    ON CONFLICT (tag) DO UPDATE SET masked = excluded.masked WHERE false";
+
+const SUBJECTS: &str = "SELECT tag, id, ledger FROM smsotp.subjects WHERE tag = ANY ($1)";
+
+/// The live one first, then the newest of the phone and purpose.
+const OTPS_OF: &str = concat!(
+    "(SELECT true, ",
+    otp_columns!(),
+    r#" FROM smsotp.otps WHERE "user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active') UNION ALL "#,
+    "(SELECT false, ",
+    otp_columns!(),
+    " FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4)"
+);
+
+const OTP: &str = concat!("SELECT true, ", otp_columns!(), " FROM smsotp.otps WHERE id = $1");
+
+const OTP_OF_MESSAGE: &str = concat!(
+    "SELECT true, ",
+    otp_columns!(),
+    " FROM smsotp.otps WHERE id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)"
+);
+
+const MESSAGES_OF_LIVE: &str = concat!(
+    "SELECT ",
+    message_columns!(),
+    r#" FROM smsotp.messages WHERE otp_id = (SELECT id FROM smsotp.otps WHERE "user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active') ORDER BY id DESC LIMIT 50"#
+);
+
+const MESSAGES_OF: &str =
+    concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE otp_id = $1 ORDER BY id DESC LIMIT 50");
+
+const MESSAGES_BESIDE: &str = concat!(
+    "SELECT ",
+    message_columns!(),
+    " FROM smsotp.messages WHERE otp_id = (SELECT otp_id FROM smsotp.messages WHERE id = $1) ORDER BY id DESC LIMIT 50"
+);
+
+const MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE id = $1");
+
+const TEST_NUMBER: &str =
+    concat!("SELECT ", test_number_columns!(), " FROM smsotp.test_numbers WHERE phone_number = $1");
+
+/// Locked by itself: it belongs to no subject.
+const TOKEN: &str = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WHERE id = $1 FOR NO KEY UPDATE");
+
+pub(super) const REPLY: &str = "SELECT fingerprint, message_id, answer, created_at FROM smsotp.replies WHERE tag = $1";
+
+/// Locks the lane. Its head is read by the next statement, whose snapshot is taken after the lock.
+pub(super) const LANE: &str = "SELECT FROM smsotp.audit_lanes WHERE lane = $1 FOR NO KEY UPDATE";
+
+/// Time, whether the books are sealed, and the lane's head; the time is of the moment when every lock was had.
+macro_rules! last {
+    ($ids:literal) => {
+        concat!(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac, ",
+            $ids,
+            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true"
+        )
+    };
+}
+const LAST: &str = last!("0::bigint, 0::bigint, 0::bigint");
+/// Only the deed that makes a token asks for ids without asking for an otp.
+const LAST_WITH_TOKEN_ID: &str = last!("0::bigint, 0::bigint, nextval('smsotp.token_ids')");
+const LAST_WITH_IDS: &str = last!("nextval('smsotp.otp_ids'), nextval('smsotp.message_ids'), 0::bigint");
+
+/// A deed's needs as rows: what is locked, and where each subject's fact is put together from.
+pub struct Asked {
+    /// As the deed named them.
+    pub needs: Needs,
+    /// The tags of each of [`Needs::subjects`]: one, but for everything as a whole.
+    pub tags: Vec<Vec<[u8; 32]>>,
+    /// Who is locked though nobody asked for it: the phone of a message or otp that came without.
+    hidden: Option<Subject>,
+    /// The audit lane.
+    pub lane: i16,
+}
+
+/// The facts with what the store itself has to remember of them.
+pub struct Loaded {
+    /// For the decision.
+    pub facts: Facts,
+    /// The end of the audit lane.
+    pub head: audit::Head,
+}
+
+impl Asked {
+    /// Prepares what is the same for every attempt. A message or otp without its phone among the subjects is looked up
+    /// first: whatever belongs to a phone is only ever changed under the phone's lock.
+    pub async fn of(store: &Postgres, needs: Needs) -> Result<Asked> {
+        let phone = needs.subjects.iter().find(|subject| matches!(subject, Subject::Phone(_)));
+        let hidden = match (phone, needs.message, &needs.otp) {
+            (Some(_), ..) => None,
+            (None, Some(id), _) => store.message_row(id).await?.map(|message| Subject::Phone(message.phone)),
+            (None, None, OtpNeed::Id(id)) => store.otp_row(*id).await?.map(|otp| Subject::Phone(otp.phone)),
+            (None, None, OtpNeed::Of(_, phone, _)) => Some(Subject::Phone(phone.clone())),
+            (None, None, OtpNeed::None) => None,
+        };
+        let tags: Vec<Vec<[u8; 32]>> = needs.subjects.iter().map(|subject| tags(store, subject)).collect();
+        let lane = match phone.or(hidden.as_ref()).or(needs.subjects.first()) {
+            Some(subject) => 1 + i16::from(store.tag(subject)[0]) % LANES,
+            None => 0,
+        };
+        Ok(Asked { needs, tags, hidden, lane })
+    }
+
+    fn lock(&self, store: &Postgres) -> Result<Vec<Value>> {
+        let mut asked: Vec<([u8; 32], &Subject)> = Vec::new();
+        for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
+            asked.extend(tags.iter().map(|tag| (*tag, subject)));
+        }
+        asked.extend(self.hidden.iter().map(|subject| (store.tag(subject), subject)));
+        asked.sort_unstable_by_key(|(tag, _)| *tag);
+        asked.dedup_by_key(|(tag, _)| *tag);
+        let mut ids = Vec::with_capacity(asked.len());
+        for _ in &asked {
+            let mut id = [0u8; 16];
+            crate::keys::fill_random(&mut id)?;
+            ids.push(id.to_vec());
+        }
+        // A row that is made and never written decides nothing. It is given the end that its first writing will most likely
+        // give it, so that this writing moves no index entry.
+        let idle_at = whole_hour_after(store.clock.now() + std::time::Duration::from_secs(24 * 3600));
+        Ok(vec![
+            (Box::new(asked.iter().map(|(tag, _)| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY),
+            (Box::new(ids), Type::BYTEA_ARRAY),
+            (Box::new(asked.iter().map(|(_, subject)| subject.kind()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
+            (Box::new(asked.iter().map(|(_, subject)| subject.masked()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
+            int(idle_at.millis()),
+        ])
+    }
+
+    fn has_subjects(&self) -> bool {
+        !self.needs.subjects.is_empty() || self.hidden.is_some()
+    }
+
+    fn otps(&self) -> Option<(&'static str, Vec<Value>)> {
+        match (&self.needs.otp, self.needs.message) {
+            (OtpNeed::Of(user, phone, purpose), _) => Some((
+                OTPS_OF,
+                vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str()), int(i64::from(RECENT_MAX))],
+            )),
+            (OtpNeed::Id(id), _) => Some((OTP, vec![int(*id)])),
+            (OtpNeed::None, Some(id)) => Some((OTP_OF_MESSAGE, vec![int(id)])),
+            (OtpNeed::None, None) => None,
+        }
+    }
+
+    fn messages(&self) -> Option<(&'static str, Vec<Value>)> {
+        match (&self.needs.otp, self.needs.message) {
+            (OtpNeed::Of(user, phone, purpose), _) => {
+                Some((MESSAGES_OF_LIVE, vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str())]))
+            }
+            (OtpNeed::Id(id), _) => Some((MESSAGES_OF, vec![int(*id)])),
+            (OtpNeed::None, Some(id)) => Some((MESSAGES_BESIDE, vec![int(id)])),
+            (OtpNeed::None, None) => None,
+        }
+    }
+
+    /// Begins the transaction and loads the facts: one round trip.
+    pub async fn load(&self, store: &Postgres, session: &Session) -> Result<Loaded, Failure> {
+        let client = session.client();
+        let lock = self.lock(store)?;
+        let all_tags: Value =
+            (Box::new(self.tags.iter().flatten().map(|tag| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY);
+        let (otps, messages) = (self.otps(), self.messages());
+        let message = self.needs.message.map(|id| (MESSAGE, vec![int(id)]));
+        let test_number = match &self.needs.otp {
+            OtpNeed::Of(_, phone, _) => Some((TEST_NUMBER, vec![text(phone.as_str())])),
+            _ => None,
+        };
+        let reply = self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)]));
+        let lane: Value = (Box::new(self.lane), Type::INT2);
+        let lane = [lane];
+        let token = self.needs.token.map(|id| (TOKEN, vec![int(id)]));
+        let last = match (self.needs.ids, &self.needs.otp) {
+            (false, _) => LAST,
+            (true, OtpNeed::None) => LAST_WITH_TOKEN_ID,
+            (true, _) => LAST_WITH_IDS,
+        };
+
+        let optional = |asked: Option<(&'static str, Vec<Value>)>| async move {
+            match asked {
+                Some((sql, values)) => ask(client, sql, &values).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        // Polled in this order, and each is sent when it is first polled.
+        let answers = tokio::join!(
+            biased;
+            client.batch_execute(&store.begin),
+            async {
+                if self.has_subjects() { client.execute_typed(LOCK, &borrowed(&lock)).await } else { Ok(0) }
+            },
+            optional((!self.tags.is_empty()).then(|| (SUBJECTS, vec![all_tags]))),
+            optional(otps),
+            optional(messages),
+            optional(message),
+            optional(test_number),
+            optional(reply),
+            optional(token),
+            ask(client, LANE, &lane),
+            ask(client, last, &lane),
+        );
+        let (begun, locked, subjects, otps, messages, message, test_number, reply, token, laned, last) = answers;
+        begun.map_err(before_commit)?;
+        locked.map_err(before_commit)?;
+        let mut facts = Facts::default();
+        self.put_subjects(&mut facts, &subjects.map_err(before_commit)?)?;
+        put_otps(&mut facts, &otps.map_err(before_commit)?)?;
+        for row in messages.map_err(before_commit)? {
+            facts.messages.push(rows::message(&row, 0)?);
+        }
+        if let Some(row) = message.map_err(before_commit)?.first() {
+            facts.message = Some(rows::message(row, 0)?);
+        }
+        if let Some(row) = test_number.map_err(before_commit)?.first() {
+            facts.test_number = Some(rows::test_number(row)?);
+        }
+        if let (Some(row), Some(tag)) = (reply.map_err(before_commit)?.first(), self.needs.reply) {
+            facts.reply = Some(rows::reply(tag, row)?);
+        }
+        if let Some(row) = token.map_err(before_commit)?.first() {
+            facts.token = Some(rows::token(row)?);
+        }
+        laned.map_err(before_commit)?;
+        let head = self.put_last(store, &mut facts, &last.map_err(before_commit)?)?;
+        Ok(Loaded { facts, head })
+    }
+
+    fn put_subjects(&self, facts: &mut Facts, found: &[Row]) -> Result<()> {
+        for tags in &self.tags {
+            let mut whole: Option<SubjectFact> = None;
+            for tag in tags {
+                let row = found.iter().find(|row| row.try_get::<_, &[u8]>(0).is_ok_and(|found| found == tag));
+                let row = row.ok_or_else(|| Error::new(Code::BUG, "a subject that was locked is not there"))?;
+                let fact = SubjectFact {
+                    id: SubjectId(rows::array(column(row, 1)?, "id")?),
+                    ledger: rows::ledger(column(row, 2)?)?,
+                };
+                match &mut whole {
+                    None => whole = Some(fact),
+                    Some(whole) => join(&mut whole.ledger, fact.ledger),
+                }
+            }
+            facts.subjects.extend(whole);
+        }
+        Ok(())
+    }
+
+    fn put_last(&self, store: &Postgres, facts: &mut Facts, last: &[Row]) -> Result<audit::Head> {
+        let row = last.first().ok_or_else(|| rows::damaged("books"))?;
+        if column::<Option<i64>>(row, 1)?.is_some() {
+            return Err(sealed());
+        }
+        facts.now = store.heard(column(row, 0)?);
+        (facts.next_otp_id, facts.next_message_id) = (column(row, 4)?, column(row, 5)?);
+        facts.next_token_id = column(row, 6)?;
+        head(self.lane, row, 2)
+    }
+}
+
+/// The head of a lane, from two columns that are empty where the lane is.
+pub fn head(lane: i16, row: &Row, from: usize) -> Result<audit::Head> {
+    let lane = u32::try_from(lane).unwrap_or(0);
+    let Some(seq) = column::<Option<i64>>(row, from)? else { return Ok(audit::Head::empty(lane)) };
+    Ok(audit::Head { lane, seq: u64::try_from(seq).unwrap_or(0), mac: rows::array(column(row, from + 1)?, "mac")? })
+}
+
+/// What books that were moved elsewhere are told.
+pub fn sealed() -> Error {
+    Error::new(Code::STORE_FAILED, "these books were moved to another database and are sealed")
+        .hint("Point SMSOTP_DATABASE at the database that they were imported into.")
+}
+
+/// The tags of a subject: one, but for everything as a whole.
+pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
+    match subject {
+        Subject::Everything => (0..SHARES).map(|nth| store.tag(&Subject::Share(nth))).collect(),
+        subject => vec![store.tag(subject)],
+    }
+}
+
+/// Adds a share's counts to another's.
+pub fn join(whole: &mut Ledger, share: Ledger) {
+    whole.seen = whole.seen.max(share.seen);
+    for Slots { slot_ms, counts } in share.slots {
+        let Some(slots) = whole.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
+            whole.slots.push(Slots { slot_ms, counts });
+            continue;
+        };
+        for (start, count) in counts {
+            match slots.counts.binary_search_by_key(&start, |(start, _)| *start) {
+                Ok(at) => slots.counts[at].1 = slots.counts[at].1.saturating_add(count),
+                Err(at) => slots.counts.insert(at, (start, count)),
+            }
+        }
+    }
+}
+
+fn put_otps(facts: &mut Facts, found: &[Row]) -> Result<()> {
+    for row in found {
+        let otp = rows::otp(row, 1)?;
+        if column(row, 0)? { facts.otp = Some(otp) } else { facts.recent.push(otp) }
+    }
+    Ok(())
+}
+
+impl Postgres {
+    /// Takes in what the database said of the time, and answers with the present as deeds see it.
+    pub(super) fn heard(&self, millis: i64) -> Timestamp {
+        let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.ahead.store(millis - since_open, Ordering::Relaxed);
+        self.heard_at.store(since_open, Ordering::Relaxed);
+        Timestamp(millis) + self.clock.offset()
+    }
+}

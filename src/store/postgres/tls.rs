@@ -1,0 +1,185 @@
+//! How the server's certificate is trusted: `sslmode` and `sslrootcert` of the URL, with checking as the rule.
+
+use std::fs;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::{Code, Error, Result};
+
+/// What is checked of a certificate, in the words of libpq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// `verify-full`: a known authority signed it, and for this host.
+    Full,
+    /// `verify-ca`: a known authority signed it.
+    Authority,
+    /// `require`: nothing; whoever sits in between can read and change everything.
+    Nothing,
+}
+
+/// What the URL wants.
+#[derive(Default)]
+pub struct Wanted {
+    mode: Option<String>,
+    roots: Option<String>,
+}
+
+/// How to trust.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// What is checked.
+    pub check: Check,
+    /// Authorities instead of the system's.
+    roots: Option<Arc<RootCertStore>>,
+}
+
+impl Wanted {
+    /// Takes `sslmode` and `sslrootcert` out of a URL.
+    pub fn take_from(url: &str) -> Result<(String, Wanted)> {
+        let mut wanted = Wanted::default();
+        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), wanted)) };
+        let mut rest = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value =
+                || url::form_urlencoded::parse(format!("v={value}").as_bytes()).next().map(|(_, v)| v.into_owned());
+            match name {
+                "sslmode" => wanted.mode = value(),
+                "sslrootcert" => wanted.roots = value(),
+                _ => rest.push(pair),
+            }
+        }
+        let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+        Ok((url, wanted))
+    }
+
+    /// Decides; `local` says that every host is this machine. `None`: no encryption.
+    pub fn trust(self, local: bool) -> Result<Option<Trust>> {
+        let check = match self.mode.as_deref() {
+            None if local && self.roots.is_none() => return Ok(None),
+            None | Some("verify-full") => Check::Full,
+            Some("verify-ca") => Check::Authority,
+            Some("require") => Check::Nothing,
+            Some("disable") => return Ok(None),
+            // Encrypted if it happens to work is not a promise that anyone can rely on.
+            Some("allow" | "prefer") => {
+                return Err(Error::new(Code::CONFIG_INVALID, "sslmode=prefer and sslmode=allow promise nothing")
+                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
+            }
+            Some(_) => {
+                return Err(Error::new(Code::CONFIG_INVALID, "the sslmode of the PostgreSQL URL is not known")
+                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
+            }
+        };
+        let roots = self.roots.as_deref().filter(|path| *path != "system").map(read_roots).transpose()?;
+        Ok(Some(Trust { check, roots }))
+    }
+}
+
+impl Trust {
+    /// What tokio-postgres encrypts with.
+    pub fn connector(&self) -> Result<MakeRustlsConnect> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::new(Code::BUG, "TLS cannot be set up").because(error))?;
+        let verifier: Arc<dyn ServerCertVerifier> = match (self.check, &self.roots) {
+            (Check::Nothing, _) => Arc::new(Unchecked { provider, inner: None }),
+            (Check::Full, None) => Arc::new(system(provider)?),
+            (Check::Full, Some(roots)) => from_roots(roots, provider)?,
+            (Check::Authority, None) => {
+                let inner: Arc<dyn ServerCertVerifier> = Arc::new(system(Arc::clone(&provider))?);
+                Arc::new(Unchecked { provider, inner: Some(inner) })
+            }
+            (Check::Authority, Some(roots)) => {
+                let inner = from_roots(roots, Arc::clone(&provider))?;
+                Arc::new(Unchecked { provider, inner: Some(inner) })
+            }
+        };
+        Ok(MakeRustlsConnect::new(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()))
+    }
+}
+
+fn system(provider: Arc<CryptoProvider>) -> Result<rustls_platform_verifier::Verifier> {
+    rustls_platform_verifier::Verifier::new(provider).map_err(|error| {
+        Error::new(Code::CONFIG_INVALID, "the system's certificate authorities cannot be read")
+            .because(error)
+            .hint("Install ca-certificates, or name a file in the URL: ?sslrootcert=/path/ca.pem")
+    })
+}
+
+fn from_roots(roots: &Arc<RootCertStore>, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
+    WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), provider)
+        .build()
+        .map_err(|error| Error::new(Code::CONFIG_INVALID, "sslrootcert holds no usable authority").because(error))
+}
+
+fn read_roots(path: &str) -> Result<Arc<RootCertStore>> {
+    let unreadable = || {
+        Error::new(Code::CONFIG_INVALID, "the file that sslrootcert names cannot be read")
+            .hint("It has to be a PEM file with certificates; `sslrootcert=system` is the system's own list.")
+    };
+    let pem = fs::read(path).map_err(|_| unreadable())?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate.map_err(|_| unreadable())?).map_err(|_| unreadable())?;
+    }
+    if roots.is_empty() { Err(unreadable()) } else { Ok(Arc::new(roots)) }
+}
+
+/// Checks less than everything, because the URL says so: the authority without the name, or nothing.
+#[derive(Debug)]
+struct Unchecked {
+    provider: Arc<CryptoProvider>,
+    inner: Option<Arc<dyn ServerCertVerifier>>,
+}
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
+        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            answer => answer,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

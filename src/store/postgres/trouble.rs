@@ -1,0 +1,181 @@
+//! What an error of PostgreSQL means: to a user, and to a deed that has to know whether it happened.
+
+use std::time::Duration;
+
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use crate::error::{Code, Error};
+
+/// How an attempt at a transaction failed.
+pub enum Failure {
+    /// It surely did not happen, and trying again would not help.
+    Final(Error),
+    /// It surely did not happen; with fresh facts it may. The error is for when patience is over.
+    Again(Error),
+    /// The connection was lost while committing: only the books know whether it happened.
+    Unknown(Error),
+}
+
+impl Failure {
+    /// The error for a user.
+    pub fn error(self) -> Error {
+        match self {
+            Failure::Final(error) | Failure::Again(error) | Failure::Unknown(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Final(error)
+    }
+}
+
+/// An error before anything was asked to commit.
+pub fn before_commit(error: tokio_postgres::Error) -> Failure {
+    if is_lost(&error) {
+        return Failure::Again(lost(error));
+    }
+    match error.code() {
+        Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE) => {
+            Failure::Again(contended(error))
+        }
+        // A row that was to be changed is another one by now, or one that was to be made is there: our own guards.
+        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::UNIQUE_VIOLATION) => Failure::Again(contended(error)),
+        _ => Failure::Final(trouble(error)),
+    }
+}
+
+/// An error of what was sent together with the commit.
+pub fn at_commit(error: tokio_postgres::Error) -> Failure {
+    if is_lost(&error) { Failure::Unknown(lost(error)) } else { before_commit(error) }
+}
+
+/// An error while connecting.
+pub fn connecting(error: tokio_postgres::Error) -> Failure {
+    match error.code() {
+        None
+        | Some(
+            &SqlState::CANNOT_CONNECT_NOW
+            | &SqlState::ADMIN_SHUTDOWN
+            | &SqlState::CRASH_SHUTDOWN
+            | &SqlState::TOO_MANY_CONNECTIONS
+            | &SqlState::PROTOCOL_VIOLATION,
+        ) => Failure::Again(unreachable(error)),
+        Some(_) => Failure::Final(trouble(error)),
+    }
+}
+
+/// True where the connection cannot be used any more, or is to a server that may not be written to.
+pub fn is_lost(error: &tokio_postgres::Error) -> bool {
+    let Some(db) = error.as_db_error() else { return !is_ours(error) };
+    let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
+    let class = &db.code().code()[..2];
+    fatal
+        || class == "08"
+        || class == "57" && *db.code() != SqlState::QUERY_CANCELED
+        || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// A value that does not fit its column or type: a bug or damage, not the connection.
+fn is_ours(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    ["serializing parameter", "deserializing column", "invalid column", "unexpected number", "parameters but got"]
+        .iter()
+        .any(|ours| text.contains(ours))
+}
+
+/// What an error means to a user.
+pub fn trouble(error: tokio_postgres::Error) -> Error {
+    if is_lost(&error) {
+        return lost(error);
+    }
+    let Some(db) = error.as_db_error() else {
+        return Error::new(Code::STORE_CORRUPT, "the database holds a value that smsotp never wrote")
+            .because(error.to_string())
+            .hint("Run `smsotp db check`, then restore a backup.");
+    };
+    let code = db.code();
+    let (kind, message, hint) = match code.code() {
+        "55P03" | "57014" => {
+            return Error::new(Code::STORE_BUSY, "the database stayed locked, or was too slow")
+                .because(cause(db))
+                .retry_after(Duration::from_secs(1))
+                .hint("Try again; if it lasts, look for long transactions in pg_stat_activity.");
+        }
+        "28000" | "28P01" => (
+            Code::CONFIG_INVALID,
+            "PostgreSQL refused user or password",
+            "Check the user and password in SMSOTP_DATABASE, and pg_hba.conf on the server.",
+        ),
+        "3D000" => (
+            Code::CONFIG_INVALID,
+            "the PostgreSQL server has no database of that name",
+            "Make it with `createdb`, or name another in SMSOTP_DATABASE.",
+        ),
+        "3F000" | "42P01" => {
+            (Code::STORE_FAILED, "the database has no books of smsotp yet", "Make them: smsotp db migrate")
+        }
+        "42501" => (
+            Code::STORE_FAILED,
+            "the PostgreSQL user may not do that",
+            "Grant it USAGE on the schema smsotp and all on its tables and sequences; `db migrate` needs CREATE on the database.",
+        ),
+        "53100" => (Code::STORE_FAILED, "the disk of the database is full; nothing was written", "Make room on it."),
+        "53300" => {
+            return Error::new(Code::STORE_BUSY, "the database has no connection left")
+                .because(cause(db))
+                .retry_after(Duration::from_secs(1))
+                .hint("Raise max_connections, or put a pooler such as pgbouncer in front.");
+        }
+        "XX001" | "XX002" => (
+            Code::STORE_CORRUPT,
+            "the database reports damage in its files",
+            "Stop writing to it and restore a backup or fail over to the standby.",
+        ),
+        _ => (Code::STORE_FAILED, "the database failed", "Run `smsotp db check`; if it finds nothing, report this."),
+    };
+    Error::new(kind, message).because(cause(db)).hint(hint)
+}
+
+/// What may be told of a server's error: its kind, and its words only where they cannot hold a value of a row. DETAIL and HINT
+/// may hold whole phone numbers and are never told.
+fn cause(db: &DbError) -> String {
+    let code = db.code().code();
+    match (&code[..2], db.constraint()) {
+        ("22" | "23", Some(constraint)) => format!("SQLSTATE {code} ({constraint})"),
+        ("22" | "23", None) => format!("SQLSTATE {code}"),
+        _ => format!("SQLSTATE {code}: {}", db.message()),
+    }
+}
+
+fn told(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => cause(db),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+fn lost(error: tokio_postgres::Error) -> Error {
+    Error::new(Code::STORE_FAILED, "the connection to the database was lost")
+        .because(told(&error))
+        .retry_after(Duration::from_secs(2))
+        .hint("Is the server up, and does the URL name every host that may become the primary?")
+}
+
+fn unreachable(error: tokio_postgres::Error) -> Error {
+    Error::new(Code::STORE_FAILED, "no PostgreSQL server that may be written to can be reached")
+        .because(told(&error))
+        .retry_after(Duration::from_secs(2))
+        .hint("Check host and port in SMSOTP_DATABASE, that the server is up, and that it is the primary and not a standby.")
+}
+
+fn contended(error: tokio_postgres::Error) -> Error {
+    Error::new(Code::STORE_BUSY, "others kept changing the same rows")
+        .because(told(&error))
+        .retry_after(Duration::from_secs(1))
+        .hint("Try again.")
+}
