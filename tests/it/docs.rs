@@ -128,11 +128,56 @@ fn the_settings_on_the_pages_are_taken() {
             let block = block.split("```").next().unwrap();
             fs::write(scene.home.path().join("page.toml"), block).unwrap();
             let output = scene.run("config check --config page.toml");
-            assert!(output.status.success(), "{}: {block}\n{}", page.display(), String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}: {block}\n{}",
+                page.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
             found += 1;
         }
     }
     assert!(found > 1, "only {found} blocks");
+}
+
+/// Twilio's Python and Node libraries, pointed at the sandbox by the very lines that the page tells people to write.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "where the clients are comes from the environment")]
+fn twilios_libraries_find_the_sandbox_as_the_page_says() {
+    let Some(clients) = std::env::var_os("SMSOTP_TEST_CLIENTS").map(PathBuf::from) else {
+        let word = "SKIPPED what docs/sandbox.md tells of Twilio's libraries: see tests/clients/install.sh";
+        return writeln!(std::io::stderr(), "{word}").unwrap();
+    };
+    let scene = Scene::new();
+    let page = fs::read_to_string(root().join("docs/sandbox.md")).unwrap();
+    let cases = [
+        (
+            "python3",
+            "python",
+            "client.messages.create(to='+14155550123', from_=os.environ['TWILIO_PHONE_NUMBER'], body='python')",
+        ),
+        (
+            "node",
+            "js",
+            "client.messages.create({ to: '+14155550123', from: process.env.TWILIO_PHONE_NUMBER, body: 'js' });",
+        ),
+    ];
+    for (program, language, deed) in cases {
+        let block = page.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap();
+        let script = scene.home.path().join(format!("page.{language}"));
+        fs::write(&script, format!("{block}\n{deed}\n")).unwrap();
+        let output = Command::new(program)
+            .arg(&script)
+            .env_clear()
+            .envs(["PATH", "LANG", "PYENV_ROOT"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(scene.sandbox.env())
+            .env("PYTHONPATH", clients.join("python"))
+            .env("NODE_PATH", clients.join("node_modules"))
+            .output()
+            .unwrap_or_else(|e| panic!("{program} cannot be run: {e}"));
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(scene.sandbox.messages().last().map(|message| message.body.clone()).as_deref(), Some(language));
+    }
 }
 
 #[test]
