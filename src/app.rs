@@ -1,5 +1,7 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod serving;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
 use crate::phone::Phone;
 use crate::provider::console::Console;
-use crate::provider::twilio::{self, Twilio, checks};
+use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
@@ -89,12 +91,12 @@ impl App {
         runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
     }
 
-    /// Gives the engine the configured provider.
+    /// Gives the engine the configured provider, which waits for no answer longer than `patience`.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
-    pub fn with_provider(mut self, printer: Printer) -> Result<App> {
-        self.engine = self.engine.clone().with_provider(provider(&self.config, printer)?);
+    pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
+        self.engine = self.engine.clone().with_provider(provider(&self.config, printer, patience)?);
         Ok(self)
     }
 
@@ -103,7 +105,7 @@ impl App {
     /// # Errors
     /// `CONFIG_INVALID`.
     pub fn with_any_provider(self, printer: Printer) -> Result<App> {
-        if has_provider(&self.config) { self.with_provider(printer) } else { Ok(self) }
+        if has_provider(&self.config) { self.with_provider(printer, None) } else { Ok(self) }
     }
 
     /// Says what is missing before anything is opened or made.
@@ -111,7 +113,7 @@ impl App {
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
     pub fn check_provider(config: &Config) -> Result<()> {
-        provider(config, Box::new(|_| {})).map(|_| ())
+        provider(config, Box::new(|_| {}), None).map(|_| ())
     }
 
     /// The engine.
@@ -239,14 +241,14 @@ fn has_provider(config: &Config) -> bool {
 }
 
 /// The provider that the configuration asks for.
-fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
+fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Result<Arc<dyn Provider>> {
     match config.provider {
         Some(ProviderName::Console) => {
             let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
             Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
         }
-        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_of(config)?)),
-        None if has_provider(config) => Ok(Arc::new(twilio_of(config)?)),
+        Some(ProviderName::Twilio) => Ok(Arc::new(patient(config, patience)?)),
+        None if has_provider(config) => Ok(Arc::new(patient(config, patience)?)),
         None => Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so nothing can be sent").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER. Without an account: `--provider console` \
              prints the message, `smsotp sandbox` stands in for Twilio, `smsotp demo` shows both ends.",
@@ -255,8 +257,23 @@ fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
 }
 
 fn twilio_of(config: &Config) -> Result<Twilio> {
-    Twilio::new(twilio::Settings::check(&config.twilio)?)
+    patient(config, None)
 }
+
+/// Twilio, with answers waited for no longer than `patience`. A connection gets a little less: that there was none is sure,
+/// that there was no answer is not.
+fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
+    let usual = Timeouts::default();
+    let timeouts = match patience {
+        Some(most) => {
+            Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual }
+        }
+        None => usual,
+    };
+    Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
+}
+
+pub use serving::ServedChecks;
 
 /// How a check of Twilio stands.
 pub use crate::provider::twilio::checks::Mark as CheckMark;

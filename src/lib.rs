@@ -116,5 +116,6 @@ pub mod engine;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod output;
 pub mod sandbox;
