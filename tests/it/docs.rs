@@ -319,6 +319,9 @@ const JSON_STORIES: &[JsonStory] = &[
     story("test-number remove", "test-number remove +15005550006", 0),
     story("keys list", "keys list", 0),
     story("keys rotate", "keys rotate", 0),
+    story("token create", "token create --service --name shop --scope send,verify --expires 90d", 0),
+    story("token list", "token list", 0),
+    story("token revoke", "token revoke 1", 0),
     story("dispatch", "dispatch", 0),
     story("purge-expired", "purge-expired", 0),
     story("test-twilio", "test-twilio", 0),
@@ -458,6 +461,9 @@ fn settled_line(line: &str, home: &str) -> String {
 fn settled(name: &str, text: &str, home: &str) -> String {
     if text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T' {
         return "2026-01-31T12:00:00.000Z".to_owned();
+    }
+    if name == "token" {
+        return "(256 random bits, shown this once)".to_owned();
     }
     if name == "who" || text.starts_with("os:") {
         return "os:1000:ada".to_owned();
