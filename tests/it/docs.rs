@@ -443,7 +443,7 @@ fn cut(text: &str) -> String {
 fn settled_line(line: &str, home: &str) -> String {
     let (before, value) = match line.split_once("\": ") {
         Some((before, value)) => (format!("{before}\": "), value),
-        None => (String::new(), line),
+        None => (line[..line.len() - line.trim_start().len()].to_owned(), line.trim_start()),
     };
     let name = before.trim_start_matches([' ', '"']).trim_end_matches(['"', ':', ' ']).to_owned();
     let (value, comma) = value.strip_suffix(',').map_or((value, ""), |value| (value, ","));
