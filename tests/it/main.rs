@@ -1,6 +1,7 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod callbacks;
 mod console;
 mod crashing;
 mod dispatching;
@@ -14,6 +15,7 @@ mod readme;
 mod sandbox;
 mod sending;
 mod serving;
+mod tokens;
 mod verifying;
 mod window;
 mod world;
