@@ -11,6 +11,7 @@ mod idempotency;
 mod layers;
 mod processes;
 mod prompts;
+mod raw_sockets;
 mod readme;
 mod sandbox;
 mod sending;
