@@ -15,6 +15,7 @@ mod raw_sockets;
 mod readme;
 mod sandbox;
 mod sending;
+mod served;
 mod serving;
 mod tokens;
 mod verifying;

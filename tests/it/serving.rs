@@ -11,6 +11,7 @@ use smsotp::http::{Served, Server, Settings};
 use smsotp::phone::Phone;
 use smsotp::store::sqlite::{Opening, Sqlite};
 
+use crate::served::Place;
 use crate::window::{Answer, SEND, TEST, VERIFY, Window, service_token, settings, token_of};
 use crate::world::{PHONE, World, block_on, caller, send, send_as, verify};
 
@@ -493,4 +494,103 @@ fn the_openapi_document_is_what_the_types_say() {
         checked_in == generated,
         "openapi.json is behind: run `UPDATE=1 cargo test --test it serving` and commit it"
     );
+}
+
+#[test]
+fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
+    const CALLERS: usize = 16;
+    const ENOUGH: usize = 250;
+    let place = Place::new("[limits]\neverything = \"10000/1h\"\n");
+    let token = place.token(&["--service", "--scope", "send,verify"]);
+    let mut server = place.serve(&[]);
+    let acknowledged: Mutex<Vec<(i64, String, Option<String>)>> = Mutex::default();
+
+    std::thread::scope(|scope| {
+        for caller in 0..CALLERS {
+            let (server, token, acknowledged, place) = (&server, &token, &acknowledged, &place);
+            scope.spawn(move || {
+                for nth in 0.. {
+                    let phone = format!("+1415{:07}", 2_000_000 + caller * 10_000 + nth);
+                    let ask = json!({"phone_number": phone, "purpose": "login", "user": "ada"});
+                    // Distinct users: the limits of one are not what is looked at.
+                    let ask = with(ask, "user", &phone);
+                    let Some(sent) = server.post(SEND, token, &ask).filter(|answer| answer.status == 200) else {
+                        return;
+                    };
+                    let id = sent.json()["otp_id"].as_i64().unwrap();
+                    let message =
+                        place.sandbox.messages().into_iter().rev().find(|message| message.to == phone).unwrap();
+                    let code = smsotp::sandbox::inbox::extract_code(&message.body).unwrap();
+                    acknowledged.lock().unwrap().push((id, phone.clone(), None));
+                    let proof = with(with(ask, "otp_code", &code), "user", &phone);
+                    let Some(verified) = server.post(VERIFY, token, &proof) else { return };
+                    if verified.status == 200 {
+                        acknowledged.lock().unwrap().push((id, phone, Some(code)));
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            while acknowledged.lock().unwrap().len() < ENOUGH {
+                std::thread::yield_now();
+            }
+            server.signal(nix::sys::signal::Signal::SIGKILL);
+        });
+    });
+    server.child.wait().unwrap();
+
+    let acknowledged = acknowledged.into_inner().unwrap();
+    assert!(acknowledged.len() >= ENOUGH);
+    let books = rusqlite::Connection::open(place.path().join("books.db")).unwrap();
+    let again = place.serve(&[]);
+    for (id, phone, code) in &acknowledged {
+        let (state, of): (String, String) = books
+            .query_row("SELECT state, phone_number FROM otps WHERE id = ?1", [id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap_or_else(|error| panic!("otp {id} was acknowledged and is gone: {error}"));
+        assert_eq!(of, *phone);
+        if let Some(code) = code {
+            assert_eq!(state, "verified", "otp {id} was verified");
+            let body = json!({"phone_number": phone, "purpose": "login", "user": phone, "otp_code": code});
+            assert_eq!(
+                again.post(VERIFY, &token, &body).unwrap().code(),
+                "invalid_code",
+                "otp {id} opens nothing twice"
+            );
+        }
+    }
+    let sound = place.smsotp(&["audit", "verify"]).output().unwrap();
+    assert!(sound.status.success(), "{}", String::from_utf8_lossy(&sound.stderr));
+}
+
+fn with(mut body: serde_json::Value, field: &str, value: &str) -> serde_json::Value {
+    body[field] = value.into();
+    body
+}
+
+#[test]
+fn sigterm_ends_a_server_well_and_its_logs_hold_no_secret() {
+    let place = Place::new("");
+    let token = place.token(&["--user", "ada", "--scope", "send,verify"]);
+    let mut server = place.serve(&["--log-json", "-vv"]);
+    let phone = "+14155550177";
+    assert_eq!(server.post(SEND, &token, &json!({"phone_number": phone})).unwrap().status, 200);
+    let code = smsotp::sandbox::inbox::extract_code(&place.sandbox.messages()[0].body).unwrap();
+    let guess = json!({"phone_number": phone, "otp_code": code});
+    assert_eq!(server.post(VERIFY, &token, &guess).unwrap().status, 200);
+    server.post(VERIFY, &format!("{token}x"), &guess);
+
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+
+    assert!(server.child.wait().unwrap().success());
+    let logs = place.log();
+    let lines: Vec<serde_json::Value> =
+        logs.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        lines.iter().any(|line| line["route"] == "/api/v1/messaging/verify-otp" && line["status"] == 200),
+        "{logs}"
+    );
+    assert!(lines.iter().any(|line| line["code"] == "unauthorized"), "{logs}");
+    for secret in [token.as_str(), &token[7..], phone, &code, place.sandbox.auth_token()] {
+        assert!(!logs.contains(secret), "{secret} stands in the log:\n{logs}");
+    }
 }
