@@ -13,6 +13,7 @@ mod processes;
 mod prompts;
 mod raw_sockets;
 mod readme;
+mod recipes;
 mod sandbox;
 mod sending;
 mod served;
