@@ -97,6 +97,9 @@ _smsotp() {
             smsotp__subcmd__db,check)
                 cmd="smsotp__subcmd__db__subcmd__check"
                 ;;
+            smsotp__subcmd__db,migrate)
+                cmd="smsotp__subcmd__db__subcmd__migrate"
+                ;;
             smsotp__subcmd__db,status)
                 cmd="smsotp__subcmd__db__subcmd__status"
                 ;;
@@ -475,7 +478,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__db)
-            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help status check backup"
+            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help status migrate check backup"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -551,6 +554,44 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__db__subcmd__check)
+            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        smsotp__subcmd__db__subcmd__migrate)
             opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

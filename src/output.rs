@@ -388,7 +388,11 @@ impl Output {
             return class;
         }
         let paint = self.paint_stderr();
-        let mut text = format!("{} {}\n", paint.red(label), visible(error.message()));
+        let mut text = match class {
+            // It was asked for, so it is no error.
+            Class::Interrupted | Class::Terminated => format!("{}\n", visible(error.message())),
+            _ => format!("{} {}\n", paint.red(label), visible(error.message())),
+        };
         for cause in causes(error) {
             text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), visible(&cause)));
         }

@@ -1,23 +1,44 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
+mod books_trouble;
 mod callbacks;
+mod canaries;
+mod canary;
+mod cli;
+mod config_story;
 mod console;
 mod crashing;
+mod demo_story;
+mod desk;
 mod dispatching;
 mod docs;
+mod failover;
 mod generated;
+mod hostile;
 mod idempotency;
+mod keys;
 mod layers;
+mod limits;
+mod pg;
+mod pooler;
+mod postgres;
 mod processes;
 mod prompts;
+mod provider_trouble;
+mod purging;
 mod raw_sockets;
 mod readme;
 mod recipes;
+mod rotation;
 mod sandbox;
 mod sending;
 mod served;
 mod serving;
+mod stores;
+mod terminal;
+mod test_numbers;
 mod tokens;
 mod verifying;
 mod window;
