@@ -3,6 +3,8 @@
 #[macro_use]
 mod rows;
 mod books;
+#[cfg(test)]
+mod plans;
 mod purge;
 mod read;
 mod turn;
