@@ -21,7 +21,7 @@ use crate::error::{Class, Code, Error, Result};
 use crate::phone::Phone;
 
 pub use escape::{visible, visible_lines};
-pub use logs::start_logs;
+pub use logs::{LogForm, start_logs};
 pub use page::{Mark, Page, Paint, Sheet};
 pub use progress::Progress;
 pub use prompt::{Prompt, Restore};
@@ -388,7 +388,11 @@ impl Output {
             return class;
         }
         let paint = self.paint_stderr();
-        let mut text = format!("{} {}\n", paint.red(label), visible(error.message()));
+        let mut text = match class {
+            // It was asked for, so it is no error.
+            Class::Interrupted | Class::Terminated => format!("{}\n", visible(error.message())),
+            _ => format!("{} {}\n", paint.red(label), visible(error.message())),
+        };
         for cause in causes(error) {
             text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), visible(&cause)));
         }

@@ -115,7 +115,7 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(path) = &args.write_env {
         sandbox.write_env(path)?;
         out.say(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
-        out.hint(&format!("in another terminal: smsotp send +14155552671 --env-file {}", path.display()));
+        out.hint(&format!("In another terminal: smsotp send +14155552671 --env-file {}", path.display()));
     } else {
         out.say(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
         for (name, value) in sandbox.env() {

@@ -71,6 +71,9 @@ pub struct Args {
     pub provider: Option<String>,
 }
 
+/// Less leaves no time for an answer.
+const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
+
 /// What `send` answers when the message went out.
 #[derive(Debug, Serialize)]
 pub struct Sent {
@@ -139,6 +142,10 @@ impl Render for Sent {
 /// Parses, sends, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let timeout = given::span("--timeout", &args.timeout)?;
+    if timeout < TIMEOUT_LEAST {
+        return Err(Error::new(Code::VALUE_INVALID, "--timeout is shorter than a second")
+            .hint("Whether a message went out is not known where the answer is not waited for"));
+    }
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = given::caller(args.ip.as_deref())?;
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
@@ -159,7 +166,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let printer = Box::new(move |text: &str| talk.lines(text));
     // The provider before the books: who lacks credentials is told so, and no empty books are left behind.
     App::check_provider(&config)?;
-    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer)?;
+    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer, Some(timeout))?;
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().send(&caller, ask))?
@@ -291,7 +298,7 @@ fn trouble(sent: &engine::Sent) -> Option<Error> {
                 (Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
                 (Some(fix), None) => fix.clone(),
                 (None, _) => {
-                    "Nothing went out. Check the network and `smsotp test-twilio`, then send again.".to_owned()
+                    "Nothing went out. `smsotp test-twilio` checks the way to Twilio; then send again.".to_owned()
                 }
             };
             Some(error.hint(next))

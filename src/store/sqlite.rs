@@ -3,10 +3,11 @@
 #[macro_use]
 mod rows;
 mod books;
-#[cfg(test)]
-mod plans;
+pub mod group;
 mod purge;
 mod read;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::path::{Path, PathBuf};

@@ -89,12 +89,12 @@ impl Walk {
         }
         // A subject's time never runs back although the clock may: look a little wider, then exactly.
         if let Some(until) = filter.until {
-            walk.inside("id < :below", ":below", first_id_at(connection, until + CLOCK_SLACK)?);
-            walk.outside("created_at < :until", ":until", until.millis());
+            walk.inside("id < :until_id", ":until_id", first_id_at(connection, until + CLOCK_SLACK)?);
+            walk.outside("created_at < :older", ":older", until.millis());
         }
         if let Some(since) = filter.since {
-            walk.inside("id >= :from", ":from", first_id_at(connection, since - CLOCK_SLACK)?);
-            walk.outside("created_at >= :since", ":since", since.millis());
+            walk.inside("id >= :since_id", ":since_id", first_id_at(connection, since - CLOCK_SLACK)?);
+            walk.outside("created_at >= :newer", ":newer", since.millis());
         }
         Ok(walk)
     }
