@@ -6,6 +6,8 @@ mod books;
 pub mod group;
 mod purge;
 mod read;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::path::{Path, PathBuf};
