@@ -52,10 +52,13 @@ impl App {
         let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
             Database::Sqlite(path) => {
                 if path.is_dir() {
-            return Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
-                .hint("Name the file in it with --db or SMSOTP_DATABASE."));
-        }
-        let new = !sqlite::exists(path);
+                    return Err(Error::new(
+                        Code::STORE_FAILED,
+                        format!("{} is a directory, not a database", path.display()),
+                    )
+                    .hint("Name the file in it with --db or SMSOTP_DATABASE."));
+                }
+                let new = !sqlite::exists(path);
                 if new && books == Books::Existing {
                     return Err(sqlite::none_yet(path));
                 }
@@ -267,9 +270,7 @@ fn twilio_of(config: &Config) -> Result<Twilio> {
 fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
     let usual = Timeouts::default();
     let timeouts = match patience {
-        Some(most) => {
-            Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual }
-        }
+        Some(most) => Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual },
         None => usual,
     };
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))

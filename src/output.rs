@@ -481,7 +481,11 @@ fn causes(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next.filter(|_| causes.len() < CAUSES_MAX) {
-        causes.push(cut(&cause.to_string()).into_owned());
+        let text = cut(&cause.to_string()).into_owned();
+        // Some layers only repeat the one above them.
+        if !causes.iter().any(|said: &String| text.contains(said.as_str())) {
+            causes.push(text);
+        }
         next = cause.source();
     }
     causes
