@@ -295,6 +295,7 @@ fn files_and_directories_that_may_not_be_written_are_named() {
     for entry in fs::read_dir(&dir).unwrap() {
         mode(&entry.unwrap().path(), 0o600);
     }
+    fold(&desk.db());
     mode(&dir, 0o500);
     verify(&desk).expect(74).says("hint: ");
     mode(&dir, 0o700);
