@@ -1,5 +1,7 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod serving;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -275,6 +277,8 @@ fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
     };
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
+
+pub use serving::ServedChecks;
 
 /// How a check of Twilio stands.
 pub use crate::provider::twilio::checks::Mark as CheckMark;

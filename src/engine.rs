@@ -173,6 +173,11 @@ impl Engine {
         &self.policy
     }
 
+    /// True where nothing that is sent leaves this machine: the console provider.
+    pub fn is_local(&self) -> bool {
+        self.provider.as_ref().is_some_and(|provider| provider.is_local())
+    }
+
     fn provider(&self) -> Result<&Arc<dyn Provider>> {
         self.provider.as_ref().ok_or_else(|| {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")

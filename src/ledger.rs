@@ -181,6 +181,9 @@ impl Ledger {
 
     /// How full a wide window of messages is.
     pub fn slots_in(&self, window: Window, now: Timestamp) -> Fill {
+        if window.max == 0 {
+            return Fill { used: 0, wait: Some(window.per) };
+        }
         let slot_ms = slot_ms(window);
         let Some(slots) = self.slots.iter().find(|s| s.slot_ms == slot_ms) else { return Fill { used: 0, wait: None } };
         let from = (now - window.per).millis();
@@ -343,6 +346,7 @@ mod tests {
     #[test]
     fn a_window_of_nothing_is_always_full() {
         assert!(fill(&[], Window::new(0, 60), Timestamp(0)).wait.is_some());
+        assert!(Ledger::default().slots_in(Window::new(0, 60), Timestamp(0)).wait.is_some());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::error::{Class, Code, Error, Result};
 use crate::phone::Phone;
 
 pub use escape::{visible, visible_lines};
-pub use logs::start_logs;
+pub use logs::{LogForm, start_logs};
 pub use page::{Mark, Page, Paint, Sheet};
 pub use progress::Progress;
 pub use prompt::{Prompt, Restore};

@@ -466,7 +466,7 @@ fn of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_i
 
 #[test]
 fn sixteen_processes_that_open_new_books_at_once_make_one_set_of_keys_and_all_work() {
-    for _ in 0..3 {
+    for _ in 0..6 {
         let world = World::unlimited();
         let deeds = |n: usize| vec![Deed::Open, send_to(&phone(n), "ada")];
         let jobs: Vec<Job> = (0..16).map(|n| Job { open_late: true, ..Job::new(&world, deeds(n)) }).collect();

@@ -27,6 +27,17 @@ fn the_tables_of_the_other_pages_are_those_of_the_code() {
 }
 
 #[test]
+fn the_versions_that_people_read_are_those_of_the_manifest() {
+    let readme = fs::read_to_string(path("README.md")).unwrap();
+    let changes = fs::read_to_string(path("CHANGELOG.md")).unwrap();
+    let newest = changes.lines().find_map(|line| line.strip_prefix("## ")).unwrap();
+
+    assert!(readme.contains(&format!("with Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
+    assert_eq!(newest.split(' ').next(), Some(env!("CARGO_PKG_VERSION")));
+    assert!(readme.contains(concat!("cargo run --release -- demo", " ")) && readme.contains("\ncargo test "));
+}
+
+#[test]
 fn a_table_that_is_behind_is_noticed_and_rewritten() {
     let page = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n";
 

@@ -100,7 +100,7 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
         statements.insert(
             0,
             Statement {
-                sql: "INSERT INTO smsotp.books (only, book_id, created_at) \
+                sql: "INSERT INTO smsotp.books (one, book_id, created_at) \
                       VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
                 values: vec![bytes(&book_id)],
             },
@@ -311,8 +311,8 @@ pub async fn status(store: &Postgres) -> Result<Status> {
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.messages), \
         (SELECT coalesce(sum(h.seq), 0)::bigint FROM smsotp.audit_lanes AS l, LATERAL \
             (SELECT seq FROM smsotp.audit AS a WHERE a.lane = l.lane ORDER BY seq DESC LIMIT 1) AS h), \
-        (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS some), \
-        (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT $1) AS some), \
+        (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS found), \
+        (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT $1) AS found), \
         (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c \
             WHERE c.relnamespace = 'smsotp'::regnamespace AND c.relkind = 'r')";
     let found = store.query(sql, vec![int(i64::from(MORE_MAX))]).await?;

@@ -177,7 +177,7 @@ async fn first_id_at(store: &Postgres, at: Timestamp) -> Result<i64> {
 
 /// How many messages each of these otps has.
 pub async fn message_counts(store: &Postgres, otp_ids: &[i64]) -> Result<Vec<u32>> {
-    let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE otp_id = asked.id LIMIT 1000) AS some) \
+    let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE otp_id = asked.id LIMIT 1000) AS found) \
                FROM unnest($1) WITH ORDINALITY AS asked (id, place) ORDER BY place";
     let found = store.query(sql, vec![(Box::new(otp_ids.to_vec()), Type::INT8_ARRAY)]).await?;
     found.iter().map(|row| column::<i64>(row, 0).map(|count| u32::try_from(count).unwrap_or(u32::MAX))).collect()

@@ -144,7 +144,7 @@ fn cause(db: &DbError) -> String {
     let code = db.code().code();
     match (&code[..2], db.constraint()) {
         ("22" | "23", Some(constraint)) => format!("SQLSTATE {code} ({constraint})"),
-        ("22" | "23", None) => format!("SQLSTATE {code}"),
+        ("22" | "23" | "28" | "3D", None) => format!("SQLSTATE {code}"),
         _ => format!("SQLSTATE {code}: {}", db.message()),
     }
 }

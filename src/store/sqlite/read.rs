@@ -86,11 +86,11 @@ impl Walk {
         // A subject's time never runs back although the clock may: look a little wider, then exactly.
         if let Some(until) = filter.until {
             walk.inside("id < :until_id", ":until_id", first_id_at(connection, until + CLOCK_SLACK)?);
-            walk.outside("created_at < :made_until", ":made_until", until.millis());
+            walk.outside("created_at < :older", ":older", until.millis());
         }
         if let Some(since) = filter.since {
             walk.inside("id >= :since_id", ":since_id", first_id_at(connection, since - CLOCK_SLACK)?);
-            walk.outside("created_at >= :made_since", ":made_since", since.millis());
+            walk.outside("created_at >= :newer", ":newer", since.millis());
         }
         Ok(walk)
     }

@@ -3,7 +3,7 @@
 
 -- One row: which books these are.
 CREATE TABLE smsotp.books (
-    only        smallint PRIMARY KEY CHECK (only = 1),
+    one         smallint PRIMARY KEY CHECK (one = 1),
     book_id     bytea    NOT NULL CHECK (length(book_id) = 16),  -- random; binds the wrapped keys to these books
     created_at  bigint   NOT NULL,
     sealed_at   bigint                                           -- moved elsewhere: nothing is done in these books any more

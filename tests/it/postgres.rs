@@ -1,0 +1,96 @@
+//! What is PostgreSQL's own: migrations by word alone, standbys, settings, and errors that tell no secret.
+
+use std::sync::Arc;
+
+use smsotp::clock::SystemClock;
+use smsotp::error::{Code, Error};
+use smsotp::keys::Keyring;
+use smsotp::store::Store;
+use smsotp::store::postgres::{Opening, Postgres};
+
+use crate::pg;
+use crate::world::{World, block_on};
+
+async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
+    Postgres::open(url, ring, Arc::new(SystemClock), Opening::default()).await
+}
+
+#[test]
+fn nothing_is_made_unless_somebody_says_migrate() {
+    let Some(database) = pg::database() else { return };
+    let ring = World::new().keyring();
+    block_on(async {
+        let error = open(&database.url, &ring).await.err().unwrap();
+        assert_eq!(error.code(), Code::STORE_FAILED);
+        assert!(error.hint_text().unwrap().contains("smsotp db migrate"), "{:?}", error.hint_text());
+
+        let clock = || Arc::new(SystemClock);
+        assert_eq!(Postgres::migrate(&database.url, &ring, clock()).await.unwrap(), (0, 1));
+        assert_eq!(Postgres::migrate(&database.url, &ring, clock()).await.unwrap(), (1, 1), "a second time is nothing");
+        let store = open(&database.url, &ring).await.unwrap();
+        assert_eq!(
+            store.check().await.unwrap().into_iter().filter(|f| !f.contains("fsync")).collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
+        let status = store.status().await.unwrap();
+        assert_eq!(status.schema, (1, 1));
+        assert!(status.engine.starts_with("PostgreSQL "));
+    });
+    pg::run_on(&database.url, "INSERT INTO smsotp.schema_versions VALUES (99, 0)");
+    block_on(async {
+        assert_eq!(open(&database.url, &ring).await.err().unwrap().code(), Code::STORE_NEWER);
+    });
+}
+
+#[test]
+fn many_that_migrate_at_once_make_one_set_of_books() {
+    let Some(database) = pg::database() else { return };
+    let ring = World::new().keyring();
+    block_on(async {
+        let all = (0..8).map(|_| Postgres::migrate(&database.url, &ring, Arc::new(SystemClock)));
+        let made: Vec<_> = futures_util::future::join_all(all).await.into_iter().map(|m| m.unwrap().0).collect();
+        assert_eq!(made.iter().filter(|from| **from == 0).count(), 1, "{made:?}");
+    });
+}
+
+#[test]
+fn a_wrong_key_is_told_which_key_is_missing() {
+    let Some(database) = pg::database() else { return };
+    let (ring, other) = (World::new().keyring(), World::new().keyring());
+    block_on(async {
+        Postgres::migrate(&database.url, &ring, Arc::new(SystemClock)).await.unwrap();
+        let error = open(&database.url, &other).await.err().unwrap();
+        assert_eq!(error.code(), Code::KEY_INVALID);
+        assert!(error.message().contains(&ring.primary().id().to_string()), "{error}");
+    });
+}
+
+#[test]
+fn no_error_tells_the_password() {
+    let Some(server) = pg::shared() else { return };
+    let canary = "s3cr3t-canary-4711";
+    let port = server.rsplit_once(':').unwrap().1;
+    let ring = World::new().keyring();
+    let urls = [
+        format!("postgres://postgres:{canary}@127.0.0.1:{port}_no_such_database"),
+        format!("postgres://{canary}:{canary}@127.0.0.1:{port}"),
+        format!("postgres://u:{canary}@127.0.0.1:1/x"),
+        format!("postgres://u:{canary}@no-such-host.invalid/x?sslmode=disable"),
+        format!("postgres://u:{canary}@127.0.0.1:{port}?sslmode=require"),
+    ];
+    block_on(async {
+        let opening = Opening { patience: std::time::Duration::from_millis(200), ..Opening::default() };
+        for url in urls {
+            let Err(error) = Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await else {
+                panic!("it opened: {url}")
+            };
+            let mut told = format!("{error} {error:?} {:?}", error.hint_text());
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                told.push_str(&format!(" {cause} {cause:?}"));
+                source = cause.source();
+            }
+            assert!(!told.contains(canary), "{told}");
+        }
+    });
+}
