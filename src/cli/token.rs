@@ -19,7 +19,6 @@ use crate::token::{Scopes, Token};
 #[command(after_long_help = "Examples:\n  \
     $ smsotp token create --user ada --scope send,verify,test\n  \
     $ smsotp token create --service --name shop --scope send,verify --expires 90d --json\n  \
-    $ smsotp token list\n  \
     $ smsotp token revoke 1")]
 pub struct Args {
     /// What to do.

@@ -183,6 +183,8 @@ where
     let mut http = hyper::server::conn::http1::Builder::new();
     // Our own sweeper ends slow heads: the one of the library cannot tell an idle connection from a slow one.
     http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
+    // Whoever has said all and closed that direction still wants the answer.
+    http.half_close(true);
     let watched = Watched { stream, connection: Arc::clone(connection) };
     let serving = http.serve_connection(TokioIo::new(watched), answer);
     tokio::pin!(serving);

@@ -39,7 +39,7 @@ pub(super) struct SendRequest {
     #[schema(example = "+14155552671", min_length = 1, max_length = 250)]
     phone_number: String,
     /// What the code is for: `registration`, `login`, `password_reset`, `phone_verification` (the default), or a declared one.
-    #[schema(example = "registration", max_length = 64)]
+    #[schema(example = "registration", max_length = 64, pattern = "^[a-z][a-z0-9_-]*$")]
     purpose: Option<String>,
     /// The host system's user. Needed with a service's token; with a user's token it can only be that user.
     #[schema(max_length = 128)]
@@ -50,7 +50,7 @@ pub(super) struct SendRequest {
     /// The user is signed in already: guess budgets of their own. For tokens of services.
     known: Option<bool>,
     /// `passed`: the person solved a challenge of yours after `challenge_required`. For tokens of services.
-    #[schema(example = "passed")]
+    #[schema(example = "passed", pattern = "^passed$")]
     challenge: Option<String>,
     /// A new code although one is alive; the old one is superseded.
     new_code: Option<bool>,
@@ -96,7 +96,7 @@ pub(super) struct VerifyRequest {
     #[schema(example = "123456", min_length = 1, max_length = 64)]
     otp_code: String,
     /// What the code was asked for.
-    #[schema(example = "registration", max_length = 64)]
+    #[schema(example = "registration", max_length = 64, pattern = "^[a-z][a-z0-9_-]*$")]
     purpose: Option<String>,
     /// The user for whom it was asked. Needed with a service's token; with a user's token it can only be that user.
     #[schema(max_length = 128)]

@@ -56,7 +56,8 @@ pub struct Problem {
 }
 
 /// Statuses that say more than the class of a code does.
-const STATUSES: [(Code, StatusCode); 12] = [
+const STATUSES: [(Code, StatusCode); 13] = [
+    (Code::BODY_INVALID, StatusCode::BAD_REQUEST),
     (Code::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
     (Code::NO_SUCH_PATH, StatusCode::NOT_FOUND),
     (Code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use books::{exists, none_yet};
@@ -79,6 +80,19 @@ impl Sqlite {
         };
         sqlite.keys = books::prepare(&sqlite, ring, opening)?;
         Ok(sqlite)
+    }
+
+    /// Tells every statement that runs from now on, without its values: for comparing what two answers cost.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub fn on_statement(&self, mut tell: impl FnMut(&str) + Send + 'static) -> Result<()> {
+        let hook = move |event: TraceEvent<'_>| {
+            if let TraceEvent::Stmt(_, sql) = event {
+                tell(sql);
+            }
+        };
+        self.connection().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(hook)).map_err(trouble)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {

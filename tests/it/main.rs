@@ -3,6 +3,7 @@
 
 mod auditing;
 mod books_trouble;
+mod callbacks;
 mod canaries;
 mod canary;
 mod cli;
@@ -27,14 +28,18 @@ mod processes;
 mod prompts;
 mod provider_trouble;
 mod purging;
+mod raw_sockets;
 mod readme;
+mod recipes;
 mod rotation;
 mod sandbox;
 mod sending;
+mod served;
 mod serving;
 mod stores;
 mod terminal;
 mod test_numbers;
+mod tokens;
 mod verifying;
 mod window;
 mod world;

@@ -36,6 +36,12 @@ impl Window {
     }
 
     pub fn with(world: &World, engine: Engine, settings: Settings) -> Window {
+        Window::at(world, engine, settings, PUBLIC)
+    }
+
+    /// A window that the world outside knows by `public`.
+    pub fn at(world: &World, engine: Engine, settings: Settings, public: &str) -> Window {
+        let public = public.parse().unwrap();
         let metrics = Arc::new(Metrics::new());
         let meter = Arc::clone(&metrics);
         let twilio = Arc::new(world.twilio());
@@ -51,7 +57,7 @@ impl Window {
             callbacks: Some(Callbacks {
                 auth_token: world.sandbox.auth_token().into(),
                 status_url: None,
-                public_url: Some(PUBLIC.parse().unwrap()),
+                public_url: Some(public),
             }),
         };
         let (stop, stopped) = oneshot::channel();

@@ -1,0 +1,298 @@
+//! Twilio's callbacks: believed by their signature alone, taken in any order, and once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use smsotp::engine::SendAnswer;
+use smsotp::http::Settings;
+use smsotp::message::State;
+use smsotp::provider::twilio::Twilio;
+use smsotp::provider::twilio::signature::sign;
+
+use crate::window::{Answer, INBOUND, PUBLIC, STATUS, Window, settings};
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, refusal, send};
+
+fn form(params: &[(String, String)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(params).finish()
+}
+
+fn params(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn post(window: &Window, path: &str, signature: &str, body: &str) -> Answer {
+    let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("X-Twilio-Signature", signature)];
+    window.ask("POST", path, &headers, body)
+}
+
+/// A callback as Twilio posts it.
+fn call(world: &World, window: &Window, path: &str, pairs: &[(&str, &str)]) -> Answer {
+    let params = params(pairs);
+    let signature = sign(world.sandbox.auth_token(), &format!("{PUBLIC}{path}"), &params);
+    post(window, path, &signature, &form(&params))
+}
+
+fn state(world: &World, id: i64) -> State {
+    State::parse(&world.word(&format!("SELECT state FROM messages WHERE id = {id}"))).unwrap()
+}
+
+#[test]
+fn a_delivery_is_booked_forward_only_and_once() {
+    let world = World::new();
+    let window = Window::open(&world);
+    let sent = block_on(send(&world.engine(), PHONE));
+    let (path, sid) = (format!("{STATUS}?m={}", sent.message_id), sent.provider_id.unwrap());
+    let report = |status: &str| {
+        call(&world, &window, &path, &[("MessageSid", &sid), ("MessageStatus", status), ("To", PHONE), ("Later", "x")])
+            .status
+    };
+
+    for (status, expected) in [
+        ("sent", State::Sent),
+        ("queued", State::Sent),
+        ("delivered", State::Delivered),
+        ("sent", State::Delivered),
+        ("delivered", State::Delivered),
+        ("a word of tomorrow", State::Delivered),
+        ("undelivered", State::Delivered),
+    ] {
+        assert_eq!(report(status), 204, "{status}");
+        assert_eq!(state(&world, sent.message_id), expected, "after {status}");
+    }
+    let reports = world.audit().into_iter().filter(|(deed, _)| deed == "report").count();
+    assert_eq!(reports, 2, "news leave a row, old news none");
+}
+
+#[test]
+fn an_undelivered_message_keeps_its_error_code_and_an_orphan_gets_its_id() {
+    use smsotp::sandbox::Fault;
+    let world = World::new();
+    let window = Window::open(&world);
+    // The answer of the provider got lost: the callback brings the id.
+    world.sandbox.fault(Fault::Error500AfterAccepting, 1);
+    let SendAnswer::Sent(sent) = block_on(world.engine().send(&caller(), ask(PHONE))).unwrap() else {
+        panic!("refused")
+    };
+    assert_eq!((sent.state, sent.provider_id.as_ref()), (State::Unknown, None));
+    let sid = world.sandbox.messages()[0].sid.clone();
+    let path = format!("{STATUS}?m={}", sent.message_id);
+
+    let pairs = [("MessageSid", sid.as_str()), ("MessageStatus", "undelivered"), ("ErrorCode", "30003"), ("To", PHONE)];
+    assert_eq!(call(&world, &window, &path, &pairs).status, 204);
+
+    assert_eq!(state(&world, sent.message_id), State::Undelivered);
+    let row = world.word("SELECT provider_id || ' ' || error_code FROM messages");
+    assert_eq!(row, format!("{sid} 30003"));
+    assert_eq!(world.number("SELECT count(*) FROM messages WHERE due_at IS NOT NULL"), 0, "nobody has to look for it");
+}
+
+#[test]
+fn what_is_not_about_the_message_changes_nothing() {
+    let world = World::new();
+    let window = Window::open(&world);
+    let sent = block_on(send(&world.engine(), PHONE));
+    let (id, sid) = (sent.message_id, sent.provider_id.unwrap());
+    let path = |query: &str| format!("{STATUS}{query}");
+    let delivered = |sid: &str, to: &str| params(&[("MessageSid", sid), ("MessageStatus", "delivered"), ("To", to)]);
+    let other_sid = format!("SM{}", "0".repeat(32));
+    for (query, params) in [
+        (String::new(), delivered(&sid, PHONE)),
+        ("?m=999".to_owned(), delivered(&sid, PHONE)),
+        ("?m=-1".to_owned(), delivered(&sid, PHONE)),
+        ("?m=99999999999999999999".to_owned(), delivered(&sid, PHONE)),
+        (format!("?m={id}&m={id}"), delivered(&sid, PHONE)),
+        (format!("?m={id}"), delivered(&other_sid, PHONE)),
+        (format!("?m={id}"), delivered(&sid, OTHER)),
+        (format!("?m={id}"), params(&[("MessageStatus", "delivered")])),
+    ] {
+        let path = path(&query);
+        let signature = sign(world.sandbox.auth_token(), &format!("{PUBLIC}{path}"), &params);
+        assert_eq!(post(&window, &path, &signature, &form(&params)).status, 204, "{query}");
+        assert_eq!(state(&world, id), State::Accepted, "{query}");
+    }
+}
+
+#[test]
+fn a_forged_callback_is_refused_whatever_it_forges() {
+    let world = World::new();
+    let window = Window::open(&world);
+    let sent = block_on(send(&world.engine(), PHONE));
+    let (id, sid) = (sent.message_id, sent.provider_id.unwrap());
+    let path = format!("{STATUS}?m={id}");
+    let url = format!("{PUBLIC}{path}");
+    let token = world.sandbox.auth_token().to_owned();
+    let good = params(&[("MessageSid", &sid), ("MessageStatus", "delivered"), ("To", PHONE)]);
+    let signature = sign(&token, &url, &good);
+    let body = form(&good);
+    let extra = [good.clone(), params(&[("Extra", "1")])].concat();
+    let other = format!("{STATUS}?m={}", id + 1);
+    let swapped = signature.to_ascii_lowercase();
+    for (what, path, signature, body) in [
+        ("no signature", &path, "", &body),
+        ("another token", &path, sign("0123456789abcdef0123456789abcdef", &url, &good).as_str(), &body),
+        ("another host", &path, sign(&token, &url.replace("otp.example.com", "evil.example"), &good).as_str(), &body),
+        (
+            "the address that it came in on",
+            &path,
+            sign(&token, &format!("http://{}{path}", window.address), &good).as_str(),
+            &body,
+        ),
+        ("http for https", &path, sign(&token, &url.replace("https", "http"), &good).as_str(), &body),
+        ("another port", &path, sign(&token, &url.replace(".com", ".com:8443"), &good).as_str(), &body),
+        ("another message", &other, signature.as_str(), &body),
+        ("a parameter more", &path, signature.as_str(), &form(&extra)),
+        ("a parameter less", &path, signature.as_str(), &form(&good[..2])),
+        ("another status", &path, signature.as_str(), &body.replace("delivered", "failed")),
+        ("another case", &path, swapped.as_str(), &body),
+        ("padding gone", &path, signature.trim_end_matches('='), &body),
+        ("something behind it", &path, &format!("{signature} "), &format!("{body}&a=b")),
+        ("SHA-256", &path, sha256(&token, &url, &good).as_str(), &body),
+    ] {
+        let answer = post(&window, path, signature, body);
+        assert_eq!((answer.status, answer.code().as_str()), (403, "signature_invalid"), "{what}");
+        assert_eq!(state(&world, id), State::Accepted, "{what}");
+    }
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-Twilio-Signature", signature.as_str()),
+        ("X-Twilio-Signature", signature.as_str()),
+    ];
+    assert_eq!(window.ask("POST", &path, &headers, &body).status, 403, "two signatures");
+    assert_eq!(post(&window, &path, &signature, &body).status, 204, "the real one");
+    assert!(window.get("/metrics", "").body.contains("smsotp_callbacks_total{kind=\"any\",outcome=\"forged\"} 15"));
+}
+
+#[test]
+fn the_port_and_the_encoding_of_the_query_may_be_written_either_way() {
+    let world = World::new();
+    let window = Window::open(&world);
+    for (nth, signed_as) in ["https://otp.example.com:443", "https://otp.example.com"].into_iter().enumerate() {
+        let phone = format!("+1415555012{nth}");
+        let sent = block_on(send(&world.engine(), &phone));
+        let path = format!("{STATUS}?m={}&note='1'", sent.message_id);
+        let params = params(&[("MessageSid", &sent.provider_id.unwrap()), ("MessageStatus", "delivered")]);
+        for query in [path.clone(), path.replace('\'', "%27")] {
+            let signature = sign(world.sandbox.auth_token(), &format!("{signed_as}{query}"), &params);
+            assert_eq!(post(&window, &path, &signature, &form(&params)).status, 204, "{signed_as} {query}");
+        }
+        assert_eq!(state(&world, sent.message_id), State::Delivered);
+    }
+}
+
+#[test]
+fn a_json_callback_is_believed_by_the_hash_of_its_body() {
+    let world = World::new();
+    let window = Window::open(&world);
+    let sent = block_on(send(&world.engine(), PHONE));
+    let body = format!(r#"{{"MessageSid":"{}","MessageStatus":"delivered"}}"#, sent.provider_id.unwrap());
+    let hash = |body: &str| {
+        use sha2::Digest;
+        sha2::Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let call = |hash: &str, body: &str| {
+        let path = format!("{STATUS}?m={}&bodySHA256={hash}", sent.message_id);
+        let signature = sign(world.sandbox.auth_token(), &format!("{PUBLIC}{path}"), &[]);
+        window
+            .ask("POST", &path, &[("Content-Type", "application/json"), ("X-Twilio-Signature", &signature)], body)
+            .status
+    };
+
+    assert_eq!(call(&hash("{}"), &body), 403);
+    assert_eq!(call("", &body), 403);
+    assert_eq!(state(&world, sent.message_id), State::Accepted);
+    assert_eq!(call(&hash(&body), &body), 204);
+    assert_eq!(state(&world, sent.message_id), State::Delivered);
+    assert_eq!(call(&hash("[]"), "[]"), 400, "signed, and no report");
+}
+
+#[test]
+fn stop_ends_messages_at_once_and_start_begins_them_again() {
+    let world = World::unlimited();
+    let engine = world.engine();
+    let window = Window::open(&world);
+    let text = |from: &str, body: &str, known: Option<&str>| {
+        let mut pairs = vec![("From", from), ("To", "+12025550100"), ("Body", body), ("MessageSid", "SM1")];
+        pairs.extend(known.map(|kind| ("OptOutType", kind)));
+        call(&world, &window, INBOUND, &pairs)
+    };
+
+    let answer = text(PHONE, " Stop. ", None);
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/xml; charset=utf-8")));
+    assert!(answer.body.contains("<Message>smsotp: you get no more codes"), "{}", answer.body);
+    assert_eq!(block_on(refusal(&engine, PHONE)).code.name, "opted_out");
+    assert_eq!(world.sandbox.requests(), 0, "the provider is not even asked");
+    assert!(!text(PHONE, "STOP", None).body.contains("<Message>"), "one confirmation, and no second");
+
+    // Twilio has answered itself where it knew the word.
+    assert!(!text(OTHER, "whatever", Some("STOP")).body.contains("<Message>"));
+    assert_eq!(block_on(refusal(&engine, OTHER)).code.name, "opted_out");
+
+    assert!(text(PHONE, "help", None).body.contains("Reply STOP"));
+    assert!(!text(PHONE, "help", Some("HELP")).body.contains("<Message>"));
+    assert!(!text(PHONE, "thanks!", None).body.contains("<Message>"));
+    assert_eq!(block_on(refusal(&engine, PHONE)).code.name, "opted_out", "only START ends a STOP");
+
+    assert!(text(PHONE, "START", None).body.contains("<Message>"));
+    block_on(send(&engine, PHONE));
+    assert_eq!(text("whatsapp:+14155550100", "STOP", None).status, 200);
+    block_on(send(&engine, PHONE));
+
+    let forged = params(&[("From", PHONE), ("Body", "STOP")]);
+    assert_eq!(post(&window, INBOUND, "AAAA", &form(&forged)).status, 403);
+    block_on(send(&engine, PHONE));
+}
+
+#[test]
+fn the_sandboxs_own_callbacks_arrive() {
+    use smsotp::sandbox::Options;
+    // A port that was free a moment ago: the sandbox and the provider have to know the address beforehand.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let public = format!("http://127.0.0.1:{port}");
+    let world = World::with(Options { inbound_url: Some(format!("{public}{INBOUND}")), ..Options::default() });
+    let settings = Settings { listen: format!("127.0.0.1:{port}").parse().unwrap(), ..settings() };
+    let window = Window::at(&world, world.engine(), settings, &public);
+    let engine = world.engine().with_provider(Arc::new(calling_back(&world, &format!("{public}{STATUS}"))));
+    let sent = block_on(send(&engine, PHONE));
+
+    world.sandbox.deliver(&sent.provider_id.unwrap(), "delivered", None);
+    world.sandbox.reply(OTHER, "Stop", None);
+
+    let arrived = |world: &World| {
+        let opted_out = world.number("SELECT count(*) FROM subjects WHERE ledger LIKE '%opted_out_at%'") == 1;
+        state(world, sent.message_id) == State::Delivered && opted_out
+    };
+    for _ in 0..1000 {
+        if arrived(&world) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(arrived(&world), "{:?}", world.sandbox.callbacks());
+    drop(window);
+}
+
+fn calling_back(world: &World, url: &str) -> Twilio {
+    let value = |name: &str| world.sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
+    let given = smsotp::config::Twilio {
+        account_sid: Some(value("TWILIO_ACCOUNT_SID")),
+        auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
+        phone_number: Some(value("TWILIO_PHONE_NUMBER")),
+        base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
+        status_callback: Some(url.parse().unwrap()),
+        ..smsotp::config::Twilio::default()
+    };
+    Twilio::new(smsotp::provider::twilio::Settings::check(&given).unwrap()).unwrap()
+}
+
+fn sha256(token: &str, url: &str, params: &[(String, String)]) -> String {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(token.as_bytes()).unwrap();
+    mac.update(url.as_bytes());
+    for (key, value) in params {
+        mac.update(key.as_bytes());
+        mac.update(value.as_bytes());
+    }
+    STANDARD.encode(mac.finalize().into_bytes())
+}

@@ -1,0 +1,246 @@
+//! Bytes that no honest client sends: each is answered or closed in bounded time, and a user gets in all the same.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+use smsotp::http::{Bounds, Settings};
+
+use crate::window::{Answer, SEND, Window, settings, token_of};
+use crate::world::{PHONE, World};
+
+/// Bounds so short that no test has to wait for them for long; what is tested is that they hold, not how long they are.
+fn impatient() -> Settings {
+    let bounds = Bounds {
+        head: Duration::from_millis(300),
+        body: Duration::from_millis(600),
+        idle: Duration::from_millis(300),
+        ..Bounds::default()
+    };
+    Settings { bounds, ..settings() }
+}
+
+fn window(world: &World, settings: Settings) -> Window {
+    Window::with(world, world.engine(), settings)
+}
+
+/// Reads until the server closes; what it said before.
+fn rest(mut stream: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn whoever_is_slow_is_closed() {
+    let world = World::new();
+    let token = token_of(&world.engine(), "ada", "send");
+    let window = window(&world, impatient());
+    let head = format!(
+        "POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    );
+    for (what, bytes) in [
+        ("nothing at all", String::new()),
+        ("half a request line", "POST /api".to_owned()),
+        ("a head without an end", head.clone()),
+        ("a body that never comes", format!("{head}Content-Length: 50\r\n\r\n")),
+        ("half a body", format!("{head}Content-Length: 50\r\n\r\n{{\"phone_number\":")),
+        ("a chunk that never comes", format!("{head}Transfer-Encoding: chunked\r\n\r\n32\r\n{{")),
+        ("no second request", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".to_owned()),
+    ] {
+        let mut stream = window.connect();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        let said = rest(stream);
+        assert!(!said.contains("OTP sent"), "{what}: {said}");
+        if what == "no second request" {
+            assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        }
+    }
+    // One byte now and then does not keep a head open.
+    let mut stream = window.connect();
+    let mut open = true;
+    for byte in "POST /api/v1/messaging/send-otp/ HTTP/1.1\r\n".bytes().cycle().take(400) {
+        if stream.write_all(&[byte]).is_err() {
+            open = false;
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!open, "a slow head was kept");
+    assert_eq!(world.messages_out(), 0);
+}
+
+#[test]
+fn what_is_too_big_is_refused_before_it_is_read() {
+    let world = World::new();
+    let token = token_of(&world.engine(), "ada", "send");
+    let window = Window::open(&world);
+    let head = format!(
+        "POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    );
+    let announced = window.raw(format!("{head}Content-Length: 3000000\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!((announced.status, announced.code().as_str()), (413, "body_too_large"), "not one byte of it was sent");
+    let huge = window.raw(format!("{head}Content-Length: 18446744073709551615\r\n\r\n").as_bytes());
+    assert!(huge.is_none_or(|answer| answer.status >= 400));
+
+    let mut chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    for _ in 0..20 {
+        chunked.push_str(&format!("400\r\n{}\r\n", " ".repeat(0x400)));
+    }
+    chunked.push_str("0\r\n\r\n");
+    let answer = window.raw(chunked.as_bytes()).unwrap();
+    assert_eq!(answer.status, 413, "{answer:?}");
+
+    let long = "x".repeat(40_000);
+    for (what, text) in [
+        ("a long path", format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n")),
+        ("a long header", format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n")),
+        ("a long header name", format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{long}: 1\r\n\r\n")),
+        (
+            "many headers",
+            format!(
+                "GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n",
+                (0..200).map(|n| format!("X-{n}: 1\r\n")).collect::<String>()
+            ),
+        ),
+    ] {
+        let answer = window.raw(text.as_bytes());
+        assert!(answer.as_ref().is_none_or(|answer| matches!(answer.status, 400 | 414 | 431)), "{what}: {answer:?}");
+    }
+    assert_eq!(window.get("/healthz", "").status, 200);
+}
+
+#[test]
+fn nothing_is_smuggled_behind_a_body_of_two_lengths() {
+    let world = World::unlimited();
+    let token = token_of(&world.engine(), "ada", "send");
+    let window = Window::open(&world);
+    let auth = format!("Host: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+    let body = json!({"phone_number": PHONE}).to_string();
+    let smuggled = format!("POST {SEND} HTTP/1.1\r\n{auth}Content-Length: {}\r\n\r\n{body}", body.len());
+    let lengths = |extra: &str, body: &str| format!("POST {SEND} HTTP/1.1\r\n{auth}{extra}\r\n{body}{smuggled}");
+    for (what, text) in [
+        ("CL.TE", lengths("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")),
+        ("TE.CL", lengths("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", "0\r\n\r\n")),
+        ("TE.TE", lengths("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n")),
+        ("TE of another kind", lengths("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n")),
+        ("TE hidden by a space", lengths("Transfer-Encoding : chunked\r\n", "0\r\n\r\n")),
+        ("two lengths", lengths("Content-Length: 0\r\nContent-Length: 5\r\n", "")),
+        ("a list of lengths", lengths("Content-Length: 0, 5\r\n", "")),
+        ("a signed length", lengths("Content-Length: +0\r\n", "")),
+        ("a length in hex", lengths("Content-Length: 0x0\r\n", "")),
+        ("a negative length", lengths("Content-Length: -1\r\n", "")),
+        ("a folded header", lengths("X-Folded: a\r\n b\r\nContent-Length: 0, 1\r\n", "")),
+        ("a chunk size that is none", lengths("Transfer-Encoding: chunked\r\n", "zz\r\n\r\n")),
+        ("a chunk size beyond all", lengths("Transfer-Encoding: chunked\r\n", "fffffffffffffffff\r\n\r\n")),
+        ("a chunk without an end", lengths("Transfer-Encoding: chunked\r\n", "1\r\nab")),
+        ("a bare LF", format!("POST {SEND} HTTP/1.1\n{auth}Content-Length: 0\n\n\0{smuggled}")),
+    ] {
+        let mut stream = window.connect();
+        let _ = stream.write_all(text.as_bytes());
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let said = rest(stream);
+        let answers: Vec<&str> = said.matches("HTTP/1.1 ").collect();
+        // A bare LF ends a line for the parser, so what is behind it is refused as a request of its own.
+        assert!(answers.len() <= if what == "a bare LF" { 2 } else { 1 }, "{what}: {said}");
+        assert!(!said.contains("OTP sent"), "{what}: {said}");
+    }
+    assert_eq!(world.messages_out(), 0);
+}
+
+#[test]
+fn odd_methods_versions_and_lines_are_answered_or_closed() {
+    let world = World::new();
+    let window = Window::open(&world);
+    for (text, allowed) in [
+        ("TRACE /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[405][..]),
+        ("CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404, 405]),
+        ("GET /healthz HTTP/1.0\r\n\r\n", &[200]),
+        ("GET http://elsewhere.example/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[200, 400]),
+        ("GET /healthz HTTP/0.9\r\n\r\n", &[400, 505]),
+        ("GET /healthz HTTP/3.0\r\nHost: x\r\n\r\n", &[400, 505]),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[400, 505]),
+        ("GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404]),
+        ("GET /api/v1/messaging/send-otp// HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[404]),
+        ("GET /%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400, 404]),
+        ("G\u{0}T / HTTP/1.1\r\nHost: x\r\n\r\n", &[400]),
+        ("\r\n\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[200, 400]),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Bad: a\u{0}b\r\n\r\n", &[400]),
+        ("GET /healthz HTTP/1.1\r\nHost: x\r\n folded: b\r\n\r\n", &[400]),
+        ("\u{16}\u{3}\u{1}\u{2}\u{0}", &[400]),
+    ] {
+        let mut stream = window.connect();
+        let _ = stream.write_all(text.as_bytes());
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let said = rest(stream);
+        // Closing without a word is an answer too, but not for what is allowed.
+        let status = Answer::of(&said).map(|answer| answer.status);
+        let fine = status.is_none_or(|status| allowed.contains(&status)) && (allowed != [200] || status.is_some());
+        assert!(fine, "{text:?}: {said}");
+    }
+}
+
+#[test]
+fn requests_in_a_row_on_one_connection_are_answered_in_their_order() {
+    let world = World::new();
+    let window = Window::open(&world);
+    let mut stream = window.connect();
+    let mut text = String::new();
+    for nth in 0..50 {
+        let path = if nth % 2 == 0 { "/healthz" } else { "/nothing" };
+        let close = if nth == 49 { "Connection: close\r\n" } else { "" };
+        text.push_str(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{close}\r\n"));
+    }
+    stream.write_all(text.as_bytes()).unwrap();
+    let said = rest(stream);
+
+    let statuses: Vec<&str> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    let expected: Vec<&str> = (0..50).map(|nth| if nth % 2 == 0 { "200" } else { "404" }).collect();
+    assert_eq!(statuses, expected);
+}
+
+#[test]
+fn two_hundred_and_fifty_six_idle_attackers_do_not_keep_a_user_out() {
+    let world = World::new();
+    let token = token_of(&world.engine(), "ada", "send");
+    let window = Window::open(&world);
+    // More than there are places: half say nothing, half begin and do not go on.
+    let attackers: Vec<TcpStream> = (0..300)
+        .map(|nth| {
+            let mut stream = window.connect();
+            if nth % 2 == 0 {
+                stream
+                    .write_all(b"POST /api/v1/messaging/send-otp/ HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
+                    .unwrap();
+            }
+            stream
+        })
+        .collect();
+
+    let sent = window.post(SEND, &token, &json!({"phone_number": PHONE}).to_string());
+
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert!(window.get("/metrics", "").body.contains("smsotp_connections_turned_away_total{outcome=\"all\"}"));
+    drop(attackers);
+}
+
+#[test]
+fn a_client_that_never_reads_does_not_stay() {
+    let world = World::new();
+    let window = window(&world, impatient());
+    let mut stream = window.connect();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    // The answers are far larger than what was asked: they fill the buffers, and then nobody reads.
+    let ask = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let mut closed = false;
+    for _ in 0..10_000 {
+        if stream.write_all(ask.as_bytes()).is_err() {
+            closed = true;
+            break;
+        }
+    }
+    assert!(closed);
+    assert_eq!(window.get("/healthz", "").status, 200);
+}

@@ -1,0 +1,166 @@
+//! Tokens: what each scope opens, for whom a bearer speaks, and when a token is refused.
+
+use serde_json::json;
+use smsotp::engine::{NewToken, Whose};
+use smsotp::otp::User;
+use smsotp::token::Scopes;
+
+use crate::window::{SEND, TEST, VERIFY, Window, service_token, token_of};
+use crate::world::{OTHER, PHONE, World, block_on, caller, files, holds};
+
+#[test]
+fn each_scope_opens_its_own_place_and_admin_all_of_them() {
+    let world = World::unlimited();
+    let engine = world.engine();
+    let window = Window::open(&world);
+    let places = [("send", SEND), ("verify", VERIFY), ("test", TEST), ("read", "/metrics")];
+    for scope in ["send", "verify", "test", "read", "admin"] {
+        let bearer = format!("Bearer {}", service_token(&engine, scope));
+        for (needed, path) in places {
+            // Whoever comes from elsewhere needs a token for the metrics too.
+            let mut headers = vec![("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+            if path == "/metrics" {
+                headers.push(("X-Forwarded-For", "203.0.113.9"));
+            }
+            let (method, body) = match needed {
+                "send" => ("POST", json!({"phone_number": PHONE, "user": "ada"})),
+                "verify" => ("POST", json!({"phone_number": PHONE, "user": "ada", "otp_code": "000000"})),
+                _ => ("GET", json!(null)),
+            };
+            let body = if method == "POST" { body.to_string() } else { String::new() };
+            let status = window.ask(method, path, &headers, &body).status;
+            let open = scope == needed || scope == "admin";
+            assert_eq!(status == 403, !open, "{scope} at {path}: {status}");
+            assert_ne!(status, 401, "{scope} at {path}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_token_opens_nothing_and_is_told_nothing() {
+    let world = World::new();
+    let engine = world.engine();
+    let good = token_of(&engine, "ada", "send");
+    let window = Window::open(&world);
+    let body = json!({"phone_number": PHONE}).to_string();
+    let almost = format!("{}A", &good[..good.len() - 1]);
+    let long = format!("Bearer smsotp_{}", "a".repeat(5000));
+    let (basic, twice, almost) = (format!("Basic {good}"), format!("Bearer {good} {good}"), format!("Bearer {almost}"));
+    let cut = format!("Bearer {}", &good[..20]);
+    let mut bodies = Vec::new();
+    for shown in
+        ["", "Bearer", "Bearer ", "Bearer null", "Bearer ' or 1=1 --", "Bearer %", &basic, &twice, &almost, &cut, &long]
+    {
+        let answer = window.ask("POST", SEND, &[("Authorization", shown), ("Content-Type", "application/json")], &body);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"), "{shown:.40}");
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
+        bodies.push(answer.body);
+    }
+    let good = format!("Bearer {good}");
+    let two = window.ask("POST", SEND, &[("Authorization", &good), ("Authorization", &good)], &body);
+    bodies.push(two.body);
+    bodies.push(window.ask("POST", SEND, &[], &body).body);
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "one answer for all of them");
+    assert_eq!(world.messages_out(), 0);
+    // A token in the address is none.
+    assert_eq!(window.ask("POST", &format!("{SEND}?token=x"), &[], &body).status, 401);
+}
+
+#[test]
+fn a_token_of_a_user_speaks_for_that_user_alone() {
+    let world = World::unlimited();
+    let engine = world.engine();
+    let (ada, eve) = (token_of(&engine, "ada", "send,verify"), token_of(&engine, "eve", "send,verify"));
+    let window = Window::open(&world);
+    assert_eq!(window.post(SEND, &ada, &json!({"phone_number": PHONE, "purpose": "login"}).to_string()).status, 200);
+    let code = world.code_on(PHONE);
+    let right = json!({"phone_number": PHONE, "purpose": "login", "otp_code": code.expose()}).to_string();
+
+    let foreign =
+        json!({"phone_number": PHONE, "purpose": "login", "otp_code": code.expose(), "user": "ada"}).to_string();
+    assert_eq!(window.post(VERIFY, &eve, &foreign).status, 403);
+    assert_eq!(window.post(VERIFY, &eve, &right).code(), "invalid_code", "ada's code is nobody else's");
+    assert_eq!(window.post(VERIFY, &ada, &foreign).status, 200, "her own name may be said");
+}
+
+#[test]
+fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
+    let mut world = World::unlimited();
+    world.policy.limits.guesses_per_phone = smsotp::limits::Window::new(2, 86_400);
+    world.policy.limits.ip = vec![smsotp::limits::Window::new(1, 3600)];
+    let token = service_token(&world.engine(), "send,verify");
+    let window = Window::open(&world);
+    let send = |body: serde_json::Value| window.post(SEND, &token, &body.to_string());
+
+    for body in [json!({"phone_number": PHONE}), json!({"phone_number": PHONE, "user": ""})] {
+        let missing = send(body);
+        assert_eq!((missing.status, missing.code().as_str()), (422, "value_invalid"));
+    }
+    for (field, value) in
+        [("client_ip", json!("1.2.3")), ("client_ip", json!("localhost")), ("challenge", json!("maybe"))]
+    {
+        let mut body = json!({"phone_number": PHONE, "user": "ada"});
+        body[field] = value;
+        assert_eq!(send(body).status, 422, "{field}");
+    }
+    // The client's address is what its limits count.
+    let from = |phone: &str, ip: &str| {
+        send(json!({"phone_number": phone, "user": "ada", "client_ip": ip, "challenge": "passed"}))
+    };
+    assert_eq!(from(PHONE, "203.0.113.1").status, 200);
+    assert_eq!(from(OTHER, "203.0.113.1").status, 429);
+    assert_eq!(from(OTHER, "203.0.113.2").status, 200);
+
+    // A stranger's guesses close asking for strangers, and not for whom the service knows.
+    let code = World::wrong(&world.code_on(PHONE));
+    let guess = json!({"phone_number": PHONE, "user": "ada", "otp_code": code.expose()}).to_string();
+    for _ in 0..2 {
+        assert_eq!(window.post(VERIFY, &token, &guess).status, 400);
+    }
+    assert_eq!(send(json!({"phone_number": PHONE, "user": "ada"})).code(), "too_many_guesses");
+    assert_eq!(send(json!({"phone_number": PHONE, "user": "ada", "known": true})).status, 200);
+}
+
+#[test]
+fn a_token_ends_at_its_time_and_when_it_is_taken_back() {
+    let world = World::new();
+    let engine = world.engine();
+    let window = Window::open(&world);
+    let new = NewToken {
+        name: "short".into(),
+        scopes: Scopes::parse("verify").unwrap(),
+        whose: Whose::User(User::parse("ada").unwrap()),
+        expires_at: Some(world.now() + std::time::Duration::from_secs(60)),
+    };
+    let (token, secret) = block_on(engine.create_token(&caller(), new)).unwrap();
+    let lasting = token_of(&engine, "ada", "verify");
+    let body = json!({"phone_number": PHONE, "otp_code": "000000"}).to_string();
+    assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 400);
+
+    world.advance(60);
+    assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 401);
+
+    assert_eq!(window.post(VERIFY, &lasting, &body).status, 400);
+    let id = token.id + 1;
+    assert!(block_on(engine.revoke_token(&caller(), id)).unwrap().is_some());
+    assert_eq!(window.post(VERIFY, &lasting, &body).status, 401);
+    assert!(block_on(engine.revoke_token(&caller(), 999)).unwrap().is_none());
+    let states: Vec<_> = block_on(engine.tokens()).unwrap().iter().map(|token| token.state(world.now())).collect();
+    assert_eq!(states, ["revoked", "expired"]);
+    let deeds: Vec<String> = world.audit().into_iter().map(|(deed, _)| deed).collect();
+    assert_eq!(deeds.iter().filter(|deed| deed.starts_with("token.")).count(), 3);
+}
+
+#[test]
+fn the_books_hold_no_token() {
+    let world = World::new();
+    let engine = world.engine();
+    let token = token_of(&engine, "ada", "verify");
+    let window = Window::open(&world);
+    window.post(VERIFY, &token, &json!({"phone_number": PHONE, "otp_code": "000000"}).to_string());
+
+    for (path, bytes) in files(world.dir.path()) {
+        assert!(!holds(&bytes, &token.as_bytes()[7..]), "{}", path.display());
+    }
+}
