@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::StyledStr;
 use clap::{Args as _, Command, CommandFactory as _, FromArgMatches as _, Subcommand as _};
 
 use super::{Cli, Globals, Top, Verb};
@@ -13,7 +14,11 @@ use super::{
 
 /// The whole tree, as the man pages, the completions and every error message see it.
 pub fn whole() -> Command {
-    Verb::augment_subcommands(Top::command())
+    let top = Top::command();
+    let about = |text: Option<&StyledStr>| text.cloned().unwrap_or_default();
+    let (short, long) = (about(top.get_about()), about(top.get_long_about()));
+    // The comment of the verbs is meant for readers of the code, not for the head of the help.
+    Verb::augment_subcommands(top).about(short).long_about(long)
 }
 
 /// Parses a command line, program name first. Answers are those of the whole tree.
