@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
@@ -26,6 +26,13 @@ const STATEMENTS: usize = 64;
 /// True where there are books, or something else, at `path`. An empty file is what a crash before the first commit leaves.
 pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
+}
+
+/// The path of one of the files that stand beside the books.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// There are no books, and none are to be made.
@@ -54,7 +61,7 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     connection.busy_timeout(opening.patience).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(trouble)?;
-    // The last one out would copy the log back into the file: half a millisecond that the next one can spend better.
+    // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(trouble)?;
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;")
@@ -254,14 +261,13 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
         .and_then(|found| found.collect::<rusqlite::Result<_>>())
         .map_err(trouble)?;
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let mut log = sqlite.path.as_os_str().to_owned();
-    log.push("-wal");
+    let log = beside(&sqlite.path, "-wal");
     Ok(Status {
         engine: format!("SQLite {}", rusqlite::version()),
         place: sqlite.path.display().to_string(),
         schema: (version(&connection, &sqlite.path)?, newest()),
         rows,
-        bytes: Some((size(&sqlite.path), size(Path::new(&log)))),
+        bytes: Some((size(&sqlite.path), size(&log))),
         due,
         wrapped_by,
     })
