@@ -56,6 +56,8 @@ complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "keys" -d 'List, rotat
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "config" -d 'Show and check the configuration'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "db" -d 'Look after the database'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "audit" -d 'Read and verify the audit log'
+complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "token" -d 'Give out access to the REST API of `serve`'
+complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "serve" -d 'Serve the REST API beside an application'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "sandbox" -d 'Stand in for Twilio on this machine'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "completions" -d 'Print the completion script of a shell'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "demo" -d 'Show the whole story: send, read, verify, list, purge'
@@ -494,25 +496,26 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l db -d 'Keep the books in this file' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
 jsonl\t'One JSON object per line'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l json -d 'Write results and errors as JSON: short for -o json'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -s q -l quiet -d 'Print results and errors only'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -s v -l verbose -d 'Tell each step on stderr; twice: details'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l no-input -d 'Never ask for anything'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "status" -d 'Show where the books are, their size, schema and rows'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "check" -d 'Check that the books are sound'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status check backup" -f -a "backup" -d 'Copy the books to a file, beside running work'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "status" -d 'Show where the books are, their size, schema and rows'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "migrate" -d 'Make or update the tables of a PostgreSQL database'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "check" -d 'Check that the books are sound'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "backup" -d 'Copy the books to a file, beside running work'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -529,6 +532,22 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -618,6 +637,105 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "create" -d 'Make a token and show it, once'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "list" -d 'List the tokens, without the tokens themselves'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -f -a "revoke" -d 'Take a token back, for ever'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l user -d 'The one user that it speaks for' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What its bearer may do: send, verify, test, read, admin' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l name -d 'What to call it' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Until when: a date, RFC 3339, or a span from now [default: no end]' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l service -d 'It speaks for any user: for an application\'s server'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l listen -d 'Listen here; port 0 takes a free one' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l trusted-proxy -d 'Believe this proxy or network about its clients\' addresses; may be given more than once' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'Where the API stands for the world outside: what Twilio\'s callbacks are signed for' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l purge-every -d 'How often to purge what is finished; 0s: never' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'So many connections at once' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'So many connections of one address; not for this machine and trusted proxies' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l behind-proxy -d 'Allow listening beyond this machine without TLS: a proxy in front speaks it'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l allow-test-numbers -d 'Let declared test numbers open with their fixed codes'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l log-json -d 'Write logs as JSON'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l listen -d 'Listen here; port 0 takes a free one' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l write-env -d 'Write the variables that a client needs to this file, once ready' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the books in this file' -r

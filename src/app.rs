@@ -1,9 +1,13 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod serving;
+
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use secrecy::ExposeSecret;
 
 use crate::audit::Actor;
 use crate::clock::{Clock, SystemClock};
@@ -13,8 +17,10 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
 use crate::phone::Phone;
 use crate::provider::console::Console;
-use crate::provider::twilio::{self, Twilio, checks};
+use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
+use crate::store::Store;
+use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Opening, Sqlite};
 
 /// What a verb needs of the books.
@@ -44,28 +50,53 @@ impl App {
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
     pub fn open(config: Config, books: Books) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Database::Sqlite(path) = &config.database else {
-            return Err(Error::new(Code::CONFIG_INVALID, "this smsotp keeps its books in SQLite alone")
-                .hint("Name a file with --db or SMSOTP_DATABASE."));
+        let runtime = runtime()?;
+        let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
+            Database::Sqlite(path) => {
+                let new = !sqlite::exists(path);
+                if new && books == Books::Existing {
+                    return Err(sqlite::none_yet(path));
+                }
+                let keyring = Arc::new(Keyring::load(&config.keys, new)?);
+                let opening = Opening {
+                    create: books == Books::MayBeNew,
+                    create_dir: config.database_is_default,
+                    ..Opening::default()
+                };
+                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?), keyring)
+            }
+            Database::Postgres(url) => {
+                let keyring = Arc::new(Keyring::load(&config.keys, false)?);
+                let opening = postgres::Opening::default();
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, opening);
+                (Arc::new(runtime.block_on(open)?), keyring)
+            }
         };
-        let new = !sqlite::exists(path);
-        if new && books == Books::Existing {
-            return Err(sqlite::none_yet(path));
-        }
-        let keyring = Arc::new(Keyring::load(&config.keys, new)?);
-        let opening =
-            Opening { create: books == Books::MayBeNew, create_dir: config.database_is_default, ..Opening::default() };
-        let store = Arc::new(Sqlite::open(path, &keyring, clock, opening)?);
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
-        Ok(App { engine, keyring, config, runtime: Some(runtime()?) })
+        Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
-    /// Gives the engine the configured provider.
+    /// Makes or updates the tables of the configured PostgreSQL database; answers the versions before and after. SQLite's
+    /// are brought up to date whenever the file is opened.
+    ///
+    /// # Errors
+    /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
+    pub fn migrate(config: &Config) -> Result<(u32, u32)> {
+        let Database::Postgres(url) = &config.database else {
+            return Err(Error::new(Code::CONFIG_INVALID, "a SQLite file is brought up to date whenever it is opened")
+                .hint("`smsotp db status` tells its version; `db migrate` is for PostgreSQL."));
+        };
+        let keyring = Keyring::load(&config.keys, false)?;
+        let runtime = runtime()?;
+        runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
+    }
+
+    /// Gives the engine the configured provider, which waits for no answer longer than `patience`.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
-    pub fn with_provider(mut self, printer: Printer) -> Result<App> {
-        self.engine = self.engine.clone().with_provider(provider(&self.config, printer)?);
+    pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
+        self.engine = self.engine.clone().with_provider(provider(&self.config, printer, patience)?);
         Ok(self)
     }
 
@@ -74,7 +105,7 @@ impl App {
     /// # Errors
     /// `CONFIG_INVALID`.
     pub fn with_any_provider(self, printer: Printer) -> Result<App> {
-        if has_provider(&self.config) { self.with_provider(printer) } else { Ok(self) }
+        if has_provider(&self.config) { self.with_provider(printer, None) } else { Ok(self) }
     }
 
     /// Says what is missing before anything is opened or made.
@@ -82,7 +113,7 @@ impl App {
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
     pub fn check_provider(config: &Config) -> Result<()> {
-        provider(config, Box::new(|_| {})).map(|_| ())
+        provider(config, Box::new(|_| {}), None).map(|_| ())
     }
 
     /// The engine.
@@ -210,14 +241,14 @@ fn has_provider(config: &Config) -> bool {
 }
 
 /// The provider that the configuration asks for.
-fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
+fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Result<Arc<dyn Provider>> {
     match config.provider {
         Some(ProviderName::Console) => {
             let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
             Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
         }
-        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_of(config)?)),
-        None if has_provider(config) => Ok(Arc::new(twilio_of(config)?)),
+        Some(ProviderName::Twilio) => Ok(Arc::new(patient(config, patience)?)),
+        None if has_provider(config) => Ok(Arc::new(patient(config, patience)?)),
         None => Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so nothing can be sent").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER. Without an account: `--provider console` \
              prints the message, `smsotp sandbox` stands in for Twilio, `smsotp demo` shows both ends.",
@@ -226,8 +257,23 @@ fn provider(config: &Config, printer: Printer) -> Result<Arc<dyn Provider>> {
 }
 
 fn twilio_of(config: &Config) -> Result<Twilio> {
-    Twilio::new(twilio::Settings::check(&config.twilio)?)
+    patient(config, None)
 }
+
+/// Twilio, with answers waited for no longer than `patience`. A connection gets a little less: that there was none is sure,
+/// that there was no answer is not.
+fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
+    let usual = Timeouts::default();
+    let timeouts = match patience {
+        Some(most) => {
+            Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual }
+        }
+        None => usual,
+    };
+    Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
+}
+
+pub use serving::ServedChecks;
 
 /// How a check of Twilio stands.
 pub use crate::provider::twilio::checks::Mark as CheckMark;

@@ -17,10 +17,12 @@ pub mod purge_expired;
 pub mod revoke;
 pub mod sandbox;
 pub mod send;
+pub mod serve;
 pub mod show;
 pub mod signals;
 pub mod test_number;
 pub mod test_twilio;
+pub mod token;
 pub mod verify;
 
 use std::ffi::OsString;
@@ -35,7 +37,7 @@ use crate::app::{App, Books, os_caller};
 use crate::audit::Details;
 use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{ColorChoice, ColorFacts, Format, Output, Screen, Streams, Wishes, start_logs};
+use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, Streams, Wishes, start_logs};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -134,6 +136,8 @@ pub enum Verb {
     Config(config::Args),
     Db(db::Args),
     Audit(audit::Args),
+    Token(token::Args),
+    Serve(serve::Args),
     Sandbox(sandbox::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -213,7 +217,10 @@ pub fn run(
         }
         Ok(cli) => {
             let mut out = Output::to(screen, cli.globals.wishes(), streams);
-            start_logs(&out, cli.globals.verbose, rust_log);
+            match &cli.verb {
+                Verb::Serve(args) => serve::start_server_logs(args, cli.globals.verbose, &out, rust_log),
+                _ => start_logs(&out, cli.globals.verbose, rust_log, LogForm::Text),
+            }
             let call = Call { globals: cli.globals, signals: signals::Signals::new() };
             let result = dispatch_verb(cli.verb, &call, &mut out);
             finish(call.signals.class_of(result), &out)
@@ -243,6 +250,8 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Config(args) => config::run(args, call, out),
         Verb::Db(args) => db::run(args, call, out),
         Verb::Audit(args) => audit::run(args, call, out),
+        Verb::Token(args) => token::run(args, call, out),
+        Verb::Serve(args) => serve::run(args, call, out),
         Verb::Sandbox(args) => sandbox::run(args, call, out),
         Verb::Completions(args) => completions::run(args, out),
         Verb::Demo(args) => demo::run(args, call, out),

@@ -173,6 +173,11 @@ impl Engine {
         &self.policy
     }
 
+    /// True where nothing that is sent leaves this machine: the console provider.
+    pub fn is_local(&self) -> bool {
+        self.provider.as_ref().is_some_and(|provider| provider.is_local())
+    }
+
     fn provider(&self) -> Result<&Arc<dyn Provider>> {
         self.provider.as_ref().ok_or_else(|| {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
@@ -241,7 +246,7 @@ fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
 /// # Errors
 /// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
 fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
-    let seen = Timestamp(ledgers.iter().map(|ledger| ledger.seen).max().unwrap_or(0));
+    let seen = latest(now, ledgers);
     if seen.since(now) > CLOCK_SLACK {
         return Err(Error::new(
             error::Code::CLOCK_WRONG,
@@ -249,7 +254,12 @@ fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
         )
         .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
     }
-    Ok(now.max(seen))
+    Ok(seen)
+}
+
+/// The present, or the newest thing that is known of these subjects where that lies ahead of it.
+fn latest(now: Timestamp, ledgers: &[&Ledger]) -> Timestamp {
+    Timestamp(ledgers.iter().map(|ledger| ledger.seen).fold(now.millis(), i64::max))
 }
 
 /// Writes a ledger with its idle time, without purposes that remember nothing.

@@ -1,7 +1,7 @@
 //! What the books remember of one subject: the moments that its limits count.
 //!
-//! A ledger is small by construction: no list is longer than its largest window's `max`, so what a check costs does not
-//! depend on how much the subject, or anyone else, ever did.
+//! A ledger is small by construction: no list is longer than its largest window's `max` (where phones are counted, and two
+//! messages for each of them), so what a check costs does not depend on how much the subject, or anyone else, ever did.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -125,7 +125,21 @@ impl Ledger {
         let from = (now - longest).millis();
         self.sends.retain(|entry| entry.0 > from);
         let surplus = self.sends.len().saturating_sub(most);
-        self.sends.drain(..surplus);
+        // Many messages to one phone must not push another phone out of a window that counts phones. Two of each stay,
+        // because the last one may be given back.
+        let mut later: BTreeMap<String, u32> = BTreeMap::new();
+        let mut place = self.sends.len();
+        let mut kept: Vec<Entry> = Vec::with_capacity(self.sends.len());
+        for entry in self.sends.drain(..).rev() {
+            place -= 1;
+            let newer = later.entry(entry.1.clone()).or_default();
+            if place >= surplus || !entry.1.is_empty() && *newer < 2 {
+                kept.push(entry.clone());
+            }
+            *newer += 1;
+        }
+        kept.reverse();
+        self.sends = kept;
     }
 
     /// Books a message of a wide subject.

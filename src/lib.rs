@@ -1,6 +1,89 @@
-//! smsotp sends one-time passwords and messages over SMS, verifies them, and keeps its books in SQLite.
+//! smsotp sends one-time passwords over SMS, verifies them, and keeps its books in SQLite or PostgreSQL.
 //!
-//! Modules in reading order:
+//! The binary of the same name is a thin counter over this library. A program of your own puts the same parts together: a
+//! store (the memory), a provider (the voice), a keyring and a policy make an [`engine::Engine`], and the engine does the
+//! deeds, each as one atomic step.
+//!
+//! # From send to verified
+//!
+//! The sandbox stands in for Twilio, in this process; with an account, the four variables of its own take its place.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use smsotp::audit::Actor;
+//! use smsotp::clock::SystemClock;
+//! use smsotp::code::Code;
+//! use smsotp::config;
+//! use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+//! use smsotp::keys::{Keyring, SecretKey};
+//! use smsotp::otp::User;
+//! use smsotp::phone;
+//! use smsotp::provider::twilio::{self, Twilio};
+//! use smsotp::purpose::{Policy, Purpose};
+//! use smsotp::sandbox::{self, Sandbox, inbox};
+//! use smsotp::store::sqlite::{Opening, Sqlite};
+//! use smsotp::template::Endings;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The voice: Twilio's API, at the sandbox's address.
+//! let sandbox = Sandbox::start(sandbox::Options::default())?;
+//! let account = twilio::Settings::check(&config::Twilio {
+//!     account_sid: Some(sandbox.account_sid().to_owned()),
+//!     auth_token: Some(sandbox.auth_token().to_owned().into()),
+//!     phone_number: Some(sandbox.phone_number()),
+//!     base_url: Some(sandbox.url().parse()?),
+//!     ..config::Twilio::default()
+//! })?;
+//! let provider = Arc::new(Twilio::new(account)?);
+//!
+//! // The memory: one file. Without the key, which is kept elsewhere, it reveals no code.
+//! let folder = tempfile::tempdir()?;
+//! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
+//! let path = folder.path().join("smsotp.db");
+//! let books = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
+//!
+//! let engine = Engine::new(books, keyring, Arc::new(Policy::default())).with_provider(provider);
+//! let caller = Caller::new(Actor::System);
+//!
+//! // A code goes out. The answer is a value: sent, or refused by a limit that names itself.
+//! let number = phone::parse("+1 415-555-0123", None)?;
+//! let phone = number.phone.clone();
+//! let (purpose, user) = (Purpose::parse("login").ok_or("no purpose")?, User::parse("ada")?);
+//! let ask = Send {
+//!     to: Destination::Known(number),
+//!     purpose: purpose.clone(),
+//!     user: user.clone(),
+//!     new_code: false,
+//!     override_limit: None,
+//!     idempotency_key: None,
+//!     endings: Endings::default(),
+//!     segments_max: None,
+//!     timeout: Duration::from_secs(45),
+//! };
+//! let SendAnswer::Sent(sent) = engine.send(&caller, ask).await? else { return Err("refused".into()) };
+//! assert_eq!(sent.phone, "+14155550123");
+//!
+//! // What the person reads on the phone, and types.
+//! let typed = inbox::extract_code(&sandbox.messages()[0].body).ok_or("no code in the message")?;
+//!
+//! // The right code is right once.
+//! let guess = || Verify { phone: phone.clone(), purpose: purpose.clone(), user: user.clone(), code: Code::parse(&typed).unwrap() };
+//! assert_eq!(engine.verify(&caller, guess()).await?.verdict, Verdict::Verified);
+//! assert_eq!(engine.verify(&caller, guess()).await?.verdict, Verdict::AlreadyUsed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A refusal is an answer and no error: [`engine::SendAnswer::Refused`], [`engine::Verdict`]. An [`error::Error`] is something that
+//! kept the library from answering; it has a stable [`error::Code`] and a hint. Times come from a [`clock::Clock`], so that
+//! tests can move them ([`clock::ManualClock`]).
+//!
+//! # Modules in reading order
+//!
+//! The rules are pure functions over facts; [`store`] and [`provider`] are the seams to the outside; [`engine`] joins them.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rules: pure functions over facts.
@@ -33,5 +116,6 @@ pub mod engine;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod http;
 pub mod output;
 pub mod sandbox;

@@ -171,6 +171,8 @@ impl Limits {
             }
             weigh("ip-phones", "ip", self.ip_phones, ip.other_phones_in(self.ip_phones, who.phone_short, now));
             weigh("refused", "ip", self.refused_other, ledger::fill(&ip.refused, self.refused_other, now));
+            // No message for a code that could not be verified from here.
+            weigh("guesses", "ip", self.guesses_per_ip, ledger::fill(&ip.guesses, self.guesses_per_ip, now));
         }
         for (limit, ledger, windows, share) in [
             ("network", who.network, &self.network, (0, 1)),

@@ -21,7 +21,7 @@ use crate::error::{Class, Code, Error, Result};
 use crate::phone::Phone;
 
 pub use escape::{visible, visible_lines};
-pub use logs::start_logs;
+pub use logs::{LogForm, start_logs};
 pub use page::{Mark, Page, Paint, Sheet};
 pub use progress::Progress;
 pub use prompt::{Prompt, Restore};
@@ -228,6 +228,11 @@ impl Talk {
     pub fn line(&self, line: &str) {
         self.raw(&format!("{}\n", visible(line)));
     }
+    /// Writes text of several lines; each is escaped on its own, so that a message keeps its shape.
+    pub fn lines(&self, text: &str) {
+        let lines: String = text.lines().map(|line| format!("{}\n", visible(line))).collect();
+        self.raw(&lines);
+    }
     /// Writes text that is already safe.
     fn raw(&self, text: &str) {
         let mut to = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -282,6 +287,11 @@ impl Output {
     /// A phone as it may be shown: masked, or in full with `--reveal`.
     pub fn phone(&self, phone: &Phone) -> String {
         if self.wishes.reveal { phone.as_str().to_owned() } else { phone.masked() }
+    }
+    /// A phone in a command to be pasted: in full where the person who typed it reads it at a terminal, else a placeholder,
+    /// for what is redirected ends up in logs.
+    pub fn pasted(&self, phone: &Phone) -> String {
+        if self.screen.stderr_tty || self.wishes.reveal { phone.as_str().to_owned() } else { "PHONE".to_owned() }
     }
     /// A handle on stderr for logs and providers; it is not silenced by `-q`.
     pub fn talk(&self) -> Talk {
@@ -378,7 +388,11 @@ impl Output {
             return class;
         }
         let paint = self.paint_stderr();
-        let mut text = format!("{} {}\n", paint.red(label), visible(error.message()));
+        let mut text = match class {
+            // It was asked for, so it is no error.
+            Class::Interrupted | Class::Terminated => format!("{}\n", visible(error.message())),
+            _ => format!("{} {}\n", paint.red(label), visible(error.message())),
+        };
         for cause in causes(error) {
             text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), visible(&cause)));
         }
@@ -465,6 +479,8 @@ fn relative(now: Timestamp, at: Timestamp) -> String {
         (0, 0) => "now".to_owned(),
         (past, _) if past > MONTH => at.datetime().format("%Y-%m-%d").to_string(),
         (_, future) if future > MONTH => at.datetime().format("%Y-%m-%d").to_string(),
+        // To the nearest minute: a life of ten minutes starts as "in 10 min", not as "in 9 min".
+        (0, future) if (60..3570).contains(&future) => format!("in {} min", (future + 30) / 60),
         (0, future) => format!("in {}", in_words(future)),
         (past, _) => format!("{} ago", in_words(past)),
     }

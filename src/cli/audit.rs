@@ -94,7 +94,12 @@ impl Item for Row {
     const COLUMNS: &'static [&'static str] = &["id", "at", "who", "deed", "subject", "outcome", "details"];
 
     fn cells(&self, view: &View) -> Vec<String> {
-        let details = if self.details.is_null() { view.nothing() } else { self.details.to_string() };
+        let details = match self.details.as_object() {
+            Some(fields) if fields.is_empty() => view.nothing(),
+            Some(fields) if view.person => fields.iter().map(in_words).collect::<Vec<_>>().join(", "),
+            _ if self.details.is_null() => view.nothing(),
+            _ => self.details.to_string(),
+        };
         vec![
             self.id.clone(),
             view.time(self.at),
@@ -104,6 +109,14 @@ impl Item for Row {
             self.outcome.clone(),
             details,
         ]
+    }
+}
+
+/// One detail as a person reads it.
+fn in_words((name, value): (&String, &serde_json::Value)) -> String {
+    match value.as_str() {
+        Some(text) => format!("{name} {text}"),
+        None => format!("{name} {value}"),
     }
 }
 

@@ -66,8 +66,9 @@ impl Render for Checks {
     }
 
     fn page(&self, _: &View) -> Page {
+        let width = self.items.iter().map(|check| check.name.len()).max().unwrap_or(0);
         self.items.iter().fold(Page::new(), |page, check| {
-            let page = page.check(check.mark, format!("{}: {}", check.name, check.meaning));
+            let page = page.check(check.mark, format!("{:width$}  {}", check.name, check.meaning));
             match &check.next {
                 Some(next) => page.note(next),
                 None => page,

@@ -27,6 +27,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Status(Status),
+    Migrate(Migrate),
     Check(Check),
     Backup(Backup),
 }
@@ -35,6 +36,39 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db status\n  $ smsotp db status --json")]
 pub struct Status {}
+
+/// Make or update the tables of a PostgreSQL database
+///
+/// Every other verb refuses tables that are missing, older or newer. Safe to run twice and from several machines. A SQLite
+/// file needs none of it.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp db migrate --db postgres://smsotp@db.example.com/smsotp")]
+pub struct Migrate {}
+
+/// What a migration did.
+#[derive(Debug, Serialize)]
+pub struct Migrated {
+    /// The schema's version before; 0: there was none.
+    pub from: u32,
+    /// The schema's version now.
+    pub to: u32,
+}
+
+impl Render for Migrated {
+    const KIND: &'static str = "db_migrated";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![("from", self.from.to_string()), ("to", self.to.to_string())])
+    }
+
+    fn page(&self, _: &View) -> Page {
+        Page::new().text(match (self.from, self.to) {
+            (from, to) if from == to => format!("Nothing to do: the tables have version {to}."),
+            (0, to) => format!("The tables were made, version {to}."),
+            (from, to) => format!("The tables were updated from version {from} to {to}."),
+        })
+    }
+}
 
 /// Check that the books are sound
 ///
@@ -143,14 +177,20 @@ impl Render for BackupReport {
     }
 }
 
-/// Shows, checks or copies.
+/// Shows, makes, checks or copies.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
     match args.verb {
-        Verb::Status(_) => status(&app, out),
-        Verb::Check(_) => check(&app, out),
-        Verb::Backup(args) => backup(&app, &args, out),
+        Verb::Status(_) => status(&call.open(Books::Existing, out)?, out),
+        Verb::Migrate(_) => migrate(call, out),
+        Verb::Check(_) => check(&call.open(Books::Existing, out)?, out),
+        Verb::Backup(args) => backup(&call.open(Books::Existing, out)?, &args, out),
     }
+}
+
+fn migrate(call: &Call, out: &mut Output) -> Result<Class> {
+    let (from, to) = App::migrate(&call.config()?)?;
+    out.show(&Migrated { from, to })?;
+    Ok(Class::Done)
 }
 
 fn status(app: &App, out: &mut Output) -> Result<Class> {

@@ -44,7 +44,7 @@ impl Render for Dispatched {
 /// Runs one step of the worker, shows what it did.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
-    let app = call.open(Books::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.line(text)))?;
+    let app = call.open(Books::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
     let _hold = call.signals.hold();
     let dispatched = app.run(app.engine().dispatch(&given::caller(None)?, args.limit))?;
     if !out.wishes().quiet || out.is_json() {

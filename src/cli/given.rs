@@ -101,6 +101,12 @@ pub fn purpose(text: &str) -> Result<Purpose> {
     })
 }
 
+/// A word as a shell takes it, for a command that is to be pasted.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// A user; the empty one where none is given.
 pub fn user(text: Option<&str>) -> Result<User> {
     User::parse(text.unwrap_or_default())

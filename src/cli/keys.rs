@@ -8,7 +8,7 @@ use crate::app::{App, Books, Rotated};
 use crate::clock::Timestamp;
 use crate::engine::KeyUse;
 use crate::error::{Class, Code as ErrorCode, Error, Result};
-use crate::output::{Item, List, Output, Prompt, View};
+use crate::output::{Item, List, Output, Page, Prompt, Render, Sheet, View};
 
 /// List, rotate and prune the secret keys
 ///
@@ -59,6 +59,9 @@ pub struct Row {
     pub id: String,
     /// New codes are made with it.
     pub newest: bool,
+    /// `new codes`, `old codes`, or `next`: added by a rotation that is not finished.
+    #[serde(rename = "use")]
+    pub usage: &'static str,
     /// Where it comes from: a variable or a file.
     pub source: String,
     /// Living codes that were made with it.
@@ -68,6 +71,37 @@ pub struct Row {
     pub first_used_at: Option<Timestamp>,
 }
 
+/// What a rotation or a pruning did.
+#[derive(Debug, Serialize)]
+struct Changed {
+    /// `added`, `promoted` or `removed`.
+    deed: &'static str,
+    /// The keys' ids.
+    keys: Vec<String>,
+}
+
+impl Render for Changed {
+    const KIND: &'static str = "keys_changed";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        let mut sheet = Sheet::new(&["deed", "key"]);
+        for key in &self.keys {
+            sheet.row(vec![self.deed.to_owned(), key.clone()]);
+        }
+        sheet
+    }
+
+    fn page(&self, _: &View) -> Page {
+        let keys = self.keys.join(", ");
+        Page::new().text(match self.deed {
+            _ if keys.is_empty() => "Nothing to do: there is no old key.".to_owned(),
+            "added" => format!("Key {keys} was added. New codes are still made with the old one."),
+            "promoted" => format!("Key {keys} was moved to the front: new codes are made with it."),
+            _ => format!("Removed key {keys}."),
+        })
+    }
+}
+
 impl Item for Row {
     const KIND: &'static str = "key";
     const COLUMNS: &'static [&'static str] = &["id", "use", "live_codes", "first_used", "source"];
@@ -75,7 +109,7 @@ impl Item for Row {
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
             self.id.clone(),
-            if self.newest { "new codes" } else { "old codes" }.to_owned(),
+            self.usage.to_owned(),
             self.live_codes.to_string(),
             view.time_if(self.first_used_at),
             self.source.clone(),
@@ -95,39 +129,45 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
 
 fn list(app: &App, out: &mut Output) -> Result<Class> {
     let origin = app.key_origin();
+    let uses = app.run(app.engine().key_uses())?;
+    let waiting = waiting(&uses).map(|key| key.id.clone());
     let row = |key: KeyUse| Row {
-        id: key.id,
         newest: key.primary,
+        usage: match (key.primary, waiting.as_ref() == Some(&key.id)) {
+            (true, _) => "new codes",
+            (_, true) => "next",
+            _ => "old codes",
+        },
+        id: key.id,
         source: if key.present { origin.clone() } else { "missing".to_owned() },
         live_codes: u64::from(key.otps),
         first_used_at: key.added_at,
     };
-    let rows = app.run(app.engine().key_uses())?.into_iter().map(row).collect();
-    out.list(&List::whole(rows, "No keys."))?;
+    out.list(&List::whole(uses.into_iter().map(row).collect(), "No keys."))?;
     Ok(Class::Done)
 }
 
+/// The key that a rotation added and has not yet moved to the front.
+fn waiting(uses: &[KeyUse]) -> Option<&KeyUse> {
+    uses.iter().filter(|key| key.present).max_by_key(|key| key.added_at).filter(|key| !key.primary)
+}
+
 fn rotate(app: &App, out: &mut Output) -> Result<Class> {
-    match app.rotate(&given::caller(None)?)? {
-        Rotated::Added(id) => {
-            out.say(&format!("Key {id} was added. New codes are still made with the old one."));
-            out.hint(
-                "restart what runs all the time, so that it knows the new key; then run `smsotp keys rotate` again",
-            );
-        }
-        Rotated::Promoted(id) => {
-            out.say(&format!("Key {id} was moved to the front: new codes are made with it."));
-            out.hint("when the old codes have ended (an hour at most), run `smsotp keys prune`");
-        }
-    }
+    let (deed, id) = match app.rotate(&given::caller(None)?)? {
+        Rotated::Added(id) => ("added", id),
+        Rotated::Promoted(id) => ("promoted", id),
+    };
+    out.show(&Changed { deed, keys: vec![id] })?;
+    out.hint(match deed {
+        "added" => "Restart what runs all the time, so that it knows the new key; then run `smsotp keys rotate` again",
+        _ => "When the old codes have ended (an hour at most), run `smsotp keys prune`",
+    });
     Ok(Class::Done)
 }
 
 fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<Class> {
     let uses = app.run(app.engine().key_uses())?;
-    let newest = uses.iter().max_by_key(|key| key.added_at).map(|key| key.id.clone());
-    let waiting = |key: &&KeyUse| !key.primary && newest.as_ref() == Some(&key.id);
-    if let Some(key) = uses.iter().find(waiting) {
+    if let Some(key) = waiting(&uses) {
         let error =
             Error::new(ErrorCode::KEY_INVALID, format!("key {} was added for a rotation that is not finished", key.id));
         return Err(error.hint("Finish it first: smsotp keys rotate"));
@@ -138,7 +178,7 @@ fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<C
     }
     let old: Vec<&str> = uses.iter().filter(|key| key.present && !key.primary).map(|key| key.id.as_str()).collect();
     if old.is_empty() {
-        out.say("Nothing to do: there is no old key.");
+        out.show(&Changed { deed: "removed", keys: Vec::new() })?;
         return Ok(Class::Done);
     }
     if !args.yes {
@@ -149,6 +189,6 @@ fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<C
         }
     }
     let gone = app.prune(&given::caller(None)?, &uses)?;
-    out.say(&format!("Removed key {}.", gone.join(", ")));
+    out.show(&Changed { deed: "removed", keys: gone })?;
     Ok(Class::Done)
 }

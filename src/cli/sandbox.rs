@@ -104,7 +104,7 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
     let mut options = sandbox::Options {
         listen,
-        on_message: Some(Box::new(move |shown| talk.line(&shown.to_string()))),
+        on_message: Some(Box::new(move |shown| talk.lines(&shown.to_string()))),
         ..sandbox::Options::default()
     };
     if let Some(path) = &args.write_env {
@@ -115,7 +115,7 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(path) = &args.write_env {
         sandbox.write_env(path)?;
         out.say(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
-        out.hint(&format!("in another terminal: smsotp send +14155552671 --env-file {}", path.display()));
+        out.hint(&format!("In another terminal: smsotp send +14155552671 --env-file {}", path.display()));
     } else {
         out.say(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
         for (name, value) in sandbox.env() {

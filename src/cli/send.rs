@@ -71,6 +71,9 @@ pub struct Args {
     pub provider: Option<String>,
 }
 
+/// Less leaves no time for an answer.
+const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
+
 /// What `send` answers when the message went out.
 #[derive(Debug, Serialize)]
 pub struct Sent {
@@ -139,6 +142,10 @@ impl Render for Sent {
 /// Parses, sends, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let timeout = given::span("--timeout", &args.timeout)?;
+    if timeout < TIMEOUT_LEAST {
+        return Err(Error::new(Code::VALUE_INVALID, "--timeout is shorter than a second")
+            .hint("Whether a message went out is not known where the answer is not waited for"));
+    }
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = given::caller(args.ip.as_deref())?;
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
@@ -156,10 +163,10 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let phone = ask.to.phone().clone();
     let talk = out.talk();
-    let printer = Box::new(move |text: &str| talk.line(text));
+    let printer = Box::new(move |text: &str| talk.lines(text));
     // The provider before the books: who lacks credentials is told so, and no empty books are left behind.
     App::check_provider(&config)?;
-    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer)?;
+    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer, Some(timeout))?;
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().send(&caller, ask))?
@@ -167,7 +174,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match answer {
         SendAnswer::Refused(refusal) => {
             let details = serde_json::json!({ "limits": refusal.hits });
-            Ok(out.refuse(&refusal_error(&refusal), details))
+            Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
         }
         SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
     }
@@ -198,18 +205,19 @@ fn override_limit(args: &Args) -> Result<Option<(Vec<String>, String)>> {
     Ok(Some((args.overrides.clone(), given::reason(args.reason.as_deref())?)))
 }
 
-fn refusal_error(refusal: &Refusal) -> Error {
+/// A refusal as an error; `phone` stands in the commands that are to be pasted.
+fn refusal_error(refusal: &Refusal, phone: &str) -> Error {
     let error = Error::new(refusal.code, refusal.message.clone());
     let error = match refusal.retry_after_seconds {
         Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
         None => error,
     };
     match (refusal.code, refusal.hits.first()) {
-        (Code::OPTED_OUT, _) => {
-            error.hint("They must text START to your number; then: smsotp limits reset PHONE --opt-out --reason TEXT")
-        }
+        (Code::OPTED_OUT, _) => error.hint(format!(
+            "They must text START to your number; then: smsotp limits reset {phone} --opt-out --reason TEXT"
+        )),
         (_, Some(hit)) if hit.limit == "guesses" => {
-            error.hint("Staff can open it: smsotp limits reset PHONE --reason TEXT")
+            error.hint(format!("Staff can open it: smsotp limits reset {phone} --reason TEXT"))
         }
         (_, Some(hit)) => error.hint(format!("Staff can pass it once: --override {} --reason TEXT", hit.limit)),
         _ => error,
@@ -262,10 +270,14 @@ fn show(
         out.warn(&format!("the message was not delivered{code}"));
         return Ok(Class::No);
     }
-    let purpose =
-        if shown.purpose == purpose::DEFAULT { String::new() } else { format!(" --purpose {}", shown.purpose) };
-    let user = if shown.user.is_empty() { "" } else { " --user ID" };
-    out.hint(&format!("check the code with: smsotp verify PHONE{purpose}{user}"));
+    let mut next = format!("smsotp verify {}", out.pasted(phone));
+    if shown.purpose != purpose::DEFAULT {
+        next.push_str(&format!(" --purpose {}", shown.purpose));
+    }
+    if !shown.user.is_empty() {
+        next.push_str(&format!(" --user {}", given::quoted(&shown.user)));
+    }
+    out.hint(&format!("Check the code with: {next}"));
     Ok(Class::Done)
 }
 
@@ -286,7 +298,7 @@ fn trouble(sent: &engine::Sent) -> Option<Error> {
                 (Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
                 (Some(fix), None) => fix.clone(),
                 (None, _) => {
-                    "Nothing went out. Check the network and `smsotp test-twilio`, then send again.".to_owned()
+                    "Nothing went out. `smsotp test-twilio` checks the way to Twilio; then send again.".to_owned()
                 }
             };
             Some(error.hint(next))

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: a verb with something to settle gets a few seconds, a second signal gets its way at once.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ struct State {
     told: AtomicU8,
     /// How many verbs have something to settle right now.
     holds: AtomicU8,
+    /// How many milliseconds it may take to settle, where that is more than [`SETTLE_MAX`].
+    settle_ms: AtomicU64,
     arrived: Notify,
 }
 
@@ -62,6 +64,17 @@ impl Signals {
         self.watch();
         self.state.holds.fetch_add(1, Ordering::SeqCst);
         Hold(self)
+    }
+
+    /// As [`Signals::hold`], for a verb that may take longer than five seconds to settle.
+    pub fn hold_for(&self, most: Duration) -> Hold<'_> {
+        self.state.settle_ms.store(u64::try_from(most.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.hold()
+    }
+
+    /// The verb did what the signal asked for: it ends well, and not as one that was interrupted.
+    pub fn heeded(&self) {
+        self.state.told.store(NONE, Ordering::SeqCst);
     }
 
     /// The first signal as an error, if there was one: for loops that look between two batches.
@@ -125,8 +138,9 @@ fn watch(state: &State, found: &Restore, ready: &mpsc::Sender<()>) {
         state.told.store(told, Ordering::SeqCst);
         state.arrived.notify_waiters();
         if state.holds.load(Ordering::SeqCst) > 0 {
+            let settle = Duration::from_millis(state.settle_ms.load(Ordering::SeqCst)).max(SETTLE_MAX);
             tokio::select! {
-                () = tokio::time::sleep(SETTLE_MAX) => {}
+                () = tokio::time::sleep(settle) => {}
                 _ = source.next() => {}
             }
         }

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Output, View};
+use crate::output::{Item, List, Output, Page, Render, Sheet, View};
 
 /// Keep numbers that get a fixed code and no message
 ///
@@ -86,6 +86,46 @@ impl Item for Row {
     }
 }
 
+/// What `test-number remove` did.
+#[derive(Debug, Serialize)]
+struct Removed {
+    /// The number, masked unless revealed.
+    phone: String,
+    /// False: it was no test number.
+    removed: bool,
+}
+
+impl Render for Row {
+    const KIND: &'static str = <Row as Item>::KIND;
+
+    fn sheet(&self, view: &View) -> Sheet {
+        Sheet { columns: Row::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
+    }
+
+    fn page(&self, view: &View) -> Page {
+        let end = format!("{} ({})", view.time(self.until), self.until);
+        Page::new()
+            .text(format!("{} is a test number: nothing is sent to it, and its code is the one you gave.", self.phone))
+            .field("until", end)
+    }
+}
+
+impl Render for Removed {
+    const KIND: &'static str = "test_number_removed";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
+    }
+
+    fn page(&self, _: &View) -> Page {
+        Page::new().text(if self.removed {
+            format!("{} is an ordinary number again.", self.phone)
+        } else {
+            format!("Nothing to do: {} is no test number.", self.phone)
+        })
+    }
+}
+
 /// Adds, lists or removes.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
@@ -103,8 +143,7 @@ fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(Books::MayBeNew, out)?;
     let ask = AddTestNumber { phone, code, until };
     let added = app.run(app.engine().add_test_number(&given::caller(None)?, ask))?;
-    let row = Row::of(&added, out);
-    out.say(&format!("{} is a test number until {}: nothing is sent to it.", row.phone, row.until));
+    out.show(&Row::of(&added, out))?;
     Ok(Class::Done)
 }
 
@@ -120,7 +159,7 @@ fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
     let phone = given::e164(Some(&args.phone), call, out)?;
     let app = call.open(Books::Existing, out)?;
     let was = app.run(app.engine().remove_test_number(&given::caller(None)?, &phone))?;
-    out.say(if was { "It is an ordinary number again." } else { "Nothing to do: it is no test number." });
+    out.show(&Removed { phone: out.phone(&phone), removed: was })?;
     Ok(Class::Done)
 }
 

@@ -42,8 +42,12 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             CheckMark::Fail => Mark::Bad,
             CheckMark::Skip => Mark::Skipped,
         };
-        let meaning =
-            if check.meaning.is_empty() { check.finding } else { format!("{}. {}", check.finding, check.meaning) };
+        let meaning = match mark {
+            // That nothing is known about what was not looked at goes without saying.
+            Mark::Skipped => check.finding,
+            _ if check.meaning.is_empty() => check.finding,
+            _ => format!("{}. {}", check.finding, check.meaning),
+        };
         checks.add(check.name, mark, meaning, check.next);
     }
     if let Some(number) = to {

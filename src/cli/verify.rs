@@ -1,6 +1,7 @@
 //! `smsotp verify`: checks a code that someone gives.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -88,13 +89,13 @@ impl Render for Verification {
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
-        let page = Page::new().text(&self.message);
-        match self.tries_left {
-            Some(1) => page.note("1 try left"),
-            Some(tries) => page.note(format!("{tries} tries left")),
-            None => page,
-        }
+    fn page(&self, view: &View) -> Page {
+        Page::new().text(match (self.tries_left, self.retry_after_seconds) {
+            (Some(1), _) => format!("{} 1 try is left.", self.message),
+            (Some(tries @ 2..), _) => format!("{} {tries} tries are left.", self.message),
+            (_, Some(seconds)) => format!("{} Try again in {}.", self.message, view.span(Duration::from_secs(seconds))),
+            _ => self.message.clone(),
+        })
     }
 }
 
@@ -135,6 +136,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         user: args.user.unwrap_or_default(),
         test: answer.test,
     })?;
+    if matches!(verdict, Verdict::TooManyGuesses(_)) {
+        out.hint(&format!("Staff can open it: smsotp limits reset {} --reason TEXT", out.pasted(&phone)));
+    }
     Ok(verdict.code().map_or(Class::Done, |code| code.class))
 }
 
@@ -152,9 +156,9 @@ fn words(answer: &VerifyAnswer) -> String {
         Verdict::Revoked => "The code was taken back.",
         Verdict::SendFailed => "The code could not be sent. Send a new one.",
         Verdict::TooManyGuesses(hit) if hit.retry_after_seconds.is_none() => {
-            "Too many wrong codes in a row. Staff can open it: smsotp limits reset PHONE --reason TEXT"
+            "Too many wrong codes in a row: no code is looked at until staff opens it."
         }
-        Verdict::TooManyGuesses(_) => "Too many wrong codes. Try later.",
+        Verdict::TooManyGuesses(_) => "Too many wrong codes.",
         Verdict::NotFound if answer.other_user => "No code was asked for by this user; one was by another (--user).",
         Verdict::NotFound => "No code was asked for. Is the purpose the same as when it was sent (--purpose)?",
     };

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
+use super::dispatch::Closing;
 use super::reserve::LEASE;
 use super::send::{Sent, Ticket};
 use super::text::{self, LEAST};
-use super::{Caller, Engine, Step, Waited, code_of, put, steady};
+use super::{Caller, Engine, Step, Waited, code_of, latest, put};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
@@ -44,12 +45,16 @@ impl Engine {
                 return Ok(Box::new(settled.sent));
             };
             tokio::time::sleep(retry_at.since(self.store.now().await?)).await;
-            let Some(message) = self.claim(caller, ticket.message.id).await? else {
+            match self.claim(caller, ticket.message.id).await? {
+                Claim::Ours(message) => ticket.message = *message,
                 // Somebody else took it on; what they made of it stands in the books.
-                return Ok(Box::new(settled.sent));
-            };
+                Claim::Theirs => return self.as_booked(&ticket, settled.sent).await,
+                Claim::Over => {
+                    self.close(caller, &ticket.otp, ticket.message.id, Closing::Over).await?;
+                    return self.as_booked(&ticket, settled.sent).await;
+                }
+            }
             self.tell(Step::Claimed);
-            ticket.message = message;
         }
     }
 
@@ -81,19 +86,32 @@ impl Engine {
         text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
-    /// Claims a message that waits for its next attempt; `None` where somebody else has.
-    pub(super) async fn claim(&self, caller: &Caller, id: i64) -> Result<Option<Message>> {
-        let needs = Needs { message: Some(id), ..Needs::default() };
+    /// What the books say of a message that is not ours to send any more.
+    async fn as_booked(&self, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
+        let (otp, message) = (self.store.otp(ticket.otp.id).await?, self.store.message(ticket.message.id).await?);
+        let booked = otp.zip(message).map(|(otp, message)| Sent::of(&otp, &message, ticket.resent));
+        Ok(Box::new(booked.unwrap_or(last_seen)))
+    }
+
+    /// Claims a message that waits for its next attempt. While it waited its code may have been replaced, taken back or
+    /// verified, and its recipient may have opted out: then there is nothing to send any more.
+    pub(super) async fn claim(&self, caller: &Caller, id: i64) -> Result<Claim> {
+        let Some(message) = self.store.message(id).await? else { return Ok(Claim::Theirs) };
+        let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
         self.deed(needs, move |facts| {
-            let Some(mut message) = facts.message.clone().filter(|message| message.state == State::Queued) else {
-                return Ok((Vec::new(), None));
-            };
+            let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
+            let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok((Vec::new(), Claim::Theirs)) };
             let now = facts.now.max(message.updated_at);
+            let opted_out = facts.subjects[0].ledger.opted_out_at.is_some();
+            if !otp.is_live(now) || otp.left(now) < LEAST || opted_out {
+                return Ok((Vec::new(), Claim::Over));
+            }
             claim(&mut message, now);
             let details = Details::new().number("message", id).number("attempt", i64::from(message.attempts));
-            let event = Event::new(now, actor.clone(), "claim", "done").details(details);
-            Ok((vec![Change::PutMessage(message.clone()), Change::Audit(event)], Some(message)))
+            let event =
+                Event::new(now, actor.clone(), "claim", "done").subject(&facts.subjects[0].id.0).details(details);
+            Ok((vec![Change::PutMessage(message.clone()), Change::Audit(event)], Claim::Ours(Box::new(message))))
         })
         .await
     }
@@ -131,6 +149,16 @@ impl Engine {
     }
 }
 
+/// Whose a waiting message is.
+pub(super) enum Claim {
+    /// Ours to hand over.
+    Ours(Box<Message>),
+    /// Somebody else took it on, or settled it.
+    Theirs,
+    /// Nobody's: there is nothing to send any more.
+    Over,
+}
+
 /// What settling made of an attempt.
 #[derive(Debug)]
 pub(super) struct Settled {
@@ -166,7 +194,8 @@ impl Outcome {
             // Our lease ran out and somebody else settled it: theirs is what the books say.
             return Ok((Vec::new(), Settled { sent: Sent::of(&otp, &message, self.resent), retry_at: None }));
         }
-        let now = steady(facts.now, &[&facts.subjects[0].ledger])?;
+        // What became of a message is booked whatever the clock says: the provider has been asked.
+        let now = latest(facts.now, &[&facts.subjects[0].ledger]);
         let retry_at = self.book(&mut message, now, otp.expires_at);
         let mut changes = Vec::new();
         if message.state == State::Failed {
@@ -306,8 +335,10 @@ fn pause_after(attempts: u32, delivery: &Delivery) -> Result<Duration> {
     })
 }
 
+/// An answer as it is kept for an idempotency key. It may outlive its otp, so it holds no phone: whoever asks with the key
+/// again names it again.
 pub(super) fn to_json(sent: &Sent) -> Result<String> {
-    serde_json::to_string(sent)
+    serde_json::to_string(&Sent { phone: String::new(), ..sent.clone() })
         .map_err(|error| Error::new(error::Code::BUG, "an answer cannot be written").because(error))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use super::deliver::{self, FIRST_LOOK};
+use super::deliver::{self, Claim, FIRST_LOOK};
 use super::send::Ticket;
 use super::{Caller, Engine, Step, code_of};
 use crate::audit::{Details, Event};
@@ -69,7 +69,7 @@ impl Engine {
         let Some(otp) = self.otp_for(&message).await? else { return Ok(Fate::Gone) };
         let now = self.store.now().await?;
         match message.state {
-            State::Queued => self.try_again(caller, &otp, id, now).await,
+            State::Queued => self.try_again(caller, &otp, id).await,
             State::Sending if message.due_at.is_some_and(|due| due > now) => Ok(Fate::Open),
             State::Sending | State::Unknown => self.look_for(caller, otp, message).await,
             State::Accepted | State::Sent if message.due_at.is_some() => self.poll(caller, message).await,
@@ -85,11 +85,17 @@ impl Engine {
     }
 
     /// Another attempt of a message that surely was not sent, while its code is alive.
-    async fn try_again(&self, caller: &Caller, otp: &Otp, id: i64, now: Timestamp) -> Result<Fate> {
-        if !otp.is_live(now) || otp.left(now) < super::text::LEAST {
-            return self.close(caller, otp, id, Closing::TooLate).await;
+    async fn try_again(&self, caller: &Caller, otp: &Otp, id: i64) -> Result<Fate> {
+        if self.provider.is_none() || self.is_keyless(otp) {
+            // It waits for somebody who can send it, until its code is over.
+            let now = self.store.now().await?;
+            return if otp.is_live(now) { Ok(Fate::Open) } else { self.close(caller, otp, id, Closing::Over).await };
         }
-        let Some(message) = self.claim(caller, id).await? else { return Ok(Fate::Open) };
+        let message = match self.claim(caller, id).await? {
+            Claim::Ours(message) => *message,
+            Claim::Theirs => return Ok(Fate::Open),
+            Claim::Over => return self.close(caller, otp, id, Closing::Over).await,
+        };
         self.tell(Step::Claimed);
         let ticket = Ticket { otp: otp.clone(), user: otp.user.clone(), message, resent: false, reply: None };
         let sent = self.deliver(&Caller { ip: None, ..caller.clone() }, ticket, ONCE).await?;
@@ -100,11 +106,22 @@ impl Engine {
         })
     }
 
+    /// Without its key nobody can tell what the code of an otp is. That is one otp's trouble and not the others'.
+    fn is_keyless(&self, otp: &Otp) -> bool {
+        let Err(error) = code_of(&self.keyring, otp) else { return false };
+        tracing::warn!(target: "smsotp", code = error.code().name, otp = otp.id, "{error}");
+        true
+    }
+
     /// Looks at the provider for a message that we do not know and that carries our code.
     async fn look_for(&self, caller: &Caller, otp: Otp, message: Message) -> Result<Fate> {
         let Some(provider) = &self.provider else { return Ok(Fate::Open) };
         if provider.name() != message.provider {
             return Ok(Fate::Open);
+        }
+        if self.is_keyless(&otp) {
+            let closing = if otp.is_live(self.store.now().await?) { Closing::Later } else { Closing::Never };
+            return self.close(caller, &otp, message.id, closing).await;
         }
         let attempt_at = message.attempt_at.unwrap_or(message.reserved_at);
         // Times of one clock only: ours, moved by how far the provider's is away.
@@ -131,7 +148,8 @@ impl Engine {
         self.close(caller, &otp, message.id, closing).await
     }
 
-    async fn close(&self, caller: &Caller, otp: &Otp, id: i64, closing: Closing) -> Result<Fate> {
+    /// Books what was found out about an open message, if it is still open.
+    pub(super) async fn close(&self, caller: &Caller, otp: &Otp, id: i64, closing: Closing) -> Result<Fate> {
         let subjects = deliver::subjects_of(&otp.phone, &otp.user);
         let needs = Needs { subjects, message: Some(id), ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
@@ -139,13 +157,16 @@ impl Engine {
             let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok((Vec::new(), Fate::Gone)) };
             let now = facts.now.max(message.updated_at);
             let still_ours = match message.state {
-                State::Queued => matches!(closing, Closing::TooLate),
+                State::Queued => matches!(closing, Closing::Over),
                 State::Sending => message.due_at.is_none_or(|due| due <= now),
                 State::Unknown => true,
                 _ => false,
             };
             if !still_ours {
                 return Ok((Vec::new(), Fate::Gone));
+            }
+            if closing.is_taken(&facts.messages) {
+                return Ok((Vec::new(), Fate::Open));
             }
             let (mut changes, fate) = closing.book(message, now);
             if fate == Fate::Failed {
@@ -185,7 +206,7 @@ impl Fate {
 }
 
 /// What was found out.
-enum Closing {
+pub(super) enum Closing {
     /// It is at the provider: id, status, error code.
     Found(String, String, Option<u32>),
     /// It is not at the provider.
@@ -194,11 +215,17 @@ enum Closing {
     Later,
     /// The provider cannot be asked, now or ever.
     Never,
-    /// It waits for an attempt that would come too late.
-    TooLate,
+    /// It waits for an attempt that nobody needs any more: its code is over, or its recipient opted out.
+    Over,
 }
 
 impl Closing {
+    /// What was found is another message of the same code: two workers looked at the same time.
+    fn is_taken(&self, messages: &[Message]) -> bool {
+        let Closing::Found(found, ..) = self else { return false };
+        messages.iter().any(|message| message.provider_id.as_ref() == Some(found))
+    }
+
     fn book(&self, old: &Message, now: Timestamp) -> (Vec<Change>, Fate) {
         let mut message = Message { updated_at: now, due_at: None, ..old.clone() };
         let fate = match self {
@@ -232,9 +259,9 @@ impl Closing {
                 message.state = State::Unknown;
                 Fate::Open
             }
-            Closing::TooLate => {
+            Closing::Over => {
                 message.state = State::Failed;
-                message.error = Some("it could not be sent while its code was alive".to_owned());
+                message.error = Some("it was not sent while its code was alive and its recipient wanted it".to_owned());
                 Fate::Failed
             }
         };

@@ -155,7 +155,7 @@ impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Option<Reserved>)> {
         let some = |(changes, reserved)| (changes, Some(reserved));
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         if facts.reply.is_some() {
             return Err(Error::new(ErrorCode::IN_PROGRESS, "a send with this idempotency key has just begun")
                 .retry_after(Duration::from_secs(5))
@@ -266,6 +266,8 @@ impl Asked {
                 && old.left(now) >= WORTH_RESENDING
                 && !old.test;
             if again {
+                // Before anything is booked: without its key the code cannot be sent again.
+                code_of(&self.keyring, old)?;
                 return Ok((old.clone(), true, changes));
             }
             let mut old = old.clone();
@@ -364,6 +366,9 @@ impl Asked {
     /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
     fn waiting<'a>(&self, facts: &'a Facts, live: Option<&'a Otp>, now: Timestamp) -> Option<(&'a Otp, &'a Message)> {
         let otp = live.filter(|otp| !self.new_code && otp.left(now) >= LEAST)?;
+        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+            return None;
+        }
         let message = facts.messages.iter().find(|message| message.state == message::State::Queued)?;
         Some((otp, message))
     }
@@ -374,6 +379,7 @@ impl Asked {
         (otp, waiting): (&Otp, &Message),
         now: Timestamp,
     ) -> Result<(Vec<Change>, Reserved)> {
+        code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         super::deliver::claim(&mut message, now);
         message.provider = self.provider.to_owned();

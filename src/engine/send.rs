@@ -1,5 +1,6 @@
 //! send = reserve → deliver → settle. The provider is called with no transaction open.
 
+use std::fmt;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -67,7 +68,7 @@ pub enum SendAnswer {
 }
 
 /// What became of a message that passed the limits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// The challenge.
     pub otp_id: i64,
@@ -137,7 +138,7 @@ impl Engine {
         self.check(&ask).await?;
         let reply = self.reply_for(&ask)?;
         if let Some(reply) = &reply
-            && let Some(answer) = self.replay(caller, reply).await?
+            && let Some(answer) = self.replay(caller, reply, ask.to.phone()).await?
         {
             return Ok(answer);
         }
@@ -194,7 +195,7 @@ impl Engine {
     }
 
     /// The answer that the key got before, if it was used before.
-    async fn replay(&self, caller: &Caller, asked: &Reply) -> Result<Option<SendAnswer>> {
+    async fn replay(&self, caller: &Caller, asked: &Reply, phone: &Phone) -> Result<Option<SendAnswer>> {
         let Some(known) = self.store.reply(asked.tag).await? else { return Ok(None) };
         if known.fingerprint != asked.fingerprint {
             return Err(Error::new(
@@ -207,6 +208,7 @@ impl Engine {
             let sent: Sent = serde_json::from_str(answer).map_err(|error| {
                 Error::new(error::Code::STORE_CORRUPT, "a stored answer cannot be read").because(error)
             })?;
+            let sent = Sent { phone: phone.as_str().to_owned(), ..sent };
             return Ok(Some(SendAnswer::Sent(Box::new(sent))));
         }
         let Some(id) = known.message_id else { return Ok(None) };
@@ -241,6 +243,21 @@ impl Engine {
             return Err(super::text::too_long(&measured, allowed));
         }
         Ok(measured.segments)
+    }
+}
+
+/// Without the phone: what is shown by `{:?}` ends up in logs.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent")
+            .field("otp_id", &self.otp_id)
+            .field("message_id", &self.message_id)
+            .field("state", &self.state)
+            .field("provider_id", &self.provider_id)
+            .field("error_code", &self.error_code)
+            .field("resent", &self.resent)
+            .field("test", &self.test)
+            .finish_non_exhaustive()
     }
 }
 

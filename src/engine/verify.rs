@@ -164,7 +164,7 @@ struct Judgement {
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
         let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers[..2])?;
+        let now = steady(facts.now, &ledgers)?;
         let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
         if let Some(known) = &facts.reply {
             return self.again(facts, known, test);
@@ -200,7 +200,7 @@ impl Asked {
         let same = self.reply.as_ref().is_some_and(|reply| reply.fingerprint == known.fingerprint);
         let id: i64 = known.answer.as_ref().and_then(|id| id.parse().ok()).filter(|_| same).ok_or_else(mismatch)?;
         let otp = facts.recent.iter().find(|otp| otp.id == id).ok_or_else(mismatch)?;
-        if !self.equals(Some(otp), test)? {
+        if !self.equals(Some(otp), test, facts.now)? {
             return Err(mismatch());
         }
         let verdict = Verdict::Verified;
@@ -224,9 +224,9 @@ impl Asked {
         let of_user = |otp: &&Otp| otp.user == self.user;
         let newest = facts.otp.as_ref().or_else(|| facts.recent.iter().find(of_user));
         let older = facts.recent.iter().filter(of_user).find(|otp| otp.state == State::Superseded);
-        let right = self.equals(newest, test)?;
+        let right = self.equals(newest, test, now)?;
         // An older code whose key is gone cannot be told from a wrong one, and need not be.
-        let was_older = self.equals(older, test).unwrap_or(false);
+        let was_older = self.equals(older, test, now).unwrap_or(false);
         let Some(newest) = newest else {
             return Ok(Judgement { verdict: Verdict::NotFound, otp: None, guess: true });
         };
@@ -266,7 +266,7 @@ impl Asked {
     }
 
     /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
-    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>) -> Result<bool> {
+    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>, now: Timestamp) -> Result<bool> {
         let tag = self.index.tag("test-code", &test_code(&self.phone, &self.code));
         let Some(otp) = otp else {
             let nobody = Binding {
@@ -282,7 +282,7 @@ impl Asked {
         let code = match code_of(&self.keyring, otp) {
             Ok(code) => code,
             // What is over needs no key to be said no to.
-            Err(_) if otp.state != State::Active => return Ok(false),
+            Err(_) if !otp.is_live(now) => return Ok(false),
             Err(error) => return Err(error),
         };
         let same = self.code.matches(&code);

@@ -10,10 +10,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::{Output, Talk, visible};
 
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    /// For people; without the time, which the terminal or the journal knows.
+    Text,
+    /// One JSON object a line, with the time.
+    Json,
+}
+
 /// Starts the logs, once per process: `-v` tells steps, `-vv` details; `rust_log` is the value of `RUST_LOG`.
 ///
 /// Without either nothing is started at all.
-pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>) {
+pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>, form: LogForm) {
     if verbosity == 0 && rust_log.is_none_or(str::is_empty) {
         return;
     }
@@ -22,8 +31,15 @@ pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>) {
         .with_ansi(false)
         .with_target(verbosity > 1)
         .without_time();
-    let logs = tracing_subscriber::registry().with(filter(verbosity, rust_log)).with(format);
-    if logs.try_init().is_err() {
+    let logs = tracing_subscriber::registry().with(filter(verbosity, rust_log));
+    let started = match form {
+        LogForm::Text => logs.with(format).try_init(),
+        LogForm::Json => {
+            let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
+            logs.with(json.with_span_list(false).with_writer(Line(output.talk()))).try_init()
+        }
+    };
+    if started.is_err() {
         output.warn("logs were already started by someone else: -v and RUST_LOG change nothing");
     }
 }

@@ -11,13 +11,27 @@ use crate::clock::{Clock, Timestamp};
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// What is over sooner needs no bar.
+const BAR_AFTER: Duration = Duration::from_millis(500);
+
 /// Progress of one long deed. It disappears when dropped; the final word is the result's.
 pub struct Progress(Shown);
 
 enum Shown {
     Nothing,
-    Bar(ProgressBar),
-    Lines { talk: Talk, what: String, total: Option<u64>, clock: Arc<dyn Clock>, last: Timestamp },
+    /// Drawn once it has taken long enough to be worth reading.
+    Bar {
+        bar: ProgressBar,
+        clock: Arc<dyn Clock>,
+        since: Timestamp,
+    },
+    Lines {
+        talk: Talk,
+        what: String,
+        total: Option<u64>,
+        clock: Arc<dyn Clock>,
+        last: Timestamp,
+    },
 }
 
 impl Output {
@@ -27,7 +41,9 @@ impl Output {
         Progress(if self.wishes.quiet {
             Shown::Nothing
         } else if self.screen.stderr_tty && !self.screen.colors.dumb {
-            Shown::Bar(bar(what, total))
+            let clock = Arc::clone(&self.clock);
+            let since = clock.now();
+            Shown::Bar { bar: bar(what, total), clock, since }
         } else {
             let clock = Arc::clone(&self.clock);
             let last = clock.now();
@@ -41,7 +57,12 @@ impl Progress {
     pub fn at(&mut self, done: u64) {
         match &mut self.0 {
             Shown::Nothing => {}
-            Shown::Bar(bar) => bar.set_position(done),
+            Shown::Bar { bar, clock, since } => {
+                if bar.is_hidden() && clock.now().since(*since) >= BAR_AFTER {
+                    bar.set_draw_target(ProgressDrawTarget::stderr());
+                }
+                bar.set_position(done);
+            }
             Shown::Lines { talk, what, total, clock, last } => {
                 let now = clock.now();
                 if now.since(*last) >= LINE_EVERY {
@@ -56,14 +77,14 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Shown::Bar { bar, .. } = &self.0 {
             bar.finish_and_clear();
         }
     }
 }
 
 fn bar(what: String, total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
     let template = if total.is_some() {
         "{msg} {bar:30} {human_pos} of {human_len} · {eta} left"
     } else {

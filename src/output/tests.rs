@@ -222,7 +222,7 @@ fn progress_off_a_terminal_is_a_line_every_ten_seconds() {
 fn spans_are_told_in_their_largest_unit() {
     let view = View { now: NOW, person: true };
     assert_eq!(view.time(NOW), "now");
-    assert_eq!(view.time(NOW + Duration::from_secs(599)), "in 9 min");
+    assert_eq!(view.time(NOW + Duration::from_secs(599)), "in 10 min");
     assert_eq!(view.time(NOW - Duration::from_secs(59)), "59 s ago");
     assert_eq!(view.time(NOW - Duration::from_secs(3 * 86_400)), "3 d ago");
     assert_eq!(view.time(NOW - Duration::from_secs(90 * 86_400)), "2026-10-17");

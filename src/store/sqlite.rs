@@ -3,6 +3,7 @@
 #[macro_use]
 mod rows;
 mod books;
+pub mod group;
 mod purge;
 mod read;
 mod turn;

@@ -1,15 +1,40 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod auditing;
+mod books_trouble;
+mod canaries;
+mod canary;
+mod cli;
+mod config_story;
+mod console;
+mod crashing;
+mod demo_story;
+mod desk;
+mod dispatching;
+mod docs;
 mod failover;
 mod generated;
+mod hostile;
+mod idempotency;
+mod keys;
 mod layers;
+mod limits;
 mod pg;
 mod pooler;
 mod postgres;
+mod processes;
 mod prompts;
+mod provider_trouble;
+mod purging;
+mod readme;
+mod rotation;
 mod sandbox;
 mod sending;
+mod serving;
 mod stores;
+mod terminal;
+mod test_numbers;
 mod verifying;
+mod window;
 mod world;

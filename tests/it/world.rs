@@ -1,20 +1,24 @@
 //! The world of a story: books in a directory of its own, the sandbox in place of Twilio, a clock that moves when told to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use smsotp::audit::Actor;
-use smsotp::clock::{Clock, ManualClock, SystemClock};
+use smsotp::audit::{Actor, Break, Head, Row, Verifier};
+use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::config::Twilio as Settings;
-use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Sent, Verdict, Verify, VerifyAnswer};
+use smsotp::engine::{
+    Caller, Destination, Dispatched, Engine, Purge, PurgeReport, Refusal, Send, SendAnswer, Sent, Verdict, Verify,
+    VerifyAnswer,
+};
 use smsotp::keys::{Keyring, SecretKey};
+use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::twilio::Twilio;
+use smsotp::provider::twilio::{Timeouts, Twilio};
 use smsotp::purpose::{Policy, Purpose};
-use smsotp::sandbox::{self, Sandbox};
+use smsotp::sandbox::{self, Pace, Received, Sandbox};
 use smsotp::store::Store;
 use smsotp::store::sqlite::{Opening, Sqlite};
 use smsotp::template::Endings;
@@ -23,21 +27,39 @@ pub struct World {
     pub dir: tempfile::TempDir,
     pub clock: Arc<ManualClock>,
     pub sandbox: Sandbox,
-    pub key: String,
+    /// The secret keys in base64, newest first.
+    pub keys: Vec<String>,
     pub policy: Policy,
+    pub timeouts: Timeouts,
 }
 
 pub const PHONE: &str = "+14155550100";
+pub const OTHER: &str = "+14155550101";
 
 impl World {
     pub fn new() -> World {
+        World::with(sandbox::Options::default())
+    }
+
+    /// A world whose sandbox is set up like this; books, sandbox and provider share the clock.
+    pub fn with(options: sandbox::Options) -> World {
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
         World {
             dir: tempfile::tempdir().unwrap(),
-            clock: Arc::new(ManualClock::at(SystemClock.now())),
-            sandbox: Sandbox::start(sandbox::Options::default()).unwrap(),
-            key: SecretKey::generate().unwrap().to_base64().to_string(),
+            clock,
+            sandbox: Sandbox::start(sandbox::Options { clock: shared, pace: Pace::Manual, ..options }).unwrap(),
+            keys: vec![new_key()],
             policy: Policy::default(),
+            timeouts: Timeouts::default(),
         }
+    }
+
+    /// A world in which only what the story is about limits anything.
+    pub fn unlimited() -> World {
+        let mut world = World::new();
+        world.policy.limits = unlimited();
+        world
     }
 
     pub fn db(&self) -> PathBuf {
@@ -45,12 +67,15 @@ impl World {
     }
 
     pub fn keyring(&self) -> Arc<Keyring> {
-        Arc::new(Keyring::of(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
+        Arc::new(keyring(&self.keys))
+    }
+
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
     pub fn store(&self) -> Arc<dyn Store> {
-        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        Arc::new(Sqlite::open(&self.db(), &self.keyring(), clock, Opening::default()).unwrap())
+        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap())
     }
 
     /// An engine with the sandbox as its provider.
@@ -59,25 +84,30 @@ impl World {
     }
 
     pub fn twilio(&self) -> Twilio {
-        let value = |name: &str| self.sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
-        let settings = Settings {
-            account_sid: Some(value("TWILIO_ACCOUNT_SID")),
-            auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
-            phone_number: Some(value("TWILIO_PHONE_NUMBER")),
-            base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-            ..Settings::default()
-        };
-        Twilio::new(smsotp::provider::twilio::Settings::check(&settings).unwrap()).unwrap()
+        twilio(&self.sandbox.env(), self.timeouts, self.shared_clock())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// Everything that reached a phone, oldest first.
+    pub fn texts(&self, phone: &str) -> Vec<Received> {
+        self.sandbox.messages().into_iter().filter(|message| message.to == phone).collect()
+    }
+
+    /// How many messages went out, to whomever.
+    pub fn messages_out(&self) -> usize {
+        self.sandbox.messages().len()
+    }
+
     /// The code in the newest SMS to a phone, as its owner reads it.
     pub fn code_on(&self, phone: &str) -> Code {
-        let body = self.sandbox.messages().iter().rev().find(|m| m.to == phone).unwrap().body.clone();
-        Code::parse(&sandbox::inbox::extract_code(&body).unwrap()).unwrap()
+        code_in(self.texts(phone).last().unwrap())
     }
 
     /// A code that is not the given one.
@@ -85,17 +115,130 @@ impl World {
         let first = if code.expose().starts_with('0') { '1' } else { '0' };
         Code::parse(&format!("{first}{}", &code.expose()[1..])).unwrap()
     }
+
+    /// The books, past the store: for looking at rows and for damage.
+    pub fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.db()).unwrap()
+    }
+
+    /// One number out of the books.
+    pub fn number(&self, sql: &str) -> i64 {
+        self.sql().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// One word out of the books.
+    pub fn word(&self, sql: &str) -> String {
+        self.sql().query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// The audit log as (action, outcome), oldest first.
+    pub fn audit(&self) -> Vec<(String, String)> {
+        let sql = self.sql();
+        let mut statement = sql.prepare("SELECT action, outcome FROM audit ORDER BY seq").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// What is wrong with the books: nothing, if all is well.
+    pub fn trouble(&self) -> Vec<String> {
+        let store = self.store();
+        let mut found = block_on(store.check()).unwrap();
+        found.extend(audit_break(store.as_ref()).map(|broken| broken.to_string()));
+        found
+    }
+}
+
+/// The first break of the audit log, if there is one.
+pub fn audit_break(store: &dyn Store) -> Option<Break> {
+    let (rows, heads) = block_on(async { (audit_rows(store).await, store.audit_heads().await.unwrap()) });
+    check_rows(store, rows, heads)
+}
+
+pub fn check_rows(store: &dyn Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
+    let mut verifier = Verifier::new(&store.keys().audit).expect(heads);
+    rows.into_iter().for_each(|row| verifier.feed(row));
+    verifier.finish().err()
+}
+
+pub async fn audit_rows(store: &dyn Store) -> Vec<Row> {
+    let mut rows = Vec::new();
+    loop {
+        let page = store.audit(0, rows.len() as u64 + 1, 500).await.unwrap();
+        if page.is_empty() {
+            return rows;
+        }
+        rows.extend(page);
+    }
+}
+
+pub fn new_key() -> String {
+    SecretKey::generate().unwrap().to_base64().to_string()
+}
+
+pub fn keyring(keys: &[String]) -> Keyring {
+    Keyring::of(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
+}
+
+/// A provider that is pointed at a sandbox by its four variables.
+pub fn twilio(env: &[(String, String)], timeouts: Timeouts, clock: Arc<dyn Clock>) -> Twilio {
+    let value = |name: &str| env.iter().find(|(key, _)| key == name).unwrap().1.clone();
+    let settings = Settings {
+        account_sid: Some(value("TWILIO_ACCOUNT_SID")),
+        auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
+        phone_number: Some(value("TWILIO_PHONE_NUMBER")),
+        base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
+        ..Settings::default()
+    };
+    Twilio::with(smsotp::provider::twilio::Settings::check(&settings).unwrap(), timeouts, clock).unwrap()
+}
+
+/// No limit on anything but the guesses of one code.
+pub fn unlimited() -> Limits {
+    let wide = Window::new(1_000_000, 3600);
+    Limits {
+        cooldown: Vec::new(),
+        phone: Vec::new(),
+        user: Vec::new(),
+        user_phones: wide,
+        ip: Vec::new(),
+        ip_phones: wide,
+        network: Vec::new(),
+        everything: Vec::new(),
+        refused_phone: wide,
+        refused_other: wide,
+        guesses_per_phone: wide,
+        guesses_per_ip: wide,
+        guesses_in_a_row: 1_000_000,
+        ..Limits::default()
+    }
+}
+
+pub fn code_in(message: &Received) -> Code {
+    Code::parse(&sandbox::inbox::extract_code(&message.body).unwrap()).unwrap()
 }
 
 pub fn caller() -> Caller {
     Caller::new(Actor::System)
 }
 
+/// A caller with a client address.
+pub fn client(ip: &str) -> Caller {
+    Caller { ip: Some(ip.parse().unwrap()), ..caller() }
+}
+
+pub fn login() -> Purpose {
+    Purpose::parse("login").unwrap()
+}
+
+pub fn ada() -> User {
+    User::parse("ada").unwrap()
+}
+
 pub fn ask(phone: &str) -> Send {
     Send {
         to: Destination::Known(phone::parse(phone, None).unwrap()),
-        purpose: Purpose::parse("login").unwrap(),
-        user: User::parse("ada").unwrap(),
+        purpose: login(),
+        user: ada(),
         new_code: false,
         override_limit: None,
         idempotency_key: None,
@@ -106,24 +249,65 @@ pub fn ask(phone: &str) -> Send {
 }
 
 pub async fn send(engine: &Engine, phone: &str) -> Sent {
-    match engine.send(&caller(), ask(phone)).await.unwrap() {
+    send_as(engine, &caller(), ask(phone)).await
+}
+
+#[track_caller]
+pub fn sent(answer: SendAnswer) -> Sent {
+    match answer {
         SendAnswer::Sent(sent) => *sent,
         SendAnswer::Refused(refusal) => panic!("refused: {refusal:?}"),
     }
 }
 
+#[track_caller]
+pub fn refused(answer: SendAnswer) -> Refusal {
+    match answer {
+        SendAnswer::Refused(refusal) => *refusal,
+        SendAnswer::Sent(sent) => panic!("not refused: {sent:?}"),
+    }
+}
+
+pub async fn send_as(engine: &Engine, caller: &Caller, ask: Send) -> Sent {
+    sent(engine.send(caller, ask).await.unwrap())
+}
+
+pub async fn refusal(engine: &Engine, phone: &str) -> Refusal {
+    refused(engine.send(&caller(), ask(phone)).await.unwrap())
+}
+
+/// What to verify for the usual user and purpose.
+pub fn guess(phone: &str, code: &Code) -> Verify {
+    Verify { phone: Phone::from_e164(phone).unwrap(), purpose: login(), user: ada(), code: code.clone() }
+}
+
 pub async fn verify(engine: &Engine, phone: &str, code: &Code) -> VerifyAnswer {
-    let ask = Verify {
-        phone: Phone::from_e164(phone).unwrap(),
-        purpose: Purpose::parse("login").unwrap(),
-        user: User::parse("ada").unwrap(),
-        code: code.clone(),
-    };
-    engine.verify(&caller(), ask).await.unwrap()
+    engine.verify(&caller(), guess(phone, code)).await.unwrap()
 }
 
 pub async fn verdict(engine: &Engine, phone: &str, code: &Code) -> Verdict {
     verify(engine, phone, code).await.verdict
+}
+
+pub async fn dispatch(engine: &Engine) -> Dispatched {
+    engine.dispatch(&caller(), 100).await.unwrap()
+}
+
+/// Purges what has been finished for so long.
+pub async fn purge(engine: &Engine, older_than: Duration) -> PurgeReport {
+    let how = Purge { older_than: Some(older_than), dry_run: false, exclusive: false, batch: None, scrub: false };
+    engine.purge(&caller(), &how, |_| true).await.unwrap()
+}
+
+/// Every file in a directory, with its bytes.
+pub fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
+}
+
+/// True where the bytes hold the needle.
+pub fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
 }
 
 /// Runs a story that waits for things.

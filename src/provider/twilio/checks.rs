@@ -219,8 +219,9 @@ impl Twilio {
     }
 
     async fn owned_number(&self, phone: &Phone) -> Check {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        let query = query.append_pair("PhoneNumber", phone.as_str()).finish();
+        // One expression: the serializer must not live across an await, or nobody could spawn these checks.
+        let query =
+            url::form_urlencoded::Serializer::new(String::new()).append_pair("PhoneNumber", phone.as_str()).finish();
         let account = &self.settings().account_sid;
         let path = format!("/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json?{query}");
         let list = match self.look("sender", "api", &path, "Whether the sender is yours is not known").await {

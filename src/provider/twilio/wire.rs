@@ -148,7 +148,7 @@ fn root(error: &reqwest::Error) -> String {
         text = inner.to_string();
         cause = inner.source();
     }
-    plain(&text)
+    plain(text.split(" (os error").next().unwrap_or_default())
 }
 
 /// Text from outside, fit for a terminal and a log: one line, no control or invisible characters, of bounded length.

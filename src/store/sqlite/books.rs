@@ -103,6 +103,10 @@ fn newest() -> u32 {
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<u32> {
+    // The tables come first: whoever makes them puts our mark beside them in the same commit, so it is there by then.
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", [], |row| row.get(0))
+        .map_err(|error| named(path, error))?;
     let version: u32 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| named(path, error))?;
     if version > newest() {
@@ -113,9 +117,6 @@ fn version(connection: &Connection, path: &Path) -> Result<u32> {
         .hint("Use the newer smsotp that wrote it; going back would lose what only it understands."));
     }
     let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(trouble)?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", [], |row| row.get(0))
-        .map_err(|error| named(path, error))?;
     if application != APPLICATION_ID && tables > 0 {
         return Err(Error::new(Code::STORE_FAILED, format!("{} is another program's database", path.display()))
             .hint("Name the books with --db or SMSOTP_DATABASE; nothing was changed in this file."));

@@ -13,10 +13,10 @@ const SMALL: i64 = 500;
 
 /// Takes one batch; see [`crate::store::Store::purge`].
 pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-    if batch.dry_run {
-        return count(&sqlite.connection(), batch);
-    }
     let now = sqlite.clock.now();
+    if batch.dry_run {
+        return count(&sqlite.connection(), batch, now.millis());
+    }
     let answer = sqlite.write(|tx| {
         let (mut purged, cursor) =
             if batch.cursor.otps_done { (Purged::default(), None) } else { take_otps(tx, batch)? };
@@ -88,39 +88,60 @@ fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candida
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 
-/// Idle subjects, old answers to idempotency keys, test numbers whose time is over. True while there is more.
-fn take_small(tx: &Transaction<'_>, batch: &PurgeBatch, now: i64, purged: &mut Purged) -> Result<bool> {
-    let subjects = delete(
-        tx,
-        "DELETE FROM subjects WHERE tag IN (SELECT tag FROM subjects WHERE idle_at <= ?1 ORDER BY idle_at LIMIT ?2)",
-        now,
-    )?;
-    let replies = delete(
-        tx,
-        "DELETE FROM replies WHERE tag IN (SELECT tag FROM replies WHERE created_at <= ?1 ORDER BY created_at LIMIT ?2)",
-        // Kept for 24 hours whatever is asked: an answer given twice would be a message sent twice.
-        now.min(batch.cutoff.millis()).min(now - 24 * 3_600_000),
-    )?;
-    let test_numbers = delete(
-        tx,
-        "DELETE FROM test_numbers WHERE phone_number IN (SELECT phone_number FROM test_numbers WHERE until <= ?1 LIMIT ?2)",
-        now,
-    )?;
-    purged.subjects += subjects;
-    purged.replies += replies;
-    purged.test_numbers += test_numbers;
-    let full = u64::try_from(SMALL).unwrap_or(0);
-    Ok(subjects == full || replies == full || test_numbers == full)
+/// A table whose rows are over by a time of their own.
+struct Small {
+    table: &'static str,
+    key: &'static str,
+    /// Which rows are over, with the moment as ?1; an index finds them.
+    over: &'static str,
+    /// That moment, from the cutoff of the batch and the present.
+    before: fn(i64, i64) -> i64,
+    count: fn(&mut Purged) -> &mut u64,
 }
 
-fn delete(tx: &Transaction<'_>, sql: &str, before: i64) -> Result<u64> {
-    let taken =
-        tx.prepare_cached(sql).and_then(|mut statement| statement.execute(params![before, SMALL])).map_err(trouble)?;
-    Ok(u64::try_from(taken).unwrap_or(0))
+/// Idle subjects, old answers to idempotency keys, test numbers whose time is over.
+const SMALL_TABLES: [Small; 3] = [
+    Small {
+        table: "subjects",
+        key: "tag",
+        over: "idle_at <= ?1",
+        before: |_, now| now,
+        count: |purged| &mut purged.subjects,
+    },
+    Small {
+        table: "replies",
+        key: "tag",
+        over: "created_at <= ?1",
+        // Kept for 24 hours whatever is asked: an answer given twice would be a message sent twice.
+        before: |cutoff, now| cutoff.min(now - 24 * 3_600_000),
+        count: |purged| &mut purged.replies,
+    },
+    Small {
+        table: "test_numbers",
+        key: "phone_number",
+        over: "until <= ?1",
+        before: |_, now| now,
+        count: |purged| &mut purged.test_numbers,
+    },
+];
+
+/// Takes from the small tables what is over. True while there is more.
+fn take_small(tx: &Transaction<'_>, batch: &PurgeBatch, now: i64, purged: &mut Purged) -> Result<bool> {
+    let mut more = false;
+    for Small { table, key, over, before, count } in SMALL_TABLES {
+        let sql = format!("DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {over} LIMIT ?2)");
+        let taken = tx
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.execute(params![before(batch.cutoff.millis(), now), SMALL]))
+            .map_err(trouble)?;
+        *count(purged) += u64::try_from(taken).unwrap_or(0);
+        more |= taken == usize::try_from(SMALL).unwrap_or(0);
+    }
+    Ok(more)
 }
 
 /// What a batch would take.
-fn count(connection: &Connection, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+fn count(connection: &Connection, batch: &PurgeBatch, now: i64) -> Result<(Purged, Option<PurgeCursor>)> {
     let looked = candidates(connection, batch)?;
     let mut messages = connection.prepare_cached("SELECT count(*) FROM messages WHERE otp_id = ?1").map_err(trouble)?;
     let mut purged = Purged::default();
@@ -130,6 +151,18 @@ fn count(connection: &Connection, batch: &PurgeBatch) -> Result<(Purged, Option<
         purged.messages += u64::try_from(of_it).unwrap_or(0);
     }
     let next = looked.last().map(|last| PurgeCursor { otps: (last.over_at, last.id), ..batch.cursor });
+    if next.is_none() {
+        for small in SMALL_TABLES {
+            let sql = format!("SELECT count(*) FROM {} WHERE {}", small.table, small.over);
+            let over = connection
+                .prepare_cached(&sql)
+                .and_then(|mut statement| {
+                    statement.query_row([(small.before)(batch.cutoff.millis(), now)], |row| row.get::<_, i64>(0))
+                })
+                .map_err(trouble)?;
+            *(small.count)(&mut purged) += u64::try_from(over).unwrap_or(0);
+        }
+    }
     Ok((purged, next))
 }
 

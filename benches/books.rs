@@ -1,0 +1,294 @@
+//! Books of a wanted size, filled by plain SQL with rows as the engine writes them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use smsotp::keys::{IndexKey, Keyring, SecretKey};
+use smsotp::otp::User;
+use smsotp::phone::{Kind, Number, Phone};
+use smsotp::provider::{Delivery, Outgoing, Provider, Report};
+use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::{Store, Subject};
+
+/// Every benchmark's key.
+pub fn secret() -> SecretKey {
+    SecretKey::new([7; 32].into())
+}
+
+pub fn keyring() -> Arc<Keyring> {
+    Arc::new(Keyring::of(vec![secret()]).unwrap())
+}
+
+/// A time in the past, and for each day of the books so many milliseconds.
+pub const DAY: i64 = 86_400_000;
+/// The rows are spread over so many days, the newest a day old.
+pub const DAYS: i64 = 10;
+/// So many phones, spread evenly over the books, have their subjects too: those that the benchmarks ask for.
+pub const KNOWN: u64 = 30_000;
+
+/// Books of a size.
+pub struct Books {
+    pub path: PathBuf,
+    pub rows: u64,
+}
+
+impl Books {
+    /// Finds or makes books with `rows` rows in each of the tables that grow.
+    pub fn of(rows: u64, directory: &Path) -> Books {
+        let path = directory.join(format!("books-{rows}.db"));
+        if !path.exists() {
+            let partial = directory.join(format!("books-{rows}.partial"));
+            for suffix in ["", "-wal", "-shm", "-turn", "-next"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", partial.display()));
+            }
+            eprintln!("making books of {rows} rows...");
+            fill(&partial, rows);
+            for suffix in ["-wal", "-shm", "-turn", "-next"] {
+                let _ = std::fs::remove_file(format!("{}{suffix}", partial.display()));
+            }
+            std::fs::rename(&partial, &path).unwrap();
+        }
+        Books { path, rows }
+    }
+
+    /// A copy of its own, for a benchmark that writes much.
+    pub fn copy(&self, name: &str) -> Books {
+        let path = self.path.with_file_name(format!("{name}.db"));
+        remove(&path);
+        std::fs::copy(&self.path, &path).unwrap();
+        std::fs::File::open(&path).unwrap().sync_all().unwrap();
+        Books { path, rows: self.rows }
+    }
+
+    pub fn store(&self, clock: Arc<dyn Clock>) -> Arc<Sqlite> {
+        Arc::new(Sqlite::open(&self.path, &keyring(), clock, Opening::default()).unwrap())
+    }
+
+    /// A connection with the engine's settings.
+    pub fn raw(&self) -> Connection {
+        raw(&self.path)
+    }
+
+    /// The nth of the phones that have subjects.
+    pub fn known(&self, nth: u64) -> u64 {
+        let known = KNOWN.min(self.rows);
+        nth % known * (self.rows / known)
+    }
+}
+
+/// Removes books with all their companions.
+pub fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm", "-turn", "-next", "-current"] {
+        let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+    }
+}
+
+/// A connection with the engine's settings.
+pub fn raw(path: &Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.set_prepared_statement_cache_capacity(64);
+    connection
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;")
+        .unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    connection
+}
+
+/// The nth phone. The numbers are valid in their plan; neighbours in time are not neighbours in the index.
+pub fn phone(nth: u64) -> Phone {
+    const SPAN: u64 = 8_000_000;
+    let mixed = nth.wrapping_mul(7_368_787) % (2 * SPAN);
+    let area = if mixed < SPAN { 212 } else { 213 };
+    Phone::from_e164(&format!("+1{area}{}", 2_000_000 + mixed % SPAN)).unwrap()
+}
+
+/// The number as the parser would tell it, without the parser's time.
+pub fn number(nth: u64) -> Number {
+    Number { phone: phone(nth), country: Some("US".into()), kind: Kind::FixedLineOrMobile, national: String::new() }
+}
+
+pub fn user(nth: u64) -> User {
+    User::parse(&format!("user{nth}")).unwrap()
+}
+
+/// The subjects of a deed for the nth phone: phone, pair, user.
+pub fn subjects(nth: u64) -> [Subject; 3] {
+    [Subject::Phone(phone(nth)), Subject::Pair(user(nth), phone(nth)), Subject::User(user(nth))]
+}
+
+/// Random bytes that are the same each time (splitmix64).
+pub struct Mixer(pub u64);
+
+impl Mixer {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        for chunk in bytes.chunks_mut(8) {
+            let next = self.next().to_le_bytes();
+            chunk.copy_from_slice(&next[..chunk.len()]);
+        }
+        bytes
+    }
+}
+
+/// When the books end: a day before today began, so that books made yesterday do as well.
+pub fn end() -> i64 {
+    let now = SystemClock.now().millis();
+    now - now.rem_euclid(DAY) - 2 * DAY
+}
+
+fn fill(path: &Path, rows: u64) {
+    let clock = Arc::new(ManualClock::at(Timestamp(end() - DAYS * DAY)));
+    let store = Sqlite::open(path, &keyring(), clock, Opening::default()).unwrap();
+    let index = store.keys().index.clone();
+    // Leaving the log's mode wants the file for oneself.
+    drop(store);
+    let connection = Connection::open(path).unwrap();
+    connection
+        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000;")
+        .unwrap();
+    // Indexes are sorted at the end instead of grown in random places.
+    let indexes: Vec<(String, String)> = connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for (name, _) in &indexes {
+        connection.execute_batch(&format!("DROP INDEX {name}")).unwrap();
+    }
+    connection.execute_batch("BEGIN").unwrap();
+    fill_otps(&connection, rows);
+    fill_subjects(&connection, rows, &index);
+    fill_audit(&connection, rows);
+    connection.execute_batch("COMMIT").unwrap();
+    for (_, sql) in &indexes {
+        connection.execute_batch(sql).unwrap();
+    }
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    connection.close().unwrap();
+    std::fs::File::open(path).unwrap().sync_all().unwrap();
+}
+
+fn at(nth: u64, rows: u64) -> i64 {
+    let share = nth as f64 / rows as f64;
+    end() - DAYS * DAY + (share * (DAYS * DAY) as f64) as i64
+}
+
+fn fill_otps(connection: &Connection, rows: u64) {
+    let key_id = secret().id().to_string();
+    let mut otps = connection
+        .prepare(
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, ?8, 0, 0)"#,
+        )
+        .unwrap();
+    let mut messages = connection
+        .prepare(
+            "INSERT INTO messages (id, otp_id, phone_number, provider, state, provider_id, segments, attempts, reserved_at, attempt_at, updated_at, endings)
+             VALUES (?1, ?1, ?2, 'twilio', 'delivered', ?3, 1, 1, ?4, ?4, ?4, '{}')",
+        )
+        .unwrap();
+    let mut random = Mixer(rows);
+    for nth in 0..rows {
+        let (id, made) = (nth as i64 + 1, at(nth, rows));
+        let phone = phone(nth);
+        otps.execute(params![
+            id,
+            user(nth).as_str(),
+            phone.as_str(),
+            random.bytes::<16>(),
+            key_id,
+            made,
+            made + 600_000,
+            made + 30_000
+        ])
+        .unwrap();
+        let sid = format!("SM{:016x}{:016x}", random.next(), random.next());
+        messages.execute(params![id, phone.as_str(), sid, made]).unwrap();
+    }
+}
+
+fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
+    let known = KNOWN.min(rows);
+    let mut random = Mixer(rows + 1);
+    let mut tags: Vec<([u8; 32], Option<(u64, usize)>)> = Vec::new();
+    for nth in 0..known {
+        let phone = nth * (rows / known);
+        for (kind, subject) in subjects(phone).iter().enumerate() {
+            tags.push((index.tag(subject.kind(), &subject.value()), Some((phone, kind))));
+        }
+    }
+    while (tags.len() as u64) < rows {
+        tags.push((random.bytes(), None));
+    }
+    tags.sort_unstable_by_key(|(tag, _)| *tag);
+    let mut insert = connection
+        .prepare("INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+        .unwrap();
+    let longest = 7 * DAY;
+    for (tag, whom) in &tags {
+        let (nth, kind) = whom.unwrap_or_else(|| (random.next() % rows, (random.next() % 3) as usize));
+        let made = at(nth, rows);
+        let ledger = match kind {
+            0 => format!(r#"{{"sends":[[{made}]],"purposes":{{"login":{{"asked":[{made}]}}}},"seen":{made}}}"#),
+            1 => format!(r#"{{"seen":{made}}}"#),
+            _ => format!(r#"{{"sends":[[{made},"0123456789abcdef"]],"seen":{made}}}"#),
+        };
+        let word = ["phone", "pair", "user"][kind];
+        insert
+            .execute(params![tag, random.bytes::<16>(), word, "+1 212 *** 0000", ledger, made - made % 3_600_000 + longest])
+            .unwrap();
+    }
+}
+
+fn fill_audit(connection: &Connection, rows: u64) {
+    let mut insert = connection.prepare("INSERT INTO audit (lane, seq, body, mac) VALUES (0, ?1, ?2, ?3)").unwrap();
+    let last: i64 =
+        connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0)).unwrap();
+    let mut random = Mixer(rows + 2);
+    for nth in 0..rows {
+        let (made, subject) = (at(nth, rows), random.bytes::<16>().map(|byte| format!("{byte:02x}")).concat());
+        let body = format!(
+            r#"{{"action":"send","actor":"os:1000:app","at":{made},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{subject}"]}}"#
+        );
+        insert.execute(params![last + 1 + nth as i64, body.as_bytes(), random.bytes::<32>()]).unwrap();
+    }
+}
+
+/// A provider that takes everything at once and keeps the last text: the engine's own cost, without a network.
+#[derive(Default)]
+pub struct Taker(pub std::sync::Mutex<String>);
+
+#[async_trait::async_trait]
+impl Provider for Taker {
+    fn name(&self) -> &'static str {
+        "twilio"
+    }
+
+    async fn send(&self, message: &Outgoing) -> Delivery {
+        use secrecy::ExposeSecret;
+        let mut last = self.0.lock().unwrap();
+        last.clear();
+        last.push_str(message.body.expose_secret());
+        Delivery::Accepted { provider_id: format!("SM{:032x}", message.message_id), status: "queued".into() }
+    }
+
+    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<Report>> {
+        Ok(None)
+    }
+
+    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<Report>>> {
+        Ok(None)
+    }
+}

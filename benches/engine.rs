@@ -1,0 +1,220 @@
+//! What the engine costs over raw transactions with the same tables, indexes and rows, and how that grows with the books.
+//!
+//! The floor replays the statements of a deed with ready-made values, on the same file, in blocks that take turns with the
+//! engine's. Time moves by hand, so that no limit stands in the way.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
+
+mod books;
+mod measure;
+mod raw;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use books::{Books, DAY, DAYS, Taker, end, keyring, number, phone, user};
+use measure::{Goal, Times, median_of, tell, timed, wanted};
+use smsotp::audit::Actor;
+use smsotp::clock::{Clock, ManualClock, Timestamp};
+use smsotp::code::Code;
+use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+use smsotp::purpose::{Policy, Purpose};
+use smsotp::store::Store;
+use smsotp::template::Endings;
+
+/// Deeds in a block.
+const BLOCK: u64 = 100;
+
+fn main() -> ExitCode {
+    let blocks = wanted("SMSOTP_BENCH_BLOCKS", 20);
+    let large = wanted("SMSOTP_BENCH_ROWS", 10_000_000);
+    let dir = measure::directory();
+    let small_books = Books::of(1_000, &dir).copy("engine-small");
+    let large_books = Books::of(large, &dir);
+    let (mut small, mut big) = (Side::new(&small_books), Side::new(&large_books));
+    // A round warms the caches of each; then they take turns, so that the machine's moods hit all alike.
+    for warm in [true, false] {
+        for _ in 0..if warm { 2 } else { blocks } {
+            small.block(&small_books, warm);
+            big.block(&large_books, warm);
+        }
+    }
+    println!("the engine on SQLite, ms per deed (a send is two commits, a verify one)");
+    for (rows, side) in [(1_000, &small), (large, &big)] {
+        for (name, times) in [("send", &side.send), ("verify", &side.verify)] {
+            let [ours, floor] = times;
+            println!(
+                "  {name:<7} {rows:>9} rows: p50 {:.3} p99 {:.3} at {:.0}/s; floor p50 {:.3} p99 {:.3} at {:.0}/s",
+                ours.median(),
+                ours.quantile(0.99),
+                ours.rate(),
+                floor.median(),
+                floor.quantile(0.99),
+                floor.rate()
+            );
+        }
+    }
+    let mut holds = Vec::new();
+    for (rows, side) in [(1_000, &small), (large, &big)] {
+        let [send, verify] = &side.ratios;
+        holds.push(tell(&format!("send, {rows} rows: rate / raw"), Goal::Least(0.85), median_of(send.clone())));
+        holds.push(tell(&format!("verify, {rows} rows: rate / raw"), Goal::Least(0.85), median_of(verify.clone())));
+    }
+    let growth = |large: &Times, small: &Times| large.median() / small.median();
+    for (name, large, small) in [("send", &big.send, &small.send), ("verify", &big.verify, &small.verify)] {
+        holds.push(tell(&format!("{name}: p50 large / small books"), Goal::Most(1.3), growth(&large[0], &small[0])));
+        println!("{:<64} {:>9.3}   (the floor's own)", "", growth(&large[1], &small[1]));
+    }
+    drop((small, big));
+    holds.push(limit_check(&small_books));
+    books::remove(&small_books.path);
+    measure::verdict(&holds)
+}
+
+/// The engine and the floor over one file.
+struct Side {
+    clock: Arc<ManualClock>,
+    store: Arc<dyn Store>,
+    engine: Engine,
+    taker: Arc<Taker>,
+    raw: rusqlite::Connection,
+    runtime: tokio::runtime::Runtime,
+    next: u64,
+    /// Engine, then floor.
+    send: [Times; 2],
+    verify: [Times; 2],
+    /// Send, then verify: the floor's time over the engine's, one for each block.
+    ratios: [Vec<f64>; 2],
+}
+
+impl Side {
+    fn new(books: &Books) -> Side {
+        // After everything that an earlier run booked.
+        let raw = books.raw();
+        let seen: i64 = raw.query_row("SELECT max(created_at) FROM (SELECT created_at FROM otps ORDER BY id DESC LIMIT 10)", [], |row| row.get(0)).unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp(seen.max(end()) + 2 * DAY)));
+        let store: Arc<dyn Store> = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+        let taker = Arc::new(Taker::default());
+        let engine = Engine::new(Arc::clone(&store), keyring(), Arc::new(Policy::default()))
+            .with_provider(Arc::clone(&taker) as _);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let next = u64::try_from(seen).unwrap() % 10_007;
+        let times = || [Times::default(), Times::default()];
+        Side { clock, store, engine, taker, raw, runtime, next, send: times(), verify: times(), ratios: Default::default() }
+    }
+
+    fn block(&mut self, books: &Books, warm: bool) {
+        let (ours_send, ours_verify) = self.ours(books);
+        let (floor_send, floor_verify) = self.floor(books);
+        if warm {
+            return;
+        }
+        self.ratios[0].push(floor_send.total().as_secs_f64() / ours_send.total().as_secs_f64());
+        self.ratios[1].push(floor_verify.total().as_secs_f64() / ours_verify.total().as_secs_f64());
+        self.send[0].extend(&ours_send);
+        self.send[1].extend(&floor_send);
+        self.verify[0].extend(&ours_verify);
+        self.verify[1].extend(&floor_verify);
+    }
+
+    /// Time for the limits to forget: each of a thousand phones is asked for once in a day.
+    fn step(&mut self, books: &Books) -> u64 {
+        self.clock.advance(Duration::from_secs(90));
+        self.next += 1;
+        books.known(self.next)
+    }
+
+    fn ours(&mut self, books: &Books) -> (Times, Times) {
+        let (mut sends, mut verifies) = (Times::default(), Times::default());
+        for _ in 0..BLOCK {
+            let nth = self.step(books);
+            let ask = ask(nth);
+            let (answer, took) = timed(|| self.runtime.block_on(self.engine.send(&caller(), ask)));
+            assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
+            sends.add(took);
+            let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&self.taker.0.lock().unwrap()).unwrap()).unwrap();
+            let verify = verify_ask(nth, code);
+            let (answer, took) = timed(|| self.runtime.block_on(self.engine.verify(&caller(), verify)));
+            assert_eq!(answer.unwrap().verdict, Verdict::Verified);
+            verifies.add(took);
+        }
+        (sends, verifies)
+    }
+
+    fn floor(&mut self, books: &Books) -> (Times, Times) {
+        let (mut sends, mut verifies) = (Times::default(), Times::default());
+        let index = self.store.keys().index.clone();
+        let tag = index.tag("everything", b"");
+        let everything: String =
+            self.raw.query_row("SELECT ledger FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).unwrap();
+        for _ in 0..BLOCK {
+            let nth = self.step(books);
+            let values = raw::Values::of(&index, nth, self.clock.now().millis(), &everything);
+            sends.add(timed(|| raw::send(&mut self.raw, &values)).1);
+            verifies.add(timed(|| raw::verify(&mut self.raw, &values)).1);
+        }
+        (sends, verifies)
+    }
+}
+
+/// A send that the limits refuse, for phones with few and with many rows in the books.
+fn limit_check(books: &Books) -> bool {
+    let raw = books.raw();
+    let key_id = books::secret().id().to_string();
+    let counts = [1u64, 64, 1_000, 10_000];
+    let clock = Arc::new(ManualClock::at(Timestamp(end() + 400 * DAY * DAYS)));
+    for (place, count) in counts.iter().enumerate() {
+        let nth = 5_000_000 + place as u64;
+        raw.execute_batch("BEGIN").unwrap();
+        for row in 0..*count {
+            raw.execute(
+                r#"INSERT INTO otps ("user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at)
+                   VALUES (?1, ?2, 'login', randomblob(16), ?3, 6, ?4, ?4, 'verified', ?4, ?4)"#,
+                rusqlite::params![user(nth).as_str(), phone(nth).as_str(), key_id, end() + row as i64],
+            )
+            .unwrap();
+        }
+        raw.execute_batch("COMMIT").unwrap();
+    }
+    let store: Arc<dyn Store> = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+    let engine = Engine::new(store, keyring(), Arc::new(Policy::default())).with_provider(Arc::new(Taker::default()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut times = vec![Times::default(); counts.len()];
+    for round in 0..200 {
+        for (place, times) in times.iter_mut().enumerate() {
+            let nth = 5_000_000 + place as u64;
+            let (answer, took) = timed(|| runtime.block_on(engine.send(&caller(), ask(nth))).unwrap());
+            // The first goes out; all others are inside its pause.
+            assert_eq!(matches!(answer, SendAnswer::Refused(_)), round > 0, "{answer:?}");
+            if round > 0 {
+                times.add(took);
+            }
+        }
+    }
+    for (count, times) in counts.iter().zip(&times) {
+        println!("  a refused send, {count:>6} rows of the phone: p50 {:.3} ms", times.median());
+    }
+    tell("limit check: p50 with 10,000 rows of the phone / with 1", Goal::Most(1.2), times[3].median() / times[0].median())
+}
+
+fn caller() -> Caller {
+    Caller::new(Actor::System)
+}
+
+fn ask(nth: u64) -> Send {
+    Send {
+        to: Destination::Known(number(nth)),
+        purpose: Purpose::parse("login").unwrap(),
+        user: user(nth),
+        new_code: false,
+        override_limit: None,
+        idempotency_key: None,
+        endings: Endings::default(),
+        segments_max: None,
+        timeout: Duration::from_secs(45),
+    }
+}
+
+fn verify_ask(nth: u64, code: Code) -> Verify {
+    Verify { phone: phone(nth), purpose: Purpose::parse("login").unwrap(), user: user(nth), code }
+}

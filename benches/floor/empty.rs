@@ -1,0 +1,3 @@
+//! The floor of starting: a program that does nothing.
+
+fn main() {}

@@ -1,0 +1,237 @@
+//! The floor of the deeds: the same statements on the same tables, reads and writes, with values that are ready made.
+//! No rule, no key, no JSON, no queue.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use smsotp::keys::IndexKey;
+use smsotp::store::Subject;
+
+use crate::books::{DAY, Mixer, phone, secret, subjects, user};
+
+const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
+const MESSAGE: &str = "SELECT id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts, \
+     reserved_at, attempt_at, due_at, missed_at, updated_at, endings FROM messages";
+
+/// Ready-made values for one phone.
+pub struct Values {
+    phone: String,
+    user: String,
+    tags: [[u8; 32]; 4],
+    ids: [[u8; 16]; 4],
+    ledgers: [String; 4],
+    body: String,
+    nonce: [u8; 16],
+    mac: [u8; 32],
+    key_id: String,
+    sid: String,
+    now: i64,
+}
+
+impl Values {
+    pub fn of(index: &IndexKey, nth: u64, now: i64, everything: &str) -> Values {
+        let [phone_subject, pair, user_subject] = subjects(nth);
+        let tag = |subject: &Subject| index.tag(subject.kind(), &subject.value());
+        let mut random = Mixer(nth ^ now as u64);
+        Values {
+            phone: phone(nth).as_str().to_owned(),
+            user: user(nth).as_str().to_owned(),
+            tags: [tag(&phone_subject), tag(&pair), tag(&Subject::Everything), tag(&user_subject)],
+            ids: std::array::from_fn(|_| random.bytes()),
+            ledgers: [
+                format!(r#"{{"sends":[[{now}]],"purposes":{{"login":{{"asked":[{now}]}}}},"seen":{now}}}"#),
+                format!(r#"{{"seen":{now}}}"#),
+                everything.to_owned(),
+                format!(r#"{{"sends":[[{now},"0123456789abcdef"]],"seen":{now}}}"#),
+            ],
+            body: format!(
+                r#"{{"action":"send","actor":"system","at":{now},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{:032x}"]}}"#,
+                random.next()
+            ),
+            nonce: random.bytes(),
+            mac: random.bytes(),
+            key_id: secret().id().to_string(),
+            sid: format!("SM{:016x}{:016x}", random.next(), random.next()),
+            now,
+        }
+    }
+}
+
+/// Reads every value of every row of one statement; the first value of the first row, if it is a number.
+fn read(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) -> Option<i64> {
+    let mut statement = tx.prepare_cached(sql).unwrap();
+    let columns = statement.column_count();
+    let mut rows = statement.query(params).unwrap();
+    let mut first = None;
+    while let Some(row) = rows.next().unwrap() {
+        for column in 0..columns {
+            let value = row.get_ref(column).unwrap();
+            std::hint::black_box(&value);
+            if column == 0 && first.is_none() {
+                first = value.as_i64().ok();
+            }
+        }
+    }
+    first
+}
+
+fn write(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) {
+    tx.prepare_cached(sql).unwrap().execute(params).unwrap();
+}
+
+fn subject(tx: &Transaction<'_>, values: &Values, place: usize) {
+    read(tx, "SELECT id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]]);
+}
+
+fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize) {
+    let idle_at = values.now - values.now % 3_600_000 + 7 * DAY;
+    let kind = ["phone", "pair", "everything", "user"][place];
+    write(
+        tx,
+        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
+        &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", &values.ledgers[place], &idle_at],
+    );
+}
+
+fn audit(tx: &Transaction<'_>, values: &Values) {
+    let seq = read(tx, "SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1", &[&0]).unwrap_or(0);
+    write(
+        tx,
+        "INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
+        &[&0, &(seq + 1), &values.body.as_bytes(), &values.mac],
+    );
+}
+
+fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
+    let live = format!(r#"{OTP} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#);
+    let id = read(tx, &live, &[&values.user, &values.phone, &"login"]);
+    let recent = format!("{OTP} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3");
+    read(tx, &recent, &[&values.phone, &"login", &64]);
+    read(
+        tx,
+        "SELECT phone_number, code_tag, until, added_at, added_by FROM test_numbers WHERE phone_number = ?1",
+        &[&values.phone],
+    );
+    if let Some(id) = id {
+        messages_of(tx, id);
+    }
+    id
+}
+
+fn messages_of(tx: &Transaction<'_>, otp: i64) {
+    read(tx, &format!("{MESSAGE} WHERE otp_id = ?1 ORDER BY id DESC LIMIT 50"), &[&otp]);
+}
+
+fn next_id(tx: &Transaction<'_>, table: &str) -> i64 {
+    read(tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0) + 1
+}
+
+fn begin(connection: &mut Connection) -> Transaction<'_> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap()
+}
+
+/// The two transactions of a send: reserved, then settled.
+pub fn send(connection: &mut Connection, values: &Values) {
+    let now = values.now;
+    let tx = begin(connection);
+    for place in 0..4 {
+        subject(&tx, values, place);
+    }
+    otp_of(&tx, values);
+    let (otp, message) = (next_id(&tx, "otps"), next_id(&tx, "messages"));
+    write(
+        &tx,
+        r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#,
+        &[
+            &otp,
+            &values.user,
+            &values.phone,
+            &"login",
+            &values.nonce,
+            &values.key_id,
+            &6,
+            &now,
+            &(now + 600_000),
+            &"active",
+            &None::<i64>,
+            &(now + 600_000),
+            &0,
+            &false,
+        ],
+    );
+    write(
+        &tx,
+        "INSERT INTO messages (id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts,
+                                   reserved_at, attempt_at, due_at, missed_at, updated_at, endings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        &[
+            &message,
+            &otp,
+            &values.phone,
+            &"twilio",
+            &"sending",
+            &None::<i64>,
+            &None::<i64>,
+            &None::<i64>,
+            &1,
+            &1,
+            &now,
+            &now,
+            &(now + 60_000),
+            &None::<i64>,
+            &now,
+            &"{}",
+        ],
+    );
+    for place in [0, 2, 3] {
+        put_ledger(&tx, values, place);
+    }
+    audit(&tx, values);
+    tx.commit().unwrap();
+
+    let tx = begin(connection);
+    subject(&tx, values, 0);
+    subject(&tx, values, 3);
+    read(&tx, &format!("{MESSAGE} WHERE id = ?1"), &[&message]);
+    read(&tx, &format!("{OTP} WHERE id = ?1"), &[&otp]);
+    messages_of(&tx, otp);
+    write(
+        &tx,
+        "UPDATE messages SET provider = ?2, state = ?3, provider_id = ?4, error_code = ?5, error = ?6, segments = ?7,
+                    attempts = ?8, attempt_at = ?9, due_at = ?10, missed_at = ?11, updated_at = ?12 WHERE id = ?1",
+        &[
+            &message,
+            &"twilio",
+            &"accepted",
+            &values.sid,
+            &None::<i64>,
+            &None::<i64>,
+            &1,
+            &1,
+            &now,
+            &None::<i64>,
+            &None::<i64>,
+            &now,
+        ],
+    );
+    audit(&tx, values);
+    tx.commit().unwrap();
+}
+
+/// The transaction of a verify.
+pub fn verify(connection: &mut Connection, values: &Values) {
+    let tx = begin(connection);
+    subject(&tx, values, 0);
+    subject(&tx, values, 1);
+    if let Some(otp) = otp_of(&tx, values) {
+        write(
+            &tx,
+            "UPDATE otps SET state = ?2, ended_at = ?3, over_at = ?4, wrong_guesses = ?5 WHERE id = ?1",
+            &[&otp, &"verified", &values.now, &values.now, &0],
+        );
+    }
+    put_ledger(&tx, values, 0);
+    put_ledger(&tx, values, 1);
+    audit(&tx, values);
+    tx.commit().unwrap();
+}

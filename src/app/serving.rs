@@ -1,0 +1,70 @@
+//! What `serve` needs beyond one command: a store that commits for many at once, threads, and the provider's checks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{App, Books, twilio_of};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, Database};
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::keys::Keyring;
+use crate::provider::twilio::checks;
+use crate::store::Store;
+use crate::store::sqlite::group::Grouped;
+use crate::store::sqlite::{self, Opening};
+
+/// Threads that answer requests: the store has its own, and the rest waits for the network.
+const THREADS_MAX: usize = 4;
+
+/// Without callbacks the worker asks what became of a message, first so long after it was accepted.
+const POLL: Duration = Duration::from_secs(10);
+
+/// With callbacks it asks only where none came.
+const POLL_LATE: Duration = Duration::from_secs(120);
+
+/// The provider's checks, as often as they are asked for.
+pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<checks::Check>> + Send>> + Send + Sync>;
+
+impl App {
+    /// Opens the books for many requests at once. New books are made, as `send` would.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub fn open_serving(config: Config) -> Result<App> {
+        let Database::Sqlite(path) = &config.database else { return App::open(config, Books::MayBeNew) };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
+        let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
+        let store: Arc<dyn Store> = Arc::new(Grouped::open(path, &keyring, clock, opening)?);
+        let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
+        let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone())).polling(poll_after);
+        Ok(App { engine, keyring, config, runtime: Some(threads()?) })
+    }
+
+    /// The checks of `test-twilio` over one client that stays; `None` without Twilio.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID`.
+    pub fn served_checks(&self) -> Result<Option<ServedChecks>> {
+        if self.engine.is_local() {
+            return Ok(None);
+        }
+        let twilio = Arc::new(twilio_of(&self.config)?);
+        Ok(Some(Arc::new(move || {
+            let twilio = Arc::clone(&twilio);
+            Box::pin(async move { twilio.checks(&checks::Options::default()).await })
+        })))
+    }
+}
+
+fn threads() -> Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, THREADS_MAX))
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
+}

@@ -1,0 +1,181 @@
+//! `smsotp serve`: the REST API, the callbacks and the worker, beside an application.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::{Call, given};
+use crate::app::{App, CheckMark};
+use crate::config::Config;
+use crate::engine::Work;
+use crate::error::{Class, Code, Error, Result};
+use crate::http::{Bounds, Callbacks, Check, Checks, Mark, Metrics, Proxies, Served, Server, Settings, Tls};
+use crate::output::{LogForm, Output, start_logs};
+
+/// Serve the REST API beside an application
+///
+/// Answers POST /api/v1/messaging/send-otp/ and verify-otp/, and GET test-twilio/, for bearers of a token from `smsotp token
+/// create`. Takes Twilio's callbacks, retries and settles like `dispatch`, and purges. SIGTERM lets finish what is under way.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp serve --listen 127.0.0.1:8000\n  \
+    $ smsotp serve --listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem\n  \
+    $ smsotp serve --behind-proxy --trusted-proxy 10.0.0.0/8 --public-url https://otp.example.com --log-json")]
+pub struct Args {
+    /// Listen here; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub listen: String,
+    /// Allow listening beyond this machine without TLS: a proxy in front speaks it
+    #[arg(long)]
+    pub behind_proxy: bool,
+    /// Believe this proxy or network about its clients' addresses; may be given more than once
+    #[arg(long, value_name = "NETWORK")]
+    pub trusted_proxy: Vec<String>,
+    /// Speak TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Where the API stands for the world outside: what Twilio's callbacks are signed for
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Let declared test numbers open with their fixed codes
+    #[arg(long)]
+    pub allow_test_numbers: bool,
+    /// Write logs as JSON
+    #[arg(long)]
+    pub log_json: bool,
+    /// How often to purge what is finished; 0s: never
+    #[arg(long, value_name = "SPAN", default_value = "1h")]
+    pub purge_every: String,
+    /// So many connections at once
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_connections: u32,
+    /// So many connections of one address; not for this machine and trusted proxies
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub max_per_address: u32,
+}
+
+/// Starts the logs of a server: it tells of every request, unless it is to be quiet.
+pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
+    let verbosity = if out.wishes().quiet { call_verbosity } else { call_verbosity.max(1) };
+    let form = if args.log_json { LogForm::Json } else { LogForm::Text };
+    start_logs(out, verbosity, rust_log, form);
+}
+
+/// Serves until told to stop.
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    let settings = settings(&args)?;
+    let drain = settings.bounds.drain;
+    let config = call.config()?;
+    let callbacks = callbacks(&config, args.public_url.as_deref())?;
+    App::check_provider(&config)?;
+    let app = App::open_serving(config)?;
+    for warning in app.warnings() {
+        out.warn(warning);
+    }
+    let talk = out.talk();
+    let app = app.with_provider(Box::new(move |text| talk.lines(text)))?;
+    let metrics = Arc::new(Metrics::new());
+    let meter = Arc::clone(&metrics);
+    let mut engine = app.engine().clone().metered(move |what, took| meter.waited(what, took));
+    if !args.allow_test_numbers {
+        engine = engine.without_test_numbers();
+    }
+    let served = Served { engine, metrics, checks: checks(&app)?, callbacks };
+    let tls = settings.tls.is_some();
+    // Longer than the drain: the server ends by itself before it is ended.
+    let _hold = call.signals.hold_for(drain + Duration::from_secs(5));
+    app.run(async {
+        let server = Server::bind(served, settings).await?;
+        let scheme = if tls { "https" } else { "http" };
+        out.say(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
+        server.run(async { drop(call.signals.wait().await) }).await;
+        Ok(())
+    })?;
+    out.say("Stopped; everything that was begun is in the books.");
+    // Whoever asked it to stop got what was asked for.
+    call.signals.heeded();
+    Ok(Class::Done)
+}
+
+fn settings(args: &Args) -> Result<Settings> {
+    let listen: SocketAddr = args.listen.parse().map_err(|_| {
+        Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
+            .hint("Write it like 127.0.0.1:8000; port 0 takes a free one")
+    })?;
+    let proxies = args.trusted_proxy.iter().map(|text| network(text)).collect::<Result<Vec<_>>>()?;
+    let purge_every = given::span("--purge-every", &args.purge_every)?;
+    let (certificate, key) = (args.tls_cert.clone(), args.tls_key.clone());
+    Ok(Settings {
+        listen,
+        behind_proxy: args.behind_proxy,
+        proxies: Proxies::new(proxies),
+        tls: certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }),
+        bounds: Bounds {
+            connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
+            per_address: usize::try_from(args.max_per_address).unwrap_or(usize::MAX),
+            ..Bounds::default()
+        },
+        work: Some(Work { purge_every: Some(purge_every).filter(|span| !span.is_zero()), ..Work::default() }),
+    })
+}
+
+/// A network, or one address.
+fn network(text: &str) -> Result<IpNet> {
+    let one = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(one).ok_or_else(|| {
+        Error::new(Code::VALUE_INVALID, format!("--trusted-proxy is not a network: {text:.60}"))
+            .hint("Write it like 10.0.0.0/8, 192.0.2.7 or fd00::/8")
+    })
+}
+
+/// What callbacks are checked against: they need the Auth Token, and to know which address Twilio signs.
+fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbacks>> {
+    let wrong = |what: &str| {
+        Error::new(Code::CONFIG_INVALID, format!("--public-url {what}")).hint("Write it like https://otp.example.com")
+    };
+    let public = public_url.map(|text| text.parse::<Url>().map_err(|_| wrong("is not a URL"))).transpose()?;
+    if public.as_ref().is_some_and(|url| !matches!(url.scheme(), "https" | "http") || url.query().is_some()) {
+        return Err(wrong("is no plain http or https address"));
+    }
+    let status_url = config.twilio.status_callback.clone();
+    if public.is_none() && status_url.is_none() {
+        return Ok(None);
+    }
+    let Some(auth_token) = config.twilio.auth_token.clone() else {
+        return Err(Error::new(Code::CONFIG_INVALID, "callbacks are signed with the Auth Token, and none is set")
+            .hint("Set TWILIO_AUTH_TOKEN beside the API key; it is then used for callbacks alone."));
+    };
+    // The origin of the one address is the origin of the other.
+    let origin = status_url.as_ref().and_then(|url| url.join("/").ok());
+    Ok(Some(Callbacks { auth_token, status_url, public_url: public.or(origin) }))
+}
+
+fn checks(app: &App) -> Result<Option<Checks>> {
+    let Some(run) = app.served_checks()? else { return Ok(None) };
+    let checks: Checks = Arc::new(move || {
+        let run = Arc::clone(&run);
+        Box::pin(async move {
+            let shown = run().await.into_iter().map(|check| Check {
+                name: check.name.to_owned(),
+                mark: match check.mark {
+                    CheckMark::Ok => Mark::Ok,
+                    CheckMark::Warn => Mark::Warn,
+                    CheckMark::Fail => Mark::Fail,
+                    CheckMark::Skip => Mark::Skip,
+                },
+                finding: check.finding,
+                meaning: check.meaning,
+                next: check.next,
+            });
+            shown.collect()
+        })
+    });
+    Ok(Some(checks))
+}

@@ -1,0 +1,221 @@
+//! `smsotp token`: access to the REST API.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{Call, given};
+use crate::app::Books;
+use crate::clock::Timestamp;
+use crate::engine::{NewToken, Whose};
+use crate::error::{Class, Code, Error, Result};
+use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::token::{Scopes, Token};
+
+/// Give out access to the REST API of `serve`
+///
+/// A token is shown once, when it is made; the books keep its hash alone. With --user it speaks for that user; with
+/// --service for any user, whom each request names.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp token create --user ada --scope send,verify,test\n  \
+    $ smsotp token create --service --name shop --scope send,verify --expires 90d --json\n  \
+    $ smsotp token list\n  \
+    $ smsotp token revoke 1")]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What can be done with tokens.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Create(Create),
+    List(ListArgs),
+    Revoke(RevokeArgs),
+}
+
+/// Make a token and show it, once
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp token create --user ada --scope send,verify,test\n  \
+    $ smsotp token create --service --name shop --scope send,verify --json\n  \
+    $ smsotp token create --service --name prometheus --scope read --expires 365d")]
+#[command(group = clap::ArgGroup::new("whose").required(true).args(["user", "service"]))]
+pub struct Create {
+    /// The one user that it speaks for
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// It speaks for any user: for an application's server
+    #[arg(long)]
+    pub service: bool,
+    /// What its bearer may do: send, verify, test, read, admin
+    #[arg(long, value_name = "SCOPES", required = true, value_delimiter = ',')]
+    pub scope: Vec<String>,
+    /// What to call it
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Until when: a date, RFC 3339, or a span from now [default: no end]
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+}
+
+/// List the tokens, without the tokens themselves
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp token list\n  $ smsotp token list --json")]
+pub struct ListArgs {}
+
+/// Take a token back, for ever
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp token revoke 1")]
+pub struct RevokeArgs {
+    /// The token's id, as `token list` shows it
+    pub id: i64,
+}
+
+/// One token.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// What its maker calls it.
+    pub name: String,
+    /// The user that it speaks for; none for a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// It speaks for any user.
+    pub service: bool,
+    /// What its bearer may do.
+    pub scopes: Scopes,
+    /// `live`, `expired` or `revoked`.
+    pub state: &'static str,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// From then on it is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A new token, with the token itself.
+#[derive(Serialize)]
+struct Created {
+    /// What requests send as `Authorization: Bearer ...`.
+    token: String,
+    #[serde(flatten)]
+    row: Row,
+}
+
+impl Item for Row {
+    const KIND: &'static str = "token";
+    const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "state", "created", "expires"];
+
+    fn cells(&self, view: &View) -> Vec<String> {
+        vec![
+            self.id.clone(),
+            view.text_if(Some(&self.name)),
+            self.user.clone().unwrap_or_else(|| "(service)".to_owned()),
+            self.scopes.to_string(),
+            self.state.to_owned(),
+            view.time(self.created_at),
+            self.expires_at.map_or_else(|| view.nothing(), |at| view.time(at)),
+        ]
+    }
+}
+
+impl Render for Created {
+    const KIND: &'static str = "token_created";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![("id", self.row.id.clone()), ("token", self.token.clone())])
+    }
+
+    fn page(&self, view: &View) -> Page {
+        let whom = self.row.user.as_ref().map_or_else(|| "any user, named in each request".to_owned(), Clone::clone);
+        Page::new()
+            .text(&self.token)
+            .field("id", &self.row.id)
+            .field("speaks for", whom)
+            .field("scopes", self.row.scopes.to_string())
+            .field_if("expires", self.row.expires_at.map(|at| view.time(at)))
+    }
+}
+
+impl Render for Row {
+    const KIND: &'static str = "token_revoked";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        Sheet::one(vec![("id", self.id.clone()), ("state", self.state.to_owned())])
+    }
+
+    fn page(&self, _: &View) -> Page {
+        Page::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
+    }
+}
+
+/// Makes, lists or takes back.
+pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    match args.verb {
+        Verb::Create(args) => create(args, call, out),
+        Verb::List(_) => list(call, out),
+        Verb::Revoke(args) => revoke(&args, call, out),
+    }
+}
+
+fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
+    let now = out.view().now;
+    let whose = match &args.user {
+        Some(user) => Whose::User(given::user(Some(user))?),
+        None => Whose::Service,
+    };
+    let new = NewToken {
+        name: args.name,
+        scopes: Scopes::parse(&args.scope.join(","))?,
+        whose,
+        expires_at: args.expires.as_deref().map(|when| given::moment_future("--expires", when, now)).transpose()?,
+    };
+    let app = call.open(Books::MayBeNew, out)?;
+    let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
+    out.show(&Created { token: secret.expose().to_owned(), row: Row::of(&token, now) })?;
+    out.say("This is the only time it is shown; keep it like a password.");
+    Ok(Class::Done)
+}
+
+fn list(call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
+    let now = out.view().now;
+    let rows = app.run(app.engine().tokens())?.iter().map(|token| Row::of(token, now)).collect();
+    out.list(&List::whole(rows, "No tokens."))?;
+    Ok(Class::Done)
+}
+
+fn revoke(args: &RevokeArgs, call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
+    let revoked = app.run(app.engine().revoke_token(&given::caller(None)?, args.id))?;
+    let token = revoked.ok_or_else(|| {
+        Error::new(Code::NOT_FOUND, format!("there is no token {}", args.id)).hint("`smsotp token list` shows them.")
+    })?;
+    out.show(&Row::of(&token, out.view().now))?;
+    Ok(Class::Done)
+}
+
+impl Row {
+    fn of(token: &Token, now: Timestamp) -> Row {
+        Row {
+            id: token.id.to_string(),
+            name: token.name.clone(),
+            user: token.user.as_ref().map(|user| user.as_str().to_owned()),
+            service: token.service,
+            scopes: token.scopes,
+            state: token.state(now),
+            created_at: token.created_at,
+            created_by: token.created_by.clone(),
+            expires_at: token.expires_at,
+            revoked_at: token.revoked_at,
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! Group commit: one writer on a thread of its own takes many deeds into one transaction, each in a savepoint, and answers
+//! none of them before the commit. A durable commit costs the disk the same for one deed as for a hundred.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::{Opening, Sqlite, books, trouble};
+use crate::audit::{self, Actor};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Code, Error, Result};
+use crate::keys::{BookKeys, Keyring};
+use crate::message::Message;
+use crate::otp::Otp;
+use crate::phone::Phone;
+use crate::store::{
+    Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
+    SubjectId, TestNumber,
+};
+use crate::token::Token;
+
+/// How many deeds one commit takes at most.
+const GROUP_MAX: usize = 256;
+
+/// How long a group goes on taking deeds in, so that other processes get their turn and the first one its answer.
+const GROUP_TIME: Duration = Duration::from_millis(10);
+
+/// How many deeds may wait for the writer; more of them are told to come back.
+const QUEUE_MAX: usize = 4096;
+
+/// From this size of the write-ahead log on it is moved into the books beside the writer, in bytes.
+const LOG_LONG: u64 = if cfg!(test) { 256 << 10 } else { 4 << 20 };
+
+/// From this size on the writer moves the rest itself: a log that is written to all the time never ends otherwise.
+const LOG_TOO_LONG: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
+
+/// The log's size is looked at once in so many groups.
+const LOOK_EVERY: u32 = 16;
+
+/// The books in one SQLite file, for a process that does many deeds at once.
+pub struct Grouped {
+    /// `None` once it is being dropped.
+    jobs: Option<SyncSender<Job>>,
+    writer: Option<JoinHandle<()>>,
+    /// For what every request asks: a connection that never writes.
+    reads: Sqlite,
+    /// For what takes its time: purge, status, copies.
+    aside: Arc<Sqlite>,
+}
+
+/// A deed on its way to the writer.
+struct Job {
+    needs: Needs,
+    decide: Decide,
+    tell: oneshot::Sender<Result<()>>,
+}
+
+impl Grouped {
+    /// Opens the books as [`Sqlite::open`] does, and starts the writer.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Grouped> {
+        let writing = Sqlite::open(path, ring, Arc::clone(&clock), opening)?;
+        let again = Opening { create: false, create_dir: false, ..opening };
+        let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
+        let aside = Arc::new(Sqlite::open(path, ring, clock, again)?);
+        // The log is moved by a thread beside the writer: nobody who waits for an answer waits for that too.
+        writing.connection().pragma_update(None, "wal_autocheckpoint", 0).map_err(trouble)?;
+        let mover = books::connect(path, again)?;
+        let (jobs, queue) = sync_channel(QUEUE_MAX);
+        let spawn = std::thread::Builder::new().name("writer".to_owned());
+        let writer = spawn
+            .spawn(move || write_all(&writing, mover, &queue))
+            .map_err(|error| Error::new(Code::BUG, "the writer's thread cannot start").because(error))?;
+        Ok(Grouped { jobs: Some(jobs), writer: Some(writer), reads, aside })
+    }
+
+    /// Runs something that may wait for the writer's place without holding up the callers' threads.
+    async fn beside<A: Send + 'static>(&self, run: impl FnOnce(&Sqlite) -> Result<A> + Send + 'static) -> Result<A> {
+        let aside = Arc::clone(&self.aside);
+        let ran = tokio::task::spawn_blocking(move || run(&aside)).await;
+        ran.map_err(|error| Error::new(Code::BUG, "a task of the store broke off").because(error))?
+    }
+}
+
+impl Drop for Grouped {
+    fn drop(&mut self) {
+        // Without a sender the writer finishes what it has and ends.
+        drop(self.jobs.take());
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// The writer's life: waits for a deed, takes in what has come meanwhile, commits, answers.
+fn write_all(sqlite: &Sqlite, mover: Connection, queue: &Receiver<Job>) {
+    let (nudge, nudged) = sync_channel::<()>(1);
+    // Without the thread the writer moves the log itself, later.
+    let mover = std::thread::Builder::new().name("log mover".to_owned()).spawn(move || {
+        while nudged.recv().is_ok() {
+            let _ = checkpoint(&mover);
+        }
+    });
+    let mut groups = 0u32;
+    while let Ok(first) = queue.recv() {
+        group(sqlite, first, queue);
+        groups = groups.wrapping_add(1);
+        if groups.is_multiple_of(LOOK_EVERY) {
+            match log_size(sqlite) {
+                size if size >= LOG_TOO_LONG => drop(checkpoint(&sqlite.connection())),
+                size if size >= LOG_LONG => drop(nudge.try_send(())),
+                _ => {}
+            }
+        }
+    }
+    drop(nudge);
+    if let Ok(mover) = mover {
+        let _ = mover.join();
+    }
+}
+
+fn log_size(sqlite: &Sqlite) -> u64 {
+    let mut log = sqlite.path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(0, |meta| meta.len())
+}
+
+/// A checkpoint that waits for nobody.
+fn checkpoint(connection: &Connection) -> Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(trouble)
+}
+
+type Told = (oneshot::Sender<Result<()>>, Result<()>);
+
+fn group(sqlite: &Sqlite, first: Job, queue: &Receiver<Job>) {
+    let mut told: Vec<Told> = Vec::new();
+    let committed = match begin(sqlite, first, queue, &mut told) {
+        Ok(()) => None,
+        Err(error) => Some(error),
+    };
+    for (tell, result) in told {
+        // Whoever asked may have gone; the deed stands all the same.
+        let _ = tell.send(match &committed {
+            None => result,
+            Some(error) => Err(same(error)),
+        });
+    }
+}
+
+/// One transaction of many deeds. An error means that none of them happened.
+fn begin(sqlite: &Sqlite, first: Job, queue: &Receiver<Job>, told: &mut Vec<Told>) -> Result<()> {
+    let mut connection = sqlite.connection();
+    let opened = sqlite.take_turn().and_then(|turn| {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        Ok((turn, tx))
+    });
+    let (_turn, tx) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            told.push((first.tell, Ok(())));
+            return Err(error);
+        }
+    };
+    let begun = Instant::now();
+    let (mut next, mut changed) = (Some(first), false);
+    while let Some(Job { needs, mut decide, tell }) = next {
+        let result = in_savepoint(sqlite, &tx, &needs, &mut decide);
+        // A full disk takes the whole transaction back, and with it the deeds before this one.
+        let lost = tx.is_autocommit();
+        changed |= *result.as_ref().unwrap_or(&false);
+        match result {
+            Err(error) if lost => {
+                told.push((tell, Ok(())));
+                return Err(error);
+            }
+            result => told.push((tell, result.map(|_| ()))),
+        }
+        let more = told.len() < GROUP_MAX && begun.elapsed() < GROUP_TIME;
+        next = if more { queue.try_recv().ok() } else { None };
+    }
+    // Also a "no" waits for the commit: it may rest on what a deed before it in this transaction did.
+    if changed { tx.commit().map_err(trouble) } else { tx.rollback().map_err(trouble) }
+}
+
+/// One deed; true where it changed something.
+fn in_savepoint(sqlite: &Sqlite, tx: &Transaction<'_>, needs: &Needs, decide: &mut Decide) -> Result<bool> {
+    let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
+    run("SAVEPOINT deed")?;
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let facts = sqlite.load(tx, needs)?;
+        let changes = decide(&facts)?;
+        sqlite.apply(tx, needs, &facts, &changes)?;
+        Ok(!changes.is_empty())
+    }))
+    .unwrap_or_else(|_| Err(Error::new(Code::BUG, "a deed broke off; nothing of it was written")));
+    if done.is_err() && !tx.is_autocommit() {
+        run("ROLLBACK TO deed")?;
+    }
+    if !tx.is_autocommit() {
+        run("RELEASE deed")?;
+    }
+    done
+}
+
+/// The same error for everyone whom it hit.
+fn same(error: &Error) -> Error {
+    let mut copy = Error::new(error.code(), error.message());
+    if let Some(hint) = error.hint_text() {
+        copy = copy.hint(hint);
+    }
+    if let Some(after) = error.retry_after_hint() {
+        copy = copy.retry_after(after);
+    }
+    match std::error::Error::source(error) {
+        Some(source) => copy.because(source.to_string()),
+        None => copy,
+    }
+}
+
+#[async_trait]
+impl Store for Grouped {
+    fn keys(&self) -> &BookKeys {
+        &self.reads.keys
+    }
+
+    async fn transact(&self, needs: Needs, decide: Decide) -> Result<()> {
+        let (tell, told) = oneshot::channel();
+        let stopped = || Error::new(Code::BUG, "the writer of the books has stopped");
+        match self.jobs.as_ref().ok_or_else(stopped)?.try_send(Job { needs, decide, tell }) {
+            Ok(()) => told.await.map_err(|_| stopped())?,
+            Err(TrySendError::Full(_)) => {
+                Err(Error::new(Code::STORE_BUSY, format!("{QUEUE_MAX} deeds wait for the books already"))
+                    .retry_after(Duration::from_secs(1)))
+            }
+            Err(TrySendError::Disconnected(_)) => Err(stopped()),
+        }
+    }
+
+    async fn otp(&self, id: i64) -> Result<Option<Otp>> {
+        self.reads.otp(id).await
+    }
+
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
+        self.aside.list(filter, now).await
+    }
+
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+        self.aside.message_counts(otp_ids).await
+    }
+
+    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
+        self.aside.of_phone(phone, limit).await
+    }
+
+    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>> {
+        self.reads.messages_of(otp_id).await
+    }
+
+    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
+        self.reads.reply(tag).await
+    }
+
+    async fn message(&self, id: i64) -> Result<Option<Message>> {
+        self.reads.message(id).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        self.reads.due(now, limit).await
+    }
+
+    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {
+        self.reads.provider_ids(phone).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.reads.now().await
+    }
+
+    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+        self.aside.ledgers(subjects).await
+    }
+
+    async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
+        self.reads.test_numbers().await
+    }
+
+    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
+        self.reads.token(hash).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<Token>> {
+        self.aside.tokens().await
+    }
+
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+        let batch = batch.clone();
+        self.beside(move |aside| super::purge::run(aside, &batch)).await
+    }
+
+    async fn scrub(&self) -> Result<bool> {
+        self.beside(super::purge::scrub).await
+    }
+
+    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        self.aside.audit(lane, from, limit).await
+    }
+
+    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
+        self.aside.audit_back(subject, before, limit).await
+    }
+
+    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+        self.aside.audit_heads().await
+    }
+
+    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
+        self.aside.masked(ids).await
+    }
+
+    async fn status(&self) -> Result<Status> {
+        self.aside.status().await
+    }
+
+    async fn check(&self) -> Result<Vec<String>> {
+        self.beside(|aside| books::check(&aside.connection())).await
+    }
+
+    async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
+        let (to, actor) = (to.to_owned(), actor.clone());
+        self.beside(move |aside| books::backup(aside, &to, &actor)).await
+    }
+
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
+        self.aside.keys_in_use(now).await
+    }
+
+    async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
+        self.aside.rewrap(ring, actor).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::audit::Event;
+    use crate::clock::SystemClock;
+    use crate::keys::SecretKey;
+    use crate::store::Change;
+
+    fn open(dir: &Path) -> Grouped {
+        let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
+        Grouped::open(&dir.join("books.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
+    }
+
+    fn note(facts: &crate::store::Facts, outcome: &str) -> Change {
+        Change::Audit(Event::new(facts.now, Actor::System, "test", outcome))
+    }
+
+    fn block_on<T>(story: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
+    }
+
+    #[test]
+    fn a_deed_that_fails_or_panics_takes_nobody_elses_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        // No panic message of a planned panic in the log of the tests.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let ran = AtomicU32::new(0);
+        block_on(async {
+            let deeds = (0..60u32).map(|nth| {
+                let decide: Decide = Box::new(move |facts| match nth % 3 {
+                    0 => Ok(vec![note(facts, "done")]),
+                    1 => Err(Error::new(Code::VALUE_INVALID, "no")),
+                    _ => panic!("planned"),
+                });
+                let (store, ran) = (&store, &ran);
+                async move {
+                    let result = store.transact(Needs::default(), decide).await;
+                    match nth % 3 {
+                        0 => result.unwrap(),
+                        1 => assert_eq!(result.unwrap_err().code(), Code::VALUE_INVALID),
+                        _ => assert_eq!(result.unwrap_err().code(), Code::BUG),
+                    }
+                    ran.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            futures_util::future::join_all(deeds).await;
+        });
+        std::panic::set_hook(hook);
+
+        assert_eq!(ran.load(Ordering::SeqCst), 60);
+        let rows = block_on(store.audit(0, 0, 100)).unwrap();
+        assert_eq!(rows.iter().filter(|row| String::from_utf8_lossy(&row.body).contains("\"test\"")).count(), 20);
+    }
+
+    #[test]
+    fn what_was_answered_is_in_the_file_for_everyone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let before = block_on(store.audit_heads()).unwrap()[0].seq;
+
+        block_on(store.transact(Needs::default(), Box::new(|facts| Ok(vec![note(facts, "done")])))).unwrap();
+
+        assert_eq!(block_on(store.audit_heads()).unwrap()[0].seq, before + 1, "another connection reads it");
+    }
+
+    #[test]
+    fn the_log_does_not_grow_without_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        block_on(async {
+            // Ten times LOG_TOO_LONG in all.
+            for _ in 0..250 {
+                let long = "x".repeat(150);
+                let decide: Decide = Box::new(move |facts| Ok((0..40).map(|_| note(facts, &long)).collect()));
+                store.transact(Needs::default(), decide).await.unwrap();
+            }
+        });
+        let log = std::fs::metadata(dir.path().join("books.db-wal")).unwrap().len();
+        assert!(log < LOG_TOO_LONG * 2, "{log}");
+    }
+}

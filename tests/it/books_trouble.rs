@@ -1,0 +1,298 @@
+//! Books that are missing, damaged, foreign, locked, full or without their key: an exact exit code, the cause, the next step, and
+//! never a "verified".
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use super::desk::{BINARY, Desk, Ran};
+
+const PHONE: &str = "+14155552671";
+
+/// Books with one living code, closed properly, and that code.
+fn with_a_code() -> (Desk, String) {
+    let desk = Desk::new();
+    let code = desk.send(PHONE);
+    (desk, code)
+}
+
+/// Tries the right code, which must not verify, and answers what was said.
+#[track_caller]
+fn trouble(desk: &Desk, code: &str, exit: i32) -> Ran {
+    let ran = desk.run(&format!("verify {PHONE} {code}")).expect(exit);
+    assert!(ran.err.starts_with("error: ") && ran.err.contains("\nhint: "), "{}", ran.err);
+    assert!(ran.out.is_empty(), "{}", ran.out);
+    desk.run("list").expect(exit);
+    desk.run("send +442079460000").expect(exit);
+    ran
+}
+
+/// Puts the log into the file itself, so that the file alone is the books.
+fn fold(db: &Path) {
+    let books = rusqlite::Connection::open(db).unwrap();
+    books.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    books.close().unwrap();
+    for tail in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{tail}", db.display()));
+    }
+}
+
+#[test]
+fn books_that_are_no_books_are_named_and_left_alone() {
+    let (desk, code) = with_a_code();
+    fold(&desk.db());
+    let good = fs::read(desk.db()).unwrap();
+    let noise: Vec<u8> = (0..good.len()).map(|n| (n * 7919 % 251) as u8).collect();
+
+    for (what, bytes) in [("random", noise), ("text", b"hello\n".repeat(1000))] {
+        fs::write(desk.db(), &bytes).unwrap();
+        trouble(&desk, &code, 74).says("smsotp.db");
+        assert_eq!(fs::read(desk.db()).unwrap(), bytes, "{what} was changed");
+    }
+    for cut in [100, 4096, good.len() / 2] {
+        fs::write(desk.db(), &good[..cut]).unwrap();
+        let ran = desk.run(&format!("verify {PHONE} {code}"));
+        assert_eq!(ran.code(), 74, "cut at {cut}: {ran:?}");
+    }
+    fs::write(desk.db(), &good).unwrap();
+    desk.run(&format!("verify {PHONE} {code}")).expect(0);
+}
+
+#[test]
+fn a_page_that_was_overwritten_is_found_by_the_check() {
+    let (desk, _) = with_a_code();
+    fold(&desk.db());
+    let mut bytes = fs::read(desk.db()).unwrap();
+    let page = 4096 * (bytes.len() / 4096 / 2);
+    bytes[page..page + 4096].fill(0xa5);
+    fs::write(desk.db(), &bytes).unwrap();
+
+    let ran = desk.run("db check");
+
+    assert!([1, 74].contains(&ran.code()), "{ran:?}");
+    assert!(ran.out.contains("fail\t") || ran.err.contains("hint: "), "{ran:?}");
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_books_is_said_to_be_one() {
+    let desk = Desk::new();
+    fs::create_dir_all(desk.db()).unwrap();
+
+    desk.run("list").expect(74).says("directory");
+    desk.run("send +14155552671").expect(74).says("directory");
+}
+
+#[test]
+fn another_programs_database_is_not_touched() {
+    let (desk, code) = with_a_code();
+    let other = desk.cwd().join("other.db");
+    let foreign = rusqlite::Connection::open(&other).unwrap();
+    foreign.execute_batch("CREATE TABLE notes (text); INSERT INTO notes VALUES ('mine');").unwrap();
+    foreign.close().unwrap();
+    let before = fs::read(&other).unwrap();
+
+    let ran = desk.run(&format!("verify {PHONE} {code} --db other.db")).expect(74);
+    desk.run(&format!("send {PHONE} --db other.db")).expect(74);
+
+    assert!(ran.err.contains("other.db"), "{}", ran.err);
+    assert_eq!(fs::read(&other).unwrap(), before);
+}
+
+#[test]
+fn an_empty_file_becomes_books_only_when_something_is_sent() {
+    let desk = Desk::new();
+    desk.write("new.db", "");
+
+    desk.run("list --db new.db").expect(74).says("no books");
+    desk.run(&format!("send {PHONE} --db new.db")).expect(0);
+    desk.run("list --db new.db").expect(0).shows("active");
+}
+
+#[test]
+fn a_database_in_a_directory_that_is_not_there_is_not_made_silently() {
+    let desk = Desk::new();
+
+    let ran = desk.run(&format!("send {PHONE} --db no/such/place.db")).expect(74);
+
+    assert!(ran.err.contains("no/such") && ran.err.contains("hint: "), "{}", ran.err);
+    assert!(!desk.cwd().join("no").exists());
+}
+
+#[test]
+fn a_newer_schema_is_refused_in_words() {
+    let (desk, code) = with_a_code();
+    let books = rusqlite::Connection::open(desk.db()).unwrap();
+    let version: i64 = books.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    books.pragma_update(None, "user_version", version + 1).unwrap();
+    books.close().unwrap();
+
+    trouble(&desk, &code, 74).says("newer");
+}
+
+#[test]
+fn somebody_who_holds_the_database_is_waited_for_and_then_named() {
+    let (desk, code) = with_a_code();
+    let holder = rusqlite::Connection::open(desk.db()).unwrap();
+    holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+
+    let ran = desk.run(&format!("verify {PHONE} {code}")).expect(75);
+    assert!(ran.out.is_empty() && ran.err.contains("hint: "), "{ran:?}");
+    desk.run("list").expect(0).shows("active");
+    holder.execute_batch("ROLLBACK").unwrap();
+
+    desk.run(&format!("verify {PHONE} {code}")).expect(0);
+}
+
+#[test]
+fn a_missing_a_wrong_and_a_foreign_key_are_told_apart_and_none_is_made() {
+    let (mut desk, code) = with_a_code();
+    let kept = desk.root().join("kept.key");
+    let back = || fs::copy(&kept, desk.key_file()).unwrap();
+    fs::copy(desk.key_file(), &kept).unwrap();
+
+    fs::remove_file(desk.key_file()).unwrap();
+    let missing = trouble(&desk, &code, 78);
+    assert!(missing.err.contains("secret.key") && missing.err.contains("home"), "path and HOME: {}", missing.err);
+    assert!(!desk.key_file().exists(), "no new key is made for old books");
+
+    back();
+    fs::set_permissions(desk.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
+    trouble(&desk, &code, 78).says("chmod 600");
+    fs::set_permissions(desk.key_file(), fs::Permissions::from_mode(0o600)).unwrap();
+
+    fs::rename(desk.key_file(), desk.root().join("moved.key")).unwrap();
+    symlink(desk.root().join("moved.key"), desk.key_file()).unwrap();
+    trouble(&desk, &code, 78).says("secret.key");
+    fs::remove_file(desk.key_file()).unwrap();
+
+    for bad in ["", "not base64!\n", "c2hvcnQ=\n", "# a comment alone\n"] {
+        fs::write(desk.key_file(), bad).unwrap();
+        fs::set_permissions(desk.key_file(), fs::Permissions::from_mode(0o600)).unwrap();
+        trouble(&desk, &code, 78).says("secret.key");
+    }
+    fs::remove_file(desk.key_file()).unwrap();
+    back();
+    fs::set_permissions(desk.key_file(), fs::Permissions::from_mode(0o600)).unwrap();
+    desk.run("list").expect(0);
+
+    let foreign = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    desk.set("SMSOTP_SECRET_KEY", foreign);
+    let wrong = trouble(&desk, &code, 78);
+    assert!(!wrong.err.contains(foreign), "{}", wrong.err);
+    desk.set("SMSOTP_SECRET_KEY", "");
+    desk.run(&format!("verify {PHONE} {code}")).expect(0);
+}
+
+#[test]
+fn a_named_key_file_may_be_read_by_a_group_but_written_by_nobody_else() {
+    let mut desk = Desk::new();
+    let key = desk.write("app.key", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n");
+    desk.set("SMSOTP_SECRET_KEY_FILE", &key);
+    let mode = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+
+    mode(0o640);
+    assert!(!desk.run(&format!("send {PHONE}")).expect(0).err.contains("warning:"));
+    mode(0o644);
+    desk.run("list").expect(0).says("warning:").says("app.key");
+    mode(0o666);
+    desk.run("list").expect(78).says("app.key");
+    fs::remove_file(&key).unwrap();
+    desk.run("list").expect(78).says("app.key");
+}
+
+#[test]
+fn whatever_the_umask_is_nobody_else_may_read_what_is_made() {
+    let desk = Desk::new();
+
+    let ran = desk.shell(
+        "umask 000
+        set -e
+        smsotp send +14155552671
+        smsotp keys rotate; smsotp keys rotate
+        smsotp revoke 1
+        smsotp purge-expired --older-than 0s --scrub
+        smsotp db backup copy.db
+        smsotp list --db copy.db",
+    );
+    ran.expect(0);
+    let mut sandbox = desk.program("sh");
+    sandbox.args(["-c", &format!("umask 000; exec timeout -s INT 3 {BINARY} sandbox --listen 127.0.0.1:0 --write-env made.env")]);
+    super::desk::finish(&mut sandbox);
+
+    let files = desk.files();
+    assert!(files.iter().any(|path| path.ends_with("made.env")) && files.iter().any(|path| path.ends_with("secret.key")));
+    for file in files {
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600, "{}", file.display());
+        for dir in file.ancestors().take_while(|dir| dir.starts_with(desk.home())) {
+            if dir.is_dir() && dir != desk.home() && dir.ends_with("smsotp") {
+                assert_eq!(dir.metadata().unwrap().mode() & 0o777, 0o700, "{}", dir.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_stops_with_74_and_loses_nothing() {
+    let (desk, code) = with_a_code();
+    fold(&desk.db());
+    let blocks = fs::metadata(desk.db()).unwrap().len() / 512;
+
+    // A file may grow no further: to the program that is a disk that fills up.
+    let limit = desk.shell(&format!("trap '' XFSZ; ulimit -f {blocks}; exec {BINARY} send +442079460000"));
+    if limit.err.contains("ulimit") {
+        eprintln!("SKIPPED: this shell cannot limit the size of files");
+        return;
+    }
+
+    limit.expect(74).says("hint: ");
+    desk.run("db check").expect(0);
+    desk.run(&format!("verify {PHONE} {code}")).expect(0);
+}
+
+#[test]
+fn files_and_directories_that_may_not_be_written_are_named() {
+    let (desk, code) = with_a_code();
+    fold(&desk.db());
+    let dir = desk.db().parent().unwrap().to_owned();
+    let as_nobody = is_root();
+    // Modes mean nothing to root: there the same is tried as another user, to whom everything but the books belongs.
+    if as_nobody && !Command::new("setpriv").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("SKIPPED: root may write everything, and setpriv is not there to become someone else");
+        return;
+    }
+    let verify = |desk: &Desk| {
+        if !as_nobody {
+            return desk.run(&format!("verify {PHONE} {code}"));
+        }
+        for path in [desk.root().to_owned(), desk.home(), desk.home().join(".local"), desk.home().join(".local/share")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Command::new("chown").args(["-R", "65534:65534"]).arg(desk.home()).status().unwrap();
+        // The binary may lie where another user cannot go.
+        let copy = desk.root().join("smsotp");
+        if !copy.exists() {
+            fs::copy(BINARY, &copy).unwrap();
+        }
+        let mut command = desk.program("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(copy);
+        super::desk::finish(command.args(["verify", PHONE, &code]))
+    };
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+
+    mode(&desk.db(), 0o400);
+    let ran = verify(&desk).expect(74);
+    assert!(ran.err.contains("smsotp.db") && ran.err.contains("hint: "), "{}", ran.err);
+    mode(&desk.db(), 0o000);
+    verify(&desk).expect(74).says("hint: ");
+    mode(&desk.db(), 0o600);
+    mode(&dir, 0o500);
+    verify(&desk).expect(74).says("hint: ");
+    mode(&dir, 0o700);
+    verify(&desk).expect(0);
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}

@@ -1,0 +1,448 @@
+//! The pages in `docs` say what is so: help and JSON on them come from the program, links lead somewhere, commands exist.
+//! `UPDATE=1 cargo test --test it docs` rewrites what differs.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use smsotp::cli;
+use smsotp::sandbox::{Options, Sandbox};
+
+use crate::readme::compare;
+
+#[test]
+fn the_page_of_the_command_line_is_its_help() {
+    let mut root = cli::command().term_width(100);
+    root.build();
+    let mut page = String::from(
+        "# Command line\n\nThe help of every command, as `smsotp help COMMAND` prints it. Written by a test: \
+         `UPDATE=1 cargo test --test it docs`.\n",
+    );
+    add_help(&root, "smsotp", &mut page);
+
+    compare("docs/cli.md", &page);
+}
+
+#[test]
+fn the_page_of_the_json_is_what_the_commands_write() {
+    let scene = Scene::new();
+    let mut page = String::from(JSON_INTRODUCTION);
+    // demo repeats the others; the example of db migrate, which needs a server, is written by hand.
+    let mut kinds = BTreeSet::from(["demo", "db_migrated"].map(str::to_owned));
+    for story in JSON_STORIES {
+        let (output, text) = scene.json(story.line);
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}\n{text}", story.line));
+        assert_eq!(value["schema_version"], 1, "{}", story.line);
+        assert_eq!(output.status.code(), Some(story.exit), "{}\n{text}", story.line);
+        let Some(title) = story.title else { continue };
+        kinds.insert(value["kind"].as_str().unwrap_or("error").to_owned());
+        let typed = match story.line.split_once(" < ") {
+            Some((line, input)) => format!("echo {input} | smsotp {line}"),
+            None => format!("smsotp {}", story.line),
+        };
+        // Errors are written in one line, for logs; here they are for people.
+        let text = if text.trim_end().contains('\n') { text } else { serde_json::to_string_pretty(&value).unwrap() };
+        let shown = cut(&scene.settled(&text));
+        let exit = story.exit;
+        writeln!(page, "\n## {title}\n\n`{typed} --json`, exit code {exit}:\n\n```json\n{shown}\n```").unwrap();
+    }
+    page.push_str(JSON_BY_HAND);
+    let missing: Vec<String> = kinds_in_source().into_iter().filter(|kind| !kinds.contains(kind)).collect();
+    assert!(missing.is_empty(), "docs/json.md shows no example of {missing:?}: add a story to JSON_STORIES");
+
+    compare("docs/json.md", &page);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_stories_of_the_pages_are_true() {
+    for page in pages() {
+        if fs::read_to_string(&page).unwrap().lines().any(|line| line == "```console") && !page.ends_with("README.md") {
+            crate::console::play(&page, crate::readme::update());
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in links(&text).filter(|target| !target.contains("://") && !target.starts_with("mailto:")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let there = if heading.is_empty() {
+                file.exists()
+            } else {
+                fs::read_to_string(&file).is_ok_and(|text| text.lines().any(|line| anchor(line) == heading))
+            };
+            if !there {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_command_on_the_pages_is_one() {
+    let root = cli::command();
+    let mut unknown = Vec::new();
+    for page in pages().into_iter().filter(|page| !page.ends_with("docs/cli.md") && !page.ends_with("docs/json.md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for (at, _) in text.match_indices("smsotp ") {
+            let before = text[..at].rsplit('\n').next().unwrap_or_default();
+            let starts = ["$ ", "| ", "$(", "&& ", "bin/", "  "].iter().any(|start| before.ends_with(start))
+                || before.is_empty();
+            let typed = before.ends_with('`') || (starts && !before.contains("# ") && in_code_block(&text[..at]));
+            let rest = text[at + "smsotp ".len()..].split(['\n', '`']).next().unwrap_or_default();
+            let Some(word) = rest.split_whitespace().next() else { continue };
+            let is_name = word.starts_with(|c: char| c.is_ascii_lowercase())
+                && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            if !typed || !is_name {
+                continue;
+            }
+            match root.find_subcommand(word) {
+                None => unknown.push(format!("{}: smsotp {rest}", page.display())),
+                Some(command) => unknown.extend(
+                    unknown_flags(&root, command, rest)
+                        .map(|flag| format!("{}: {flag} in smsotp {rest}", page.display())),
+                ),
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+}
+
+#[test]
+fn the_settings_on_the_pages_are_taken() {
+    let scene = Scene::new();
+    let mut found = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            fs::write(scene.home.path().join("page.toml"), block).unwrap();
+            let output = scene.run("config check --config page.toml");
+            assert!(output.status.success(), "{}: {block}\n{}", page.display(), String::from_utf8_lossy(&output.stderr));
+            found += 1;
+        }
+    }
+    assert!(found > 1, "only {found} blocks");
+}
+
+#[test]
+fn the_vectors_on_the_page_are_those_of_the_file() {
+    let text = fs::read_to_string(root().join("tests/data/code-vectors.json")).unwrap();
+    let vectors: Value = serde_json::from_str(&text).unwrap();
+    let mut table = String::from("| nonce | phone | purpose | user | digits | code |\n|---|---|---|---|---|---|\n");
+    for vector in vectors["vectors"].as_array().unwrap() {
+        let text = |name: &str| vector[name].as_str().unwrap().to_owned();
+        let user = text("user");
+        let user = match user.chars().count() {
+            0 => "(empty)".to_owned(),
+            1..=20 => format!("`{user}`"),
+            long => format!("`{}` {long} times", user.chars().next().unwrap()),
+        };
+        let (phone, purpose, digits) = (text("phone"), text("purpose"), &vector["digits"]);
+        writeln!(
+            table,
+            "| `{}` | `{phone}` | `{purpose}` | {user} | {digits} | `{}` |",
+            text("nonce_hex"),
+            text("code")
+        )
+        .unwrap();
+    }
+    let page = fs::read_to_string(root().join("docs/codes.md")).unwrap();
+    let expected = crate::readme::with_table(&page, "vectors", &table);
+    compare("docs/codes.md", &expected);
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every page of the repository that people read.
+fn pages() -> Vec<PathBuf> {
+    let markdown = |folder: PathBuf| {
+        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()
+    };
+    let mut pages = [markdown(root()), markdown(root().join("docs"))].concat();
+    pages.sort();
+    assert!(pages.len() > 8, "{pages:?}");
+    pages
+}
+
+fn add_help(command: &clap::Command, name: &str, page: &mut String) {
+    let depth = if name == "smsotp" { 2 } else { 1 + name.split(' ').count() };
+    let mut command_help = command.clone();
+    let help = command_help.render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    writeln!(page, "\n{} {name}\n\n```text\n{}\n```", "#".repeat(depth), help.join("\n").trim_end()).unwrap();
+    for sub in command.get_subcommands() {
+        add_help(sub, &format!("{name} {}", sub.get_name()), page);
+    }
+}
+
+/// The targets of `[text](target)`, outside of code blocks.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("](")
+        .filter(|(at, _)| !in_code_block(&text[..*at]))
+        .filter_map(|(at, _)| text[at + 2..].split(')').next())
+}
+
+fn in_code_block(before: &str) -> bool {
+    before.lines().filter(|line| line.starts_with("```")).count() % 2 == 1
+}
+
+/// The fragment by which a heading is reached.
+fn anchor(line: &str) -> String {
+    let heading = line.strip_prefix('#').map(|rest| rest.trim_start_matches('#').trim()).unwrap_or_default();
+    let kept = heading.to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-')
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// The long flags of a line that the command does not take.
+fn unknown_flags<'a>(root: &clap::Command, command: &clap::Command, line: &'a str) -> impl Iterator<Item = &'a str> {
+    let mut known: BTreeSet<String> = BTreeSet::from(["help".to_owned(), "version".to_owned()]);
+    let subs = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let all = root.get_arguments().chain(command.get_arguments()).chain(subs);
+    known.extend(all.filter_map(|arg| arg.get_long()).map(str::to_owned));
+    // What follows a pipe or a comment is another command's.
+    let own = line.split([' ', '=']).take_while(|word| !["|", "#", "&&", ";", "&"].contains(word));
+    let flags: Vec<&str> = own.filter(|word| word.starts_with("--") && word.len() > 2).collect();
+    flags
+        .into_iter()
+        .filter(move |flag| !known.contains(flag.trim_start_matches("--").trim_end_matches([',', '.', ')', ':', ';'])))
+}
+
+/// The kinds of results that the commands declare. A list's kind is that of its rows with `_list`.
+fn kinds_in_source() -> BTreeSet<String> {
+    let mut kinds = BTreeSet::new();
+    for entry in fs::read_dir(root().join("src/cli")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for (at, _) in text.match_indices("const KIND: &'static str = \"") {
+            let kind = text[at..].split('"').nth(1).unwrap();
+            let list =
+                text[..at].lines().rev().find(|line| line.starts_with("impl ")).is_some_and(|l| l.contains("Item for"));
+            kinds.insert(if list { format!("{kind}_list") } else { kind.to_owned() });
+        }
+    }
+    assert!(kinds.len() > 10, "{kinds:?}");
+    kinds
+}
+
+/// A user's home, with a sandbox in place of Twilio.
+struct Scene {
+    home: tempfile::TempDir,
+    sandbox: Sandbox,
+}
+
+struct JsonStory {
+    /// `None`: it only prepares the next one.
+    title: Option<&'static str>,
+    line: &'static str,
+    exit: i32,
+}
+
+const fn story(title: &'static str, line: &'static str, exit: i32) -> JsonStory {
+    JsonStory { title: Some(title), line, exit }
+}
+
+const JSON_STORIES: &[JsonStory] = &[
+    story("send", "send +14155550123 --purpose login --user ada", 0),
+    story("A refusal", "send +14155550123 --purpose login --user ada", 75),
+    story("An error", "send 12345", 65),
+    story("verify: no", "verify +14155550123 - --purpose login --user ada < 000000", 1),
+    story("verify: yes", "verify +14155550123 - --purpose login --user ada < CODE", 0),
+    story("list", "list", 0),
+    story("show", "show 1", 0),
+    JsonStory { title: None, line: "send +14155550124", exit: 0 },
+    story("revoke", "revoke +14155550124", 0),
+    story("limits show", "limits show +14155550123 --purpose login", 0),
+    story("limits show --risk", "limits show --risk", 0),
+    story("limits reset", "limits reset +14155550123 --reason example", 0),
+    story("test-number list", "test-number list", 0),
+    story("test-number remove", "test-number remove +15005550006", 0),
+    story("keys list", "keys list", 0),
+    story("keys rotate", "keys rotate", 0),
+    story("dispatch", "dispatch", 0),
+    story("purge-expired", "purge-expired", 0),
+    story("test-twilio", "test-twilio", 0),
+    story("explain", "explain 30007", 0),
+    story("config show", "config show", 0),
+    story("db status", "db status", 0),
+    story("db backup", "db backup copy.db", 0),
+    story("audit list", "audit list --limit 3", 0),
+    story("audit verify", "audit verify", 0),
+    story("sandbox inbox", "sandbox inbox", 0),
+];
+
+const JSON_INTRODUCTION: &str = "# JSON
+
+With `-o json` (or `--json`) a command writes one document to standard output, with `-o jsonl` one object per line. This is a contract:
+
+* Every object has `schema_version`, now 1, and `kind`. Within one version fields are only added: ignore what you do not know.
+* Ids are strings. Moments are RFC 3339 in UTC. Spans are whole seconds, in fields whose names end in `_seconds`.
+* A field that does not apply is absent, not null.
+* Phones are masked unless `--reveal` is given. Codes are in the sandbox's inbox alone.
+* A list has `items`, `more` (how many rows there are behind this page) and, where there are more, `next_after`, which `--after` takes.
+  With `-o jsonl` each row stands on a line of its own, with the kind of one row.
+* An error or a refusal is one object on standard error, with a stable `code` ([exit-codes.md](exit-codes.md)), `message`, `exit_code` and, where they
+  apply, `hint`, `cause`, `retry_after_seconds` and `details`.
+
+The examples below are what the commands really write, run by a test; moments, ids of Twilio, keys and paths are replaced by examples, and long lists are
+cut (`...`).
+";
+
+const JSON_BY_HAND: &str = "
+## db migrate
+
+`smsotp db migrate --json` on PostgreSQL, exit code 0:
+
+```json
+{
+  \"schema_version\": 1,
+  \"kind\": \"db_migrated\",
+  \"from\": 0,
+  \"to\": 1
+}
+```
+";
+
+impl Scene {
+    fn new() -> Scene {
+        let home = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::start(Options::default()).unwrap();
+        sandbox.write_env(&home.path().join(".env")).unwrap();
+        let scene = Scene { home, sandbox };
+        let added = scene.run("test-number add +15005550006 - --until 30d < 123456");
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        scene
+    }
+
+    /// The command's JSON document, from whichever stream has it.
+    fn json(&self, line: &str) -> (Output, String) {
+        let output = self.run(&format!("{line} --json"));
+        let stream = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
+        let text = String::from_utf8_lossy(stream).into_owned();
+        (output, text)
+    }
+
+    /// Runs a line; what follows `<` is given on standard input.
+    fn run(&self, line: &str) -> Output {
+        let (line, input) = match line.split_once(" < ") {
+            Some((before, after)) => {
+                let (input, rest) = after.split_once(' ').unwrap_or((after, ""));
+                (format!("{before} {rest}"), input.to_owned())
+            }
+            None => (line.to_owned(), String::new()),
+        };
+        let input = if input == "CODE" { self.read_code() } else { input };
+        let mut child = Command::new(env!("CARGO_BIN_EXE_smsotp"))
+            .args(line.split_whitespace())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .current_dir(self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that reads nothing may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn read_code(&self) -> String {
+        let body = self.sandbox.messages()[0].body.clone();
+        smsotp::sandbox::inbox::extract_code(&body).unwrap()
+    }
+
+    /// The document with an example in the place of everything that differs from run to run, line by line.
+    fn settled(&self, text: &str) -> String {
+        let home = self.home.path().to_string_lossy();
+        let lines: Vec<String> = text.trim_end().lines().map(|line| settled_line(line, &home)).collect();
+        lines.join("\n")
+    }
+}
+
+/// A list's items after the third are left out.
+fn cut(text: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut items = 0;
+    for line in text.lines() {
+        items += usize::from(line == "    {");
+        if items <= 3 || line.starts_with("  ]") {
+            items = if line.starts_with("  ]") { 0 } else { items };
+            kept.push(line);
+        } else if kept.last() != Some(&"    ...") {
+            kept.push("    ...");
+        }
+    }
+    kept.join("\n")
+}
+
+/// One line of a pretty document: `"name": value,`.
+fn settled_line(line: &str, home: &str) -> String {
+    let (before, value) = match line.split_once("\": ") {
+        Some((before, value)) => (format!("{before}\": "), value),
+        None => (String::new(), line),
+    };
+    let name = before.trim_start_matches([' ', '"']).trim_end_matches(['"', ':', ' ']).to_owned();
+    let (value, comma) = value.strip_suffix(',').map_or((value, ""), |value| (value, ","));
+    let value = match serde_json::from_str::<Value>(value) {
+        Ok(Value::String(text)) => Value::String(settled(&name, &text, home)).to_string(),
+        Ok(Value::Number(_)) if ["bytes", "retry_after_seconds"].contains(&name.as_str()) => "27".to_owned(),
+        Ok(Value::Number(number)) if number.as_u64().is_some_and(|n| n > 1_700_000_000_000) => {
+            "1769860800000".to_owned()
+        }
+        _ => value.to_owned(),
+    };
+    format!("{before}{value}{comma}")
+}
+
+fn settled(name: &str, text: &str, home: &str) -> String {
+    if text.len() == 24 && text.ends_with('Z') && text.as_bytes()[10] == b'T' {
+        return "2026-01-31T12:00:00.000Z".to_owned();
+    }
+    if name == "who" || text.starts_with("os:") {
+        return "os:1000:ada".to_owned();
+    }
+    if let Some((_, port)) = text.rsplit_once("127.0.0.1:").filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return text.replace(&format!(":{port}"), ":4010");
+    }
+    let text = text.replace(home, "/home/ada");
+    let mut settled = String::new();
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let bare = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+        if bare.len() == 34 && hex(&bare[2..]) {
+            settled.push_str(&word.replace(bare, &format!("{}{}", &bare[..2], "0123456789abcdef".repeat(2))));
+        } else if bare.len() == 6 && bare.bytes().all(|b| b.is_ascii_digit()) {
+            settled.push_str(&word.replace(bare, "482913"));
+        } else if [8, 16, 32, 64].contains(&bare.len()) && hex(bare) {
+            settled.push_str(&word.replace(bare, &"0123456789abcdef".repeat(4)[..bare.len()]));
+        } else {
+            settled.push_str(word);
+        }
+    }
+    settled
+}
+
+#[test]
+fn headings_and_links_are_read_as_a_reader_follows_them() {
+    assert_eq!(anchor("## Where files are"), "where-files-are");
+    assert_eq!(anchor("no heading"), "");
+    let page = "[a](b.md) and [c](d.md#e)\n```text\n[x](y)\n```\n";
+    assert_eq!(links(page).collect::<Vec<_>>(), ["b.md", "d.md#e"]);
+}

@@ -1,0 +1,298 @@
+//! Twilio in every kind of trouble: the exit code, what the books say afterwards, and what the next `send` and `dispatch` do.
+#![cfg(unix)]
+
+use std::time::Duration;
+
+use smsotp::sandbox::{Fault, On, Options, Pace, Sandbox};
+
+use super::desk::{Desk, signal, wait};
+
+const PHONE: &str = "+14155552671";
+
+fn scene() -> (Desk, Sandbox) {
+    Desk::with_sandbox(Options::default())
+}
+
+/// The state of the newest code's newest message.
+#[track_caller]
+fn message_state(desk: &Desk) -> String {
+    let timeline = desk.run(&format!("show {PHONE} --json")).expect(0).json("timeline");
+    let messages = timeline["messages"].as_array().unwrap();
+    format!("{} {}", timeline["otp"]["state"].as_str().unwrap(), messages.last().unwrap()["state"].as_str().unwrap())
+}
+
+/// Makes what is due later due now: processes have no clock that can be moved.
+fn make_due(desk: &Desk) {
+    let books = rusqlite::Connection::open(desk.db()).unwrap();
+    books.execute("UPDATE messages SET due_at = 1 WHERE due_at IS NOT NULL", []).unwrap();
+}
+
+#[test]
+fn each_fault_has_its_exit_code_and_its_place_in_the_books() {
+    use Fault::*;
+    let surely_not = ["failed failed"];
+    let maybe = ["active unknown"];
+    let cases: [(Fault, i32, &str, [&str; 1]); 17] = [
+        (Unauthorized, 78, "provider_config", surely_not),
+        (Redirect("http://127.0.0.1:1/".into()), 78, "provider_config", surely_not),
+        (Code(21211), 69, "provider_refused", surely_not),
+        (Code(30001), 69, "provider_refused", surely_not),
+        (Problem(21211), 69, "provider_refused", surely_not),
+        (Status429 { retry_after: Some(60) }, 69, "provider_unreachable", surely_not),
+        (Status429 { retry_after: None }, 69, "provider_unreachable", surely_not),
+        (Error500, 76, "maybe_sent", maybe),
+        (Error503, 76, "maybe_sent", maybe),
+        (HtmlPage(502), 76, "maybe_sent", maybe),
+        (HugeBody, 76, "maybe_sent", maybe),
+        (MalformedJson, 76, "maybe_sent", maybe),
+        (NoSid, 76, "maybe_sent", maybe),
+        (HalfAnswer, 76, "maybe_sent", maybe),
+        (Reset, 76, "maybe_sent", maybe),
+        (Hang, 76, "maybe_sent", maybe),
+        (Trickle(Duration::from_secs(60)), 76, "maybe_sent", maybe),
+    ];
+    std::thread::scope(|scope| {
+        for (fault, exit, code, [state]) in cases {
+            scope.spawn(move || {
+                let (desk, sandbox) = scene();
+                sandbox.fault(fault.clone(), 100);
+
+                let ran = desk.run(&format!("send {PHONE} --timeout 2s --json"));
+
+                assert_eq!(ran.code(), exit, "{fault:?}: {ran:?}");
+                let error = ran.error(code);
+                assert!(ran.out.is_empty() && error["hint"].is_string(), "{fault:?}: {ran:?}");
+                assert_eq!(error["details"]["otp_id"], "1", "{fault:?}");
+                assert!(!error["message"].as_str().unwrap().contains("<html>"), "{error}");
+                assert_eq!(message_state(&desk), state, "{fault:?}");
+                desk.run("db check").expect(0);
+            });
+        }
+    });
+}
+
+#[test]
+fn what_surely_was_not_sent_costs_nothing_and_the_next_ask_sends() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::Code(21211), 1);
+
+    desk.run(&format!("send {PHONE}")).expect(69).says("smsotp explain 21211");
+    assert!(!desk.run(&format!("limits show {PHONE}")).expect(0).rows().iter().any(|row| row[1] == "phone" && row[2] != "0"));
+    desk.run(&format!("send {PHONE}")).expect(0);
+
+    assert_eq!(sandbox.messages().len(), 1);
+    let code = desk.run("sandbox inbox --code").expect(0).out;
+    desk.pipe(&format!("verify {PHONE} -"), code).expect(0);
+}
+
+#[test]
+fn a_busy_twilio_is_asked_again_within_the_time_that_is_given() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::Status429 { retry_after: None }, 1);
+
+    desk.run(&format!("send {PHONE} --timeout 20s")).expect(0);
+
+    assert_eq!(sandbox.messages().len(), 1);
+    assert_eq!(desk.run("show 1 --json").expect(0).json("timeline")["messages"][0]["attempts"], 2);
+}
+
+#[test]
+fn a_message_that_may_be_out_is_found_and_never_sent_twice() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::Error500AfterAccepting, 1);
+
+    desk.run(&format!("send {PHONE}")).expect(76).says("smsotp dispatch");
+    desk.run(&format!("send {PHONE}")).expect(75);
+    make_due(&desk);
+    let dispatched = desk.run("dispatch --json").expect(0).json("dispatched");
+
+    assert_eq!((dispatched["looked_at"].as_u64(), dispatched["found"].as_u64()), (Some(1), Some(1)), "{dispatched}");
+    assert_eq!(sandbox.messages().len(), 1);
+    assert!(["active accepted", "active sent", "active delivered"].contains(&message_state(&desk).as_str()));
+    let code = desk.run("sandbox inbox --code").expect(0).out;
+    desk.pipe(&format!("verify {PHONE} -"), code).expect(0);
+}
+
+#[test]
+fn a_code_whose_answer_was_lost_verifies_all_the_same() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::ResetAfterAccepting, 1);
+
+    desk.run(&format!("send {PHONE}")).expect(76);
+
+    let code = desk.run("sandbox inbox --code").expect(0).out;
+    desk.pipe(&format!("verify {PHONE} -"), code).expect(0);
+}
+
+#[test]
+fn an_address_where_nobody_listens_or_that_has_no_name_is_unreachable() {
+    let mut desk = Desk::bare();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    desk.set("TWILIO_ACCOUNT_SID", format!("AC{}", "0".repeat(32)))
+        .set("TWILIO_AUTH_TOKEN", "1".repeat(32))
+        .set("TWILIO_PHONE_NUMBER", "+15005550006");
+
+    desk.set("TWILIO_API_BASE_URL", format!("http://{closed}"));
+    let ran = desk.run(&format!("send {PHONE} --timeout 1s --json")).expect(69);
+    assert!(ran.error("provider_unreachable")["message"].as_str().unwrap().contains("refused"), "{ran:?}");
+    assert_eq!(message_state(&desk), "failed failed");
+    desk.run("test-twilio").expect(1).shows("fail\tconnection");
+
+    desk.set("TWILIO_API_BASE_URL", "https://twilio.invalid");
+    desk.run(&format!("send {PHONE} --timeout 1s --json")).expect(69).error("provider_unreachable");
+    desk.run("test-twilio").expect(1).shows("fail\tconnection");
+    desk.run("dispatch").expect(0);
+}
+
+#[test]
+fn who_opted_out_gets_nothing_more_until_staff_takes_it_back() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::Code(21610), 1);
+
+    desk.run(&format!("send {PHONE}")).expect(69).says("21610");
+    let refused = desk.run(&format!("send {PHONE} --json")).expect(77);
+    refused.error("opted_out");
+    desk.run(&format!("limits reset {PHONE} --opt-out --reason asked")).expect(0);
+    desk.run(&format!("send {PHONE}")).expect(0);
+
+    assert_eq!(sandbox.messages().len(), 1);
+}
+
+#[test]
+fn waiting_follows_a_message_to_its_end() {
+    let (desk, sandbox) = scene();
+
+    assert_eq!(desk.run(&format!("send {PHONE} --wait=30s --json")).expect(0).json("sent")["state"], "delivered");
+    sandbox.outcome("+442079460000", "undelivered", Some(30003));
+    let lost = desk.run("send +442079460000 --wait --json").expect(1);
+    assert_eq!((&lost.json("sent")["state"], &lost.json("sent")["error_code"]), (&"undelivered".into(), &30003.into()));
+    lost.says("smsotp explain 30003");
+    desk.run(&format!("send {PHONE} --wait=soon")).expect(65).says("--wait");
+}
+
+#[test]
+fn a_wait_that_is_over_before_the_end_tells_the_last_status() {
+    let (desk, _sandbox) = Desk::with_sandbox(Options { pace: Pace::Manual, ..Options::default() });
+
+    assert_eq!(desk.run(&format!("send {PHONE} --wait=1s --json")).expect(0).json("sent")["state"], "accepted");
+}
+
+#[test]
+fn ctrl_c_while_twilio_hangs_leaves_a_code_that_can_still_be_settled() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::HangAfterAccepting, 1);
+    let send = desk.start(&format!("send {PHONE}"));
+    until(|| sandbox.messages().len() == 1);
+
+    signal(send.id(), "INT");
+    signal(send.id(), "INT");
+    let ran = wait(send);
+
+    assert_eq!(ran.code(), 130, "{ran:?}");
+    desk.run("db check").expect(0);
+    let code = desk.run("sandbox inbox --code").expect(0).out;
+    assert_eq!(message_state(&desk), "active sending");
+    desk.run("dispatch").expect(0);
+    desk.pipe(&format!("verify {PHONE} -"), code).expect(0);
+    assert_eq!(sandbox.messages().len(), 1);
+}
+
+#[test]
+fn a_terminated_wait_exits_with_143_and_the_message_stays_booked() {
+    let (desk, sandbox) = Desk::with_sandbox(Options { pace: Pace::Manual, ..Options::default() });
+    let send = desk.start(&format!("send {PHONE} --wait=60s"));
+    until(|| sandbox.requests() >= 2);
+
+    signal(send.id(), "TERM");
+    let ran = wait(send);
+
+    assert_eq!(ran.code(), 143, "{ran:?}");
+    assert_eq!(message_state(&desk), "active accepted");
+}
+
+fn until(mut reached: impl FnMut() -> bool) {
+    while !reached() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_checks_pass_for_a_good_account_and_deliver_a_message_on_request() {
+    let (desk, sandbox) = scene();
+
+    let ran = desk.run("test-twilio").expect(0);
+    let marks: Vec<(&str, &str)> = ran.rows().iter().map(|row| (row[0], row[1])).collect();
+    assert_eq!(
+        marks,
+        [
+            ("ok", "credentials"),
+            ("ok", "connection"),
+            ("ok", "accepted"),
+            ("ok", "account"),
+            ("ok", "balance"),
+            ("ok", "sender"),
+            ("skip", "country"),
+            ("skip", "number")
+        ]
+    );
+    assert!(sandbox.messages().is_empty(), "nothing is sent unasked");
+
+    desk.run("test-twilio --to +14155552671").expect(0).shows("ok\tmessage").shows("delivered");
+    assert_eq!(sandbox.messages().len(), 1);
+    assert_eq!(desk.run("test-twilio --json").expect(0).json("checks")["passed"], true);
+    desk.run("test-twilio --to 12").expect(65);
+    assert!(!desk.db().exists(), "no books are needed");
+}
+
+#[test]
+fn the_checks_name_what_is_wrong_with_an_account() {
+    let marks = |desk: &Desk, line: &str, exit: i32, wanted: &[&str]| {
+        let ran = desk.run(line).expect(exit);
+        for words in wanted {
+            assert!(ran.out.contains(words), "{line}: no {words:?} in {}", ran.out);
+        }
+    };
+
+    let (mut desk, sandbox) = scene();
+    let variables: Vec<(String, String)> = sandbox.env();
+    std::fs::remove_file(desk.cwd().join(".env")).unwrap();
+    for (name, value) in &variables {
+        desk.set(name, value);
+    }
+    desk.set("TWILIO_AUTH_TOKEN", "0".repeat(32));
+    marks(&desk, "test-twilio", 1, &["fail\taccepted", "20003"]);
+    desk.set("TWILIO_AUTH_TOKEN", sandbox.auth_token()).set("TWILIO_PHONE_NUMBER", "+12025550199");
+    marks(&desk, "test-twilio", 1, &["fail\tsender"]);
+    marks(&desk, "test-twilio --to +14155552671", 1, &["skip\tmessage"]);
+    desk.set("TWILIO_ACCOUNT_SID", "AC1");
+    marks(&desk, "test-twilio", 1, &["fail\tcredentials"]);
+
+    let (test_sid, test_token) = sandbox.test_credentials();
+    desk.set("TWILIO_ACCOUNT_SID", test_sid).set("TWILIO_AUTH_TOKEN", test_token).set("TWILIO_PHONE_NUMBER", "+15005550006");
+    marks(&desk, "test-twilio", 0, &["ok\tmagic"]);
+    assert!(sandbox.messages().is_empty());
+
+    let (mut desk, key) = Desk::with_sandbox(Options { standard_key: true, ..Options::default() });
+    std::fs::remove_file(desk.cwd().join(".env")).unwrap();
+    let (key_sid, key_secret) = key.api_key();
+    for (name, value) in key.env() {
+        desk.set(&name, value);
+    }
+    desk.set("TWILIO_AUTH_TOKEN", "").set("TWILIO_API_KEY", key_sid).set("TWILIO_API_SECRET", key_secret);
+    marks(&desk, "test-twilio", 0, &["ok\taccepted", "warn\taccount"]);
+
+    let (desk, _trial) = Desk::with_sandbox(Options { trial: true, ..Options::default() });
+    marks(&desk, "test-twilio", 0, &["warn\taccount", "rial"]);
+    marks(&desk, "test-twilio --to +14155552671", 1, &["21608"]);
+
+    let (desk, _off) = Desk::with_sandbox(Options { countries_off: ["GB".to_owned()].into(), ..Options::default() });
+    marks(&desk, "test-twilio --to +442079460000", 1, &["fail\tcountry"]);
+
+    let (desk, _suspended) =
+        Desk::with_sandbox(Options { account_status: "suspended".to_owned(), ..Options::default() });
+    marks(&desk, "test-twilio", 1, &["fail\t"]);
+
+    let (desk, broken) = scene();
+    broken.fault_on(On::Any, Fault::HtmlPage(502), 100);
+    marks(&desk, "test-twilio", 1, &["fail\t"]);
+}
