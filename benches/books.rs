@@ -247,15 +247,21 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
         };
         let word = ["phone", "pair", "user"][kind];
         insert
-            .execute(params![tag, random.bytes::<16>(), word, "+1 212 *** 0000", ledger, made - made % 3_600_000 + longest])
+            .execute(params![
+                tag,
+                random.bytes::<16>(),
+                word,
+                "+1 212 *** 0000",
+                ledger,
+                made - made % 3_600_000 + longest
+            ])
             .unwrap();
     }
 }
 
 fn fill_audit(connection: &Connection, rows: u64) {
     let mut insert = connection.prepare("INSERT INTO audit (lane, seq, body, mac) VALUES (0, ?1, ?2, ?3)").unwrap();
-    let last: i64 =
-        connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0)).unwrap();
+    let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0)).unwrap();
     let mut random = Mixer(rows + 2);
     for nth in 0..rows {
         let (made, subject) = (at(nth, rows), random.bytes::<16>().map(|byte| format!("{byte:02x}")).concat());

@@ -91,7 +91,13 @@ impl Side {
     fn new(books: &Books) -> Side {
         // After everything that an earlier run booked.
         let raw = books.raw();
-        let seen: i64 = raw.query_row("SELECT max(created_at) FROM (SELECT created_at FROM otps ORDER BY id DESC LIMIT 10)", [], |row| row.get(0)).unwrap();
+        let seen: i64 = raw
+            .query_row(
+                "SELECT max(created_at) FROM (SELECT created_at FROM otps ORDER BY id DESC LIMIT 10)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp(seen.max(end()) + 2 * DAY)));
         let store: Arc<dyn Store> = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
         let taker = Arc::new(Taker::default());
@@ -100,7 +106,18 @@ impl Side {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let next = u64::try_from(seen).unwrap() % 10_007;
         let times = || [Times::default(), Times::default()];
-        Side { clock, store, engine, taker, raw, runtime, next, send: times(), verify: times(), ratios: Default::default() }
+        Side {
+            clock,
+            store,
+            engine,
+            taker,
+            raw,
+            runtime,
+            next,
+            send: times(),
+            verify: times(),
+            ratios: Default::default(),
+        }
     }
 
     fn block(&mut self, books: &Books, warm: bool) {
@@ -132,7 +149,8 @@ impl Side {
             let (answer, took) = timed(|| self.runtime.block_on(self.engine.send(&caller(), ask)));
             assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
             sends.add(took);
-            let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&self.taker.0.lock().unwrap()).unwrap()).unwrap();
+            let code =
+                Code::parse(&smsotp::sandbox::inbox::extract_code(&self.taker.0.lock().unwrap()).unwrap()).unwrap();
             let verify = verify_ask(nth, code);
             let (answer, took) = timed(|| self.runtime.block_on(self.engine.verify(&caller(), verify)));
             assert_eq!(answer.unwrap().verdict, Verdict::Verified);
@@ -194,7 +212,11 @@ fn limit_check(books: &Books) -> bool {
     for (count, times) in counts.iter().zip(&times) {
         println!("  a refused send, {count:>6} rows of the phone: p50 {:.3} ms", times.median());
     }
-    tell("limit check: p50 with 10,000 rows of the phone / with 1", Goal::Most(1.2), times[3].median() / times[0].median())
+    tell(
+        "limit check: p50 with 10,000 rows of the phone / with 1",
+        Goal::Most(1.2),
+        times[3].median() / times[0].median(),
+    )
 }
 
 fn caller() -> Caller {

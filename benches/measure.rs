@@ -11,8 +11,8 @@ pub fn wanted(name: &str, default: u64) -> u64 {
 
 /// Where the books of the benchmarks are kept between programs: `SMSOTP_BENCH_DIR`, or a directory among the temporary ones.
 pub fn directory() -> PathBuf {
-    let dir = std::env::var_os("SMSOTP_BENCH_DIR")
-        .map_or_else(|| std::env::temp_dir().join("smsotp-bench"), PathBuf::from);
+    let dir =
+        std::env::var_os("SMSOTP_BENCH_DIR").map_or_else(|| std::env::temp_dir().join("smsotp-bench"), PathBuf::from);
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }

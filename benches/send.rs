@@ -97,7 +97,11 @@ fn bench() -> ExitCode {
     println!("  floor            {:>8.3} ms  {:>6.1} MiB", floor_times.median(), floor(100_000).peak_mib(&meter));
     println!("  smsotp send      {:>8.3} ms  {peak:>6.1} MiB", our_times.median());
     let mut holds = vec![
-        tell("send / raw POST, one phone parse, two commits", Goal::Most(1.5), our_times.median() / floor_times.median()),
+        tell(
+            "send / raw POST, one phone parse, two commits",
+            Goal::Most(1.5),
+            our_times.median() / floor_times.median(),
+        ),
         tell("peak memory of a send, MiB", Goal::Most(16.0), peak),
     ];
     match std::env::var_os("SMSOTP_TEST_CLIENTS").map(PathBuf::from) {
@@ -121,12 +125,7 @@ client = Client(os.environ["TWILIO_ACCOUNT_SID"], os.environ["TWILIO_AUTH_TOKEN"
 print(client.messages.create(to=sys.argv[1], from_=os.environ["TWILIO_PHONE_NUMBER"], body="123456 is your code").sid)
 "#;
 
-fn against_clients(
-    sandbox: &Sandbox,
-    clients: &Path,
-    ours: impl Fn(u64) -> Program,
-    rounds: u64,
-) -> Vec<bool> {
+fn against_clients(sandbox: &Sandbox, clients: &Path, ours: impl Fn(u64) -> Program, rounds: u64) -> Vec<bool> {
     let home = tempfile::tempdir().unwrap();
     let at_home = |mut program: Program| {
         for name in ["HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"] {

@@ -36,8 +36,7 @@ fn query(path: &Path) -> ExitCode {
     let mut rows = statement.query([]).unwrap();
     let mut text = String::new();
     while let Some(row) = rows.next().unwrap() {
-        let (id, phone, state): (i64, String, String) =
-            (row.get(0).unwrap(), row.get(2).unwrap(), row.get(9).unwrap());
+        let (id, phone, state): (i64, String, String) = (row.get(0).unwrap(), row.get(2).unwrap(), row.get(9).unwrap());
         text.push_str(&format!("{id}\t{phone}\t{state}\n"));
     }
     print!("{text}");
@@ -56,9 +55,7 @@ fn bench() -> ExitCode {
     let _ = secret();
 
     let ours = |args: &[&str]| {
-        Program::new(smsotp, args)
-            .env("HOME", home.path().to_str().unwrap())
-            .env("SMSOTP_SECRET_KEY", key.clone())
+        Program::new(smsotp, args).env("HOME", home.path().to_str().unwrap()).env("SMSOTP_SECRET_KEY", key.clone())
     };
     let mut programs = vec![Program::new(&empty, &[]), ours(&["--version"]), ours(&["--help"])];
     for rows in sizes {

@@ -265,9 +265,7 @@ fn twilio_of(config: &Config) -> Result<Twilio> {
 fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
     let usual = Timeouts::default();
     let timeouts = match patience {
-        Some(most) => {
-            Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual }
-        }
+        Some(most) => Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual },
         None => usual,
     };
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))

@@ -80,7 +80,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         out.warn(warning);
     }
     let talk = out.talk();
-    let app = app.with_provider(Box::new(move |text| talk.lines(text)))?;
+    let app = app.with_provider(Box::new(move |text| talk.lines(text)), None)?;
     let metrics = Arc::new(Metrics::new());
     let meter = Arc::clone(&metrics);
     let mut engine = app.engine().clone().metered(move |what, took| meter.waited(what, took));

@@ -218,11 +218,16 @@ fn whatever_the_umask_is_nobody_else_may_read_what_is_made() {
     );
     ran.expect(0);
     let mut sandbox = desk.program("sh");
-    sandbox.args(["-c", &format!("umask 000; exec timeout -s INT 3 {BINARY} sandbox --listen 127.0.0.1:0 --write-env made.env")]);
+    sandbox.args([
+        "-c",
+        &format!("umask 000; exec timeout -s INT 3 {BINARY} sandbox --listen 127.0.0.1:0 --write-env made.env"),
+    ]);
     super::desk::finish(&mut sandbox);
 
     let files = desk.files();
-    assert!(files.iter().any(|path| path.ends_with("made.env")) && files.iter().any(|path| path.ends_with("secret.key")));
+    assert!(
+        files.iter().any(|path| path.ends_with("made.env")) && files.iter().any(|path| path.ends_with("secret.key"))
+    );
     for file in files {
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600, "{}", file.display());
         for dir in file.ancestors().take_while(|dir| dir.starts_with(desk.home())) {
@@ -266,7 +271,8 @@ fn files_and_directories_that_may_not_be_written_are_named() {
         if !as_nobody {
             return desk.run(&format!("verify {PHONE} {code}"));
         }
-        for path in [desk.root().to_owned(), desk.home(), desk.home().join(".local"), desk.home().join(".local/share")] {
+        for path in [desk.root().to_owned(), desk.home(), desk.home().join(".local"), desk.home().join(".local/share")]
+        {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         Command::new("chown").args(["-R", "65534:65534"]).arg(desk.home()).status().unwrap();

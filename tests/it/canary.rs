@@ -57,22 +57,54 @@ fn no_secret_leaves_by_any_way() {
         }
         codes.extend(sandbox.messages().iter().filter_map(|sms| smsotp::sandbox::inbox::extract_code(&sms.body)));
         for line in [
-            "list", "list --json", "show 1", "show 1 --json", "show m1 -o table", "audit list", "audit list --json",
-            "audit verify", "db status --json", "db check", "db backup copy.db", "keys list", "limits show +14155552671",
-            "limits reset +14155552671 --reason x", "config show", "config show --json", "config check", "test-twilio",
-            "test-twilio --to +14155552671", "dispatch", "revoke 2", "purge-expired", "test-number list", "explain 20003",
-            "send +1415555", "send +14155552671x", "verify +14155552671 12x4567", "revoke +1415555267x", "help environment",
-            "list --env-file .env", "keys rotate", "keys prune --yes", "purge-expired --older-than 0s",
+            "list",
+            "list --json",
+            "show 1",
+            "show 1 --json",
+            "show m1 -o table",
+            "audit list",
+            "audit list --json",
+            "audit verify",
+            "db status --json",
+            "db check",
+            "db backup copy.db",
+            "keys list",
+            "limits show +14155552671",
+            "limits reset +14155552671 --reason x",
+            "config show",
+            "config show --json",
+            "config check",
+            "test-twilio",
+            "test-twilio --to +14155552671",
+            "dispatch",
+            "revoke 2",
+            "purge-expired",
+            "test-number list",
+            "explain 20003",
+            "send +1415555",
+            "send +14155552671x",
+            "verify +14155552671 12x4567",
+            "revoke +1415555267x",
+            "help environment",
+            "list --env-file .env",
+            "keys rotate",
+            "keys prune --yes",
+            "purge-expired --older-than 0s",
         ] {
             run(line, "");
         }
-        let api_key = finish(desk.command(["test-twilio", "-vv"]).env("TWILIO_API_KEY", key_sid).env("TWILIO_API_SECRET", key_secret));
+        let api_key = finish(
+            desk.command(["test-twilio", "-vv"]).env("TWILIO_API_KEY", key_sid).env("TWILIO_API_SECRET", key_secret),
+        );
         heard.keep("api key", api_key);
         stop.store(true, Ordering::SeqCst);
         watch.join().unwrap()
     });
 
-    assert!(heard.0.iter().any(|(_, bytes)| holds(bytes, b"smsotp::") || holds(bytes, b"TRACE") || holds(bytes, b"DEBUG")), "the logs are on");
+    assert!(
+        heard.0.iter().any(|(_, bytes)| holds(bytes, b"smsotp::") || holds(bytes, b"TRACE") || holds(bytes, b"DEBUG")),
+        "the logs are on"
+    );
     assert!(!seen.is_empty(), "command lines were looked at");
     codes.sort();
     codes.dedup();
@@ -114,7 +146,9 @@ fn the_console_and_the_sandbox_alone_show_codes() {
 
     assert!(!ran.out.contains(&code));
     assert_eq!(ran.err.matches(code.as_str()).count(), 1, "in the printed message alone: {}", ran.err);
-    assert!(!desk.run(&format!("send {PHONE} -q --new-code --override cooldown --reason x")).expect(0).out.contains("code"));
+    assert!(
+        !desk.run(&format!("send {PHONE} -q --new-code --override cooldown --reason x")).expect(0).out.contains("code")
+    );
 }
 
 fn newest(sandbox: &smsotp::sandbox::Sandbox) -> String {
@@ -146,8 +180,9 @@ fn holds(bytes: &[u8], needle: &[u8]) -> bool {
 /// Six digits may stand inside a longer number (a time, an id) by chance: those are no code.
 fn holds_number(bytes: &[u8], code: &str) -> bool {
     let digit = |at: Option<&u8>| at.is_some_and(u8::is_ascii_digit);
-    bytes
-        .windows(code.len())
-        .enumerate()
-        .any(|(at, window)| window == code.as_bytes() && !digit(at.checked_sub(1).and_then(|at| bytes.get(at))) && !digit(bytes.get(at + code.len())))
+    bytes.windows(code.len()).enumerate().any(|(at, window)| {
+        window == code.as_bytes()
+            && !digit(at.checked_sub(1).and_then(|at| bytes.get(at)))
+            && !digit(bytes.get(at + code.len()))
+    })
 }

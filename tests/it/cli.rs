@@ -97,9 +97,16 @@ fn a_code_goes_out_is_refused_when_wrong_and_works_once() {
     assert_eq!(ran.rows()[0][..6], ["1", "m1", "+1415•••2671", "login", "ada", "accepted"]);
     assert!(ran.err.contains("To:   +14155552671\n") && !ran.err.contains("\\u{"), "{}", ran.err);
     // The command to paste holds what was typed, but no number where it is not a terminal that reads it.
-    assert!(ran.err.contains("hint: Check the code with: smsotp verify PHONE --purpose login --user ada"), "{}", ran.err);
+    assert!(
+        ran.err.contains("hint: Check the code with: smsotp verify PHONE --purpose login --user ada"),
+        "{}",
+        ran.err
+    );
     let verify = |code: &str, more: &str| desk.run(&format!("verify {PHONE} {code} --purpose login {more}"));
-    assert_eq!(verify(&wrong(&code), "--user ada").expect(1).rows()[0][..6], ["wrong_code", "1", "+1415•••2671", "login", "ada", "4"]);
+    assert_eq!(
+        verify(&wrong(&code), "--user ada").expect(1).rows()[0][..6],
+        ["wrong_code", "1", "+1415•••2671", "login", "ada", "4"]
+    );
     assert_eq!(verify(&code, "--user eve").expect(1).rows()[0][0], "not_found");
     assert_eq!(verify(&code, "--user ada").expect(0).rows()[0][0], "verified");
     assert_eq!(verify(&code, "--user ada").expect(1).rows()[0][0], "already_used");
@@ -259,9 +266,8 @@ fn the_list_is_filtered_and_paged_and_says_how_many_more() {
         desk.send(&format!("+1415555267{n} --purpose login --user u{n}"));
     }
     desk.send("+14155552679");
-    let ids = |line: &str| {
-        desk.run(line).expect(0).rows().iter().map(|row| row[0].to_owned()).collect::<Vec<_>>().join(" ")
-    };
+    let ids =
+        |line: &str| desk.run(line).expect(0).rows().iter().map(|row| row[0].to_owned()).collect::<Vec<_>>().join(" ");
 
     let page = desk.run("list --limit 2").expect(0).says("4 more: --after 5");
     assert_eq!(page.rows().iter().map(|row| row[0]).collect::<Vec<_>>(), ["6", "5"]);
@@ -327,11 +333,18 @@ fn purge_says_what_it_would_do_does_it_and_is_silent_when_told() {
     desk.run("revoke 1").expect(0);
 
     assert_eq!(desk.run("purge-expired").expect(0).rows()[0], ["otps", "0"]);
-    assert_eq!(desk.run("purge-expired --older-than 0s --dry-run").expect(0).rows()[..2], [["otps", "1"], ["messages", "1"]]);
+    assert_eq!(
+        desk.run("purge-expired --older-than 0s --dry-run").expect(0).rows()[..2],
+        [["otps", "1"], ["messages", "1"]]
+    );
     assert_eq!(desk.run("list").expect(0).rows().len(), 2);
     let quiet = desk.run("purge-expired --older-than 0s -q").expect(0);
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""));
-    assert_eq!(desk.run("list").expect(0).rows().iter().map(|row| row[0]).collect::<Vec<_>>(), ["2"], "what lives stays");
+    assert_eq!(
+        desk.run("list").expect(0).rows().iter().map(|row| row[0]).collect::<Vec<_>>(),
+        ["2"],
+        "what lives stays"
+    );
     desk.run("purge-expired --older-than 0s --exclusive").expect(0);
     desk.run("revoke 2").expect(0);
     assert_eq!(desk.run("purge-expired --older-than 0s --scrub --json").expect(0).json("purged")["scrubbed"], true);
@@ -479,7 +492,9 @@ fn the_audit_log_is_listed_by_deed_and_number_and_a_changed_row_is_found() {
     assert_eq!(desk.run("audit verify -q").expect(0).out, "");
 
     let books = rusqlite::Connection::open(desk.db()).unwrap();
-    let changed = books.execute("UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'done', 'none') AS BLOB) WHERE seq = 5", []).unwrap();
+    let changed = books
+        .execute("UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'done', 'none') AS BLOB) WHERE seq = 5", [])
+        .unwrap();
     drop(books);
     assert_eq!(changed, 1);
     let broken = desk.run("audit verify -q").expect(1);

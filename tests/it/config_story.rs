@@ -117,7 +117,9 @@ fn a_foreign_dotenv_cannot_have_credentials_sent_elsewhere() {
     desk.write(".env", format!("TWILIO_API_BASE_URL={}\n", thief.url()));
     desk.run(&format!("send {PHONE} --purpose registration")).expect(0);
     desk.set("TWILIO_API_BASE_URL", "");
-    for line in ["send +442079460000", "test-twilio", "dispatch", "sandbox inbox", "config check", "send +442079460000 --wait"] {
+    for line in
+        ["send +442079460000", "test-twilio", "dispatch", "sandbox inbox", "config check", "send +442079460000 --wait"]
+    {
         let ran = desk.run(line).expect(78);
         assert!(ran.err.contains("TWILIO_API_BASE_URL from .env (.env) is refused"), "{line}: {}", ran.err);
     }
@@ -131,7 +133,9 @@ fn a_foreign_dotenv_cannot_have_credentials_sent_elsewhere() {
 
     // Region and edge are parts of a host name: they cannot be more.
     desk.set("TWILIO_AUTH_TOKEN", account.auth_token());
-    for trick in ["TWILIO_REGION=us1.thief.example/", "TWILIO_EDGE=x@thief.example", "TWILIO_REGION=us1#", "TWILIO_EDGE=a.b"] {
+    for trick in
+        ["TWILIO_REGION=us1.thief.example/", "TWILIO_EDGE=x@thief.example", "TWILIO_REGION=us1#", "TWILIO_EDGE=a.b"]
+    {
         desk.write(".env", trick);
         desk.run("test-twilio").expect(78).says("is no name of Twilio's");
     }

@@ -11,7 +11,12 @@ fn the_demo_tells_the_story_and_leaves_nothing() {
     let ran = desk.run("demo").expect(0);
 
     let exits: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("[exit ")).collect();
-    assert_eq!(exits, ["[exit 0]", "[exit 1]", "[exit 0]", "[exit 1]", "[exit 0]", "[exit 0]", "[exit 0]"], "{}", ran.out);
+    assert_eq!(
+        exits,
+        ["[exit 0]", "[exit 1]", "[exit 0]", "[exit 1]", "[exit 0]", "[exit 0]", "[exit 0]"],
+        "{}",
+        ran.out
+    );
     for words in [
         "$ smsotp send +14155550123 --purpose login\n",
         "│ ",

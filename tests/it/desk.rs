@@ -126,8 +126,7 @@ impl Desk {
     /// Runs a line with something on standard input.
     pub fn pipe(&self, line: &str, input: impl AsRef<[u8]>) -> Ran {
         let mut command = self.command(line.split_whitespace());
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Whoever does not read it all closes the pipe: that is its right.
         let _ = child.stdin.take().unwrap().write_all(input.as_ref());
         wait(child)

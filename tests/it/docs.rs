@@ -128,7 +128,12 @@ fn the_settings_on_the_pages_are_taken() {
             let block = block.split("```").next().unwrap();
             fs::write(scene.home.path().join("page.toml"), block).unwrap();
             let output = scene.run("config check --config page.toml");
-            assert!(output.status.success(), "{}: {block}\n{}", page.display(), String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{}: {block}\n{}",
+                page.display(),
+                String::from_utf8_lossy(&output.stderr)
+            );
             found += 1;
         }
     }

@@ -87,7 +87,7 @@ fn what_was_told_survives_the_death_of_the_primary() {
             let job = Job {
                 url: books.url.clone(),
                 path: books.world.db(),
-                key: books.world.key.clone(),
+                key: books.world.keys[0].clone(),
                 offset_ms: 0,
                 env: books.world.sandbox.env(),
                 phone_limit: Some(5),

@@ -77,7 +77,14 @@ fn what_surely_was_not_sent_costs_nothing_and_the_next_ask_sends() {
     sandbox.fault(Fault::Code(21211), 1);
 
     desk.run(&format!("send {PHONE}")).expect(69).says("smsotp explain 21211");
-    assert!(!desk.run(&format!("limits show {PHONE}")).expect(0).rows().iter().any(|row| row[1] == "phone" && row[2] != "0"));
+    assert!(
+        !desk
+            .run(&format!("limits show {PHONE}"))
+            .expect(0)
+            .rows()
+            .iter()
+            .any(|row| row[1] == "phone" && row[2] != "0")
+    );
     desk.run(&format!("send {PHONE}")).expect(0);
 
     assert_eq!(sandbox.messages().len(), 1);
@@ -268,7 +275,9 @@ fn the_checks_name_what_is_wrong_with_an_account() {
     marks(&desk, "test-twilio", 1, &["fail\tcredentials"]);
 
     let (test_sid, test_token) = sandbox.test_credentials();
-    desk.set("TWILIO_ACCOUNT_SID", test_sid).set("TWILIO_AUTH_TOKEN", test_token).set("TWILIO_PHONE_NUMBER", "+15005550006");
+    desk.set("TWILIO_ACCOUNT_SID", test_sid)
+        .set("TWILIO_AUTH_TOKEN", test_token)
+        .set("TWILIO_PHONE_NUMBER", "+15005550006");
     marks(&desk, "test-twilio", 0, &["ok\tmagic"]);
     assert!(sandbox.messages().is_empty());
 

@@ -49,7 +49,10 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     assert_eq!(exit, 0, "{text}");
     assert!(text.contains("A code is on its way to +1415•••2671.\nid       1\npurpose  login\n"), "{text}");
     assert!(text.contains("\nexpires  in 10 min\n"), "{text}");
-    assert!(text.ends_with("hint: Check the code with: smsotp verify +14155552671 --purpose login --user 'ada l'\n"), "{text}");
+    assert!(
+        text.ends_with("hint: Check the code with: smsotp verify +14155552671 --purpose login --user 'ada l'\n"),
+        "{text}"
+    );
 
     let (text, exit) = screen(at_a_terminal(&desk, 100, "list"));
     assert_eq!(exit, 0, "{text}");
@@ -57,7 +60,8 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     assert!(text.contains("in 10 min"), "{text}");
     let (text, _) = screen(at_a_terminal(&desk, 100, "list --state locked"));
     assert_eq!(text, "No codes.\n");
-    let (text, exit) = screen(at_a_terminal(&desk, 100, "verify +14155552671 0000000000 --purpose login --user \"ada l\""));
+    let (text, exit) =
+        screen(at_a_terminal(&desk, 100, "verify +14155552671 0000000000 --purpose login --user \"ada l\""));
     assert_eq!((text.as_str(), exit), ("Wrong code. 4 tries are left.\n", 1));
     let (text, _) = screen(at_a_terminal(&desk, 100, "audit list --deed verify"));
     assert!(text.contains("otp 1, purpose login") && !text.contains('{'), "{text}");

@@ -118,7 +118,7 @@ fn job(books: &Books, deed: Deed) -> Job {
     Job {
         url: books.url.clone(),
         path: books.world.db(),
-        key: books.world.key.clone(),
+        key: books.world.keys[0].clone(),
         offset_ms: books.offset_ms(),
         env: books.world.sandbox.env(),
         phone_limit: None,

@@ -446,7 +446,7 @@ async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, Stri
 
 fn every_accepted_key_opens_the_books_and_no_other(books: Books) {
     block_on(async {
-        let old = books.world.key.clone();
+        let old = books.world.keys[0].clone();
         let key = |text: &str| SecretKey::from_base64(text).unwrap();
         let new = SecretKey::generate().unwrap().to_base64().to_string();
         let engine = books.engine().await;
