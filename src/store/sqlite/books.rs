@@ -43,6 +43,7 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// # Errors
 /// `STORE_CORRUPT`, or `STORE_FAILED` where it cannot be read.
 pub fn must_be_sqlite(path: &Path) -> Result<()> {
+    must_not_be_a_directory(path)?;
     let mut head = [0; 16];
     let mut file = fs::File::open(path).map_err(|error| io_trouble(path, &error))?;
     match io::Read::read_exact(&mut file, &mut head) {
@@ -50,6 +51,14 @@ pub fn must_be_sqlite(path: &Path) -> Result<()> {
         _ => Err(Error::new(Code::STORE_CORRUPT, format!("{} is damaged or not a database", path.display()))
             .hint("Name the books with --db or SMSOTP_DATABASE; if these are the books, restore a backup.")),
     }
+}
+
+fn must_not_be_a_directory(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
+        .hint("Name the file in it with --db or SMSOTP_DATABASE."))
 }
 
 /// There are no books, and none are to be made.
@@ -60,10 +69,7 @@ pub fn none_yet(path: &Path) -> Error {
 
 /// Opens the file, private to its owner from its first moment.
 pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
-    if path.is_dir() {
-        return Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
-            .hint("Name a file with --db or SMSOTP_DATABASE."));
-    }
+    must_not_be_a_directory(path)?;
     if !exists(path) {
         if !opening.create {
             return Err(none_yet(path));
