@@ -19,7 +19,7 @@ use crate::phone::{self, Phone};
 use crate::provider::twilio::{self, Twilio};
 use crate::purpose::Purpose;
 use crate::sandbox::{Fault, Options, Sandbox};
-use crate::store::{Filter, Store, Subject, SubjectId};
+use crate::store::{Filter, Subject, SubjectId};
 use crate::template::Endings;
 
 const PHONE: &str = "+14155550100";
