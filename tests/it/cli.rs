@@ -118,14 +118,16 @@ fn a_code_goes_out_is_refused_when_wrong_and_works_once() {
 fn json_answers_are_one_document_with_version_and_kind_and_its_errors_go_to_stderr() {
     let desk = Desk::new();
 
-    let sent = desk.run("send +14155552671 --json").expect(0).json("sent");
+    let ran = desk.run("send +14155552671 --json").expect(0);
+    let sent = ran.json("sent");
     assert_eq!((&sent["otp_id"], &sent["message_id"], &sent["test"]), (&"1".into(), &"m1".into(), &false.into()));
     let refused = desk.run("send +14155552671 --json").expect(75);
     let error = refused.error("rate_limited");
     assert!(error["retry_after_seconds"].as_u64().unwrap() <= 30 && refused.out.is_empty(), "{refused:?}");
     assert_eq!(error["details"]["limits"][0]["limit"], "cooldown");
 
-    let no = desk.run("verify +14155552671 0000000000 --json").expect(1).json("verification");
+    let no =
+        desk.run(&format!("verify +14155552671 {} --json", wrong(&code_in(&ran.err)))).expect(1).json("verification");
     assert_eq!((&no["verified"], &no["reason"], &no["tries_left"]), (&false.into(), &"wrong_code".into(), &4.into()));
     let list = desk.run("list --json").expect(0).json("otp_list");
     assert_eq!((list["items"].as_array().unwrap().len(), list["more"].as_u64()), (1, Some(0)));
