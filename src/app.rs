@@ -57,6 +57,10 @@ impl App {
                 if new && books == Books::Existing {
                     return Err(sqlite::none_yet(path));
                 }
+                if !new {
+                    // Whoever named the wrong file is told so, and not that its key is missing.
+                    sqlite::must_be_sqlite(path)?;
+                }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
                 let opening = Opening {
                     create: books == Books::MayBeNew,

@@ -23,6 +23,7 @@ pub mod signals;
 pub mod test_number;
 pub mod test_twilio;
 pub mod token;
+mod tree;
 pub mod verify;
 
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::app::{App, Books, os_caller};
 use crate::audit::Details;
@@ -39,7 +40,7 @@ use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, Streams, Wishes, start_logs};
 
-/// The whole command line.
+/// The command line above its verbs.
 #[derive(Debug, Parser)]
 #[command(
     name = "smsotp",
@@ -60,12 +61,17 @@ use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, St
     arg_required_else_help = true,
     max_term_width = 100
 )]
+struct Top {
+    #[command(flatten)]
+    _globals: Globals,
+}
+
+/// A command line, parsed.
+#[derive(Debug)]
 pub struct Cli {
     /// The flags that every verb takes.
-    #[command(flatten)]
     pub globals: Globals,
     /// What to do.
-    #[command(subcommand)]
     pub verb: Verb,
 }
 
@@ -210,7 +216,7 @@ pub fn run(
     rust_log: Option<&str>,
 ) -> Class {
     let args: Vec<OsString> = args.into_iter().collect();
-    match Cli::try_parse_from(&args) {
+    match tree::parse(&args) {
         Err(error) => {
             let mut out = Output::to(screen, guess_wishes(&args), streams);
             finish(not_a_call(&error, &mut out), &out)
@@ -230,7 +236,7 @@ pub fn run(
 
 /// The argument tree as the parser, the man pages and the completions see it.
 pub fn command() -> clap::Command {
-    Cli::command()
+    tree::whole()
 }
 
 fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {

@@ -7,6 +7,7 @@ mod page;
 mod progress;
 mod prompt;
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -390,17 +391,17 @@ impl Output {
         let paint = self.paint_stderr();
         let mut text = match class {
             // It was asked for, so it is no error.
-            Class::Interrupted | Class::Terminated => format!("{}\n", visible(error.message())),
-            _ => format!("{} {}\n", paint.red(label), visible(error.message())),
+            Class::Interrupted | Class::Terminated => format!("{}\n", quoted(error.message())),
+            _ => format!("{} {}\n", paint.red(label), quoted(error.message())),
         };
         for cause in causes(error) {
-            text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), visible(&cause)));
+            text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), quoted(&cause)));
         }
         if let Some(after) = error.retry_after_hint() {
             text.push_str(&format!("  {} in {}\n", paint.dim("try again:"), in_words(after.as_secs().max(1))));
         }
         if let Some(hint) = error.hint_text() {
-            text.push_str(&format!("{} {}\n", paint.cyan("hint:"), visible(hint)));
+            text.push_str(&format!("{} {}\n", paint.cyan("hint:"), quoted(hint)));
         }
         self.talk.raw(&text);
         class
@@ -441,11 +442,11 @@ impl Output {
 fn error_json(error: &Error, details: Option<Value>) -> Value {
     let mut fields = json!({
         "code": error.code().name,
-        "message": error.message(),
+        "message": cut(error.message()),
         "exit_code": error.class().exit(),
     });
     if let Some(hint) = error.hint_text() {
-        fields["hint"] = hint.into();
+        fields["hint"] = cut(hint).into();
     }
     if let Some(details) = details.filter(|details| !details.is_null()) {
         fields["details"] = details;
@@ -460,13 +461,31 @@ fn error_json(error: &Error, details: Option<Value>) -> Value {
     json!({ "schema_version": SCHEMA_VERSION, "error": fields })
 }
 
+/// A text that may quote what was typed, for a terminal.
+fn quoted(text: &str) -> String {
+    visible(&cut(text)).into_owned()
+}
+
+/// A text that may quote what was typed, cut where it says nothing new.
+fn cut(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 1000;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 fn causes(error: &Error) -> Vec<String> {
     // A chain longer than this says nothing new.
     const CAUSES_MAX: usize = 8;
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next.filter(|_| causes.len() < CAUSES_MAX) {
-        causes.push(cause.to_string());
+        let text = cut(&cause.to_string()).into_owned();
+        // Some layers only repeat the one above them.
+        if !causes.iter().any(|said: &String| text.contains(said.as_str())) {
+            causes.push(text);
+        }
         next = cause.source();
     }
     causes

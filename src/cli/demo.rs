@@ -64,8 +64,9 @@ struct Stage {
 
 /// Tells the story.
 pub fn run(_args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let stage = Stage::set()?;
+    // From before the stage is set until it is gone: a signal in between would leave it behind.
     let _hold = call.signals.hold();
+    let stage = Stage::set()?;
     let mut steps = Vec::new();
     let mut code = String::from("000000");
     tell(out, "# A sandbox stands in for Twilio; the books are in a directory that vanishes afterwards.\n")?;

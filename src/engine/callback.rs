@@ -101,9 +101,8 @@ impl Inbound {
         let polite =
             words.iter().copied().filter(|word| !matches!(*word, "PLEASE" | "PLS" | "SVP")).collect::<Vec<_>>();
         let first = polite.first().copied().unwrap_or_default();
-        if STOP.contains(&whole.as_str()) || STOP.contains(&polite.join(" ").as_str()) {
-            Inbound::Stop
-        } else if polite.len() <= REQUEST_WORDS && STOP_FIRST.contains(&first) {
+        let by_itself = STOP.contains(&whole.as_str()) || STOP.contains(&polite.join(" ").as_str());
+        if by_itself || (polite.len() <= REQUEST_WORDS && STOP_FIRST.contains(&first)) {
             Inbound::Stop
         } else if START.contains(&whole.as_str()) {
             Inbound::Start

@@ -60,7 +60,7 @@ pub(super) fn create_own(path: &Path) -> Result<()> {
 
 /// Adds a new key at the end of our own file and answers its id. Codes are still made with the first key.
 ///
-/// Errors: as [`read_own`], and `FILE_FAILED` when the file cannot be rewritten.
+/// Errors: as `read_own`, and `FILE_FAILED` when the file cannot be rewritten.
 pub fn add_last(path: &Path) -> Result<KeyId> {
     let key = SecretKey::generate()?;
     let id = key.id();

@@ -1,7 +1,7 @@
 //! The memory in PostgreSQL, for several machines: the rows of a deed's subjects are its locks, taken in one order; the
 //! database tells the time; a commit whose answer was lost is looked up and not repeated.
 //!
-//! A deed takes two round trips: [`facts`] begins, locks and reads, [`apply`] writes and commits. A deed whose message or otp
+//! A deed takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. A deed whose message or otp
 //! comes without its phone takes one more. Nothing outlives a transaction on a connection, so that a pooler may hand
 //! connections round between transactions.
 

@@ -6,6 +6,8 @@ mod books;
 pub mod group;
 mod purge;
 mod read;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::path::{Path, PathBuf};
@@ -13,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub use books::{exists, none_yet};
+pub use books::{exists, must_be_sqlite, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -34,6 +37,10 @@ use crate::token::Token;
 
 /// How long a deed waits for the writer's place before it says that the books are busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many bytes of log the last one out leaves to the next. Copying the log back costs two syncs; leaving it, the next one
+/// reads all of it before anything else, and a log that only one-shot programs write to would never start over.
+const LOG_LEFT: u64 = 512 * 1024;
 
 /// The books in one SQLite file.
 pub struct Sqlite {
@@ -230,6 +237,17 @@ impl Sqlite {
             })
             .map_err(trouble)?;
         Ok(())
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        let log = std::fs::metadata(books::beside(&self.path, "-wal")).map_or(0, |meta| meta.len());
+        if log > LOG_LEFT {
+            let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
+            // At worst the next one who closes does it.
+            let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        }
     }
 }
 

@@ -207,3 +207,37 @@ fn a_log_that_was_chained_by_other_books_is_foreign() {
     }
     assert!(audit_break(world.store().as_ref()).is_some());
 }
+
+#[test]
+fn a_row_of_another_course_of_the_same_books_is_found() {
+    let world = small_log();
+    let fork = world.dir.path().join("fork.db");
+    world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();
+    let (clock, ring) = (world.shared_clock(), world.keyring());
+    let opening = smsotp::store::sqlite::Opening::default();
+    let forked = smsotp::store::sqlite::Sqlite::open(&fork, &ring, clock, opening).unwrap();
+    let forked = smsotp::engine::Engine::new(std::sync::Arc::new(forked), ring, std::sync::Arc::default());
+    // The two go different ways; then a row of one is put in the place of the other's.
+    let engine = world.engine();
+    let code = World::wrong(&world.code_on(OTHER));
+    block_on(async {
+        for _ in 0..2 {
+            verdict(&forked, PHONE, &code).await;
+            verdict(&engine, OTHER, &code).await;
+        }
+    });
+    let theirs = block_on(audit_rows(forked.store()));
+    let last = theirs.last().unwrap();
+    assert_eq!(block_on(audit_rows(engine.store())).len(), theirs.len());
+    world
+        .sql()
+        .execute(
+            "UPDATE audit SET body = ?1, mac = ?2 WHERE seq = ?3",
+            rusqlite::params![last.body, last.mac, i64::try_from(last.seq).unwrap()],
+        )
+        .unwrap();
+    let store = world.store();
+    let heads = Vec::new();
+    let broken = check_rows(store.as_ref(), block_on(audit_rows(store.as_ref())), heads).unwrap();
+    assert_eq!((broken.kind, broken.seq), (BreakKind::Changed, last.seq));
+}

@@ -2,7 +2,7 @@
 
 use smsotp::sandbox::{Options, Sandbox};
 
-use super::desk::Desk;
+use super::desk::{Desk, Trap};
 
 const PHONE: &str = "+14155552671";
 
@@ -96,9 +96,9 @@ fn settings_change_what_is_sent() {
 }
 
 /// The user's own account is in the environment; the folder it works in comes from somebody else.
-fn at_a_foreign_desk() -> (Desk, Sandbox, Sandbox) {
+fn at_a_foreign_desk() -> (Desk, Sandbox, Trap) {
     let account = Sandbox::start(Options::default()).unwrap();
-    let thief = Sandbox::start(Options::default()).unwrap();
+    let thief = Trap::new();
     let mut desk = Desk::bare();
     for (name, value) in account.env() {
         desk.set(&name, value);
@@ -144,7 +144,7 @@ fn a_foreign_dotenv_cannot_have_credentials_sent_elsewhere() {
     desk.write(".env", "SMSOTP_APP_NAME=$TWILIO_AUTH_TOKEN\n");
     assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "$TWILIO_AUTH_TOKEN");
 
-    assert_eq!(thief.requests(), 0);
+    assert!(!thief.was_touched());
     assert_eq!(account.requests(), spent + 1);
 }
 
@@ -183,6 +183,4 @@ fn a_provider_has_to_be_chosen_or_paid_for() {
     desk.run(&format!("send {PHONE}")).expect(78).says("AC");
     desk.run(&format!("send {PHONE} --provider console")).expect(0);
     desk.run(&format!("send {PHONE} --provider pigeon")).expect(2).says("console");
-    desk.set("HOME", "").set("SMSOTP_PROVIDER", "console");
-    desk.run("send +442079460000 --db x.db").expect(78);
 }

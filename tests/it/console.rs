@@ -106,6 +106,9 @@ fn run(block: &Block) -> Vec<Vec<String>> {
         .env("NO_COLOR", "1");
     let mut terminal = Session::spawn(command).unwrap();
     terminal.set_expect_timeout(Some(Duration::from_secs(120)));
+    // A new terminal gets a size of its own when it is ready: only then may the story begin, on one that is wide enough.
+    terminal.get_process_mut().set_window_size(110, 50).unwrap();
+    terminal.send_line("go").unwrap();
     let seen = terminal.expect(Eof).expect("the story comes to its end");
     let seen = String::from_utf8_lossy(seen.as_bytes()).replace('\r', "");
     let seen = seen.replace(&*home.path().to_string_lossy(), "~");
@@ -115,7 +118,7 @@ fn run(block: &Block) -> Vec<Vec<String>> {
 
 fn script_of(block: &Block) -> String {
     // A shell that is not interactive leaves its jobs running.
-    let mut script = String::from("stty cols 100 rows 50 -echo\ntrap 'kill $jobs 2>/dev/null' EXIT\n");
+    let mut script = String::from("read -r go\ntrap 'kill $jobs 2>/dev/null' EXIT\n");
     for exchange in &block.exchanges {
         let typed: Vec<&str> = exchange.typed.iter().map(|line| &line[2..]).collect();
         let typed = typed.join("\n");

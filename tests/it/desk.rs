@@ -163,6 +163,26 @@ impl Desk {
     }
 }
 
+/// An address at which nobody may knock.
+pub struct Trap(std::net::TcpListener);
+
+impl Trap {
+    pub fn new() -> Trap {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Trap(listener)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    /// Whether anyone has connected.
+    pub fn was_touched(&self) -> bool {
+        self.0.accept().is_ok()
+    }
+}
+
 /// Runs a command to its end, which must come.
 pub fn finish(command: &mut Command) -> Ran {
     wait(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())

@@ -100,12 +100,12 @@ fn what_was_told_survives_the_death_of_the_primary() {
         copy.wait_for("LOAD READY");
     }
     load.iter_mut().for_each(Copy::go);
-    std::thread::sleep(Duration::from_millis(1500));
+    wait_for_more(&pair.primary, 40);
 
     pair.primary.kill();
     let killed_at = SystemClock.now();
     pair.standby.promote();
-    std::thread::sleep(Duration::from_millis(4000));
+    wait_for_more(&pair.standby, 40);
     let mut told: Vec<(i64, Told)> = Vec::new();
     for mut copy in load {
         copy.go();
@@ -129,6 +129,25 @@ fn what_was_told_survives_the_death_of_the_primary() {
         told.iter().filter(good).count(),
         after - before
     ));
+}
+
+/// Waits until so many more codes are verified on a server.
+fn wait_for_more(server: &Cluster, more: i64) {
+    let count = || {
+        let sql = "SELECT count(*) FROM smsotp.otps WHERE state = 'verified'";
+        pg::try_on(&server.url("books"), sql).ok().and_then(|rows| rows.first()?.parse::<i64>().ok())
+    };
+    let until = Instant::now() + Duration::from_secs(120);
+    let mut begun = None;
+    while Instant::now() < until {
+        let now = count();
+        begun = begun.or(now);
+        if now > begun.map(|begun| begun + more) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the load did not get on");
 }
 
 /// Nothing that was told is lost, nothing happened twice.

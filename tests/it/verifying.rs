@@ -130,15 +130,20 @@ fn a_code_is_worth_nothing_for_another_phone_purpose_or_user() {
 }
 
 #[test]
-fn a_row_that_was_moved_to_another_phone_in_the_books_verifies_nothing() {
-    let world = World::new();
-    block_on(async {
-        let engine = world.engine();
-        send(&engine, PHONE).await;
-        let code = world.code_on(PHONE);
-        world.sql().execute("UPDATE otps SET phone_number = ?1", [OTHER]).unwrap();
-        assert_eq!(verdict(&engine, OTHER, &code).await, Verdict::WrongCode { tries_left: 4 });
-    });
+fn a_row_that_was_moved_to_another_phone_purpose_or_user_in_the_books_verifies_nothing() {
+    for (column, value) in [("phone_number", OTHER), ("purpose", "registration"), ("\"user\"", "bob")] {
+        let world = World::new();
+        block_on(async {
+            let engine = world.engine();
+            send(&engine, PHONE).await;
+            let code = world.code_on(PHONE);
+            world.sql().execute(&format!("UPDATE otps SET {column} = ?1"), [value]).unwrap();
+            let moved = |wanted: &str, was: &'static str| if column == wanted { value } else { was };
+            let (phone, purpose) = (moved("phone_number", PHONE), moved("purpose", "login"));
+            let answer = engine.verify(&caller(), of(phone, purpose, moved("\"user\"", "ada"), &code)).await.unwrap();
+            assert_eq!(answer.verdict, Verdict::WrongCode { tries_left: 4 }, "{column}");
+        });
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
@@ -28,6 +28,39 @@ pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
 
+/// The path of one of the files that stand beside the books.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The first bytes of every SQLite file (its file format, section 1.3.1).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Refuses a file that is no SQLite database, whatever else is missing.
+///
+/// # Errors
+/// `STORE_CORRUPT`, or `STORE_FAILED` where it cannot be read.
+pub fn must_be_sqlite(path: &Path) -> Result<()> {
+    must_not_be_a_directory(path)?;
+    let mut head = [0; 16];
+    let mut file = fs::File::open(path).map_err(|error| io_trouble(path, &error))?;
+    match io::Read::read_exact(&mut file, &mut head) {
+        Ok(()) if head == *MAGIC => Ok(()),
+        _ => Err(Error::new(Code::STORE_CORRUPT, format!("{} is damaged or not a database", path.display()))
+            .hint("Name the books with --db or SMSOTP_DATABASE; if these are the books, restore a backup.")),
+    }
+}
+
+fn must_not_be_a_directory(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
+        .hint("Name the file in it with --db or SMSOTP_DATABASE."))
+}
+
 /// There are no books, and none are to be made.
 pub fn none_yet(path: &Path) -> Error {
     Error::new(Code::STORE_FAILED, format!("there are no books at {} yet", path.display()))
@@ -36,10 +69,7 @@ pub fn none_yet(path: &Path) -> Error {
 
 /// Opens the file, private to its owner from its first moment.
 pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
-    if path.is_dir() {
-        return Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
-            .hint("Name a file with --db or SMSOTP_DATABASE."));
-    }
+    must_not_be_a_directory(path)?;
     if !exists(path) {
         if !opening.create {
             return Err(none_yet(path));
@@ -54,7 +84,7 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     connection.busy_timeout(opening.patience).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(trouble)?;
-    // The last one out would copy the log back into the file: half a millisecond that the next one can spend better.
+    // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(trouble)?;
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;")
@@ -231,10 +261,11 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
             .map(|n| u64::try_from(n).unwrap_or(0))
             .map_err(trouble)
     };
-    // Between the lowest and the highest id nearly every id is a row: an estimate that costs two look-ups.
+    // Each end in a look-up of its own: asked for both at once, SQLite reads the whole table. Between them nearly every id is
+    // a row: an estimate that costs two look-ups.
     let rows = vec![
-        ("otps", count("SELECT coalesce(max(id) - min(id) + 1, 0) FROM otps")?),
-        ("messages", count("SELECT coalesce(max(id) - min(id) + 1, 0) FROM messages")?),
+        ("otps", count("SELECT coalesce((SELECT max(id) FROM otps) - (SELECT min(id) FROM otps) + 1, 0)")?),
+        ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
         ("audit", count("SELECT coalesce(max(seq), 0) FROM audit WHERE lane = 0")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
     ];
@@ -253,14 +284,13 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
         .and_then(|found| found.collect::<rusqlite::Result<_>>())
         .map_err(trouble)?;
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let mut log = sqlite.path.as_os_str().to_owned();
-    log.push("-wal");
+    let log = beside(&sqlite.path, "-wal");
     Ok(Status {
         engine: format!("SQLite {}", rusqlite::version()),
         place: sqlite.path.display().to_string(),
         schema: (version(&connection, &sqlite.path)?, newest()),
         rows,
-        bytes: Some((size(&sqlite.path), size(Path::new(&log)))),
+        bytes: Some((size(&sqlite.path), size(&log))),
         due,
         wrapped_by,
     })

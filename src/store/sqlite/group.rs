@@ -143,10 +143,7 @@ type Told = (oneshot::Sender<Result<()>>, Result<()>);
 
 fn group(sqlite: &Sqlite, first: Job, queue: &Receiver<Job>) {
     let mut told: Vec<Told> = Vec::new();
-    let committed = match begin(sqlite, first, queue, &mut told) {
-        Ok(()) => None,
-        Err(error) => Some(error),
-    };
+    let committed = begin(sqlite, first, queue, &mut told).err();
     for (tell, result) in told {
         // Whoever asked may have gone; the deed stands all the same.
         let _ = tell.send(match &committed {

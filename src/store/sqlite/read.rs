@@ -67,8 +67,12 @@ impl Walk {
         }
         match filter.states.as_slice() {
             [] => {}
-            // Few are alive at a time, and the index of the living holds them alone.
-            [State::Active] => walk.inside("state = 'active' AND expires_at > :now", ":now", now.millis()),
+            // Few are alive at a time, and the index of the living holds them alone. It has to be named: a walk down the ids
+            // looks cheaper to SQLite, and looks at every row there is when few are alive.
+            [State::Active] => {
+                walk.from = "otps INDEXED BY otps_live";
+                walk.inside("state = 'active' AND expires_at > :now", ":now", now.millis());
+            }
             states => {
                 let words = states.iter().map(|state| format!(",{},", state.as_str())).collect::<String>();
                 // An active otp whose time is over is expired, written or not.
