@@ -49,7 +49,7 @@ fn every_deed_writes_exactly_one_row_for_each_of_its_transactions() {
     assert_eq!(added(&world, async { drop(engine.reset(&caller(), reset).await) }), ["limits.reset done"]);
 
     let until = world.now() + Duration::from_secs(3600);
-    let add = AddTestNumber { phone: test.clone(), code: seven, until };
+    let add = AddTestNumber { phone: test.clone(), code: guess, until };
     assert_eq!(added(&world, async { drop(engine.add_test_number(&caller(), add).await) }), ["test-number.add done"]);
     let remove = async { drop(engine.remove_test_number(&caller(), &test).await) };
     assert_eq!(added(&world, remove), ["test-number.remove done"]);

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::desk::{BINARY, Desk, wrong};
+use super::desk::{BINARY, Desk, code_in, wrong};
 
 const PHONE: &str = "+14155552671";
 const LONDON: &str = "+442079460000";

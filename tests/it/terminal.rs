@@ -8,7 +8,7 @@ use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect, Session};
 use smsotp::sandbox::Options;
 
-use super::desk::{BINARY, Desk};
+use super::desk::{BINARY, Desk, code_in, wrong};
 
 /// A line on a terminal of its own, so many columns wide.
 fn at_a_terminal(desk: &Desk, columns: u16, line: &str) -> OsSession {
