@@ -47,7 +47,7 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     let (text, exit) = screen(at_a_terminal(&desk, 100, "send +14155552671 --purpose login --user \"ada l\""));
 
     assert_eq!(exit, 0, "{text}");
-    let code = code_in(&text);
+    let code = code_in(text.lines().find(|line| line.contains(" is your ")).unwrap());
     assert!(text.contains("A code is on its way to +1415•••2671.\nid       1\npurpose  login\n"), "{text}");
     assert!(text.contains("\nexpires  in 10 min\n"), "{text}");
     assert!(
