@@ -53,16 +53,13 @@ impl App {
         let runtime = runtime()?;
         let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
             Database::Sqlite(path) => {
-                if path.is_dir() {
-                    return Err(Error::new(
-                        Code::STORE_FAILED,
-                        format!("{} is a directory, not a database", path.display()),
-                    )
-                    .hint("Name the file in it with --db or SMSOTP_DATABASE."));
-                }
                 let new = !sqlite::exists(path);
                 if new && books == Books::Existing {
                     return Err(sqlite::none_yet(path));
+                }
+                if !new {
+                    // Whoever named the wrong file is told so, and not that its key is missing.
+                    sqlite::must_be_sqlite(path)?;
                 }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
                 let opening = Opening {

@@ -169,6 +169,7 @@ impl Asked {
         if let Some(known) = &facts.reply {
             return self.again(facts, known, test);
         }
+        self.shape(facts, test)?;
         let judged = match self.closed(facts, now) {
             Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
             None => self.judge(facts, test, now)?,
@@ -205,6 +206,20 @@ impl Asked {
         }
         let verdict = Verdict::Verified;
         Ok((Vec::new(), VerifyAnswer { verdict, otp_id: Some(id), other_user: false, test: otp.test }))
+    }
+
+    /// A code of the wrong length is a slip of the finger and no guess: it is refused before anything is counted. The length
+    /// is the purpose's, or that of a code from before the purpose was changed; a test number's code has its own.
+    fn shape(&self, facts: &Facts, test: Option<&TestNumber>) -> Result<()> {
+        let wanted = self.policy.purpose(&self.purpose).map_or(6, |purpose| purpose.digits);
+        let given = self.code.expose().len();
+        let fits = |digits: u8| usize::from(digits) == given;
+        if test.is_some() || fits(wanted) || facts.otp.as_ref().is_some_and(|otp| fits(otp.digits)) {
+            return Ok(());
+        }
+        let message = format!("the code has {given} digits; codes for {} have {wanted}", self.purpose);
+        Err(Error::new(error::Code::CODE_INVALID, message)
+            .hint("Type the code as the message shows it. Nothing was counted."))
     }
 
     /// The budgets that close verification itself, whether or not an otp exists.

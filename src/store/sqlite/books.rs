@@ -35,6 +35,32 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The first bytes of every SQLite file (its file format, section 1.3.1).
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Refuses a file that is no SQLite database, whatever else is missing.
+///
+/// # Errors
+/// `STORE_CORRUPT`, or `STORE_FAILED` where it cannot be read.
+pub fn must_be_sqlite(path: &Path) -> Result<()> {
+    must_not_be_a_directory(path)?;
+    let mut head = [0; 16];
+    let mut file = fs::File::open(path).map_err(|error| io_trouble(path, &error))?;
+    match io::Read::read_exact(&mut file, &mut head) {
+        Ok(()) if head == *MAGIC => Ok(()),
+        _ => Err(Error::new(Code::STORE_CORRUPT, format!("{} is damaged or not a database", path.display()))
+            .hint("Name the books with --db or SMSOTP_DATABASE; if these are the books, restore a backup.")),
+    }
+}
+
+fn must_not_be_a_directory(path: &Path) -> Result<()> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
+        .hint("Name the file in it with --db or SMSOTP_DATABASE."))
+}
+
 /// There are no books, and none are to be made.
 pub fn none_yet(path: &Path) -> Error {
     Error::new(Code::STORE_FAILED, format!("there are no books at {} yet", path.display()))
@@ -43,10 +69,7 @@ pub fn none_yet(path: &Path) -> Error {
 
 /// Opens the file, private to its owner from its first moment.
 pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
-    if path.is_dir() {
-        return Err(Error::new(Code::STORE_FAILED, format!("{} is a directory, not a database", path.display()))
-            .hint("Name a file with --db or SMSOTP_DATABASE."));
-    }
+    must_not_be_a_directory(path)?;
     if !exists(path) {
         if !opening.create {
             return Err(none_yet(path));
