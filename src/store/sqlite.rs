@@ -109,10 +109,15 @@ impl Sqlite {
 
     /// Waits for the writer's place and runs one transaction; commits what it returns `Ok` for.
     fn write<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
+        self.write_in_turn(|tx, _| run(tx))
+    }
+
+    /// The same for what looks whether somebody waits.
+    fn write_in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<A>) -> Result<A> {
         let mut connection = self.connection();
-        let _turn = self.take_turn()?;
+        let turn = self.take_turn()?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
-        let answer = run(&tx)?;
+        let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
         Ok(answer)
     }

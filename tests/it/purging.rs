@@ -211,6 +211,7 @@ fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it() 
             cutoff: world.now(),
             cursor: PurgeCursor::default(),
             limit: 2,
+            exclusive: false,
             dry_run: false,
             actor: smsotp::audit::Actor::Cron,
         };
