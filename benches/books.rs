@@ -219,10 +219,13 @@ fn fill_otps(connection: &Connection, rows: u64) {
     }
 }
 
+/// A subject's tag, and whose it is where anybody knows.
+type Tagged = ([u8; 32], Option<(u64, usize)>);
+
 fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
     let known = KNOWN.min(rows);
     let mut random = Mixer(rows + 1);
-    let mut tags: Vec<([u8; 32], Option<(u64, usize)>)> = Vec::new();
+    let mut tags: Vec<Tagged> = Vec::new();
     for nth in 0..known {
         let phone = nth * (rows / known);
         for (kind, subject) in subjects(phone).iter().enumerate() {

@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{App, Books, twilio_of};
+use secrecy::ExposeSecret;
+
+use super::{App, twilio_of};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database};
 use crate::engine::Engine;
@@ -13,6 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::Keyring;
 use crate::provider::twilio::checks;
 use crate::store::Store;
+use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::group::Grouped;
 use crate::store::sqlite::{self, Opening};
 
@@ -34,14 +37,24 @@ impl App {
     /// # Errors
     /// As [`App::open`].
     pub fn open_serving(config: Config) -> Result<App> {
-        let Database::Sqlite(path) = &config.database else { return App::open(config, Books::MayBeNew) };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
-        let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
-        let store: Arc<dyn Store> = Arc::new(Grouped::open(path, &keyring, clock, opening)?);
+        let runtime = threads()?;
+        let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
+            Database::Sqlite(path) => {
+                let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
+                let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
+                (Arc::new(Grouped::open(path, &keyring, clock, opening)?), keyring)
+            }
+            Database::Postgres(url) => {
+                let keyring = Arc::new(Keyring::load(&config.keys, false)?);
+                // On the threads that serve: its connections live there.
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::Opening::default());
+                (Arc::new(runtime.block_on(open)?), keyring)
+            }
+        };
         let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone())).polling(poll_after);
-        Ok(App { engine, keyring, config, runtime: Some(threads()?) })
+        Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
     /// The checks of `test-twilio` over one client that stays; `None` without Twilio.

@@ -38,39 +38,50 @@ fn quick(args: &[OsString]) -> Option<Result<clap::ArgMatches, clap::Error>> {
     // Nobody below needs the global flags where nobody below is called.
     let tree = match args.get(1)?.to_str()? {
         "-V" | "--version" if args.len() == 2 => Top::command().mut_args(|arg| arg.global(false)),
-        "-h" | "--help" if args.len() == 2 => whole().mut_args(|arg| arg.global(false)),
+        "-h" | "--help" if args.len() == 2 => Top::command().subcommands(heads()).mut_args(|arg| arg.global(false)),
         _ => words().find_map(verb).map(|verb| Top::command().subcommand(verb))?,
     };
     Some(tree.try_get_matches_from(args))
 }
 
-/// One verb.
+/// A verb: its name, the line that the help of the program says of it, and what adds its arguments.
+type Entry = (&'static str, &'static str, fn(Command) -> Command);
+
+/// The verbs in the order of the help. The lines are those of their own help (tested), so that the head of the help can be
+/// written without all that is below.
+#[rustfmt::skip]
+const VERBS: &[Entry] = &[
+    ("send", "Send a code to a phone", send::Args::augment_args),
+    ("verify", "Check a code that someone gives", verify::Args::augment_args),
+    ("list", "List codes: who, what for, in which state", list::Args::augment_args),
+    ("show", "Tell everything that happened to one code", show::Args::augment_args),
+    ("revoke", "Take codes back", revoke::Args::augment_args),
+    ("purge-expired", "Delete what is finished and old", purge_expired::Args::augment_args),
+    ("test-twilio", "Prove that the Twilio account, number and network work", test_twilio::Args::augment_args),
+    ("dispatch", "Send what is due and find out what became of the rest", dispatch::Args::augment_args),
+    ("explain", "Explain an error code of Twilio's, offline", explain::Args::augment_args),
+    ("limits", "Show and reset the limits", limits::Args::augment_args),
+    ("test-number", "Keep numbers that get a fixed code and no message", test_number::Args::augment_args),
+    ("keys", "List, rotate and prune the secret keys", keys::Args::augment_args),
+    ("config", "Show and check the configuration", config::Args::augment_args),
+    ("db", "Look after the database", db::Args::augment_args),
+    ("audit", "Read and verify the audit log", audit::Args::augment_args),
+    ("token", "Give out access to the REST API of `serve`", token::Args::augment_args),
+    ("serve", "Serve the REST API beside an application", serve::Args::augment_args),
+    ("sandbox", "Stand in for Twilio on this machine", sandbox::Args::augment_args),
+    ("completions", "Print the completion script of a shell", completions::Args::augment_args),
+    ("demo", "Show the whole story: send, read, verify, list, purge", demo::Args::augment_args),
+    ("help", "Explain a command or a topic", help::Args::augment_args),
+];
+
+/// One verb, whole.
 fn verb(name: &str) -> Option<Command> {
-    let (name, augment): (&'static str, fn(Command) -> Command) = match name {
-        "send" => ("send", send::Args::augment_args),
-        "verify" => ("verify", verify::Args::augment_args),
-        "list" => ("list", list::Args::augment_args),
-        "show" => ("show", show::Args::augment_args),
-        "revoke" => ("revoke", revoke::Args::augment_args),
-        "purge-expired" => ("purge-expired", purge_expired::Args::augment_args),
-        "test-twilio" => ("test-twilio", test_twilio::Args::augment_args),
-        "dispatch" => ("dispatch", dispatch::Args::augment_args),
-        "explain" => ("explain", explain::Args::augment_args),
-        "limits" => ("limits", limits::Args::augment_args),
-        "test-number" => ("test-number", test_number::Args::augment_args),
-        "keys" => ("keys", keys::Args::augment_args),
-        "config" => ("config", config::Args::augment_args),
-        "db" => ("db", db::Args::augment_args),
-        "audit" => ("audit", audit::Args::augment_args),
-        "sandbox" => ("sandbox", sandbox::Args::augment_args),
-        "token" => ("token", token::Args::augment_args),
-        "serve" => ("serve", serve::Args::augment_args),
-        "completions" => ("completions", completions::Args::augment_args),
-        "demo" => ("demo", demo::Args::augment_args),
-        "help" => ("help", help::Args::augment_args),
-        _ => return None,
-    };
-    Some(augment(Command::new(name)))
+    VERBS.iter().find(|(verb, ..)| *verb == name).map(|(verb, _, augment)| augment(Command::new(*verb)))
+}
+
+/// The verbs as the head of the help names them.
+fn heads() -> impl Iterator<Item = Command> {
+    VERBS.iter().map(|(verb, about, _)| Command::new(*verb).about(*about))
 }
 
 #[cfg(test)]
@@ -97,6 +108,7 @@ mod tests {
     fn every_verb_is_the_one_of_the_whole_tree() {
         for part in whole().get_subcommands() {
             let name = part.get_name();
+            assert!(heads().any(|head| head.get_name() == name && head.get_about() == part.get_about()), "{name}");
             let mut alone = verb(name).unwrap_or_else(|| panic!("{name} is missing"));
             assert_eq!(alone.render_long_help().to_string(), part.clone().render_long_help().to_string());
         }

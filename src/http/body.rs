@@ -122,7 +122,7 @@ mod tests {
             ("{\"otp_code\":\"\u{0}123456\"}", Code::BODY_INVALID, "the body is not JSON"),
         ] {
             let problem = json::<Two>(text.as_bytes()).unwrap_err();
-            let shown = serde_json::to_value(&problem).unwrap();
+            let shown = problem.json();
             assert_eq!(problem.code(), code.name, "{text}: {shown}");
             assert!(shown["detail"].as_str().unwrap().starts_with(told), "{text}: {shown}");
             assert!(!shown.to_string().contains("123456"), "{text}: {shown}");

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::connection::Connection;
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 use super::{CALLBACK_WITHIN, Shared, body};
 use crate::audit::Actor;
 use crate::engine::{Caller, Inbound, InboundAnswer, Report};
@@ -80,12 +80,12 @@ impl Signed {
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, MessageStatus, ErrorCode, To, ..."),
     responses(
         (status = 204, description = "Taken: booked, old, or about a message that is not known."),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The signature does not fit.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Callbacks are not configured.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The signature does not fit.", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Result<StatusCode, Problem> {
@@ -115,12 +115,12 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) 
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: From, Body, OptOutType, ..."),
     responses(
         (status = 200, description = "TwiML; empty where there is nothing to say.", body = String, content_type = "text/xml"),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The signature does not fit.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "Callbacks are not configured.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The signature does not fit.", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn inbound(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::connection::Connection;
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 use super::{Shared, auth, metrics, openapi};
 use crate::error::{Code, Error};
 use crate::token::Scope;
@@ -41,7 +41,7 @@ pub(super) async fn alive() -> Json<Health> {
     get, path = "/readyz", operation_id = "readyz", tag = "monitoring",
     responses(
         (status = 200, description = "The books answer, and new requests are taken.", body = Health),
-        (status = 503, description = "The books do not answer, or the server is stopping.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The books do not answer, or the server is stopping.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Health>, Problem> {
@@ -62,9 +62,9 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Heal
     security((), ("bearer" = [])),
     responses(
         (status = 200, description = "Counters. Processes on this machine need no token, all others one with the scope `read`.", body = String, content_type = "application/openmetrics-text"),
-        (status = 401, description = "No accepted token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not have the scope `read`.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the scope `read`.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

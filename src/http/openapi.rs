@@ -18,7 +18,7 @@ use super::{callback, health, otp, problem, twilio};
         otp::send, otp::verify, twilio::test, callback::status, callback::inbound,
         health::alive, health::ready, health::metrics, health::document,
     ),
-    components(schemas(problem::Problem)),
+    components(schemas(problem::Document)),
     tags(
         (name = "otp", description = "Codes. Each path also works without its last slash."),
         (name = "callbacks", description = "What Twilio posts, signed."),

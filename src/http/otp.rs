@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::auth::{self, Claims};
 use super::body;
 use super::connection::Connection;
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 use super::{JSON_WITHIN, Shared};
 use crate::clock::Timestamp;
 use crate::code::Code;
@@ -135,18 +135,18 @@ pub(super) struct VerifyResponse {
     request_body = SendRequest,
     responses(
         (status = 200, description = "The provider took the message.", body = SendResponse),
-        (status = 400, description = "The body is not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No accepted token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not allow it, or policy forbids the recipient.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A request with this idempotency key is under way.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, unknown or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "A limit is reached; `Retry-After` tells when to come back.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow it, or policy forbids the recipient.", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
+        (status = 409, description = "A request with this idempotency key is under way.", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, unknown or wrong.", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "A limit is reached; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
+        (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
@@ -207,16 +207,16 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "Right, and consumed: never again.", body = VerifyResponse),
-        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, with `verified` false; or the body is not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No accepted token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not allow it.", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, unknown or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` tells when to come back.", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, with `verified` false; or the body is not JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow it.", body = Document, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON.", body = Document, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, unknown or wrong.", body = Document, content_type = "application/problem+json"),
+        (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
+        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

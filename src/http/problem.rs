@@ -13,9 +13,13 @@ use super::twilio::Check;
 use crate::error::{Class, Code, Error};
 
 /// A problem on its way out. Nothing in it differs between two answers that a caller must not tell apart.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Document>);
+
+/// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub struct Problem {
+pub(super) struct Document {
     /// `urn:smsotp:problem:` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -86,7 +90,7 @@ impl Problem {
         let words = code.name.replace('_', " ");
         let mut letters = words.chars();
         let title = letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str());
-        Problem {
+        Problem(Box::new(Document {
             kind: format!("urn:smsotp:problem:{}", code.name),
             title: title.unwrap_or_default(),
             status: answer.as_u16(),
@@ -101,45 +105,51 @@ impl Problem {
             provider_code: None,
             checks: None,
             answer,
-        }
+        }))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Problem {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     pub(super) fn retry_after(mut self, seconds: Option<u64>) -> Problem {
-        self.retry_after_seconds = seconds;
+        self.0.retry_after_seconds = seconds;
         self
     }
 
     pub(super) fn not_verified(mut self) -> Problem {
-        self.verified = Some(false);
+        self.0.verified = Some(false);
         self
     }
 
     pub(super) fn reason(mut self, reason: &'static str, tries_left: Option<u32>) -> Problem {
-        self.reason = Some(reason);
-        self.tries_left = tries_left;
+        self.0.reason = Some(reason);
+        self.0.tries_left = tries_left;
         self
     }
 
     pub(super) fn about(mut self, otp_id: i64, provider_code: Option<u32>) -> Problem {
-        self.otp_id = Some(otp_id);
-        self.provider_code = provider_code;
+        self.0.otp_id = Some(otp_id);
+        self.0.provider_code = provider_code;
         self
     }
 
     pub(super) fn checks(mut self, checks: Vec<Check>) -> Problem {
-        self.checks = Some(checks);
+        self.0.checks = Some(checks);
         self
+    }
+
+    /// The problem as JSON.
+    #[cfg(test)]
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.0).unwrap()
     }
 
     /// The stable code.
     #[cfg(test)]
     pub(super) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The one answer to everything that a bearer may not know about tokens.
@@ -174,8 +184,8 @@ impl From<Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response<Body> {
-        let (status, code, retry_after) = (self.answer, self.code, self.retry_after_seconds);
-        let mut response = (status, Json(self)).into_response();
+        let (status, code, retry_after) = (self.0.answer, self.0.code, self.0.retry_after_seconds);
+        let mut response = (status, Json(&*self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
@@ -209,7 +219,7 @@ mod tests {
     #[test]
     fn what_only_the_operator_can_mend_is_not_told_to_callers() {
         let error = Error::new(Code::STORE_FAILED, "/var/lib/books.db: no space left").hint("look at /var/lib");
-        let text = serde_json::to_string(&Problem::from(error)).unwrap();
+        let text = serde_json::to_string(&Problem::from(error).0).unwrap();
 
         assert!(!text.contains("/var/lib"), "{text}");
     }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
 use super::connection::Connection;
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 use super::{Shared, auth};
 use crate::error::Code;
 use crate::token::Scope;
@@ -98,10 +98,10 @@ impl Prober {
     security(("bearer" = [])),
     responses(
         (status = 200, description = "Codes can be sent.", body = TestResponse),
-        (status = 400, description = "`check_failed`: something keeps codes from arriving; `checks` says what, and what to do.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No accepted token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not have the scope `test`.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy, cannot reach its books, or has no provider.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`check_failed`: something keeps codes from arriving; `checks` says what, and what to do.", body = Document, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not have the scope `test`.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy, cannot reach its books, or has no provider.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn test(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<TestResponse>, Problem> {

@@ -27,14 +27,14 @@ fn every_deed_writes_exactly_one_row_for_each_of_its_transactions() {
     let engine = world.engine();
     let phone = Phone::from_e164(PHONE).unwrap();
     let test = Phone::from_e164("+1234567890").unwrap();
-    let seven = Code::parse("7777777").unwrap();
+    let guess = Code::parse("777777").unwrap();
 
     assert_eq!(added(&world, async { drop(send(&engine, PHONE).await) }), ["send reserved", "settle accepted"]);
     assert_eq!(added(&world, async { drop(refusal(&engine, PHONE).await) }), ["send rate_limited"]);
-    assert_eq!(added(&world, async { drop(verdict(&engine, PHONE, &seven).await) }), ["verify wrong_code"]);
+    assert_eq!(added(&world, async { drop(verdict(&engine, PHONE, &guess).await) }), ["verify wrong_code"]);
     let right = async { drop(verdict(&engine, PHONE, &world.code_on(PHONE)).await) };
     assert_eq!(added(&world, right), ["verify verified"]);
-    assert_eq!(added(&world, async { drop(verdict(&engine, OTHER, &seven).await) }), ["verify not_found"]);
+    assert_eq!(added(&world, async { drop(verdict(&engine, OTHER, &guess).await) }), ["verify not_found"]);
 
     world.sandbox.fault(Fault::ResetAfterAccepting, 1);
     assert_eq!(added(&world, async { drop(send(&engine, OTHER).await) }), ["send reserved", "settle unknown"]);
@@ -49,7 +49,7 @@ fn every_deed_writes_exactly_one_row_for_each_of_its_transactions() {
     assert_eq!(added(&world, async { drop(engine.reset(&caller(), reset).await) }), ["limits.reset done"]);
 
     let until = world.now() + Duration::from_secs(3600);
-    let add = AddTestNumber { phone: test.clone(), code: seven, until };
+    let add = AddTestNumber { phone: test.clone(), code: guess, until };
     assert_eq!(added(&world, async { drop(engine.add_test_number(&caller(), add).await) }), ["test-number.add done"]);
     let remove = async { drop(engine.remove_test_number(&caller(), &test).await) };
     assert_eq!(added(&world, remove), ["test-number.remove done"]);

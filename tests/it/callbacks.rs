@@ -274,6 +274,34 @@ fn the_sandboxs_own_callbacks_arrive() {
     drop(window);
 }
 
+#[test]
+fn where_no_callback_comes_the_worker_asks_until_it_knows() {
+    use crate::world::dispatch;
+    let world = World::new();
+    let engine = world.engine().polling(Duration::from_secs(10));
+    let sent = block_on(send(&engine, PHONE));
+    let sid = sent.provider_id.unwrap();
+
+    assert_eq!(block_on(dispatch(&engine)).looked_at, 0, "not yet");
+    world.advance(10);
+    world.sandbox.deliver(&sid, "sent", None);
+    assert_eq!(block_on(dispatch(&engine)).open, 1);
+    assert_eq!(state(&world, sent.message_id), State::Sent);
+    assert_eq!(block_on(dispatch(&engine)).looked_at, 0, "the pauses grow");
+    world.advance(10);
+    world.sandbox.deliver(&sid, "delivered", None);
+    assert_eq!(block_on(dispatch(&engine)).found, 1);
+    assert_eq!(state(&world, sent.message_id), State::Delivered);
+
+    let silent = block_on(send(&engine, OTHER));
+    for _ in 0..20 {
+        world.advance(600);
+        block_on(dispatch(&engine));
+    }
+    assert_eq!(state(&world, silent.message_id), State::Accepted, "nothing more was ever heard");
+    assert_eq!(world.number("SELECT count(*) FROM messages WHERE due_at IS NOT NULL"), 0, "and nobody asks for ever");
+}
+
 fn calling_back(world: &World, url: &str) -> Twilio {
     let value = |name: &str| world.sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
     let given = smsotp::config::Twilio {

@@ -200,10 +200,7 @@ pub(crate) fn shape(line: &str) -> String {
             words.get(n).is_some_and(|word| word.chars().all(|c| c.is_ascii_digit()))
                 && words.get(n + 1).is_some_and(|unit| ["s", "min", "h"].contains(unit))
         };
-        if span(at) && words.get(at + 2) == Some(&"ago") {
-            shaped.push("<moment>".to_owned());
-            at += 3;
-        } else if words[at] == "in" && span(at + 1) {
+        if (span(at) && words.get(at + 2) == Some(&"ago")) || (words[at] == "in" && span(at + 1)) {
             shaped.push("<moment>".to_owned());
             at += 3;
         } else if words[at] == "now" {

@@ -210,6 +210,12 @@ pub fn signal(pid: u32, name: &str) {
     Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
 }
 
+/// The code in what was printed.
+#[track_caller]
+pub fn code_in(text: &str) -> String {
+    smsotp::sandbox::inbox::extract_code(text).unwrap_or_else(|| panic!("no code in {text}"))
+}
+
 /// A code of the same length that is not the given one.
 pub fn wrong(code: &str) -> String {
     let first = if code.starts_with('0') { '1' } else { '0' };

@@ -8,7 +8,7 @@ use expectrl::session::OsSession;
 use expectrl::{ControlCode, Eof, Expect, Session};
 use smsotp::sandbox::Options;
 
-use super::desk::{BINARY, Desk};
+use super::desk::{BINARY, Desk, code_in, wrong};
 
 /// A line on a terminal of its own, so many columns wide.
 fn at_a_terminal(desk: &Desk, columns: u16, line: &str) -> OsSession {
@@ -47,6 +47,7 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     let (text, exit) = screen(at_a_terminal(&desk, 100, "send +14155552671 --purpose login --user \"ada l\""));
 
     assert_eq!(exit, 0, "{text}");
+    let code = code_in(text.lines().find(|line| line.contains(" is your ")).unwrap());
     assert!(text.contains("A code is on its way to +1415•••2671.\nid       1\npurpose  login\n"), "{text}");
     assert!(text.contains("\nexpires  in 10 min\n"), "{text}");
     assert!(
@@ -60,8 +61,11 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     assert!(text.contains("in 10 min"), "{text}");
     let (text, _) = screen(at_a_terminal(&desk, 100, "list --state locked"));
     assert_eq!(text, "No codes.\n");
-    let (text, exit) =
-        screen(at_a_terminal(&desk, 100, "verify +14155552671 0000000000 --purpose login --user \"ada l\""));
+    let (text, exit) = screen(at_a_terminal(
+        &desk,
+        100,
+        &format!("verify +14155552671 {} --purpose login --user \"ada l\"", wrong(&code)),
+    ));
     assert_eq!((text.as_str(), exit), ("Wrong code. 4 tries are left.\n", 1));
     let (text, _) = screen(at_a_terminal(&desk, 100, "audit list --deed verify"));
     assert!(text.contains("otp 1, purpose login") && !text.contains('{'), "{text}");

@@ -158,10 +158,15 @@ fn what_is_no_code_is_bad_data_and_no_guess() {
     block_on(async {
         let engine = world.engine();
         send(&engine, PHONE).await;
-        // Of another length: a guess, and wrong.
-        let longer = format!("{}0", world.code_on(PHONE).expose());
-        let verdict = verdict(&engine, PHONE, &Code::parse(&longer).unwrap()).await;
-        assert_eq!(verdict, Verdict::WrongCode { tries_left: 4 });
+        // Of another length: a slip of the finger, refused before it counts.
+        let code = world.code_on(PHONE);
+        for text in [format!("{}0", code.expose()), code.expose()[1..].to_owned()] {
+            let slip = guess(PHONE, &Code::parse(&text).unwrap());
+            let error = engine.verify(&caller(), slip).await.unwrap_err();
+            assert_eq!(error.code(), error::Code::CODE_INVALID);
+        }
+        let wrong = verdict(&engine, PHONE, &World::wrong(&code)).await;
+        assert_eq!(wrong, Verdict::WrongCode { tries_left: 4 });
     });
 }
 
@@ -180,7 +185,7 @@ fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_left() 
         // Ten are gone. Five strangers' guesses for another user of the same phone close the phone for new codes.
         send(&engine, PHONE).await;
         for _ in 0..5 {
-            engine.verify(&caller(), of(PHONE, "login", "eve", &Code::parse("0000").unwrap())).await.unwrap();
+            engine.verify(&caller(), of(PHONE, "login", "eve", &Code::parse("000000").unwrap())).await.unwrap();
         }
         let no = refusal(&engine, PHONE).await;
         assert_eq!((no.code, no.hits[0].used), (error::Code::TOO_MANY_GUESSES, 15));
