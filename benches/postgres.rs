@@ -426,19 +426,19 @@ SELECT nextval('smsotp.otp_ids') AS otp, nextval('smsotp.message_ids') AS messag
 INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) VALUES
  (sha256(('p' || :otp)::bytea), substr(sha256(('q' || :otp)::bytea), 1, 16), 'phone', '+1415•••2671', '{{}}', 1763924400000),
  (sha256(('r' || :otp)::bytea), substr(sha256(('s' || :otp)::bytea), 1, 16), 'pair', '+1415•••2671', '{{}}', 1763924400000),
- (sha256(('t' || :otp)::bytea), substr(sha256(('u' || :otp)::bytea), 1, 16), 'user', 'f:otp', '{{}}', 1763924400000);
+ (sha256(('t' || :otp)::bytea), substr(sha256(('u' || :otp)::bytea), 1, 16), 'user', 'floor', '{{}}', 1763924400000);
 SELECT ledger FROM smsotp.subjects WHERE tag = sha256(('share' || (:otp % 8))::bytea) FOR UPDATE;
 INSERT INTO smsotp.otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, over_at)
  VALUES (:otp, 'f' || :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'login', '\x00112233445566778899aabbccddeeff', '0011223344', 6, 1763836000000, 1763836600000, 'active', 1763836600000);
 INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, attempt_at, due_at, updated_at)
  VALUES (:message, :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'twilio', 'sending', 1, 1, 1763836000000, 1763836000000, 1763836060000, 1763836000000);
 UPDATE smsotp.subjects SET ledger = '{LEDGER}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea), sha256(('share' || (:otp % 8))::bytea));
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (1 + :otp % 16, :seq, '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 BEGIN;
 SELECT ledger FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea)) FOR UPDATE;
 UPDATE smsotp.messages SET state = 'accepted', provider_id = 'SM00112233445566778899aabbccddeeff', due_at = NULL, updated_at = 1763836000500 WHERE id = :message;
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (1 + :otp % 16, nextval('bench_audit'), '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, nextval('bench_audit'), '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 "#
     )
@@ -450,7 +450,7 @@ SELECT nextval('bench_verify') AS otp, nextval('bench_audit') AS seq \gset
 SELECT ledger FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea)) FOR UPDATE;
 UPDATE smsotp.otps SET state = 'verified', ended_at = 1763836100000, over_at = 1763836100000 WHERE id = :otp AND state = 'active';
 UPDATE smsotp.subjects SET ledger = '{"sends":[[1763836000000]],"seen":1763836100000}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea));
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (1 + :otp % 16, :seq, '{"action":"verify","actor":"system","at":1763836000000,"details":{"otp":123456,"purpose":"login"},"outcome":"verified","subjects":["00112233445566778899aabbccddeeff"]}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{"action":"verify","actor":"system","at":1763836000000,"details":{"otp":123456,"purpose":"login"},"outcome":"verified","subjects":["00112233445566778899aabbccddeeff"]}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 "#;
 

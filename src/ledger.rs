@@ -205,6 +205,33 @@ impl Ledger {
         Fill { used, wait: Some((Timestamp(end) + window.per).since(now).max(Duration::from_millis(1))) }
     }
 
+    /// Adds the counts of another part of the same wide subject.
+    pub fn add_slots(&mut self, part: Ledger) {
+        self.seen = self.seen.max(part.seen);
+        for Slots { slot_ms, counts } in part.slots {
+            let Some(slots) = self.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
+                self.slots.push(Slots { slot_ms, counts });
+                continue;
+            };
+            for (start, count) in counts {
+                match slots.counts.binary_search_by_key(&start, |(start, _)| *start) {
+                    Ok(at) => slots.counts[at].1 = slots.counts[at].1.saturating_add(count),
+                    Err(at) => slots.counts.insert(at, (start, count)),
+                }
+            }
+        }
+    }
+
+    /// What each of `shares` parts has to remember so that all together remember no less: counts are rounded up.
+    #[must_use]
+    pub fn share_of_slots(&self, shares: u32) -> Ledger {
+        let mut share = Ledger { seen: self.seen, slots: self.slots.clone(), ..Ledger::default() };
+        for (_, count) in share.slots.iter_mut().flat_map(|slots| &mut slots.counts) {
+            *count = count.div_ceil(shares.max(1));
+        }
+        share
+    }
+
     /// How many distinct phones besides `to` a window holds, and when the first of them leaves it.
     pub fn other_phones_in(&self, window: Window, to: &str, now: Timestamp) -> Fill {
         let from = (now - window.per).millis();

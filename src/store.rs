@@ -4,9 +4,11 @@
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+pub mod export;
 pub mod postgres;
 pub mod sqlite;
 
+use std::io::{BufRead, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::export::{Journey, Travelled};
 use crate::audit::{self, Actor, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -439,6 +442,20 @@ pub trait Store: Send + Sync {
     async fn check(&self) -> Result<Vec<String>>;
     /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
+
+    /// Writes the books as lines (see [`export`]). A move seals them: no deed is done in them any more; a move that failed half
+    /// way may be repeated.
+    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
+        let _ = (to, journey, actor);
+        Err(Error::new(Code::BUG, "this kind of store cannot export"))
+    }
+    /// Reads lines into empty books, in one transaction. They have to be opened anew afterwards: they are other books now.
+    ///
+    /// Also `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where `ring` cannot open the keys among them.
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &crate::keys::Keyring) -> Result<Travelled> {
+        let _ = (from, ring);
+        Err(Error::new(Code::BUG, "this kind of store cannot import"))
+    }
 
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;

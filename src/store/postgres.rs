@@ -14,8 +14,10 @@ mod facts;
 mod purge;
 mod read;
 mod tls;
+mod travel;
 mod trouble;
 
+use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -38,6 +40,7 @@ use crate::keys::{BookKeys, Keyring};
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
+use crate::store::export::{Journey, Travelled};
 use crate::store::{
     Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
     SubjectId, TestNumber,
@@ -434,6 +437,14 @@ impl Store for Postgres {
     async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {
         Err(Error::new(Code::STORE_FAILED, "the books are in PostgreSQL, which has its own backups")
             .hint("For a copy in which no code is alive: smsotp db export. For the whole server: pg_basebackup with a WAL archive."))
+    }
+
+    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
+        travel::export(self, to, journey, actor).await
+    }
+
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
+        travel::import(self, from, ring).await
     }
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {

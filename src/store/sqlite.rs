@@ -8,8 +8,10 @@ mod purge;
 mod read;
 #[cfg(test)]
 mod tests;
+mod travel;
 mod turn;
 
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +31,7 @@ use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
+use crate::store::export::{self, Journey, Travelled};
 use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
@@ -135,6 +138,13 @@ impl Sqlite {
     }
 
     fn load(&self, tx: &Transaction<'_>, needs: &Needs) -> Result<Facts> {
+        let sealed: bool = tx
+            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(trouble)?;
+        if sealed {
+            return Err(export::sealed());
+        }
         let mut facts = Facts { now: self.clock.now(), ..Facts::default() };
         for subject in &needs.subjects {
             let found = subject_fact(tx, &self.tag(subject))?;
@@ -351,7 +361,7 @@ impl Store for Sqlite {
     }
 
     async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
-        Ok(vec![read::audit_head(&self.connection(), 0)?])
+        read::audit_heads(&self.connection())
     }
 
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
@@ -368,6 +378,14 @@ impl Store for Sqlite {
 
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
         books::backup(self, to, actor)
+    }
+
+    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
+        travel::export(self, to, journey, actor)
+    }
+
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
+        travel::import(self, from, ring)
     }
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {

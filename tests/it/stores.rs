@@ -5,6 +5,7 @@
 
 pub mod crowd;
 mod promises;
+mod travels;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,11 +49,16 @@ impl Books {
 
     /// `None` where there is no server to be had; that is said aloud.
     pub fn postgres() -> Option<Books> {
-        let database = pg::database()?;
         let world = World::new();
-        let ring = world.keyring();
-        crate::world::block_on(Postgres::migrate(&database.url, &ring, Arc::new(SystemClock))).unwrap();
-        Some(Books { world, clock: Arc::default(), url: Some(database.url) })
+        let url = Books::postgres_for(&world.keyring())?.url;
+        Some(Books { world, clock: Arc::default(), url })
+    }
+
+    /// The same under a ring of somebody else's.
+    pub fn postgres_for(ring: &Keyring) -> Option<Books> {
+        let database = pg::database()?;
+        crate::world::block_on(Postgres::migrate(&database.url, ring, Arc::new(SystemClock))).unwrap();
+        Some(Books { world: World::new(), clock: Arc::default(), url: Some(database.url) })
     }
 
     pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Arc<dyn Store>> {

@@ -295,7 +295,7 @@ async fn begin(store: &Postgres) -> Result<House, Failure> {
     let last = last.map_err(before_commit)?;
     let row = last.first().ok_or_else(|| rows::damaged("books"))?;
     if column::<Option<i64>>(row, 1)?.is_some() {
-        return Err(super::facts::sealed().into());
+        return Err(crate::store::export::sealed().into());
     }
     let now = store.heard(column(row, 0)?);
     let head = head(0, row, 2)?;

@@ -15,7 +15,7 @@ use super::{LANES, Postgres, SHARES, whole_hour_after};
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::ledger::{Ledger, Slots};
+use crate::store::export;
 use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId};
 
 /// Locks rows in the order in which they are given, making those that are not there. Existing ones are locked and not
@@ -263,7 +263,7 @@ impl Asked {
                 };
                 match &mut whole {
                     None => whole = Some(fact),
-                    Some(whole) => join(&mut whole.ledger, fact.ledger),
+                    Some(whole) => whole.ledger.add_slots(fact.ledger),
                 }
             }
             facts.subjects.extend(whole);
@@ -274,7 +274,7 @@ impl Asked {
     fn put_last(&self, store: &Postgres, facts: &mut Facts, last: &[Row]) -> Result<audit::Head> {
         let row = last.first().ok_or_else(|| rows::damaged("books"))?;
         if column::<Option<i64>>(row, 1)?.is_some() {
-            return Err(sealed());
+            return Err(export::sealed());
         }
         facts.now = store.heard(column(row, 0)?);
         (facts.next_otp_id, facts.next_message_id) = (column(row, 4)?, column(row, 5)?);
@@ -290,34 +290,11 @@ pub fn head(lane: i16, row: &Row, from: usize) -> Result<audit::Head> {
     Ok(audit::Head { lane, seq: u64::try_from(seq).unwrap_or(0), mac: rows::array(column(row, from + 1)?, "mac")? })
 }
 
-/// What books that were moved elsewhere are told.
-pub fn sealed() -> Error {
-    Error::new(Code::STORE_FAILED, "these books were moved to another database and are sealed")
-        .hint("Point SMSOTP_DATABASE at the database that they were imported into.")
-}
-
 /// The tags of a subject: one, but for everything as a whole.
 pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
     match subject {
         Subject::Everything => (0..SHARES).map(|nth| store.tag(&Subject::Share(nth))).collect(),
         subject => vec![store.tag(subject)],
-    }
-}
-
-/// Adds a share's counts to another's.
-pub fn join(whole: &mut Ledger, share: Ledger) {
-    whole.seen = whole.seen.max(share.seen);
-    for Slots { slot_ms, counts } in share.slots {
-        let Some(slots) = whole.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
-            whole.slots.push(Slots { slot_ms, counts });
-            continue;
-        };
-        for (start, count) in counts {
-            match slots.counts.binary_search_by_key(&start, |(start, _)| *start) {
-                Ok(at) => slots.counts[at].1 = slots.counts[at].1.saturating_add(count),
-                Err(at) => slots.counts.insert(at, (start, count)),
-            }
-        }
     }
 }
 

@@ -224,7 +224,7 @@ pub async fn ledgers(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Optio
             let ledger = rows::ledger(column(&row, 1)?)?;
             match &mut whole {
                 None => whole = Some(SubjectFact { id: SubjectId(rows::array(column(&row, 0)?, "id")?), ledger }),
-                Some(whole) => facts::join(&mut whole.ledger, ledger),
+                Some(whole) => whole.ledger.add_slots(ledger),
             }
         }
         answers.push(whole);

@@ -302,6 +302,18 @@ pub fn audit_head(connection: &Connection, lane: u32) -> Result<audit::Head> {
     }))
 }
 
+/// The last row of each lane: lane 0, and those that came from a store with several.
+pub fn audit_heads(connection: &Connection) -> Result<Vec<audit::Head>> {
+    let mut heads = vec![audit_head(connection, 0)?];
+    let mut next = connection.prepare_cached("SELECT min(lane) FROM audit WHERE lane > ?1").map_err(trouble)?;
+    let mut lane = 0;
+    while let Some(further) = next.query_row([lane], |row| row.get::<_, Option<u32>>(0)).map_err(trouble)? {
+        heads.push(audit_head(connection, further)?);
+        lane = further;
+    }
+    Ok(heads)
+}
+
 /// The masked forms of subjects that are still known.
 pub fn masked(connection: &Connection, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
     let mut statement = connection.prepare_cached("SELECT masked FROM subjects WHERE id = ?1").map_err(trouble)?;

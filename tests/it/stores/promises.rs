@@ -428,7 +428,7 @@ fn the_audit_chain_holds_under_a_crowd(books: Books) {
 }
 
 /// Reads every lane as `audit verify` does; `without` leaves one row out.
-async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, String> {
+pub async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, String> {
     let heads = store.audit_heads().await.unwrap();
     let mut verifier = Verifier::new(&store.keys().audit).expect(heads.iter().copied());
     let mut nth = 0;

@@ -122,7 +122,7 @@ CREATE TABLE smsotp.audit (
     seq           bigint   NOT NULL,
     body          text     NOT NULL,                             -- canonical JSON
     mac           bytea    NOT NULL,                             -- HMAC(K_audit, previous mac, lane, seq, SHA-256(body))
-    operation     bytea    NOT NULL,                             -- random: how a commit whose answer was lost is looked up
+    operation     bytea    NOT NULL DEFAULT '',                  -- random: how a commit whose answer was lost is looked up
     PRIMARY KEY (lane, seq)
 );
 -- What happened to one phone: the timeline of `show`.

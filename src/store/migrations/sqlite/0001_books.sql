@@ -4,7 +4,8 @@
 CREATE TABLE books (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
     book_id     BLOB    NOT NULL,           -- 16 random bytes; binds the wrapped keys to these books
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    sealed_at   INTEGER                     -- moved elsewhere: nothing is done in these books any more
 ) STRICT;
 
 -- The keys that live in the books (K_index, K_audit), each wrapped under every accepted secret key.
