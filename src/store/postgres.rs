@@ -10,6 +10,7 @@ mod rows;
 mod apply;
 mod books;
 mod connect;
+mod dial;
 mod facts;
 mod purge;
 mod read;
@@ -24,14 +25,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use deadpool_postgres::Pool;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use self::apply::{Operation, Writes};
-use self::connect::{Address, Session};
+use self::connect::{Address, Connections, Session};
 use self::facts::{Asked, LANE};
-use self::rows::{Value, ask, int};
+use self::rows::{Value, int};
 use self::trouble::{Failure, before_commit};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -67,7 +67,7 @@ const TIME_KEPT: i64 = 5_000;
 
 /// The books in a PostgreSQL database.
 pub struct Postgres {
-    pool: Pool,
+    connections: Connections,
     address: Address,
     keys: BookKeys,
     clock: Arc<dyn Clock>,
@@ -122,7 +122,7 @@ impl Postgres {
     fn bare(url: &str, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
         let address = Address::parse(url)?;
         Ok(Postgres {
-            pool: address.pool(opening.connections, opening.patience)?,
+            connections: address.pool(opening.connections, opening.patience)?,
             address,
             keys: BookKeys::generate()?,
             clock,
@@ -150,8 +150,8 @@ impl Postgres {
     }
 
     async fn query_once(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
-        let session = Session::take(&self.pool).await?;
-        let rows = ask(session.client(), sql, values).await.map_err(before_commit)?;
+        let session = self.connections.take().await?;
+        let rows = session.ask(sql, values).await.map_err(before_commit)?;
         session.done();
         Ok(rows)
     }
@@ -173,8 +173,8 @@ impl Postgres {
         decide: &mut Decide,
         operation: &mut Option<Operation>,
     ) -> Result<(), Failure> {
-        let session = Session::take(&self.pool).await?;
-        let loaded = asked.load(self, &session).await?;
+        let mut session = self.connections.take().await?;
+        let loaded = asked.load(self, &mut session).await?;
         let changes = decide(&loaded.facts);
         if !changes.as_ref().is_ok_and(|changes| !changes.is_empty()) {
             session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
@@ -188,10 +188,11 @@ impl Postgres {
     /// Sends the writes of a transaction with its commit, and keeps how to look it up while nobody knows how that ended.
     async fn commit(
         &self,
-        session: Session,
+        mut session: Session,
         writes: &Writes,
         operation: &mut Option<Operation>,
     ) -> Result<(), Failure> {
+        session.ready(writes.list()).await.map_err(before_commit)?;
         *operation = Some(writes.operation);
         let answer = writes.commit(&session).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {
@@ -226,7 +227,7 @@ impl Postgres {
     /// Finds out whether an operation was committed, on a fresh connection: whoever holds its lane's lock has seen the end of
     /// every transaction that held it before.
     async fn happened(&self, operation: Operation) -> Result<bool, Failure> {
-        let session = Session::take(&self.pool).await?;
+        let session = self.connections.take().await?;
         let lane: Value = (Box::new(operation.lane), Type::INT2);
         let place = [(Box::new(operation.lane) as _, Type::INT2), int(operation.seq)];
         let client = session.client();
@@ -234,8 +235,8 @@ impl Postgres {
         let (begun, locked, found, ended) = tokio::join!(
             biased;
             client.batch_execute(&self.begin),
-            ask(client, LANE, &lane),
-            ask(client, "SELECT operation FROM smsotp.audit WHERE lane = $1 AND seq = $2", &place),
+            session.ask(LANE, &lane),
+            session.ask("SELECT operation FROM smsotp.audit WHERE lane = $1 AND seq = $2", &place),
             client.batch_execute("ROLLBACK"),
         );
         begun.map_err(before_commit)?;
@@ -281,11 +282,13 @@ impl Patience {
     }
 }
 
-/// READ WRITE is refused by a standby: nothing is ever decided on a copy.
+/// READ WRITE is refused by a standby: nothing is ever decided on a copy. Every statement of a deed has its index; a plan that
+/// was made while a table was small must not outlive that.
 fn begin() -> String {
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; \
-         SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}"
+         SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
+         SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
     )
 }
 

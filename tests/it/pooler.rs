@@ -106,5 +106,11 @@ fn one_connection_is_enough_for_everyone() {
         let code = books.world.code_on(PHONE);
         let answers = join_all(engines.iter().map(|engine| verdict(engine, PHONE, &code))).await;
         assert_eq!(answers.iter().filter(|v| **v == Verdict::Verified).count(), 1, "{answers:?}");
+        // However long somebody goes on, nothing of theirs stays on the connection that all share.
+        for _ in 0..8 {
+            assert_eq!(verdict(&engines[0], PHONE, &code).await, Verdict::AlreadyUsed);
+        }
     });
+    let left = pg::try_on(books.url.as_ref().unwrap(), "SELECT count(*) FROM pg_prepared_statements").unwrap();
+    assert_eq!(left, ["0"]);
 }

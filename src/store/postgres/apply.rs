@@ -1,11 +1,10 @@
 //! The second round trip of a deed: what it decided, its audit row, and the commit, sent together.
 
-use futures_util::future::join_all;
 use tokio_postgres::types::Type;
 
-use super::connect::Session;
+use super::connect::{Session, in_order};
 use super::facts::{Asked, Loaded};
-use super::rows::{self, Statement, borrowed, bytes, int, text};
+use super::rows::{self, Statement, Value, bytes, int, text};
 use super::trouble::{Failure, at_commit};
 use super::{Postgres, whole_hour_after};
 use crate::audit::{Event, Head};
@@ -106,14 +105,16 @@ impl Writes {
         Ok(Writes { statements, operation })
     }
 
+    /// Its statements, to be prepared.
+    pub fn list(&self) -> impl Iterator<Item = (&'static str, &[Value])> {
+        self.statements.iter().map(|statement| (statement.sql, statement.values.as_slice()))
+    }
+
     /// Sends everything with the commit: one round trip.
     pub async fn commit(&self, session: &Session) -> Result<(), Failure> {
-        let client = session.client();
-        let values: Vec<_> = self.statements.iter().map(|statement| borrowed(&statement.values)).collect();
-        let writes =
-            self.statements.iter().zip(&values).map(|(statement, values)| client.execute_typed(statement.sql, values));
+        let writes = self.list().map(|(sql, values)| session.run(sql, values));
         // In this order: each is sent when it is first polled.
-        let (written, committed) = tokio::join!(biased; join_all(writes), client.batch_execute(COMMIT));
+        let (written, committed) = tokio::join!(biased; in_order(writes), session.client().batch_execute(COMMIT));
         for answer in written {
             answer.map_err(at_commit)?;
         }

@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 
 use super::connect::Session;
 use super::facts::{LANE, head};
-use super::rows::{self, Statement, Value, ask, borrowed, bytes, column, int, text};
+use super::rows::{self, Statement, Value, borrowed, bytes, column, int, text};
 use super::trouble::{Failure, before_commit, trouble};
 use super::{Patience, Postgres, Writes};
 use crate::audit::{Actor, Details, Event, Head};
@@ -59,7 +59,7 @@ pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
 }
 
 async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Failure> {
-    let session = Session::take(&store.pool).await?;
+    let session = store.connections.take().await?;
     let client = session.client();
     let found = client
         .query_typed_one(
@@ -279,7 +279,7 @@ pub async fn house<W: Work>(store: &Postgres, work: &W) -> Result<W::Answer> {
 }
 
 async fn begin(store: &Postgres) -> Result<House, Failure> {
-    let session = Session::take(&store.pool).await?;
+    let session = store.connections.take().await?;
     let lane: [Value; 1] = [(Box::new(0i16), Type::INT2)];
     let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac FROM smsotp.books AS b \
                LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true";
@@ -287,8 +287,8 @@ async fn begin(store: &Postgres) -> Result<House, Failure> {
     let (begun, locked, last) = tokio::join!(
             biased;
         client.batch_execute(&store.begin),
-        ask(client, LANE, &lane),
-        ask(client, sql, &lane),
+        session.ask(LANE, &lane),
+        session.ask(sql, &lane),
     );
     begun.map_err(before_commit)?;
     locked.map_err(before_commit)?;

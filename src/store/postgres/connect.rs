@@ -1,17 +1,25 @@
 //! From a URL to connections: which hosts, how they are trusted, how long is waited. No part of the URL ever gets into an error.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use futures_util::TryStreamExt;
+use futures_util::future::maybe_done;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, Row};
 
+use super::dial::{Dial, Way};
+use super::rows::{Value, borrowed};
 use super::tls::{self, Trust};
 use super::trouble;
 use crate::error::{Code, Error, Result};
 
 /// How long one host may take to answer.
-const CONNECT: Duration = Duration::from_secs(5);
+pub const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long what was written may stay unacknowledged before the connection counts as lost: a host that lost its power
 /// answers nothing at all.
@@ -56,21 +64,21 @@ impl Address {
     }
 
     /// Connections that are kept and given out again, at most `most` at a time.
-    pub fn pool(&self, most: usize, patience: Duration) -> Result<Pool> {
+    pub fn pool(&self, most: usize, patience: Duration) -> Result<Connections> {
         // A connection that died while nobody used it is noticed by the deed, which then takes another: that costs nothing
         // while all is well, and a look before every deed would cost it a round trip.
         let kept = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match &self.trust {
-            None => Manager::from_config(self.config.clone(), NoTls, kept),
-            Some(trust) => Manager::from_config(self.config.clone(), trust.connector()?, kept),
-        };
-        Pool::builder(manager)
+        let tls = self.trust.as_ref().map(Trust::connector).transpose()?;
+        let dial = Dial { tls, way: Arc::new(Way::default()) };
+        let manager = Manager::from_connect(self.config.clone(), dial.clone(), kept);
+        let pool = Pool::builder(manager)
             .max_size(most.max(1))
             .wait_timeout(Some(patience))
             .create_timeout(Some(patience))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|error| Error::new(Code::BUG, "the pool of connections cannot be built").because(error))
+            .map_err(|error| Error::new(Code::BUG, "the pool of connections cannot be built").because(error))?;
+        Ok(Connections { pool, dial, config: self.config.clone() })
     }
 
     /// Host, port and database: what may be shown.
@@ -93,47 +101,126 @@ impl Address {
     }
 }
 
-/// A connection of the pool inside a transaction. Dropped before [`Session::done`], it is closed: nobody gets a connection
-/// with somebody else's transaction open.
-pub struct Session(Option<Object>);
+/// The connections to the books.
+pub struct Connections {
+    pool: Pool,
+    dial: Dial,
+    config: Config,
+}
+
+/// A connection inside a transaction. Dropped before [`Session::done`], it is closed: nobody gets a connection with somebody
+/// else's transaction open.
+pub struct Session {
+    object: Option<Object>,
+    /// The statements of this transaction that the server knows already, where it may keep any.
+    prepared: Vec<(&'static str, tokio_postgres::Statement)>,
+    keeps: bool,
+}
+
+/// From its so-many-th transaction on a connection prepares what it runs: a single command would pay for it in vain.
+const WORTH_PREPARING: usize = 3;
+
+impl Connections {
+    /// Takes a connection out of the pool, or makes one.
+    pub async fn take(&self) -> Result<Session, trouble::Failure> {
+        let object = match self.pool.get().await {
+            Ok(object) => object,
+            Err(PoolError::Backend(error)) => return Err(trouble::connecting(error)),
+            Err(PoolError::Timeout(_)) => {
+                return Err(trouble::Failure::Final(
+                    Error::new(Code::STORE_BUSY, "no connection to the database became free")
+                        .retry_after(Duration::from_secs(1))
+                        .hint("Try again; if it lasts, the database or the network in between is overloaded."),
+                ));
+            }
+            Err(error) => {
+                return Err(trouble::Failure::Final(
+                    Error::new(Code::STORE_FAILED, "no connection to the database could be had")
+                        .because(error.to_string()),
+                ));
+            }
+        };
+        let used = Object::metrics(&object).recycle_count;
+        if used >= WORTH_PREPARING && self.dial.way.is_open() {
+            // One connection alone may have shown its port by chance; a second one settles it.
+            let _ = self.dial.connect(&self.config).await;
+        }
+        let keeps = used >= WORTH_PREPARING && self.dial.way.is_straight();
+        Ok(Session { object: Some(object), prepared: Vec::new(), keeps })
+    }
+}
 
 impl Session {
-    /// Takes a connection out of the pool, or makes one.
-    pub async fn take(pool: &Pool) -> Result<Session, trouble::Failure> {
-        match pool.get().await {
-            Ok(object) => Ok(Session(Some(object))),
-            Err(PoolError::Backend(error)) => Err(trouble::connecting(error)),
-            Err(PoolError::Timeout(_)) => Err(trouble::Failure::Final(
-                Error::new(Code::STORE_BUSY, "no connection to the database became free")
-                    .retry_after(Duration::from_secs(1))
-                    .hint("Try again; if it lasts, the database or the network in between is overloaded."),
-            )),
-            Err(error) => Err(trouble::Failure::Final(
-                Error::new(Code::STORE_FAILED, "no connection to the database could be had").because(error.to_string()),
-            )),
-        }
-    }
-
     /// The connection.
     pub fn client(&self) -> &Client {
-        match &self.0 {
+        match &self.object {
             Some(object) => object,
             None => unreachable!("a session holds its connection until it is done"),
         }
     }
 
+    /// Has the server prepare what is about to be run, where it may and has not yet.
+    pub async fn ready<'s>(
+        &mut self,
+        statements: impl Iterator<Item = (&'static str, &'s [Value])>,
+    ) -> Result<(), tokio_postgres::Error> {
+        let (true, Some(object)) = (self.keeps, &self.object) else { return Ok(()) };
+        let prepare = |(sql, values): (&'static str, &[Value])| {
+            let types: Vec<Type> = values.iter().map(|(_, kind)| kind.clone()).collect();
+            async move { Ok((sql, object.prepare_typed_cached(sql, &types).await?)) }
+        };
+        let prepared = in_order(statements.map(prepare)).await;
+        self.prepared.extend(prepared.into_iter().collect::<Result<Vec<_>, tokio_postgres::Error>>()?);
+        Ok(())
+    }
+
+    fn known(&self, sql: &str) -> Option<&tokio_postgres::Statement> {
+        self.prepared.iter().find(|(known, _)| std::ptr::eq(*known, sql)).map(|(_, statement)| statement)
+    }
+
+    /// Runs a statement. It is sent when this is first polled, so that several go out one behind the other.
+    pub async fn ask(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, tokio_postgres::Error> {
+        match self.known(sql) {
+            Some(statement) => self.client().query_raw(statement, plain(values)).await?.try_collect().await,
+            None => self.client().query_typed(sql, &borrowed(values)).await,
+        }
+    }
+
+    /// Runs a statement for the number of rows that it changed; sent like [`Session::ask`].
+    pub async fn run(&self, sql: &str, values: &[Value]) -> Result<u64, tokio_postgres::Error> {
+        match self.known(sql) {
+            Some(statement) => self.client().execute_raw(statement, plain(values)).await,
+            None => self.client().execute_typed(sql, &borrowed(values)).await,
+        }
+    }
+
     /// The transaction is over: the connection may be given to the next.
     pub fn done(mut self) {
-        self.0.take();
+        self.object.take();
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(object) = self.0.take() {
+        if let Some(object) = self.object.take() {
             drop(Object::take(object));
         }
     }
+}
+
+/// Polls futures in their order until all are done: what they send goes out one behind the other.
+pub async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut all: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
+    poll_fn(|context| {
+        let waiting = all.iter_mut().filter_map(|one| one.as_mut().poll(context).is_pending().then_some(())).count();
+        if waiting == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    all.iter_mut().filter_map(|one| one.as_mut().take_output()).collect()
+}
+
+fn plain(values: &[Value]) -> impl ExactSizeIterator<Item = &(dyn ToSql + Sync)> {
+    values.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync))
 }
 
 fn unreadable() -> Error {

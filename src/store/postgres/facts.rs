@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::connect::Session;
-use super::rows::{self, Value, ask, borrowed, bytes, column, int, text};
+use super::connect::{Session, in_order};
+use super::rows::{self, Value, bytes, column, int, text};
 use super::trouble::{Failure, before_commit};
 use super::{LANES, Postgres, SHARES, whole_hour_after};
 use crate::audit;
@@ -78,7 +78,7 @@ macro_rules! last {
         concat!(
             "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac, ",
             $ids,
-            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true"
+            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true WHERE b.one = 1"
         )
     };
 }
@@ -181,73 +181,70 @@ impl Asked {
     }
 
     /// Begins the transaction and loads the facts: one round trip.
-    pub async fn load(&self, store: &Postgres, session: &Session) -> Result<Loaded, Failure> {
-        let client = session.client();
-        let lock = self.lock(store)?;
+    pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Loaded, Failure> {
         let all_tags: Value =
             (Box::new(self.tags.iter().flatten().map(|tag| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY);
-        let (otps, messages) = (self.otps(), self.messages());
-        let message = self.needs.message.map(|id| (MESSAGE, vec![int(id)]));
-        let test_number = match &self.needs.otp {
-            OtpNeed::Of(_, phone, _) => Some((TEST_NUMBER, vec![text(phone.as_str())])),
-            _ => None,
-        };
-        let reply = self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)]));
-        let lane: Value = (Box::new(self.lane), Type::INT2);
-        let lane = [lane];
-        let token = self.needs.token.map(|id| (TOKEN, vec![int(id)]));
+        let lane = || -> Vec<Value> { vec![(Box::new(self.lane), Type::INT2)] };
         let last = match (self.needs.ids, &self.needs.otp) {
             (false, _) => LAST,
             (true, OtpNeed::None) => LAST_WITH_TOKEN_ID,
             (true, _) => LAST_WITH_IDS,
         };
-
-        let optional = |asked: Option<(&'static str, Vec<Value>)>| async move {
-            match asked {
-                Some((sql, values)) => ask(client, sql, &values).await,
-                None => Ok(Vec::new()),
-            }
+        let test_number = match &self.needs.otp {
+            OtpNeed::Of(_, phone, _) => Some((TEST_NUMBER, vec![text(phone.as_str())])),
+            _ => None,
         };
+        let lock = if self.has_subjects() { Some((LOCK, self.lock(store)?)) } else { None };
+        let asked: [Option<(&'static str, Vec<Value>)>; 10] = [
+            lock,
+            (!self.tags.is_empty()).then(|| (SUBJECTS, vec![all_tags])),
+            self.otps(),
+            self.messages(),
+            self.needs.message.map(|id| (MESSAGE, vec![int(id)])),
+            test_number,
+            self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)])),
+            self.needs.token.map(|id| (TOKEN, vec![int(id)])),
+            Some((LANE, lane())),
+            Some((last, lane())),
+        ];
+        session
+            .ready(asked.iter().flatten().map(|(sql, values)| (*sql, values.as_slice())))
+            .await
+            .map_err(before_commit)?;
+        let session = &*session;
         // Polled in this order, and each is sent when it is first polled.
-        let answers = tokio::join!(
+        let (begun, answers) = tokio::join!(
             biased;
-            client.batch_execute(&store.begin),
-            async {
-                if self.has_subjects() { client.execute_typed(LOCK, &borrowed(&lock)).await } else { Ok(0) }
-            },
-            optional((!self.tags.is_empty()).then(|| (SUBJECTS, vec![all_tags]))),
-            optional(otps),
-            optional(messages),
-            optional(message),
-            optional(test_number),
-            optional(reply),
-            optional(token),
-            ask(client, LANE, &lane),
-            ask(client, last, &lane),
+            session.client().batch_execute(&store.begin),
+            in_order(asked.iter().map(|asked| optional(session, asked.as_ref()))),
         );
-        let (begun, locked, subjects, otps, messages, message, test_number, reply, token, laned, last) = answers;
         begun.map_err(before_commit)?;
-        locked.map_err(before_commit)?;
-        let mut facts = Facts::default();
-        self.put_subjects(&mut facts, &subjects.map_err(before_commit)?)?;
-        put_otps(&mut facts, &otps.map_err(before_commit)?)?;
-        for row in messages.map_err(before_commit)? {
-            facts.messages.push(rows::message(&row, 0)?);
+        let mut rows = Vec::with_capacity(answers.len());
+        for answer in answers {
+            rows.push(answer.map_err(before_commit)?);
         }
-        if let Some(row) = message.map_err(before_commit)?.first() {
+        let [_, subjects, otps, messages, message, test_number, reply, token, _, last] = rows.as_slice() else {
+            return Err(Error::new(Code::BUG, "a deed got answers that it had not asked for").into());
+        };
+        let mut facts = Facts::default();
+        self.put_subjects(&mut facts, subjects)?;
+        put_otps(&mut facts, otps)?;
+        for row in messages {
+            facts.messages.push(rows::message(row, 0)?);
+        }
+        if let Some(row) = message.first() {
             facts.message = Some(rows::message(row, 0)?);
         }
-        if let Some(row) = test_number.map_err(before_commit)?.first() {
+        if let Some(row) = test_number.first() {
             facts.test_number = Some(rows::test_number(row)?);
         }
-        if let (Some(row), Some(tag)) = (reply.map_err(before_commit)?.first(), self.needs.reply) {
+        if let (Some(row), Some(tag)) = (reply.first(), self.needs.reply) {
             facts.reply = Some(rows::reply(tag, row)?);
         }
-        if let Some(row) = token.map_err(before_commit)?.first() {
+        if let Some(row) = token.first() {
             facts.token = Some(rows::token(row)?);
         }
-        laned.map_err(before_commit)?;
-        let head = self.put_last(store, &mut facts, &last.map_err(before_commit)?)?;
+        let head = self.put_last(store, &mut facts, last)?;
         Ok(Loaded { facts, head })
     }
 
@@ -280,6 +277,16 @@ impl Asked {
         (facts.next_otp_id, facts.next_message_id) = (column(row, 4)?, column(row, 5)?);
         facts.next_token_id = column(row, 6)?;
         head(self.lane, row, 2)
+    }
+}
+
+async fn optional(
+    session: &Session,
+    asked: Option<&(&'static str, Vec<Value>)>,
+) -> Result<Vec<Row>, tokio_postgres::Error> {
+    match asked {
+        Some((sql, values)) => session.ask(sql, values).await,
+        None => Ok(Vec::new()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How rows and values stand for each other. Column lists are written once, here.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres::{Client, Row};
 
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -56,11 +56,6 @@ pub struct Statement {
 /// Values with their types, as the PostgreSQL client takes them.
 pub fn borrowed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     values.iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone())).collect()
-}
-
-/// Sends a statement when it is first polled, so that several go out one behind the other.
-pub async fn ask(client: &Client, sql: &str, values: &[Value]) -> Result<Vec<Row>, tokio_postgres::Error> {
-    client.query_typed(sql, &borrowed(values)).await
 }
 
 /// A whole number.

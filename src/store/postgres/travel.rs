@@ -30,7 +30,7 @@ pub async fn export(
         Journey::Copy => house(store, &Tell(actor)).await?,
         Journey::Move => seal(store, actor).await?,
     }
-    let session = Session::take(&store.pool).await.map_err(Failure::error)?;
+    let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
     // One snapshot for all tables; and a long read must not be cut short.
     client
@@ -113,7 +113,7 @@ impl Work for Seal<'_> {
 
 /// Reads books into these, which have to be empty: one transaction.
 pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
-    let session = Session::take(&store.pool).await.map_err(Failure::error)?;
+    let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
     client
         .batch_execute(

@@ -41,7 +41,10 @@ pub fn before_commit(error: tokio_postgres::Error) -> Failure {
             Failure::Again(contended(error))
         }
         // A row that was to be changed is another one by now, or one that was to be made is there: our own guards.
-        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::UNIQUE_VIOLATION) => Failure::Again(contended(error)),
+        // Or a prepared statement met tables that were migrated since: the next attempt has another connection.
+        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::FEATURE_NOT_SUPPORTED | &SqlState::UNIQUE_VIOLATION) => {
+            Failure::Again(contended(error))
+        }
         _ => Failure::Final(trouble(error)),
     }
 }
@@ -60,7 +63,8 @@ pub fn connecting(error: tokio_postgres::Error) -> Failure {
             | &SqlState::ADMIN_SHUTDOWN
             | &SqlState::CRASH_SHUTDOWN
             | &SqlState::TOO_MANY_CONNECTIONS
-            | &SqlState::PROTOCOL_VIOLATION,
+            | &SqlState::PROTOCOL_VIOLATION
+            | &SqlState::READ_ONLY_SQL_TRANSACTION,
         ) => Failure::Again(unreachable(error)),
         Some(_) => Failure::Final(trouble(error)),
     }
