@@ -12,7 +12,7 @@ use crate::store::{PurgeBatch, PurgeCursor, Purged};
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// So many otps per batch; a store ends a batch earlier where somebody waits for it.
-const BATCH: u32 = 500;
+const BATCH: u32 = 2_000;
 
 /// Without regard for others.
 const BATCH_EXCLUSIVE: u32 = 20_000;

@@ -14,13 +14,14 @@ use crate::store::{PurgeBatch, PurgeCursor, Purged};
 const CHUNK: u32 = 16;
 
 /// So long a batch goes on although somebody waits: or a purge beside a busy writer would pay a commit for every few rows.
-const HOLD: Duration = Duration::from_millis(4);
+const HOLD: Duration = Duration::from_millis(2);
 
 /// So long a batch goes on at most: its commit takes about as long again.
 const HOLD_MAX: Duration = Duration::from_millis(20);
 
-/// How many of the small tables' rows one batch takes.
-const SMALL: i64 = 500;
+/// How many rows of each of the small tables are taken between two looks, and how often in one batch.
+const SMALL: i64 = 100;
+const SMALL_ROUNDS: usize = 100;
 
 /// Takes one batch; see [`crate::store::Store::purge`].
 pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
@@ -39,7 +40,13 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
         let next = match cursor {
             Some(cursor) => Some(cursor),
             None => {
-                let more = take_small(tx, batch, now.millis(), &mut purged)?;
+                let mut more = true;
+                for _ in 0..SMALL_ROUNDS {
+                    more = take_small(tx, batch, now.millis(), &mut purged)?;
+                    if !more || enough() {
+                        break;
+                    }
+                }
                 more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
             }
         };
