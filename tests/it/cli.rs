@@ -72,6 +72,7 @@ fn before_the_first_code_every_verb_says_that_there_are_no_books_and_leaves_noth
         "db status",
         "db check",
         "db backup copy.db",
+        "db export copy.jsonl",
         "audit list",
         "audit verify",
         "keys list",
@@ -471,6 +472,13 @@ fn the_books_are_described_checked_and_copied_without_living_codes() {
     desk.run("db backup copy.db").expect(0).shows("copy.db\t");
     desk.run("db backup copy.db").expect(74).says("copy.db is there already");
     desk.run("db backup /nowhere/copy.db").expect(74);
+
+    desk.run("db export copy.jsonl").expect(0).shows("otps\t");
+    desk.run("db export copy.jsonl").expect(74).says("File exists");
+    desk.run("db import copy.jsonl --db two.db").expect(0);
+    desk.run("audit verify --db two.db").expect(0);
+    desk.run("db import copy.jsonl --db two.db").expect(74).says("not empty");
+    desk.run("db import copy.db --db three.db").expect(65);
     assert_eq!(desk.run("list --db copy.db").expect(0).rows()[0][4], "revoked");
     desk.run(&format!("verify {PHONE} {code} --db copy.db")).expect(1).shows("revoked");
     desk.run(&format!("verify {PHONE} {code}")).expect(0);
