@@ -139,7 +139,7 @@ impl Sqlite {
 
     fn load(&self, tx: &Transaction<'_>, needs: &Needs) -> Result<Facts> {
         let sealed: bool = tx
-            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books")
+            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books WHERE only = 1")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(trouble)?;
         if sealed {
