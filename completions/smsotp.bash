@@ -97,6 +97,12 @@ _smsotp() {
             smsotp__subcmd__db,check)
                 cmd="smsotp__subcmd__db__subcmd__check"
                 ;;
+            smsotp__subcmd__db,export)
+                cmd="smsotp__subcmd__db__subcmd__export"
+                ;;
+            smsotp__subcmd__db,import)
+                cmd="smsotp__subcmd__db__subcmd__import"
+                ;;
             smsotp__subcmd__db,migrate)
                 cmd="smsotp__subcmd__db__subcmd__migrate"
                 ;;
@@ -478,7 +484,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__db)
-            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help status migrate check backup"
+            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help status migrate check backup export import"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -554,6 +560,82 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__db__subcmd__check)
+            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        smsotp__subcmd__db__subcmd__export)
+            opts="-y -o -q -v -h --move --yes --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        smsotp__subcmd__db__subcmd__import)
             opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

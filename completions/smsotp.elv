@@ -529,6 +529,8 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand migrate 'Make or update the tables of a PostgreSQL database'
             cand check 'Check that the books are sound'
             cand backup 'Copy the books to a file, beside running work'
+            cand export 'Write the books as lines of text, for SQLite or PostgreSQL to read'
+            cand import 'Read exported books into empty ones'
         }
         &'smsotp;db;status'= {
             cand --db 'Keep the books in this file'
@@ -582,6 +584,43 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;backup'= {
+            cand --db 'Keep the books in this file'
+            cand --config 'Read settings from this file instead of the user''s smsotp.toml'
+            cand --env-file 'Read variables from this file instead of ./.env'
+            cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --color 'Use colours'
+            cand --json 'Write results and errors as JSON: short for -o json'
+            cand -q 'Print results and errors only'
+            cand --quiet 'Print results and errors only'
+            cand -v 'Tell each step on stderr; twice: details'
+            cand --verbose 'Tell each step on stderr; twice: details'
+            cand --no-input 'Never ask for anything'
+            cand --reveal 'Show phone numbers in full (leaves a row in the audit log)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'smsotp;db;export'= {
+            cand --db 'Keep the books in this file'
+            cand --config 'Read settings from this file instead of the user''s smsotp.toml'
+            cand --env-file 'Read variables from this file instead of ./.env'
+            cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --color 'Use colours'
+            cand --move 'Take what lives along, and seal these books'
+            cand -y 'Do not ask before sealing'
+            cand --yes 'Do not ask before sealing'
+            cand --json 'Write results and errors as JSON: short for -o json'
+            cand -q 'Print results and errors only'
+            cand --quiet 'Print results and errors only'
+            cand -v 'Tell each step on stderr; twice: details'
+            cand --verbose 'Tell each step on stderr; twice: details'
+            cand --no-input 'Never ask for anything'
+            cand --reveal 'Show phone numbers in full (leaves a row in the audit log)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'smsotp;db;import'= {
             cand --db 'Keep the books in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'

@@ -496,26 +496,28 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l db -d 'Keep the books in this file' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
 jsonl\t'One JSON object per line'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l json -d 'Write results and errors as JSON: short for -o json'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s q -l quiet -d 'Print results and errors only'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s v -l verbose -d 'Tell each step on stderr; twice: details'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l no-input -d 'Never ask for anything'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "status" -d 'Show where the books are, their size, schema and rows'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "migrate" -d 'Make or update the tables of a PostgreSQL database'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "check" -d 'Check that the books are sound'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup" -f -a "backup" -d 'Copy the books to a file, beside running work'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "status" -d 'Show where the books are, their size, schema and rows'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "migrate" -d 'Make or update the tables of a PostgreSQL database'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "check" -d 'Check that the books are sound'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "backup" -d 'Copy the books to a file, beside running work'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "export" -d 'Write the books as lines of text, for SQLite or PostgreSQL to read'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "import" -d 'Read exported books into empty ones'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -580,6 +582,40 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l move -d 'Take what lives along, and seal these books'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s y -l yes -d 'Do not ask before sealing'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Tell each step on stderr; twice: details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l no-input -d 'Never ask for anything'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the books in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F

@@ -24,6 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::store::export::{Journey, Travelled};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
 pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
 pub use callback::{Inbound, InboundAnswer, Report, Reported};

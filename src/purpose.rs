@@ -59,7 +59,7 @@ pub struct PurposePolicy {
     pub digits: u8,
     /// What asking again does.
     pub resend: Resend,
-    /// The wording; `None` takes the built-in one. `{code}` is required once, `{app}` and `{minutes}` may be used.
+    /// The wording; `None` takes the built-in one. `{code}` is required once, `{app}`, `{minutes}` and `{time}` may be used.
     pub text: Option<String>,
 }
 

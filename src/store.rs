@@ -305,6 +305,8 @@ pub struct PurgeBatch {
     pub cursor: PurgeCursor,
     /// At most so many otps.
     pub limit: u32,
+    /// Do all of it although others wait.
+    pub exclusive: bool,
     /// Only count, change nothing.
     pub dry_run: bool,
     /// Who purges, for the audit row.

@@ -1,6 +1,8 @@
 //! `smsotp db`: the state of the database, its soundness, and a copy of it.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -8,8 +10,9 @@ use serde::Serialize;
 use super::checks::Checks;
 use super::{Call, given};
 use crate::app::{App, Books};
-use crate::error::{Class, Result};
-use crate::output::{Mark, Output, Page, Render, Sheet, View};
+use crate::engine::{Journey, Travelled};
+use crate::error::{Class, Code, Error, Result};
+use crate::output::{Mark, Output, Page, Prompt, Render, Sheet, View};
 
 /// Look after the database
 #[derive(Debug, clap::Args)]
@@ -30,6 +33,8 @@ pub enum Verb {
     Migrate(Migrate),
     Check(Check),
     Backup(Backup),
+    Export(Export),
+    Import(Import),
 }
 
 /// Show where the books are, their size, schema and rows
@@ -85,6 +90,66 @@ pub struct Check {}
 pub struct Backup {
     /// The new file; it must not exist
     pub file: PathBuf,
+}
+
+/// Write the books as lines of text, for SQLite or PostgreSQL to read
+///
+/// In the copy, living codes are revoked: a copy never revives a code. With --move the books take what lives along, and these
+/// here are sealed for ever. The secret keys travel apart: the other side needs the same.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  \
+    $ smsotp db export /var/backups/smsotp.jsonl\n  \
+    $ smsotp db export /run/move.jsonl --move --yes")]
+pub struct Export {
+    /// The new file; it must not exist
+    pub file: PathBuf,
+    /// Take what lives along, and seal these books
+    #[arg(long = "move")]
+    pub moves: bool,
+    /// Do not ask before sealing
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Read exported books into empty ones
+///
+/// The secret keys have to be those of the exported books.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:\n  $ smsotp db import /run/move.jsonl --db /var/lib/smsotp/smsotp.db")]
+pub struct Import {
+    /// What `db export` wrote
+    pub file: PathBuf,
+}
+
+/// What an export or an import carried.
+#[derive(Debug, Serialize)]
+pub struct Journeyed {
+    /// The file.
+    pub file: String,
+    /// Rows of each table.
+    pub tables: Vec<Count>,
+    /// Living codes that are revoked in the copy.
+    pub revoked_in_copy: u64,
+}
+
+impl Render for Journeyed {
+    const KIND: &'static str = "db_travelled";
+
+    fn sheet(&self, _: &View) -> Sheet {
+        let mut sheet = Sheet::new(&["table", "rows"]);
+        for count in &self.tables {
+            sheet.row(vec![count.table.clone(), count.rows.to_string()]);
+        }
+        sheet
+    }
+
+    fn page(&self, view: &View) -> Page {
+        let page = Page::new().text(format!("Rows in {}:", self.file)).sheet(self.sheet(view));
+        match self.revoked_in_copy {
+            0 => page,
+            revoked => page.text(format!("{revoked} living codes are revoked in it; the keys are not in it.")),
+        }
+    }
 }
 
 /// Where the books are and what they hold.
@@ -184,7 +249,63 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Migrate(_) => migrate(call, out),
         Verb::Check(_) => check(&call.open(Books::Existing, out)?, out),
         Verb::Backup(args) => backup(&call.open(Books::Existing, out)?, &args, out),
+        Verb::Export(args) => export(&args, call, out),
+        Verb::Import(args) => import(&args, call, out),
     }
+}
+
+fn export(args: &Export, call: &Call, out: &mut Output) -> Result<Class> {
+    let app = call.open(Books::Existing, out)?;
+    if args.moves && !args.yes {
+        call.signals.watch();
+        let what = "Seal these books for ever and move what lives to the file?";
+        if !out.confirm(Prompt { what, instead: "--yes" })? {
+            return Ok(Class::No);
+        }
+    }
+    let journey = if args.moves { Journey::Move } else { Journey::Copy };
+    let failed = |error: std::io::Error| {
+        Error::new(Code::FILE_FAILED, format!("{}: {error}", args.file.display()))
+            .hint("Name a file that does not exist, in a directory that you may write to.")
+    };
+    let mut file = BufWriter::new(private_file(&args.file).map_err(failed)?);
+    let _hold = call.signals.hold();
+    let written = app.run(app.engine().export(&given::caller(None)?, &mut file, journey)).and_then(|travelled| {
+        let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        Ok(travelled)
+    });
+    if written.is_err() && !args.moves {
+        // Half a copy is none. Half a move is kept: the books may be sealed already, and the export may be repeated.
+        let _ = std::fs::remove_file(&args.file);
+    }
+    show_journey(&args.file, written?, out)
+}
+
+fn import(args: &Import, call: &Call, out: &mut Output) -> Result<Class> {
+    let file = File::open(&args.file).map_err(|error| {
+        Error::new(Code::FILE_FAILED, format!("{}: {error}", args.file.display()))
+            .hint("Name what `smsotp db export` wrote.")
+    })?;
+    let app = call.open(Books::MayBeNew, out)?;
+    let _hold = call.signals.hold();
+    let travelled = app.run(app.engine().import(&mut BufReader::new(file)))?;
+    show_journey(&args.file, travelled, out)
+}
+
+fn show_journey(file: &Path, travelled: Travelled, out: &mut Output) -> Result<Class> {
+    let tables = travelled.rows.into_iter().map(|(table, rows)| Count { table, rows }).collect();
+    out.show(&Journeyed { file: file.display().to_string(), tables, revoked_in_copy: travelled.revoked })?;
+    Ok(Class::Done)
+}
+
+/// A new file that only its owner may read, whatever the umask is.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn migrate(call: &Call, out: &mut Output) -> Result<Class> {

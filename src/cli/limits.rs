@@ -81,10 +81,13 @@ pub struct Reset {
 /// One limit, and how full it stands.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// What it counts: `phone`, `user`, `ip`, ...
+    /// What it counts: `phone`, `user`, `pair` (a user with a phone), `ip`, ...
     pub subject: String,
     /// Its name, as `--override` takes it.
     pub limit: String,
+    /// The purpose that it is for, where each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
     /// How many it allows.
     pub max: u32,
     /// In how long; absent where time does not open it.
@@ -100,13 +103,14 @@ pub struct Row {
 
 impl Item for Row {
     const KIND: &'static str = "limit";
-    const COLUMNS: &'static [&'static str] = &["subject", "limit", "used", "max", "window", "opens"];
+    const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "max", "window", "opens"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         let window = self.window_seconds.map(std::time::Duration::from_secs);
         vec![
             self.subject.clone(),
             self.limit.clone(),
+            view.text_if(self.purpose.as_deref()),
             self.used.map_or_else(|| view.nothing(), |used| used.to_string()),
             self.max.to_string(),
             window.map_or_else(|| view.nothing(), |window| view.span(window)),
@@ -163,7 +167,8 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let now = out.view().now;
     let row = |standing: Standing| Row {
         subject: standing.subject.to_owned(),
-        limit: standing.limit,
+        limit: standing.limit.to_owned(),
+        purpose: standing.purpose,
         max: standing.window.max,
         window_seconds: Some(standing.window.per.as_secs()).filter(|seconds| *seconds > 0),
         used: standing.used,

@@ -1,10 +1,12 @@
 //! Looking after the books as a whole, and rows in the audit log for what changes nothing but must not go unnoticed.
 
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 use super::{Caller, Engine};
 use crate::audit::{Details, Event};
 use crate::error::Result;
+use crate::store::export::{Journey, Travelled};
 use crate::store::{Change, Needs, Status, deed};
 
 impl Engine {
@@ -22,6 +24,23 @@ impl Engine {
     /// `STORE_*`.
     pub async fn check_store(&self) -> Result<Vec<String>> {
         self.store.check().await
+    }
+
+    /// Writes the books as lines, for either kind of store to read. As a copy no code in it is alive; as a move they take what
+    /// lives along and these books are sealed.
+    ///
+    /// # Errors
+    /// `FILE_FAILED` where the lines cannot be written; `STORE_*`.
+    pub async fn export(&self, caller: &Caller, to: &mut (dyn Write + Send), journey: Journey) -> Result<Travelled> {
+        self.store.export(to, journey, &caller.actor).await
+    }
+
+    /// Reads lines into empty books. They have to be opened anew afterwards.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where the keys among them do not open; `STORE_*`.
+    pub async fn import(&self, from: &mut (dyn BufRead + Send)) -> Result<Travelled> {
+        self.store.import(from, &self.keyring).await
     }
 
     /// Writes a copy of the books in which no code is alive. Answers how many lived.

@@ -1,6 +1,6 @@
 //! purge takes away what is finished, a short batch at a time; it never touches what lives or is unsettled, and weakens no limit.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -8,15 +8,11 @@ use super::{Caller, Engine};
 use crate::error::Result;
 use crate::store::{PurgeBatch, PurgeCursor, Purged};
 
-/// How long one batch may hold the writer's place. Whoever waits for it hardly notices.
-const BATCH_TIME: Duration = Duration::from_millis(4);
-
 /// The pause after a batch, in which others get their turn.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Batches begin with so many otps and adapt to [`BATCH_TIME`].
-const BATCH_FIRST: u32 = 64;
-const BATCH_MAX: u32 = 2_000;
+/// So many otps per batch; a store ends a batch earlier where somebody waits for it.
+const BATCH: u32 = 2_000;
 
 /// Without regard for others.
 const BATCH_EXCLUSIVE: u32 = 20_000;
@@ -63,21 +59,19 @@ impl Engine {
         let mut batch = PurgeBatch {
             cutoff,
             cursor: PurgeCursor::default(),
-            limit: if how.exclusive { BATCH_EXCLUSIVE } else { how.batch.unwrap_or(BATCH_FIRST) },
+            limit: if how.exclusive { BATCH_EXCLUSIVE } else { how.batch.unwrap_or(BATCH) },
+            exclusive: how.exclusive,
             dry_run: how.dry_run,
             actor: caller.actor.clone(),
         };
         loop {
-            let begun = Instant::now();
             let (purged, next) = self.store.purge(&batch).await?;
-            let took = begun.elapsed();
             report.purged.add(purged);
             report.batches += 1;
             let go_on = progress(&report);
             let Some(next) = next.filter(|_| go_on) else { break };
             batch.cursor = next;
             if !how.exclusive && !how.dry_run {
-                batch.limit = how.batch.unwrap_or_else(|| next_limit(batch.limit, took));
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -85,16 +79,5 @@ impl Engine {
             report.scrubbed = Some(self.store.scrub().await?);
         }
         Ok(report)
-    }
-}
-
-/// Half where a batch took too long, a quarter more where it was well inside.
-fn next_limit(limit: u32, took: Duration) -> u32 {
-    if took > BATCH_TIME {
-        (limit / 2).max(8)
-    } else if took < BATCH_TIME.mul_f32(0.7) {
-        (limit + limit / 4 + 1).min(BATCH_MAX)
-    } else {
-        limit
     }
 }

@@ -31,8 +31,10 @@ pub struct Whom {
 pub struct Standing {
     /// What it counts.
     pub subject: &'static str,
-    /// Its name, with the purpose where it has one of its own.
-    pub limit: String,
+    /// Its name, as `--override` takes it.
+    pub limit: &'static str,
+    /// The purpose that it is for, where each has its own.
+    pub purpose: Option<String>,
     /// How many in how long; a span of zero means that only success or a reset opens it.
     pub window: Window,
     /// How many count now; `None` where nobody was asked about.
@@ -99,8 +101,8 @@ impl Engine {
     }
 }
 
-fn row(subject: &'static str, limit: impl Into<String>, window: Window, fill: Fill) -> Standing {
-    Standing { subject, limit: limit.into(), window, used: Some(fill.used), wait: fill.wait }
+fn row(subject: &'static str, limit: &'static str, window: Window, fill: Fill) -> Standing {
+    Standing { subject, limit, purpose: None, window, used: Some(fill.used), wait: fill.wait }
 }
 
 fn of_phone(limits: &Limits, phone: &Ledger, now: Timestamp, purposes: &[String]) -> Vec<Standing> {
@@ -108,25 +110,23 @@ fn of_phone(limits: &Limits, phone: &Ledger, now: Timestamp, purposes: &[String]
         limits.phone.iter().map(|window| row("phone", "phone", *window, phone.sends_in(*window, now))).collect();
     rows.push(row("phone", "refused", limits.refused_phone, ledger::fill(&phone.refused, limits.refused_phone, now)));
     for name in purposes {
-        let label = |limit: &str| if name.is_empty() { limit.to_owned() } else { format!("{limit} ({name})") };
-        let purpose = phone.purpose(name);
-        match limits.cooldown(purpose, now) {
-            Some((window, fill)) => rows.push(row("phone", label("cooldown"), window, fill)),
-            None => {
-                let per = limits.cooldown.first().copied().unwrap_or_default();
-                rows.push(row("phone", label("cooldown"), Window { max: 1, per }, Fill { used: 0, wait: None }));
-            }
-        }
+        let known = phone.purpose(name);
+        let (window, fill) = limits.cooldown(known, now).unwrap_or_else(|| {
+            let per = limits.cooldown.first().copied().unwrap_or_default();
+            (Window { max: 1, per }, Fill { used: 0, wait: None })
+        });
+        let purpose = Some(name.clone()).filter(|name| !name.is_empty());
+        rows.push(Standing { purpose: purpose.clone(), ..row("phone", "cooldown", window, fill) });
         let window = limits.guesses_per_phone;
-        let guesses = purpose.map_or(&[][..], |purpose| &purpose.guesses);
-        rows.push(row("phone", label("guesses"), window, ledger::fill(guesses, window, now)));
+        let guesses = known.map_or(&[][..], |purpose| &purpose.guesses);
+        rows.push(Standing { purpose, ..row("phone", "guesses", window, ledger::fill(guesses, window, now)) });
     }
     rows
 }
 
 fn of_pair(limits: &Limits, pair: &Ledger) -> Vec<Standing> {
     let window = Window { max: limits.guesses_in_a_row, per: Duration::ZERO };
-    vec![row("phone and user", "guesses in a row", window, Fill { used: pair.in_a_row, wait: None })]
+    vec![row("pair", "guesses", window, Fill { used: pair.in_a_row, wait: None })]
 }
 
 fn of_user(limits: &Limits, user: &Ledger, now: Timestamp) -> Vec<Standing> {

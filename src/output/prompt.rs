@@ -49,7 +49,7 @@ impl Output {
 
     /// Asks a yes-or-no question; Enter means no. `what` is the question.
     pub fn confirm(&self, prompt: Prompt<'_>) -> Result<bool> {
-        self.must_ask(prompt)?;
+        self.must_ask(Prompt { what: "a yes to this", ..prompt })?;
         let answer = Confirm::new().with_prompt(label(prompt)).default(false).interact_opt();
         Ok(answer.map_err(|error| asked(prompt, error))?.unwrap_or(false))
     }

@@ -160,7 +160,7 @@ pub struct Travelled {
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// [`FORMAT`].
+    /// `FORMAT`.
     pub smsotp_export: u32,
     /// Which books these are, in hex; the wrapped keys are bound to it.
     pub book_id: String,

@@ -112,10 +112,15 @@ impl Sqlite {
 
     /// Waits for the writer's place and runs one transaction; commits what it returns `Ok` for.
     fn write<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
+        self.write_in_turn(|tx, _| run(tx))
+    }
+
+    /// The same for what looks whether somebody waits.
+    fn write_in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<A>) -> Result<A> {
         let mut connection = self.connection();
-        let _turn = self.take_turn()?;
+        let turn = self.take_turn()?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
-        let answer = run(&tx)?;
+        let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
         Ok(answer)
     }
@@ -134,7 +139,7 @@ impl Sqlite {
 
     fn load(&self, tx: &Transaction<'_>, needs: &Needs) -> Result<Facts> {
         let sealed: bool = tx
-            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books")
+            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books WHERE only = 1")
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(trouble)?;
         if sealed {

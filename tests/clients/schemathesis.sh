@@ -43,7 +43,7 @@ wait_for grep -q 'answers on' serve.log
 url=$(sed -n 's/.*answers on \(http[^ ]*[0-9]\)\. .*/\1/p' serve.log)
 
 "$tool" run "$url/openapi.json" --url "$url" -H "Authorization: Bearer $token" \
-    --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-60}" --workers 2 --generation-deterministic \
+    --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-60}" --workers 1 --generation-deterministic \
     --checks all --exclude-checks positive_data_acceptance \
     --request-timeout 30 --no-color
 if grep -q '"bug"\|a bug in smsotp' serve.log; then

@@ -329,6 +329,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("config show", "config show", 0),
     story("db status", "db status", 0),
     story("db backup", "db backup copy.db", 0),
+    story("db export", "db export books.jsonl", 0),
     story("audit list", "audit list --limit 3", 0),
     story("audit verify", "audit verify", 0),
     story("sandbox inbox", "sandbox inbox", 0),

@@ -177,9 +177,12 @@ fn an_interrupted_purge_goes_on_where_it_stopped() {
             send(&engine, &phone(n)).await;
         }
         world.advance(700);
-        let first = engine.purge(&caller(), &how(false), |_| false).await.unwrap();
-        assert_eq!((first.batches, first.purged.otps), (1, 64));
-        assert_eq!(world.number("SELECT count(*) FROM otps"), 36);
+        let small = Purge { batch: Some(64), ..how(false) };
+        let first = engine.purge(&caller(), &small, |_| false).await.unwrap();
+        // A batch may end before its 64 where it takes too long.
+        let left = 100 - i64::try_from(first.purged.otps).unwrap();
+        assert!(first.batches == 1 && (36..100).contains(&left), "{first:?}");
+        assert_eq!(world.number("SELECT count(*) FROM otps"), left);
         let mut told: Vec<PurgeReport> = Vec::new();
         let rest = engine
             .purge(&caller(), &how(false), |report| {
@@ -188,7 +191,7 @@ fn an_interrupted_purge_goes_on_where_it_stopped() {
             })
             .await
             .unwrap();
-        assert_eq!(rest.purged.otps, 36);
+        assert_eq!(i64::try_from(rest.purged.otps).unwrap(), left);
         assert_eq!(told.last(), Some(&rest));
     });
     assert_eq!(world.trouble(), [""; 0]);
@@ -211,6 +214,7 @@ fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it() 
             cutoff: world.now(),
             cursor: PurgeCursor::default(),
             limit: 2,
+            exclusive: false,
             dry_run: false,
             actor: smsotp::audit::Actor::Cron,
         };

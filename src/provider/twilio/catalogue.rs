@@ -15,6 +15,7 @@ pub struct Entry {
     /// Where it shows up.
     pub stage: Stage,
     /// The HTTP status that it comes with, where it answers a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// Who has to act.
     pub blame: Blame,

@@ -1,5 +1,7 @@
 //! Taking away what is finished, in steps so short that other writers hardly notice.
 
+use std::time::{Duration, Instant};
+
 use rusqlite::{Connection, Transaction, params};
 
 use super::{Sqlite, trouble};
@@ -8,8 +10,18 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::store::{PurgeBatch, PurgeCursor, Purged};
 
-/// How many of the small tables' rows one batch takes.
-const SMALL: i64 = 500;
+/// How many otps are taken between two looks at the clock and at who waits.
+const CHUNK: u32 = 16;
+
+/// So long a batch goes on although somebody waits: or a purge beside a busy writer would pay a commit for every few rows.
+const HOLD: Duration = Duration::from_millis(2);
+
+/// So long a batch goes on at most: its commit takes about as long again.
+const HOLD_MAX: Duration = Duration::from_millis(20);
+
+/// How many rows of each of the small tables are taken between two looks, and how often in one batch.
+const SMALL: i64 = 100;
+const SMALL_ROUNDS: usize = 100;
 
 /// Takes one batch; see [`crate::store::Store::purge`].
 pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
@@ -17,13 +29,24 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
     if batch.dry_run {
         return count(&sqlite.connection(), batch, now.millis());
     }
-    let answer = sqlite.write(|tx| {
+    let answer = sqlite.write_in_turn(|tx, turn| {
+        let begun = Instant::now();
+        let enough = || {
+            let held = begun.elapsed();
+            !batch.exclusive && (held >= HOLD_MAX || (held >= HOLD && turn.is_wanted()))
+        };
         let (mut purged, cursor) =
-            if batch.cursor.otps_done { (Purged::default(), None) } else { take_otps(tx, batch)? };
+            if batch.cursor.otps_done { (Purged::default(), None) } else { take_otps(tx, batch, enough)? };
         let next = match cursor {
             Some(cursor) => Some(cursor),
             None => {
-                let more = take_small(tx, batch, now.millis(), &mut purged)?;
+                let mut more = true;
+                for _ in 0..SMALL_ROUNDS {
+                    more = take_small(tx, batch, now.millis(), &mut purged)?;
+                    if !more || enough() {
+                        break;
+                    }
+                }
                 more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
             }
         };
@@ -38,16 +61,27 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
 }
 
 /// Finished otps with their messages; never one that lives or has a message whose outcome is open.
-fn take_otps(tx: &Transaction<'_>, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-    let looked = candidates(tx, batch)?;
-    let Some(last) = looked.last() else { return Ok((Purged::default(), None)) };
-    let cursor = PurgeCursor { otps: (last.over_at, last.id), ..batch.cursor };
+fn take_otps(
+    tx: &Transaction<'_>,
+    batch: &PurgeBatch,
+    enough: impl Fn() -> bool,
+) -> Result<(Purged, Option<PurgeCursor>)> {
     let mut messages = tx.prepare_cached("DELETE FROM messages WHERE otp_id = ?1").map_err(trouble)?;
     let mut otps = tx.prepare_cached("DELETE FROM otps WHERE id = ?1").map_err(trouble)?;
-    let mut purged = Purged::default();
-    for candidate in looked.iter().filter(|candidate| !candidate.open) {
-        purged.messages += u64::try_from(messages.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
-        purged.otps += u64::try_from(otps.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
+    let (mut purged, mut cursor, mut left) = (Purged::default(), batch.cursor, batch.limit);
+    let chunk = if batch.exclusive { batch.limit } else { CHUNK };
+    while left > 0 {
+        let looked = candidates(tx, &PurgeBatch { cursor, limit: left.min(chunk), ..batch.clone() })?;
+        let Some(last) = looked.last() else { return Ok((purged, None)) };
+        cursor.otps = (last.over_at, last.id);
+        for candidate in looked.iter().filter(|candidate| !candidate.open) {
+            purged.messages += u64::try_from(messages.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
+            purged.otps += u64::try_from(otps.execute([candidate.id]).map_err(trouble)?).unwrap_or(0);
+        }
+        left -= left.min(chunk);
+        if enough() {
+            break;
+        }
     }
     Ok((purged, Some(cursor)))
 }

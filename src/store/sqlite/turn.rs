@@ -54,6 +54,17 @@ impl Queue {
     }
 }
 
+impl Turn<'_> {
+    /// True where somebody waits for the place: asked by work that could end early.
+    pub fn is_wanted(&self) -> bool {
+        // Whoever waits holds the other lock meanwhile.
+        match try_lock(&self.0.next) {
+            Ok(true) => self.0.next.unlock().is_err(),
+            Ok(false) | Err(_) => true,
+        }
+    }
+}
+
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // The lock also ends with the file handle, so a failure here can only delay others until then.
