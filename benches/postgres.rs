@@ -50,6 +50,7 @@ impl Provider for Instantly {
 
 struct Bench {
     url: String,
+    server: u32,
     seconds: u64,
     runtime: tokio::runtime::Runtime,
     ring: Arc<Keyring>,
@@ -81,6 +82,7 @@ fn main() {
     let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
     let bench = Bench {
         url: cluster.url("books"),
+        server: cluster.pid(),
         seconds: argument("--seconds").map_or(5, |n| n.parse().unwrap()),
         runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
         ring,
@@ -97,7 +99,10 @@ fn main() {
     let clients: Vec<usize> =
         argument("--clients").unwrap_or_else(|| "1,16,64".into()).split(',').map(|n| n.parse().unwrap()).collect();
     if only.contains("send") {
-        println!("{:>8} {:>8} {:>10} {:>10} {:>7}", "deed", "clients", "engine/s", "pgbench/s", "ratio");
+        println!(
+            "{:>8} {:>8} {:>10} {:>10} {:>7} {:>12} {:>12} {:>12}",
+            "deed", "clients", "engine/s", "pgbench/s", "ratio", "ms client", "ms server", "ms s. floor"
+        );
         for clients in &clients {
             bench.compare(*clients);
         }
@@ -128,18 +133,51 @@ impl Bench {
     /// Sends and verifies with so many clients, engine and pgbench in turns.
     fn compare(&self, clients: usize) {
         let engine = self.engine(clients);
-        let (mut ours, mut floors) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        let (mut ours, mut floors) = ([Run::default(), Run::default()], [Run::default(), Run::default()]);
         for _ in 0..2 {
-            let (sends, otps) = self.sends(&engine, clients);
-            ours[0].push(sends);
-            ours[1].push(self.verifies(&engine, clients, otps));
-            floors[0].push(self.pgbench(clients, &floor_send()));
-            floors[1].push(self.floor_verify(clients));
+            let mut otps = Vec::new();
+            self.measured(&mut ours[0], || {
+                let (rate, made) = self.sends(&engine, clients);
+                otps = made;
+                rate
+            });
+            let codes = self.codes(&engine, &otps);
+            self.measured(&mut ours[1], || self.verifies(&engine, clients, &codes));
+            self.measured(&mut floors[0], || self.pgbench(clients, &floor_send()));
+            self.measured(&mut floors[1], || self.floor_verify(clients));
         }
-        for (deed, (ours, floors)) in ["send", "verify"].iter().zip(ours.iter().zip(&floors)) {
-            let (ours, floor) = (mean(ours), mean(floors));
-            println!("{deed:>8} {clients:>8} {ours:>10.0} {floor:>10.0} {:>7.2}", ours / floor);
+        for (deed, (ours, floor)) in ["send", "verify"].iter().zip(ours.iter().zip(&floors)) {
+            println!(
+                "{deed:>8} {clients:>8} {:>10.0} {:>10.0} {:>7.2} {:>12.2} {:>12.2} {:>12.2}",
+                ours.rate(),
+                floor.rate(),
+                ours.rate() / floor.rate(),
+                ours.client(),
+                ours.server(),
+                floor.server()
+            );
         }
+    }
+
+    fn measured(&self, run: &mut Run, work: impl FnOnce() -> f64) {
+        let (client, server, begun) = (own_cpu(), server_cpu(self.server), Instant::now());
+        let rate = work();
+        let deeds = rate * begun.elapsed().as_secs_f64();
+        run.rates.push(rate);
+        run.deeds += deeds;
+        run.client_ms += own_cpu() - client;
+        run.server_ms += server_cpu(self.server) - server;
+    }
+
+    fn codes(&self, engine: &Engine, otps: &[(String, i64)]) -> Arc<Vec<(String, Code)>> {
+        let mut codes = Vec::with_capacity(otps.len());
+        for some in otps.chunks(64) {
+            let found = futures_util::future::join_all(some.iter().map(|(_, id)| engine.store().otp(*id)));
+            for ((phone, _), otp) in some.iter().zip(self.runtime.block_on(found)) {
+                codes.push((phone.clone(), code_of(&self.ring, &otp.unwrap().unwrap())));
+            }
+        }
+        Arc::new(codes)
     }
 
     fn sends(&self, engine: &Engine, clients: usize) -> (f64, Vec<(String, i64)>) {
@@ -172,22 +210,14 @@ impl Bench {
     }
 
     /// Verifies each otp once, with its right code.
-    fn verifies(&self, engine: &Engine, clients: usize, otps: Vec<(String, i64)>) -> f64 {
-        let mut codes = Vec::with_capacity(otps.len());
-        for some in otps.chunks(64) {
-            let found = futures_util::future::join_all(some.iter().map(|(_, id)| engine.store().otp(*id)));
-            for ((phone, _), otp) in some.iter().zip(self.runtime.block_on(found)) {
-                codes.push((phone.clone(), code_of(&self.ring, &otp.unwrap().unwrap())));
-            }
-        }
-        let codes = Arc::new(codes);
+    fn verifies(&self, engine: &Engine, clients: usize, codes: &Arc<Vec<(String, Code)>>) -> f64 {
         let next = Arc::new(AtomicU64::new(0));
         let until = Instant::now() + Duration::from_secs(self.seconds);
         let begun = Instant::now();
         let done: usize = self.runtime.block_on(async {
             let tasks: Vec<_> = (0..clients)
                 .map(|_| {
-                    let (engine, codes, next) = (engine.clone(), Arc::clone(&codes), Arc::clone(&next));
+                    let (engine, codes, next) = (engine.clone(), Arc::clone(codes), Arc::clone(&next));
                     tokio::spawn(async move {
                         let mut done = 0;
                         while Instant::now() < until {
@@ -361,6 +391,44 @@ impl Bench {
             pg::run_on(&self.url, "VACUUM smsotp.messages");
         }
     }
+}
+
+/// What several runs of one deed took.
+#[derive(Default)]
+struct Run {
+    rates: Vec<f64>,
+    deeds: f64,
+    client_ms: f64,
+    server_ms: f64,
+}
+
+impl Run {
+    fn rate(&self) -> f64 {
+        mean(&self.rates)
+    }
+    /// Processor time per deed: it tells the same on a machine that does other things as well.
+    fn client(&self) -> f64 {
+        self.client_ms / self.deeds
+    }
+    fn server(&self) -> f64 {
+        self.server_ms / self.deeds
+    }
+}
+
+fn ticks(stat: &str, fields: std::ops::Range<usize>) -> f64 {
+    let rest: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    // A tick is a hundredth of a second on Linux.
+    rest.get(fields).unwrap_or_default().iter().filter_map(|n| n.parse::<f64>().ok()).sum::<f64>() * 10.0
+}
+
+fn own_cpu() -> f64 {
+    ticks(&std::fs::read_to_string("/proc/self/stat").unwrap_or_default(), 11..13)
+}
+
+/// The server with all its processes, those that ended included.
+fn server_cpu(server: u32) -> f64 {
+    let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    ticks(&stat(server), 11..15) + pg::children(server).into_iter().map(|pid| ticks(&stat(pid), 11..13)).sum::<f64>()
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -50,17 +50,11 @@ use crate::token::Token;
 /// How long a deed goes on trying: for a lock, through a fail-over, for a lost commit.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long one statement may wait for a lock, take, or a transaction wait for us, in milliseconds. They end well inside of
-/// [`PATIENCE`], and a process that hangs keeps its locks no longer than this.
-const LOCK_TIMEOUT_MS: u32 = 5_000;
-const STATEMENT_TIMEOUT_MS: u32 = 8_000;
-const IDLE_TIMEOUT_MS: u32 = 8_000;
-
 /// Into how many rows the memory of everything is divided.
 const SHARES: u32 = 8;
 
 /// Lanes of the audit log for deeds; lane 0 is for the housekeeping, which never waits for a lane of theirs.
-const LANES: i16 = 16;
+const LANES: i16 = 32;
 
 /// For how long the database's time is extrapolated before it is asked again where no deed needs it under locks.
 const TIME_KEPT: i64 = 5_000;
@@ -72,8 +66,6 @@ pub struct Postgres {
     keys: BookKeys,
     clock: Arc<dyn Clock>,
     patience: Duration,
-    /// How every transaction begins.
-    begin: String,
     opened: Instant,
     /// The database's time less the time since opening, when last heard, and when that was.
     ahead: AtomicI64,
@@ -127,7 +119,6 @@ impl Postgres {
             keys: BookKeys::generate()?,
             clock,
             patience: opening.patience,
-            begin: begin(),
             opened: Instant::now(),
             ahead: AtomicI64::new(0),
             heard_at: AtomicI64::new(i64::MIN / 2),
@@ -234,7 +225,7 @@ impl Postgres {
         let lane = [lane];
         let (begun, locked, found, ended) = tokio::join!(
             biased;
-            client.batch_execute(&self.begin),
+            client.batch_execute(session.begin()),
             session.ask(LANE, &lane),
             session.ask("SELECT operation FROM smsotp.audit WHERE lane = $1 AND seq = $2", &place),
             client.batch_execute("ROLLBACK"),
@@ -280,16 +271,6 @@ impl Patience {
             failure => Err(failure.error()),
         }
     }
-}
-
-/// READ WRITE is refused by a standby: nothing is ever decided on a copy. Every statement of a deed has its index; a plan that
-/// was made while a table was small must not outlive that.
-fn begin() -> String {
-    format!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}; \
-         SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_MS}; SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}; \
-         SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
-    )
 }
 
 fn too_slow(patience: Duration) -> Error {

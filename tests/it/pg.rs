@@ -235,7 +235,8 @@ kill -QUIT $server 2> /dev/null
 wait $server
 rm -rf "$dir""#;
 
-fn children(of: u32) -> Vec<u32> {
+/// The processes that a process started.
+pub fn children(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };

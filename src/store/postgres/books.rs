@@ -286,7 +286,7 @@ async fn begin(store: &Postgres) -> Result<House, Failure> {
     let client = session.client();
     let (begun, locked, last) = tokio::join!(
             biased;
-        client.batch_execute(&store.begin),
+        client.batch_execute(session.begin()),
         session.ask(LANE, &lane),
         session.ask(sql, &lane),
     );

@@ -25,6 +25,34 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 /// answers nothing at all.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// What holds in every transaction. A statement waits for a lock for 5 s, takes 8 s, and we are waited for 8 s: that ends well
+/// inside of a deed's patience, and a process that hangs keeps its locks no longer. Every statement of a deed has its index;
+/// a plan that was made while a table was small must not outlive that.
+macro_rules! settings {
+    ($before:literal, $set:literal) => {
+        concat!(
+            $before,
+            $set,
+            "lock_timeout = 5000; ",
+            $set,
+            "statement_timeout = 8000; ",
+            $set,
+            "idle_in_transaction_session_timeout = 8000; ",
+            $set,
+            "enable_seqscan = off; ",
+            $set,
+            "jit = off"
+        )
+    };
+}
+
+/// READ WRITE is refused by a standby: nothing is ever decided on a copy.
+pub const BEGIN: &str = settings!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ", "SET LOCAL ");
+
+/// The same on a connection that has the [`KEPT`] settings.
+const BEGIN_KEPT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const KEPT: &str = settings!("", "SET SESSION ");
+
 /// A place to connect to.
 #[derive(Clone)]
 pub struct Address {
@@ -159,12 +187,24 @@ impl Session {
         }
     }
 
+    /// How a transaction begins here.
+    pub fn begin(&self) -> &'static str {
+        match &self.object {
+            Some(object) if self.keeps && object.statement_cache.size() > 0 => BEGIN_KEPT,
+            _ => BEGIN,
+        }
+    }
+
     /// Has the server prepare what is about to be run, where it may and has not yet.
     pub async fn ready<'s>(
         &mut self,
         statements: impl Iterator<Item = (&'static str, &'s [Value])>,
     ) -> Result<(), tokio_postgres::Error> {
         let (true, Some(object)) = (self.keeps, &self.object) else { return Ok(()) };
+        if object.statement_cache.size() == 0 {
+            // This connection is nobody else's: what every transaction would set for itself is set once.
+            object.batch_execute(KEPT).await?;
+        }
         let prepare = |(sql, values): (&'static str, &[Value])| {
             let types: Vec<Type> = values.iter().map(|(_, kind)| kind.clone()).collect();
             async move { Ok((sql, object.prepare_typed_cached(sql, &types).await?)) }

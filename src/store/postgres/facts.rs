@@ -26,43 +26,34 @@ const LOCK: &str = "INSERT INTO smsotp.subjects AS s (tag, id, kind, masked, led
 
 const SUBJECTS: &str = "SELECT tag, id, ledger FROM smsotp.subjects WHERE tag = ANY ($1)";
 
-/// The live one first, then the newest of the phone and purpose.
+/// An otp with its newest messages: a row for each, one without where there is none.
+macro_rules! with_messages {
+    ($which:literal) => {
+        concat!(
+            "SELECT true, ",
+            otp_and_message_columns!(),
+            " FROM smsotp.otps AS o LEFT JOIN LATERAL \
+             (SELECT * FROM smsotp.messages WHERE otp_id = o.id ORDER BY id DESC LIMIT 50) AS m ON true WHERE ",
+            $which
+        )
+    };
+}
+
+/// The live one with its messages, then the newest of the phone and purpose.
 const OTPS_OF: &str = concat!(
-    "(SELECT true, ",
-    otp_columns!(),
-    r#" FROM smsotp.otps WHERE "user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active') UNION ALL "#,
-    "(SELECT false, ",
-    otp_columns!(),
-    " FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4)"
+    "(",
+    with_messages!(r#"o."user" = $1 AND o.phone_number = $2 AND o.purpose = $3 AND o.state = 'active'"#),
+    ") UNION ALL (SELECT false, ",
+    otp_and_message_columns!(),
+    " FROM (SELECT * FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4) AS o \
+      LEFT JOIN smsotp.messages AS m ON false)"
 );
 
-const OTP: &str = concat!("SELECT true, ", otp_columns!(), " FROM smsotp.otps WHERE id = $1");
+const OTP: &str = with_messages!("o.id = $1");
 
-const OTP_OF_MESSAGE: &str = concat!(
-    "SELECT true, ",
-    otp_columns!(),
-    " FROM smsotp.otps WHERE id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)"
-);
-
-const MESSAGES_OF_LIVE: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    r#" FROM smsotp.messages WHERE otp_id = (SELECT id FROM smsotp.otps WHERE "user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active') ORDER BY id DESC LIMIT 50"#
-);
-
-const MESSAGES_OF: &str =
-    concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE otp_id = $1 ORDER BY id DESC LIMIT 50");
-
-const MESSAGES_BESIDE: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    " FROM smsotp.messages WHERE otp_id = (SELECT otp_id FROM smsotp.messages WHERE id = $1) ORDER BY id DESC LIMIT 50"
-);
+const OTP_OF_MESSAGE: &str = with_messages!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
 
 const MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE id = $1");
-
-const TEST_NUMBER: &str =
-    concat!("SELECT ", test_number_columns!(), " FROM smsotp.test_numbers WHERE phone_number = $1");
 
 /// Locked by itself: it belongs to no subject.
 const TOKEN: &str = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WHERE id = $1 FOR NO KEY UPDATE");
@@ -74,18 +65,27 @@ pub(super) const LANE: &str = "SELECT FROM smsotp.audit_lanes WHERE lane = $1 FO
 
 /// Time, whether the books are sealed, and the lane's head; the time is of the moment when every lock was had.
 macro_rules! last {
-    ($ids:literal) => {
+    ($more:literal, $from:literal) => {
         concat!(
-            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac, ",
-            $ids,
-            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true WHERE b.one = 1"
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac",
+            $more,
+            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true ",
+            $from,
+            " WHERE b.one = 1"
         )
     };
 }
-const LAST: &str = last!("0::bigint, 0::bigint, 0::bigint");
+const LAST: &str = last!(", 0::bigint, 0::bigint, 0::bigint", "");
 /// Only the deed that makes a token asks for ids without asking for an otp.
-const LAST_WITH_TOKEN_ID: &str = last!("0::bigint, 0::bigint, nextval('smsotp.token_ids')");
-const LAST_WITH_IDS: &str = last!("nextval('smsotp.otp_ids'), nextval('smsotp.message_ids'), 0::bigint");
+const LAST_WITH_TOKEN_ID: &str = last!(", 0::bigint, 0::bigint, nextval('smsotp.token_ids')", "");
+const LAST_OF_PHONE: &str = last!(
+    ", 0::bigint, 0::bigint, 0::bigint, t.phone_number, t.code_tag, t.until, t.added_at, t.added_by",
+    "LEFT JOIN smsotp.test_numbers AS t ON t.phone_number = $2"
+);
+const LAST_OF_PHONE_WITH_IDS: &str = last!(
+    ", nextval('smsotp.otp_ids'), nextval('smsotp.message_ids'), 0::bigint, t.phone_number, t.code_tag, t.until, t.added_at, t.added_by",
+    "LEFT JOIN smsotp.test_numbers AS t ON t.phone_number = $2"
+);
 
 /// A deed's needs as rows: what is locked, and where each subject's fact is put together from.
 pub struct Asked {
@@ -169,43 +169,34 @@ impl Asked {
         }
     }
 
-    fn messages(&self) -> Option<(&'static str, Vec<Value>)> {
-        match (&self.needs.otp, self.needs.message) {
-            (OtpNeed::Of(user, phone, purpose), _) => {
-                Some((MESSAGES_OF_LIVE, vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str())]))
+    fn last(&self) -> (&'static str, Vec<Value>) {
+        let mut values: Vec<Value> = vec![(Box::new(self.lane), Type::INT2)];
+        let sql = match (&self.needs.otp, self.needs.ids) {
+            (OtpNeed::Of(_, phone, _), ids) => {
+                values.push(text(phone.as_str()));
+                if ids { LAST_OF_PHONE_WITH_IDS } else { LAST_OF_PHONE }
             }
-            (OtpNeed::Id(id), _) => Some((MESSAGES_OF, vec![int(*id)])),
-            (OtpNeed::None, Some(id)) => Some((MESSAGES_BESIDE, vec![int(id)])),
-            (OtpNeed::None, None) => None,
-        }
+            (_, true) => LAST_WITH_TOKEN_ID,
+            (_, false) => LAST,
+        };
+        (sql, values)
     }
 
     /// Begins the transaction and loads the facts: one round trip.
     pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Loaded, Failure> {
         let all_tags: Value =
             (Box::new(self.tags.iter().flatten().map(|tag| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY);
-        let lane = || -> Vec<Value> { vec![(Box::new(self.lane), Type::INT2)] };
-        let last = match (self.needs.ids, &self.needs.otp) {
-            (false, _) => LAST,
-            (true, OtpNeed::None) => LAST_WITH_TOKEN_ID,
-            (true, _) => LAST_WITH_IDS,
-        };
-        let test_number = match &self.needs.otp {
-            OtpNeed::Of(_, phone, _) => Some((TEST_NUMBER, vec![text(phone.as_str())])),
-            _ => None,
-        };
+        let lane: Vec<Value> = vec![(Box::new(self.lane), Type::INT2)];
         let lock = if self.has_subjects() { Some((LOCK, self.lock(store)?)) } else { None };
-        let asked: [Option<(&'static str, Vec<Value>)>; 10] = [
+        let asked: [Option<(&'static str, Vec<Value>)>; 8] = [
             lock,
             (!self.tags.is_empty()).then(|| (SUBJECTS, vec![all_tags])),
             self.otps(),
-            self.messages(),
             self.needs.message.map(|id| (MESSAGE, vec![int(id)])),
-            test_number,
             self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)])),
             self.needs.token.map(|id| (TOKEN, vec![int(id)])),
-            Some((LANE, lane())),
-            Some((last, lane())),
+            Some((LANE, lane)),
+            Some(self.last()),
         ];
         session
             .ready(asked.iter().flatten().map(|(sql, values)| (*sql, values.as_slice())))
@@ -215,7 +206,7 @@ impl Asked {
         // Polled in this order, and each is sent when it is first polled.
         let (begun, answers) = tokio::join!(
             biased;
-            session.client().batch_execute(&store.begin),
+            session.client().batch_execute(session.begin()),
             in_order(asked.iter().map(|asked| optional(session, asked.as_ref()))),
         );
         begun.map_err(before_commit)?;
@@ -223,20 +214,14 @@ impl Asked {
         for answer in answers {
             rows.push(answer.map_err(before_commit)?);
         }
-        let [_, subjects, otps, messages, message, test_number, reply, token, _, last] = rows.as_slice() else {
+        let [_, subjects, otps, message, reply, token, _, last] = rows.as_slice() else {
             return Err(Error::new(Code::BUG, "a deed got answers that it had not asked for").into());
         };
         let mut facts = Facts::default();
         self.put_subjects(&mut facts, subjects)?;
         put_otps(&mut facts, otps)?;
-        for row in messages {
-            facts.messages.push(rows::message(row, 0)?);
-        }
         if let Some(row) = message.first() {
             facts.message = Some(rows::message(row, 0)?);
-        }
-        if let Some(row) = test_number.first() {
-            facts.test_number = Some(rows::test_number(row)?);
         }
         if let (Some(row), Some(tag)) = (reply.first(), self.needs.reply) {
             facts.reply = Some(rows::reply(tag, row)?);
@@ -276,6 +261,9 @@ impl Asked {
         facts.now = store.heard(column(row, 0)?);
         (facts.next_otp_id, facts.next_message_id) = (column(row, 4)?, column(row, 5)?);
         facts.next_token_id = column(row, 6)?;
+        if matches!(self.needs.otp, OtpNeed::Of(..)) && column::<Option<&str>>(row, 7)?.is_some() {
+            facts.test_number = Some(rows::test_number(row, 7)?);
+        }
         head(self.lane, row, 2)
     }
 }
@@ -307,9 +295,20 @@ pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
 
 fn put_otps(facts: &mut Facts, found: &[Row]) -> Result<()> {
     for row in found {
-        let otp = rows::otp(row, 1)?;
-        if column(row, 0)? { facts.otp = Some(otp) } else { facts.recent.push(otp) }
+        if !column::<bool>(row, 0)? {
+            facts.recent.push(rows::otp(row, 1)?);
+            continue;
+        }
+        if facts.otp.is_none() {
+            facts.otp = Some(rows::otp(row, 1)?);
+        }
+        if column::<Option<i64>>(row, 1 + rows::OTP_COLUMNS)?.is_some() {
+            facts.messages.push(rows::message(row, 1 + rows::OTP_COLUMNS)?);
+        }
     }
+    // A join promises no order.
+    facts.recent.sort_unstable_by_key(|otp| std::cmp::Reverse(otp.id));
+    facts.messages.sort_unstable_by_key(|message| std::cmp::Reverse(message.id));
     Ok(())
 }
 

@@ -235,7 +235,7 @@ pub async fn ledgers(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Optio
 /// All test numbers, at most 1000.
 pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     let sql = concat!("SELECT ", test_number_columns!(), " FROM smsotp.test_numbers ORDER BY phone_number LIMIT 1000");
-    store.query(sql, Vec::new()).await?.iter().map(rows::test_number).collect()
+    store.query(sql, Vec::new()).await?.iter().map(|row| rows::test_number(row, 0)).collect()
 }
 
 /// The access token with this hash.

@@ -28,6 +28,13 @@ macro_rules! message_columns {
     };
 }
 
+/// Both, of `o` and `m`: an otp beside one of its messages, as [`otp`] and [`message`] read them one behind the other.
+macro_rules! otp_and_message_columns {
+    () => {
+        r#"o.id, o."user", o.phone_number, o.purpose, o.nonce, o.key_id, o.digits, o.created_at, o.expires_at, o.state, o.ended_at, o.wrong_guesses, o.test, m.id, m.otp_id, m.phone_number, m.provider, m.state, m.provider_id, m.error_code, m.error, m.segments, m.attempts, m.reserved_at, m.attempt_at, m.due_at, m.missed_at, m.updated_at, m.endings"#
+    };
+}
+
 /// The columns of a test number, in the order that [`test_number`] reads.
 macro_rules! test_number_columns {
     () => {
@@ -91,6 +98,9 @@ fn moment(value: Option<Timestamp>) -> Value {
 pub fn column<'r, T: FromSql<'r>>(row: &'r Row, at: usize) -> Result<T> {
     row.try_get(at).map_err(|error| damaged(&error.to_string()))
 }
+
+/// How many columns [`otp`] reads.
+pub const OTP_COLUMNS: usize = 13;
 
 /// Reads an otp from columns `from` on.
 pub fn otp(row: &Row, from: usize) -> Result<Otp> {
@@ -267,14 +277,14 @@ pub fn put_reply(reply: &Reply, fresh: bool) -> Statement {
     }
 }
 
-/// Reads a test number.
-pub fn test_number(row: &Row) -> Result<TestNumber> {
+/// Reads a test number from columns `from` on.
+pub fn test_number(row: &Row, from: usize) -> Result<TestNumber> {
     Ok(TestNumber {
-        phone: Phone::from_e164(column(row, 0)?).ok_or_else(|| damaged("phone_number"))?,
-        code_tag: array(column(row, 1)?, "code_tag")?,
-        until: Timestamp(column(row, 2)?),
-        added_at: Timestamp(column(row, 3)?),
-        added_by: column(row, 4)?,
+        phone: Phone::from_e164(column(row, from)?).ok_or_else(|| damaged("phone_number"))?,
+        code_tag: array(column(row, from + 1)?, "code_tag")?,
+        until: Timestamp(column(row, from + 2)?),
+        added_at: Timestamp(column(row, from + 3)?),
+        added_by: column(row, from + 4)?,
     })
 }
 

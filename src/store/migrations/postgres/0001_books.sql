@@ -116,7 +116,7 @@ CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
 CREATE TABLE smsotp.audit_lanes (
     lane          smallint PRIMARY KEY
 ) WITH (fillfactor = 25);
-INSERT INTO smsotp.audit_lanes (lane) SELECT generate_series(0, 16);
+INSERT INTO smsotp.audit_lanes (lane) SELECT generate_series(0, 32);
 CREATE TABLE smsotp.audit (
     lane          smallint NOT NULL,
     seq           bigint   NOT NULL,
