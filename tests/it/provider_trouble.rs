@@ -83,7 +83,7 @@ fn what_surely_was_not_sent_costs_nothing_and_the_next_ask_sends() {
             .expect(0)
             .rows()
             .iter()
-            .any(|row| row[1] == "phone" && row[2] != "0")
+            .any(|row| row[1] == "phone" && row[3] != "0")
     );
     desk.run(&format!("send {PHONE}")).expect(0);
 
