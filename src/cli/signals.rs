@@ -135,9 +135,11 @@ fn watch(state: &State, found: &Restore, ready: &mpsc::Sender<()>) {
         let Ok(mut source) = Source::new() else { return };
         let _ = ready.send(());
         let told = source.next().await;
+        // Asked before anybody is told: whoever settles at once lets go of its hold at once.
+        let held = state.holds.load(Ordering::SeqCst) > 0;
         state.told.store(told, Ordering::SeqCst);
         state.arrived.notify_waiters();
-        if state.holds.load(Ordering::SeqCst) > 0 {
+        if held {
             let settle = Duration::from_millis(state.settle_ms.load(Ordering::SeqCst)).max(SETTLE_MAX);
             tokio::select! {
                 () = tokio::time::sleep(settle) => {}
