@@ -43,7 +43,8 @@ fn what_is_no_token_opens_nothing_and_is_told_nothing() {
     let good = token_of(&engine, "ada", "send");
     let window = Window::open(&world);
     let body = json!({"phone_number": PHONE}).to_string();
-    let almost = format!("{}A", &good[..good.len() - 1]);
+    let other = if good.ends_with('A') { 'E' } else { 'A' };
+    let almost = format!("{}{other}", &good[..good.len() - 1]);
     let long = format!("Bearer smsotp_{}", "a".repeat(5000));
     let (basic, twice, almost) = (format!("Basic {good}"), format!("Bearer {good} {good}"), format!("Bearer {almost}"));
     let cut = format!("Bearer {}", &good[..20]);
