@@ -332,7 +332,8 @@ impl Bench {
         pg::run_on(&self.url, "VACUUM ANALYZE");
         let small = median(&engine);
         pg::run_on(&self.url, &fill(rows));
-        pg::run_on(&self.url, "VACUUM ANALYZE; CHECKPOINT");
+        pg::run_on(&self.url, "VACUUM ANALYZE");
+        pg::run_on(&self.url, "CHECKPOINT");
         let large = median(&engine);
         let ratio = |a: Duration, b: Duration| b.as_secs_f64() / a.as_secs_f64();
         println!(
@@ -532,7 +533,7 @@ fn fill(rows: i64) -> String {
          SELECT nextval('smsotp.message_ids'), id, phone_number, 'twilio', 'delivered', 1, 1, created_at, created_at FROM smsotp.otps WHERE \"user\" LIKE 'o%'; \
          INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) SELECT sha256(('o' || n)::bytea), substr(sha256(('i' || n)::bytea), 1, 16), \
          'phone', '+1650•••0000', '{LEDGER}', 1763924400000 FROM generate_series(1, {rows}) AS n; \
-         INSERT INTO smsotp.audit (lane, seq, body, mac, operation) SELECT 20 + n % 4, n, '{BODY}', sha256(n::text::bytea), substr(sha256(n::text::bytea), 1, 16) \
+         INSERT INTO smsotp.audit (lane, seq, body, mac, operation) SELECT 200 + n % 4, n, '{BODY}', sha256(n::text::bytea), substr(sha256(n::text::bytea), 1, 16) \
          FROM generate_series(1, {rows}) AS n"
     )
 }
