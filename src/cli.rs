@@ -14,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod list;
 pub mod purge_expired;
+mod ready;
 pub mod revoke;
 pub mod sandbox;
 pub mod send;
@@ -216,6 +217,11 @@ pub fn run(
     rust_log: Option<&str>,
 ) -> Class {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(text) = ready::answer(&args, &screen) {
+        let mut out = Output::to(screen, Wishes::default(), streams);
+        let told = out.text(text, None).map(|()| Class::Done);
+        return finish(told, &out);
+    }
     match tree::parse(&args) {
         Err(error) => {
             let mut out = Output::to(screen, guess_wishes(&args), streams);
