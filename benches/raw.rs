@@ -30,7 +30,8 @@ impl Values {
     pub fn of(index: &IndexKey, nth: u64, now: i64, everything: &str) -> Values {
         let [phone_subject, pair, user_subject] = subjects(nth);
         let tag = |subject: &Subject| index.tag(subject.kind(), &subject.value());
-        let mut random = Mixer(nth ^ now as u64);
+        // Far apart, or two processes would draw the same ids.
+        let mut random = Mixer((nth << 34) ^ now as u64);
         Values {
             phone: phone(nth).as_str().to_owned(),
             user: user(nth).as_str().to_owned(),

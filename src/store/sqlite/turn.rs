@@ -9,7 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// So long the next one looks without a pause: a few deeds. One process for each database does so at most.
+const LOOKING: Duration = Duration::from_millis(1);
+
+/// And then so often: where somebody holds the place for long, such as a purge.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// The two lock files beside the books.
 pub struct Queue {
@@ -48,7 +54,7 @@ impl Queue {
         } else if !lock_within(&self.next, patience)? {
             return Ok(None);
         }
-        let taken = lock_within(&self.current, patience);
+        let taken = lock_soon(&self.current, patience);
         self.next.unlock()?;
         Ok(taken?.then_some(Turn(self)))
     }
@@ -85,6 +91,22 @@ fn try_lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Waits for a lock that nobody else waits for, and that is held no longer than a deed takes. Being woken by another process
+/// takes about as long as the deed, so whoever is next looks again and again for a moment, and then more seldom.
+fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        if try_lock(file)? {
+            return Ok(true);
+        }
+        match begun.elapsed() {
+            waited if waited >= patience => return Ok(false),
+            waited if waited < LOOKING => thread::yield_now(),
+            _ => thread::sleep(LOOK_AGAIN),
+        }
     }
 }
 
