@@ -1,48 +1,41 @@
 //! The numbering plans of the world, of which one number needs those of its own calling code alone.
 //!
-//! `plans.bin` is libphonenumber's metadata (Apache-2.0) as the crate `rlibphonenumber` carries it; a test keeps the two in
-//! step. Reading all of it takes longer than everything else that a send does on this machine, so a process that meets one
-//! country reads that country's plans.
+//! `plans.bin` holds libphonenumber's metadata (Apache-2.0) as the crate `rlibphonenumber` carries it, sorted by calling code;
+//! a test keeps the two in step. Reading all of it takes longer than everything else that a send does on this machine, so a
+//! process that meets one country reads that country's plans.
 
 use std::sync::{LazyLock, OnceLock};
 
 use prost::Message;
 use prost::bytes::Bytes;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneMetadata, PhoneMetadataCollection, PhoneNumberUtil};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneMetadataCollection, PhoneNumberUtil};
 
+/// Generated: `UPDATE=1 cargo test --lib plans`.
 static PLANS: &[u8] = include_bytes!("plans.bin");
 
-/// All plans: `phonemetadata.proto`'s `PhoneMetadataCollection`, with each plan left as it is.
 #[derive(Clone, PartialEq, Message)]
-struct Sealed {
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    plans: Vec<Bytes>,
-}
-
-/// Whose plan it is: the part of `PhoneMetadata` that tells.
-#[derive(Clone, PartialEq, Message)]
-struct Label {
-    /// ISO 3166; "001" for a network of no country.
-    #[prost(string, tag = "9")]
-    id: String,
-    #[prost(int32, tag = "10")]
-    country_code: i32,
+struct World {
+    #[prost(message, repeated, tag = "1")]
+    groups: Vec<Group>,
 }
 
 /// The plans of one calling code.
-struct Few {
+#[derive(Clone, PartialEq, Message)]
+struct Group {
+    #[prost(int32, tag = "1")]
     country_code: i32,
-    util: PhoneNumberUtil,
+    /// ISO 3166, with spaces between; "001" for a network of no country.
+    #[prost(string, tag = "2")]
+    regions: String,
+    /// `phonemetadata.proto`'s `PhoneMetadataCollection`.
+    #[prost(bytes = "bytes", tag = "3")]
+    plans: Bytes,
 }
 
-static LABELS: LazyLock<Vec<(Label, Bytes)>> = LazyLock::new(|| {
-    let sealed = Sealed::decode(Bytes::from_static(PLANS)).unwrap_or_default();
-    let label = |plan: Bytes| Label::decode(plan.clone()).ok().map(|label| (label, plan));
-    sealed.plans.into_iter().filter_map(label).collect()
-});
+static WORLD: LazyLock<World> = LazyLock::new(|| World::decode(Bytes::from_static(PLANS)).unwrap_or_default());
 
-/// The calling code that this process met first.
-static FIRST: OnceLock<Few> = OnceLock::new();
+/// The plans of the calling code that this process met first.
+static FIRST: OnceLock<(i32, PhoneNumberUtil)> = OnceLock::new();
 
 /// Every plan.
 pub fn all() -> &'static PhoneNumberUtil {
@@ -52,54 +45,107 @@ pub fn all() -> &'static PhoneNumberUtil {
 /// The plans that are enough to read `text`, where it tells by itself (`+44...`) or by its region: those of the calling code
 /// that this process met first. `None`: ask [`all`].
 pub fn enough(text: &str, region: Option<&str>) -> Option<&'static PhoneNumberUtil> {
-    let country_code = match text.strip_prefix('+') {
-        Some(rest) => calling_code(rest)?,
-        None => country_code(region?)?,
+    let group = match text.strip_prefix('+') {
+        Some(rest) => called(rest)?,
+        None => of_region(region?)?,
     };
-    let few = FIRST.get_or_init(|| Few { country_code, util: opened(|label| label.country_code == country_code) });
-    (few.country_code == country_code).then_some(&few.util)
+    let (country_code, util) = FIRST.get_or_init(|| (group.country_code, opened(group)));
+    (*country_code == group.country_code).then_some(util)
 }
 
 /// The calling code of a region, if it is one (ISO 3166 two letters, capitals).
 pub fn country_code(region: &str) -> Option<i32> {
-    LABELS.iter().find(|(label, _)| label.id == region).map(|(label, _)| label.country_code)
+    of_region(region).map(|group| group.country_code)
 }
 
-/// The calling code that begins what follows the plus. No code is the beginning of another (ITU-T E.164 §6.2.1).
-fn calling_code(rest: &str) -> Option<i32> {
+fn of_region(region: &str) -> Option<&'static Group> {
+    WORLD.groups.iter().find(|group| group.regions.split(' ').any(|one| one == region))
+}
+
+/// Whose calling code begins what follows the plus. No code is the beginning of another (ITU-T E.164 §6.2.1).
+fn called(rest: &str) -> Option<&'static Group> {
     let mut code = 0;
     for digit in rest.bytes().take(3) {
         code = code * 10 + i32::from(digit.is_ascii_digit().then(|| digit - b'0')?);
-        if LABELS.iter().any(|(label, _)| label.country_code == code) {
-            return Some(code);
+        let found = WORLD.groups.binary_search_by_key(&code, |group| group.country_code);
+        if let Ok(place) = found {
+            return WORLD.groups.get(place);
         }
     }
     None
 }
 
-fn opened(wanted: impl Fn(&Label) -> bool) -> PhoneNumberUtil {
-    let plans = LABELS.iter().filter(|(label, _)| wanted(label));
-    let metadata = plans.filter_map(|(_, plan)| PhoneMetadata::decode(plan.clone()).ok()).collect();
-    // The file is part of the program, and a test reads all of it.
-    PhoneNumberUtil::new_for_metadata(PhoneMetadataCollection { metadata })
-        .expect("the plans name regions that are known")
+fn opened(group: &Group) -> PhoneNumberUtil {
+    let plans = PhoneMetadataCollection::decode(group.plans.clone()).unwrap_or_default();
+    // The file is part of the program, and a test opens all of it.
+    PhoneNumberUtil::new_for_metadata(plans).expect("the plans name regions that are known")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
     use rlibphonenumber::{PhoneNumberFormat, PhoneNumberType};
 
     use super::*;
 
+    /// `phonemetadata.proto`, with each plan left as it is.
+    #[derive(Clone, PartialEq, Message)]
+    struct Sealed {
+        #[prost(bytes = "bytes", repeated, tag = "1")]
+        plans: Vec<Bytes>,
+    }
+
+    /// Whose plan it is: the part of `PhoneMetadata` that tells.
+    #[derive(Clone, PartialEq, Message)]
+    struct Label {
+        #[prost(string, tag = "9")]
+        id: String,
+        #[prost(int32, tag = "10")]
+        country_code: i32,
+    }
+
+    /// The metadata file of the crate that reads the plans.
+    fn theirs() -> Vec<u8> {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let packages = known["packages"].as_array().unwrap();
+        let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
+        let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
+        std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
+    }
+
     #[test]
-    fn every_plan_is_read() {
-        let read = opened(|_| true);
-        assert_eq!(read.get_supported_regions().len(), all().get_supported_regions().len());
-        assert_eq!(
-            all().get_supported_regions().len() + all().get_supported_global_network_calling_codes().count(),
-            LABELS.len()
-        );
-        assert!(LABELS.len() > 240, "{} plans", LABELS.len());
+    #[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
+    fn the_plans_are_those_of_the_crate_that_reads_them() {
+        let mut groups: Vec<(Group, Sealed)> = Vec::new();
+        for plan in Sealed::decode(&*theirs()).unwrap().plans {
+            let label = Label::decode(plan.clone()).unwrap();
+            match groups.iter_mut().find(|(group, _)| group.country_code == label.country_code) {
+                Some((group, sealed)) => {
+                    group.regions = format!("{} {}", group.regions, label.id);
+                    sealed.plans.push(plan);
+                }
+                None => groups.push((
+                    Group { country_code: label.country_code, regions: label.id, plans: Bytes::new() },
+                    Sealed { plans: vec![plan] },
+                )),
+            }
+        }
+        groups.sort_by_key(|(group, _)| group.country_code);
+        let whole = |(group, sealed): (Group, Sealed)| Group { plans: sealed.encode_to_vec().into(), ..group };
+        let world = World { groups: groups.into_iter().map(whole).collect() };
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/phone/plans.bin");
+        if std::env::var_os("UPDATE").is_some() {
+            return std::fs::write(&ours, world.encode_to_vec()).unwrap();
+        }
+        assert!(PLANS == world.encode_to_vec(), "run `UPDATE=1 cargo test --lib plans` and commit the result");
     }
 
     #[test]
@@ -118,8 +164,7 @@ mod tests {
         ];
         let mut compared = 0;
         for region in all().get_supported_regions() {
-            let code = country_code(&region.to_string()).unwrap();
-            let few = opened(|label| label.country_code == code);
+            let few = opened(of_region(&region.to_string()).unwrap());
             for kind in kinds {
                 let Ok(example) = all().get_example_number_for_type_and_region(region, kind) else { continue };
                 for format in [PhoneNumberFormat::E164, PhoneNumberFormat::National, PhoneNumberFormat::International] {
@@ -143,8 +188,8 @@ mod tests {
         for (text, code) in
             [("14155552671", Some(1)), ("447400123456", Some(44)), ("35312345678", Some(353)), ("999123", None)]
         {
-            assert_eq!(calling_code(text), code, "{text}");
+            assert_eq!(called(text).map(|group| group.country_code), code, "{text}");
         }
-        assert_eq!((calling_code(" 44"), calling_code("٤٤"), calling_code("")), (None, None, None));
+        assert!([" 44", "٤٤", ""].iter().all(|text| called(text).is_none()));
     }
 }
