@@ -80,6 +80,7 @@ impl App {
                 (Arc::new(runtime.block_on(open)?), keyring)
             }
         };
+        tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the books");
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
@@ -104,7 +105,9 @@ impl App {
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
     pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
-        self.engine = self.engine.clone().with_provider(provider(&self.config, printer, patience)?);
+        let provider = provider(&self.config, printer, patience)?;
+        tracing::info!(target: "smsotp", provider = provider.name(), "chose the provider");
+        self.engine = self.engine.clone().with_provider(provider);
         if matches!(self.config.database, Database::Sqlite(_)) {
             self.runtime = Some(runtime()?);
         }

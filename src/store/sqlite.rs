@@ -119,7 +119,7 @@ impl Sqlite {
     fn write_in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<A>) -> Result<A> {
         let mut connection = self.connection();
         let turn = self.take_turn()?;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let tx = begin(&mut connection, &self.path)?;
         let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
         Ok(answer)
@@ -273,7 +273,7 @@ impl Store for Sqlite {
     async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let mut connection = self.connection();
         let _turn = self.take_turn()?;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let tx = begin(&mut connection, &self.path)?;
         let facts = self.load(&tx, &needs)?;
         let changes = decide(&facts)?;
         if changes.is_empty() {
@@ -432,6 +432,11 @@ fn load_recent(connection: &Connection, phone: &Phone, purpose: &str) -> Result<
         .map_err(trouble)?;
     let found = statement.query_map(params![phone.as_str(), purpose, RECENT_MAX], rows::otp).map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
+}
+
+/// Begins to write. Here a file that cannot be written, or is no file of ours, is met first: the error names it.
+pub(super) fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<'a>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| books::named(path, error))
 }
 
 fn load_otp(connection: &Connection, id: i64) -> Result<Option<Otp>> {

@@ -393,7 +393,7 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
 }
 
 /// Adds which file it was to SQLite's error.
-fn named(path: &Path, error: rusqlite::Error) -> Error {
+pub fn named(path: &Path, error: rusqlite::Error) -> Error {
     let error = trouble(error);
     let message = format!("{}: {}", path.display(), error.message());
     let mut named = Error::new(error.code(), message);

@@ -7,12 +7,16 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pause of a process that takes turn after turn while others wait.
+/// So many turns a process may take while others wait before it lets them in front: handing the place to another process
+/// costs about as much as a deed, and keeping it makes others wait.
+const TURNS: u32 = 4;
+
+/// The pause in which it does so.
 const BREATH: Duration = Duration::from_micros(100);
 
 /// So long the next one looks without a pause: a few deeds. One process for each database does so at most.
@@ -25,8 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_micros(200);
 pub struct Queue {
     current: File,
     next: File,
-    /// Somebody else was here at our last turn.
-    crowded: AtomicBool,
+    /// How many turns we had in a crowd since we last let others in front.
+    crowded: AtomicU32,
 }
 
 /// The writer's place; given up when dropped.
@@ -45,13 +49,14 @@ impl Queue {
     /// Opens (or makes, 0600) the lock files beside `database`.
     pub fn open(database: &Path) -> io::Result<Queue> {
         let [current, next] = lock_paths(database);
-        Ok(Queue { current: open(&current)?, next: open(&next)?, crowded: AtomicBool::new(false) })
+        Ok(Queue { current: open(&current)?, next: open(&next)?, crowded: AtomicU32::new(0) })
     }
 
     /// Waits for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
     pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
-        if self.crowded.swap(false, Ordering::Relaxed) {
+        if self.crowded.load(Ordering::Relaxed) >= TURNS {
             // Whoever waits has to wake up first; without a breath we would be in front of it again, and again.
+            self.crowded.store(0, Ordering::Relaxed);
             thread::sleep(BREATH);
         }
         // Nobody waits and nobody writes: two system calls, no queue.
@@ -64,7 +69,7 @@ impl Queue {
         } else if !lock_within(&self.next, patience)? {
             return Ok(None);
         }
-        self.crowded.store(true, Ordering::Relaxed);
+        self.crowded.fetch_add(1, Ordering::Relaxed);
         let taken = lock_soon(&self.current, patience);
         self.next.unlock()?;
         Ok(taken?.then_some(Turn(self)))
