@@ -92,6 +92,7 @@ pub fn raw(path: &Path) -> Connection {
     connection
         .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;")
         .unwrap();
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     connection
 }

@@ -39,6 +39,26 @@ fn the_help_that_stands_ready_is_what_the_argument_tree_says() {
 }
 
 #[test]
+fn the_numbering_plans_are_those_of_the_crate_that_reads_them() {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reader =
+        known["packages"].as_array().unwrap().iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
+    let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
+    let theirs = fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/phone/plans.bin");
+    if updating() {
+        return fs::write(&ours, theirs).unwrap();
+    }
+    assert!(fs::read(ours).unwrap() == theirs, "run `UPDATE=1 cargo test --test it generated` and commit the result");
+}
+
+#[test]
 fn drift_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("same"), "a\n").unwrap();
@@ -67,14 +87,17 @@ fn add_pages(command: &clap::Command, name: String, pages: &mut BTreeMap<String,
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
 /// Compares a folder of the repository with what it should hold, or rewrites it.
 #[track_caller]
 fn compare(folder: &str, expected: BTreeMap<String, String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let drifted = drift(&folder, &expected);
-    #[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
-    let update = std::env::var_os("UPDATE").is_some();
-    if update {
+    if updating() {
         fs::create_dir_all(&folder).unwrap();
         for name in &drifted {
             match expected.get(name) {
