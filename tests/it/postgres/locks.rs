@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 use super::wire::{Fate, Wire};
 use crate::pg;
 use crate::stores::Books;
-use crate::world::{PHONE, World, ask, block_on, caller, guess, send, verdict};
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, guess, send, verdict};
 
 /// A session of somebody else's: an operator with psql, a report, a stranger.
 async fn somebody(url: &str) -> Client {
@@ -182,44 +182,80 @@ fn the_clock_of_a_machine_decides_nothing() {
     });
 }
 
+/// Two machines: one whose connections are its own, and one behind something that hands connections round. Where a
+/// connection is nobody else's, what holds in every transaction is set once.
+struct Two {
+    engines: [Engine; 2],
+    codes: [smsotp::code::Code; 2],
+    url: String,
+}
+
+const PHONES: [&str; 2] = [PHONE, OTHER];
+
+impl Two {
+    /// Each has a code of its own, and a connection that has seen enough to keep what it prepared, where it may.
+    async fn of(books: &mut Books) -> Two {
+        let straight = books.engine().await;
+        let (_, url) = Wire::to(books, Fate::Held).await;
+        let engines = [straight, books.engine().await];
+        for (engine, phone) in engines.iter().zip(PHONES) {
+            send(engine, phone).await;
+            for _ in 0..4 {
+                assert_eq!(
+                    verdict(engine, "+14155550177", &World::wrong(&books.world.code_on(phone))).await,
+                    Verdict::NotFound
+                );
+            }
+        }
+        Two { engines, codes: PHONES.map(|phone| books.world.code_on(phone)), url }
+    }
+
+    /// Both try at once, and both are told that the server gave up, for this reason.
+    async fn both_are_told(&self, reason: &str) {
+        let ask = async |nth: usize| self.engines[nth].verify(&caller(), guess(PHONES[nth], &self.codes[nth])).await;
+        let (one, other) = tokio::join!(ask(0), ask(1));
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(error.code(), Code::STORE_BUSY, "{error:?}");
+            // It was the server that gave up, and not we who left it waiting.
+            assert!(told(&error).contains(reason), "{}", told(&error));
+            assert!(error.retry_after_hint().is_some());
+        }
+    }
+
+    /// Nothing happened to either code.
+    async fn both_verify(&self) {
+        for nth in 0..2 {
+            assert_eq!(verdict(&self.engines[nth], PHONES[nth], &self.codes[nth]).await, Verdict::Verified);
+        }
+    }
+}
+
 #[test]
 fn whoever_holds_a_lock_for_too_long_is_told_of_and_nothing_happens() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+    let Some(mut books) = Books::postgres() else { return };
     block_on(async {
-        let engine = books.engine().await;
-        send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
-        let holder = somebody(&url).await;
+        let two = Two::of(&mut books).await;
+        let holder = somebody(&two.url).await;
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
-        let error = engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err();
-        assert_eq!(error.code(), Code::STORE_BUSY, "{error:?}");
-        // It was the server that gave up, and not we who left it waiting.
-        assert!(told(&error).contains("55P03"), "{}", told(&error));
-        assert!(error.retry_after_hint().is_some());
+        two.both_are_told("55P03").await;
         holder.batch_execute("ROLLBACK").await.unwrap();
-        assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
+        two.both_verify().await;
     });
 }
 
 #[test]
 fn a_statement_that_takes_too_long_is_ended_and_nothing_happens() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+    let Some(mut books) = Books::postgres() else { return };
     block_on(async {
-        let engine = books.engine().await;
-        send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let two = Two::of(&mut books).await;
         pg::run_on(
-            &url,
+            &two.url,
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
              CREATE TRIGGER slow BEFORE INSERT ON smsotp.audit FOR EACH ROW EXECUTE FUNCTION slow()",
         );
-        let error = engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err();
-        assert_eq!(error.code(), Code::STORE_BUSY, "{error:?}");
-        assert!(told(&error).contains("57014"), "{}", told(&error));
-        pg::run_on(&url, "DROP TRIGGER slow ON smsotp.audit");
-        assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
+        two.both_are_told("57014").await;
+        pg::run_on(&two.url, "DROP TRIGGER slow ON smsotp.audit");
+        two.both_verify().await;
     });
 }
 
