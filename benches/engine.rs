@@ -32,6 +32,9 @@ fn main() -> ExitCode {
     let small_books = Books::of(1_000, &dir).copy("engine-small");
     // Copies, because the clock of the deeds runs ahead.
     let large_books = Books::of(large, &dir).copy("engine-large");
+    if std::env::var_os("SMSOTP_BENCH_STATEMENTS").is_some() {
+        return statements(&small_books);
+    }
     let (mut small, mut big) = (Side::new(&small_books), Side::new(&large_books));
     // A round warms the caches of each; then they take turns, so that the machine's moods hit all alike.
     for warm in [true, false] {
@@ -175,6 +178,39 @@ impl Side {
         }
         (sends, verifies)
     }
+}
+
+/// Prints what one send and one verify run, the floor's and ours: for whoever doubts that they are the same.
+fn statements(books: &Books) -> ExitCode {
+    let clock = Arc::new(ManualClock::at(Timestamp(end() + 2 * DAY)));
+    let store = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+    let index = store.keys().index.clone();
+    let taker = Arc::new(Taker::default());
+    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>, keyring(), Arc::new(Policy::default()))
+        .with_provider(Arc::clone(&taker) as _);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    println!("-- the engine: a send");
+    store.on_statement(|sql| println!("{}", sql.split_whitespace().collect::<Vec<_>>().join(" "))).unwrap();
+    runtime.block_on(engine.send(&caller(), ask(books.known(1)))).unwrap();
+    println!("-- the engine: a verify");
+    let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&taker.0.lock().unwrap()).unwrap()).unwrap();
+    runtime.block_on(engine.verify(&caller(), verify_ask(books.known(1), code))).unwrap();
+    let mut raw = books.raw();
+    raw.trace_v2(
+        rusqlite::trace::TraceEventCodes::SQLITE_TRACE_STMT,
+        Some(|event: rusqlite::trace::TraceEvent<'_>| {
+            if let rusqlite::trace::TraceEvent::Stmt(_, sql) = event {
+                println!("{}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
+            }
+        }),
+    )
+    .unwrap();
+    let values = raw::Values::of(&index, books.known(2), clock.now().millis(), "{}");
+    println!("-- the floor: a send");
+    raw::send(&mut raw, &values);
+    println!("-- the floor: a verify");
+    raw::verify(&mut raw, &values);
+    ExitCode::SUCCESS
 }
 
 /// A send that the limits refuse, for phones with few and with many rows in the books.

@@ -30,7 +30,8 @@ impl Values {
     pub fn of(index: &IndexKey, nth: u64, now: i64, everything: &str) -> Values {
         let [phone_subject, pair, user_subject] = subjects(nth);
         let tag = |subject: &Subject| index.tag(subject.kind(), &subject.value());
-        let mut random = Mixer(nth ^ now as u64);
+        // Far apart, or two processes would draw the same ids.
+        let mut random = Mixer((nth << 34) ^ now as u64);
         Values {
             phone: phone(nth).as_str().to_owned(),
             user: user(nth).as_str().to_owned(),
@@ -39,7 +40,8 @@ impl Values {
             ledgers: [
                 format!(r#"{{"sends":[[{now}]],"purposes":{{"login":{{"asked":[{now}]}}}},"seen":{now}}}"#),
                 format!(r#"{{"seen":{now}}}"#),
-                everything.to_owned(),
+                // As long as it was, and not the same: a value that does not change is not written.
+                seen_at(everything, now),
                 format!(r#"{{"sends":[[{now},"0123456789abcdef"]],"seen":{now}}}"#),
             ],
             body: format!(
@@ -53,6 +55,12 @@ impl Values {
             now,
         }
     }
+}
+
+/// The same ledger a moment later: as long, and not the same.
+fn seen_at(ledger: &str, now: i64) -> String {
+    let seen = ledger.rfind(r#""seen":"#).map_or(ledger.len(), |at| at + 7);
+    format!("{}{now}}}", &ledger[..seen])
 }
 
 /// Reads every value of every row of one statement; the first value of the first row, if it is a number.

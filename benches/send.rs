@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use base64::Engine as _;
 use books::{Books, phone};
 use measure::{Goal, Program, Times, tell, wanted};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
 use smsotp::sandbox::{Options, Pace, Sandbox};
 
 fn main() -> ExitCode {
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
 
 /// Raw POST, one phone parse, two durable commits.
 fn floor_send(path: &Path, to: &str, url: &str, account: &str) -> ExitCode {
-    let phone = smsotp::phone::parse(to, None).unwrap().phone;
+    let phone = phone_by_the_library(to);
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
     connection.execute_batch("PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS sent (id INTEGER PRIMARY KEY, phone TEXT, sid TEXT);").unwrap();
@@ -55,6 +56,13 @@ fn floor_send(path: &Path, to: &str, url: &str, account: &str) -> ExitCode {
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     connection.execute("UPDATE sent SET sid = ?2 WHERE id = ?1", rusqlite::params![id, &answer[..16]]).unwrap();
     ExitCode::SUCCESS
+}
+
+/// As the phone library's documentation has it: with all its plans.
+fn phone_by_the_library(to: &str) -> smsotp::phone::Phone {
+    let parsed = PHONE_NUMBER_UTIL.parse(to, None).unwrap();
+    assert!(PHONE_NUMBER_UTIL.is_valid_number(&parsed));
+    smsotp::phone::Phone::from_e164(&PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::E164)).unwrap()
 }
 
 fn bench() -> ExitCode {

@@ -50,7 +50,11 @@ impl App {
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
     pub fn open(config: Config, books: Books) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let runtime = runtime()?;
+        let runtime = match &config.database {
+            // A file needs nobody to wait for sockets.
+            Database::Sqlite(_) => timers()?,
+            Database::Postgres(_) => runtime()?,
+        };
         let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
             Database::Sqlite(path) => {
                 let new = !sqlite::exists(path);
@@ -76,6 +80,7 @@ impl App {
                 (Arc::new(runtime.block_on(open)?), keyring)
             }
         };
+        tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the books");
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
@@ -100,7 +105,12 @@ impl App {
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
     pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
-        self.engine = self.engine.clone().with_provider(provider(&self.config, printer, patience)?);
+        let provider = provider(&self.config, printer, patience)?;
+        tracing::info!(target: "smsotp", provider = provider.name(), "chose the provider");
+        self.engine = self.engine.clone().with_provider(provider);
+        if matches!(self.config.database, Database::Sqlite(_)) {
+            self.runtime = Some(runtime()?);
+        }
         Ok(self)
     }
 
@@ -328,10 +338,16 @@ async fn follow(twilio: &Twilio, id: String, first: String, patience: Duration) 
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
+    built(tokio::runtime::Builder::new_current_thread().enable_all())
+}
+
+/// One that can wait, but not for sockets.
+fn timers() -> Result<tokio::runtime::Runtime> {
+    built(tokio::runtime::Builder::new_current_thread().enable_time())
+}
+
+fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime> {
+    builder.build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
 }
 
 /// The checks of `test-twilio`: an own runtime, because no books are needed.

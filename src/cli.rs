@@ -168,14 +168,16 @@ impl Call {
     /// The checked configuration, with what a verb's own flags say.
     pub fn config_with(&self, provider: Option<String>, region: Option<String>) -> Result<Config> {
         let globals = &self.globals;
-        crate::config::load(Flags {
+        let config = crate::config::load(Flags {
             db: globals.db.clone(),
             config: globals.config.clone(),
             env_file: globals.env_file.clone(),
             provider,
             region,
             ..Flags::default()
-        })
+        })?;
+        tracing::info!(target: "smsotp", database = ?config.database, "read the settings");
+        Ok(config)
     }
 
     /// The books, opened, with everything worth a warning told.

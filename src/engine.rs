@@ -195,6 +195,12 @@ impl Engine {
         let begun = Instant::now();
         let answer = store::deed(self.store.as_ref(), needs, decide).await;
         self.waited(Waited::Store, begun);
+        match &answer {
+            Ok(_) => {
+                tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "decided and booked")
+            }
+            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "not booked"),
+        }
         answer
     }
 

@@ -50,7 +50,7 @@ pub struct Keyring {
     keys: Vec<SecretKey>,
     origin: Origin,
     warnings: Vec<String>,
-    whose: String,
+    whose: Whose,
 }
 
 /// Where a keyring was read from.
@@ -162,7 +162,7 @@ impl Keyring {
     /// Errors: `KEY_INVALID` (78) when a key is missing, malformed, or in a file that others may read or write; `FILE_FAILED`
     /// when a file cannot be made.
     pub fn load(source: &KeySource, may_create: bool) -> Result<Keyring> {
-        let whose = whose(source);
+        let whose = Whose::With(source.home.clone());
         if let Some(text) = &source.inline {
             let keys = parse_list(text.expose_secret(), "SMSOTP_SECRET_KEY")?;
             return Ok(Keyring { keys, origin: Origin::Inline, warnings: Vec::new(), whose });
@@ -173,7 +173,7 @@ impl Keyring {
             return Ok(Keyring { keys, origin: Origin::Named(path.clone()), warnings, whose });
         }
         let Some(path) = &source.own_file else {
-            return Err(Error::new(Code::KEY_INVALID, format!("there is no secret key ({whose})"))
+            return Err(Error::new(Code::KEY_INVALID, format!("there is no secret key{whose}"))
                 .hint("Set SMSOTP_SECRET_KEY or SMSOTP_SECRET_KEY_FILE; `openssl rand -base64 32` makes a key."));
         };
         if may_create {
@@ -187,7 +187,7 @@ impl Keyring {
     /// A keyring of these keys, newest first: for programs that keep their keys themselves. `None` when there are none.
     pub fn of(keys: Vec<SecretKey>) -> Option<Keyring> {
         let some = !keys.is_empty();
-        some.then(|| Keyring { keys, origin: Origin::Inline, warnings: Vec::new(), whose: String::new() })
+        some.then(|| Keyring { keys, origin: Origin::Inline, warnings: Vec::new(), whose: Whose::Nobodys })
     }
 
     /// The key that new codes are computed with: the first.
@@ -219,7 +219,7 @@ impl Keyring {
     /// The error for books or rows whose key is none of these: names the ids, the place, the user and HOME.
     pub fn missing(&self, wanted: &[KeyId]) -> Error {
         let list = |ids: &[KeyId]| ids.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
-        let whose = if self.whose.is_empty() { String::new() } else { format!(" ({})", self.whose) };
+        let whose = &self.whose;
         let message = format!(
             "the books were made with key {}, but {} holds {}{whose}",
             list(wanted),
@@ -290,17 +290,29 @@ fn expand(key: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
 }
 
 /// Adds user and HOME to an error about a key file: most wrong keys are the right file of another user.
-fn located(error: Error, whose: &str) -> Error {
-    let located = Error::new(error.code(), format!("{} ({whose})", error.message()));
+fn located(error: Error, whose: &Whose) -> Error {
+    let located = Error::new(error.code(), format!("{}{whose}", error.message()));
     match error.hint_text() {
         Some(hint) => located.hint(hint),
         None => located,
     }
 }
 
-fn whose(source: &KeySource) -> String {
-    let home = source.home.as_deref().map_or("not set".into(), Path::to_string_lossy);
-    format!("user {}, HOME {home}", user_name())
+/// Who asked for the keys, for errors. The user's name is looked up only when one is written.
+#[derive(Clone, Debug)]
+enum Whose {
+    /// A program that keeps its keys itself.
+    Nobodys,
+    /// A user with this home.
+    With(Option<PathBuf>),
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Whose::With(home) = self else { return Ok(()) };
+        let home = home.as_deref().map_or("not set".into(), Path::to_string_lossy);
+        write!(out, " (user {}, HOME {home})", user_name())
+    }
 }
 
 #[cfg(unix)]

@@ -71,11 +71,47 @@ pub struct PurposeLedger {
 
 /// Counts per slot of a window: `SLOTS` slots to a window, so a wide limit may refuse up to one slot early, never late.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Packed", try_from = "Packed")]
 pub struct Slots {
     /// The length of one slot in milliseconds.
     pub slot_ms: i64,
     /// (start of the slot, how many), oldest first.
     pub counts: Vec<(i64, u32)>,
+}
+
+/// Slots as the books keep them: the length of one; then for each slot how many slots after the one before it, and its count.
+/// A wide subject is written with every message, so its row has to fit into its page.
+#[derive(Serialize, Deserialize)]
+struct Packed(i64, Vec<i64>);
+
+impl From<Slots> for Packed {
+    fn from(slots: Slots) -> Packed {
+        let slot_ms = slots.slot_ms.max(1);
+        let mut before = 0;
+        let mut packed = Vec::with_capacity(2 * slots.counts.len());
+        for (start, count) in slots.counts {
+            let nth = start.div_euclid(slot_ms);
+            packed.extend([nth - before, i64::from(count)]);
+            before = nth;
+        }
+        Packed(slot_ms, packed)
+    }
+}
+
+impl TryFrom<Packed> for Slots {
+    type Error = &'static str;
+
+    fn try_from(Packed(slot_ms, packed): Packed) -> std::result::Result<Slots, Self::Error> {
+        let mut nth = 0i64;
+        let mut counts = Vec::with_capacity(packed.len() / 2);
+        for pair in packed.chunks(2) {
+            let &[gap, count] = pair else { return Err("a slot without its count") };
+            nth = nth.checked_add(gap).ok_or("slots beyond all time")?;
+            let start = nth.checked_mul(slot_ms).ok_or("slots beyond all time")?;
+            counts.push((start, u32::try_from(count).map_err(|_| "a count below zero or too large")?));
+        }
+        Ok(Slots { slot_ms, counts })
+    }
 }
 
 /// How many slots a wide window is cut into.
@@ -346,6 +382,21 @@ mod tests {
             }
         }
 
+        /// The books give back what was booked, and a day of messages fits into a page of them.
+        #[test]
+        fn slots_are_kept_as_they_are(gaps in prop::collection::vec(0i64..3_000_000, 0..200)) {
+            let windows = [Window::new(1000, 3600), Window::new(10_000, 86_400)];
+            let (mut ledger, mut now) = (Ledger::default(), Timestamp(1_700_000_000_000));
+            for gap in gaps {
+                now = Timestamp(now.millis() + gap);
+                ledger.book_slot(now, &windows);
+                ledger.saw(now);
+            }
+            let text = serde_json::to_string(&ledger).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
+            prop_assert!(text.len() < 900, "{}", text.len());
+        }
+
         /// The wait that a refusal names is enough, and a millisecond less is not.
         #[test]
         fn the_wait_is_exact(mut moments in prop::collection::vec(0i64..3_600_000, 5..12)) {
@@ -368,6 +419,15 @@ mod tests {
         assert!(ledger.sends_in(W, now).wait.is_some());
         ledger.give_back_send(Timestamp(120_000));
         assert!(ledger.sends_in(W, now).wait.is_none());
+    }
+
+    #[test]
+    fn slots_that_cannot_be_are_refused() {
+        for bad in
+            ["[60000,[1]]", "[60000,[1,-1]]", "[60000,[1,4294967296]]", "[60000,[9223372036854775807,1]]", "[60000]"]
+        {
+            assert!(serde_json::from_str::<Slots>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

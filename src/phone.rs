@@ -1,9 +1,11 @@
 //! Phone numbers, parsed once at the edge.
 
+mod plans;
+
 use std::fmt;
 
 use rlibphonenumber::{
-    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region,
+    NumberLengthType, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, PhoneNumberUtil, Region,
     ValidationError,
 };
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,8 @@ const LONGEST: usize = 250;
 
 /// Parses a number that will be sent to: international (`+44...`), or national with `region` (ISO 3166 two letters, any case).
 ///
-/// This loads the numbering plans (about 2.5 ms once per process); [`shape`] and [`Phone::from_e164`] do not.
+/// This loads numbering plans once per process: those of one calling code, all of them (about 2.5 ms) where a second one is
+/// met or something is wrong; [`shape`] and [`Phone::from_e164`] load none.
 ///
 /// # Errors
 /// `PHONE_INVALID`, saying whether it is too short, too long, lacks its country code, or is unknown to its country's plan.
@@ -72,25 +75,33 @@ pub fn parse(text: &str, region: Option<&str>) -> Result<Number> {
     let text = text.trim();
     refuse_by_looks(text)?;
     let region = region.map(known_region).transpose()?;
-    let parsed = PHONE_NUMBER_UTIL.parse(text, region).map_err(|error| explain_parse(text, region, &error))?;
+    let enough = plans::enough(text, region.map(|region| region.to_string()).as_deref());
+    let (plans, parsed) = match enough.and_then(|plans| plans.parse(text, region).ok().map(|parsed| (plans, parsed))) {
+        Some(found) => found,
+        // What is wrong is told by all of them.
+        None => {
+            let parsed = plans::all().parse(text, region).map_err(|error| explain_parse(text, region, &error))?;
+            (plans::all(), parsed)
+        }
+    };
     if parsed.extension.is_some() {
         return Err(extension());
     }
-    let e164 = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::E164);
+    let e164 = plans.format(&parsed, PhoneNumberFormat::E164);
     let magic = is_twilio_test(&e164);
     if !magic {
-        refuse_by_plan(&parsed)?;
+        refuse_by_plan(plans, &parsed)?;
     }
     let phone = Phone::from_e164(&e164).ok_or_else(|| {
         invalid("not a number that can be dialled from abroad: E.164 has 7 to 15 digits").hint(HOW_TO_WRITE)
     })?;
-    let country = match PHONE_NUMBER_UTIL.get_region_for_number(&parsed) {
+    let country = match plans.get_region_for_number(&parsed) {
         Some(Region::World) => None,
         None if magic => Some("US".to_owned()),
         other => other.map(|region| region.to_string()),
     };
-    let kind = kind(&parsed);
-    let national = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::National).into_owned();
+    let kind = kind(plans, &parsed);
+    let national = plans.format(&parsed, PhoneNumberFormat::National).into_owned();
     Ok(Number { phone, country, kind, national })
 }
 
@@ -276,7 +287,7 @@ fn known_region(text: &str) -> Result<Region> {
         invalid(shown).hint(hint)
     };
     let region = Region::from_code(text).map_err(|_| unknown())?;
-    let known = region != Region::World && PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some();
+    let known = region != Region::World && plans::country_code(&region.to_string()).is_some();
     known.then_some(region).ok_or_else(unknown)
 }
 
@@ -300,19 +311,19 @@ fn explain_parse(text: &str, region: Option<Region>, error: &ParseError) -> Erro
 }
 
 /// Lengths first: "too short for GB" helps more than "unknown".
-fn refuse_by_plan(parsed: &PhoneNumber) -> Result<()> {
-    let place = PHONE_NUMBER_UTIL
+fn refuse_by_plan(plans: &PhoneNumberUtil, parsed: &PhoneNumber) -> Result<()> {
+    let place = plans
         .get_region_for_number(parsed)
-        .or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(parsed.country_code))
+        .or_else(|| plans.get_region_for_country_code(parsed.country_code))
         .filter(|region| *region != Region::World)
         .map_or_else(|| format!("+{}", parsed.country_code), |region| region.to_string());
     let plan = format!("not a number that {place}'s numbering plan knows");
-    let (message, hint) = match PHONE_NUMBER_UTIL.is_possible_number_with_reason(parsed) {
-        Ok(NumberLengthType::IsPossible) if PHONE_NUMBER_UTIL.is_valid_number(parsed) => return Ok(()),
-        Ok(NumberLengthType::IsPossible) if near(parsed, longer) => {
+    let (message, hint) = match plans.is_possible_number_with_reason(parsed) {
+        Ok(NumberLengthType::IsPossible) if plans.is_valid_number(parsed) => return Ok(()),
+        Ok(NumberLengthType::IsPossible) if near(plans, parsed, longer) => {
             (format!("too short for {place}"), "look for a missing digit")
         }
-        Ok(NumberLengthType::IsPossible) if near(parsed, shorter) => {
+        Ok(NumberLengthType::IsPossible) if near(plans, parsed, shorter) => {
             (format!("too long for {place}"), "look for a digit too many")
         }
         Ok(NumberLengthType::IsPossible) => (plan, "look for a mistyped digit"),
@@ -331,9 +342,9 @@ fn refuse_by_plan(parsed: &PhoneNumber) -> Result<()> {
 
 /// Whether the number becomes valid by one of the changes. Plans allow many lengths over all kinds of lines, so a mobile
 /// number that lacks a digit has a possible length and is still just too short.
-fn near(parsed: &PhoneNumber, changes: fn(u64) -> Vec<u64>) -> bool {
+fn near(plans: &PhoneNumberUtil, parsed: &PhoneNumber, changes: fn(u64) -> Vec<u64>) -> bool {
     let with = |national_number| PhoneNumber { national_number, ..parsed.clone() };
-    changes(parsed.national_number).into_iter().any(|changed| PHONE_NUMBER_UTIL.is_valid_number(&with(changed)))
+    changes(parsed.national_number).into_iter().any(|changed| plans.is_valid_number(&with(changed)))
 }
 
 fn longer(national: u64) -> Vec<u64> {
@@ -346,14 +357,14 @@ fn shorter(national: u64) -> Vec<u64> {
     vec![national / 10, national / 100]
 }
 
-fn kind(parsed: &PhoneNumber) -> Kind {
+fn kind(plans: &PhoneNumberUtil, parsed: &PhoneNumber) -> Kind {
     match parsed.country_code {
         870 | 881 | 882 | 883 => return Kind::Satellite,
         878 => return Kind::Personal,
         979 => return Kind::PremiumRate,
         _ => {}
     }
-    match PHONE_NUMBER_UTIL.get_number_type(parsed) {
+    match plans.get_number_type(parsed) {
         PhoneNumberType::Mobile => Kind::Mobile,
         PhoneNumberType::FixedLine => Kind::FixedLine,
         PhoneNumberType::FixedLineOrMobile => Kind::FixedLineOrMobile,

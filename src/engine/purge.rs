@@ -14,8 +14,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// So many otps per batch; a store ends a batch earlier where somebody waits for it.
 const BATCH: u32 = 2_000;
 
-/// Without regard for others.
-const BATCH_EXCLUSIVE: u32 = 20_000;
+/// Without regard for others: pages that many of the rows share are written once for all of them.
+const BATCH_EXCLUSIVE: u32 = 200_000;
 
 /// How to purge.
 #[derive(Clone, Debug)]

@@ -119,7 +119,7 @@ impl Sqlite {
     fn write_in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<A>) -> Result<A> {
         let mut connection = self.connection();
         let turn = self.take_turn()?;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let tx = begin(&mut connection, &self.path)?;
         let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
         Ok(answer)
@@ -177,9 +177,7 @@ impl Sqlite {
             facts.token = read::token_by_id(tx, id)?;
         }
         if needs.ids {
-            facts.next_token_id = next_id(tx, "tokens")?;
-            facts.next_otp_id = next_id(tx, "otps")?;
-            facts.next_message_id = next_id(tx, "messages")?;
+            load_next_ids(tx, &mut facts)?;
         }
         Ok(facts)
     }
@@ -275,7 +273,7 @@ impl Store for Sqlite {
     async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let mut connection = self.connection();
         let _turn = self.take_turn()?;
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let tx = begin(&mut connection, &self.path)?;
         let facts = self.load(&tx, &needs)?;
         let changes = decide(&facts)?;
         if changes.is_empty() {
@@ -436,6 +434,11 @@ fn load_recent(connection: &Connection, phone: &Phone, purpose: &str) -> Result<
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 
+/// Begins to write. Here a file that cannot be written, or is no file of ours, is met first: the error names it.
+pub(super) fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<'a>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| books::named(path, error))
+}
+
 fn load_otp(connection: &Connection, id: i64) -> Result<Option<Otp>> {
     connection
         .prepare_cached(concat!("SELECT ", otp_columns!(), " FROM otps WHERE id = ?1"))
@@ -477,12 +480,20 @@ fn load_reply(connection: &Connection, tag: [u8; 32]) -> Result<Option<Reply>> {
 }
 
 /// AUTOINCREMENT remembers the highest id ever used, so that a purged id never comes back.
-fn next_id(connection: &Connection, table: &str) -> Result<i64> {
-    let last: Option<i64> = connection
-        .prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = ?1")
-        .and_then(|mut statement| statement.query_row([table], |row| row.get(0)).optional())
-        .map_err(trouble)?;
-    Ok(last.unwrap_or(0) + 1)
+fn load_next_ids(connection: &Connection, facts: &mut Facts) -> Result<()> {
+    (facts.next_token_id, facts.next_otp_id, facts.next_message_id) = (1, 1, 1);
+    let mut statement = connection.prepare_cached("SELECT name, seq FROM sqlite_sequence LIMIT 10").map_err(trouble)?;
+    let mut rows = statement.query([]).map_err(trouble)?;
+    while let Some(row) = rows.next().map_err(trouble)? {
+        let next = row.get::<_, i64>(1).map_err(trouble)? + 1;
+        match row.get_ref(0).and_then(|name| Ok(name.as_str()?)).map_err(trouble)? {
+            "tokens" => facts.next_token_id = next,
+            "otps" => facts.next_otp_id = next,
+            "messages" => facts.next_message_id = next,
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Random bytes from the operating system.

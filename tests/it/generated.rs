@@ -67,14 +67,17 @@ fn add_pages(command: &clap::Command, name: String, pages: &mut BTreeMap<String,
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
+fn updating() -> bool {
+    std::env::var_os("UPDATE").is_some()
+}
+
 /// Compares a folder of the repository with what it should hold, or rewrites it.
 #[track_caller]
 fn compare(folder: &str, expected: BTreeMap<String, String>) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let drifted = drift(&folder, &expected);
-    #[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
-    let update = std::env::var_os("UPDATE").is_some();
-    if update {
+    if updating() {
         fs::create_dir_all(&folder).unwrap();
         for name in &drifted {
             match expected.get(name) {

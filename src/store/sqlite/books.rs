@@ -18,7 +18,7 @@ use crate::store::{MORE_MAX, Status};
 const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_books.sql"))];
 
 /// "SMSO" in the file's header: ours, and not some other program's database.
-const APPLICATION_ID: i32 = 0x534D_534F;
+const APPLICATION_ID: u32 = 0x534D_534F;
 
 /// How many prepared statements a connection keeps: more than any deed uses.
 const STATEMENTS: usize = 64;
@@ -84,6 +84,9 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     connection.busy_timeout(opening.patience).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(trouble)?;
+    // Plans do not follow the values: without this, a statement whose value stands in a LIMIT, or is compared with a partial
+    // index, is prepared anew whenever it is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(trouble)?;
     // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(trouble)?;
     connection
@@ -133,12 +136,12 @@ fn newest() -> u32 {
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<u32> {
-    // The tables come first: whoever makes them puts our mark beside them in the same commit, so it is there by then.
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", [], |row| row.get(0))
-        .map_err(|error| named(path, error))?;
-    let version: u32 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| named(path, error))?;
+    let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(|error| named(path, error));
+    let application = || pragma("PRAGMA application_id").map(|id: u32| id == APPLICATION_ID);
+    // Where our mark is missing the tables come first: whoever makes them puts it beside them in the same commit, so it is
+    // there by then.
+    let foreign = !application()? && has_tables(connection, path)? && !application()?;
+    let version: u32 = pragma("PRAGMA user_version")?;
     if version > newest() {
         return Err(Error::new(
             Code::STORE_NEWER,
@@ -146,12 +149,18 @@ fn version(connection: &Connection, path: &Path) -> Result<u32> {
         )
         .hint("Use the newer smsotp that wrote it; going back would lose what only it understands."));
     }
-    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(trouble)?;
-    if application != APPLICATION_ID && tables > 0 {
+    if foreign {
         return Err(Error::new(Code::STORE_FAILED, format!("{} is another program's database", path.display()))
             .hint("Name the books with --db or SMSOTP_DATABASE; nothing was changed in this file."));
     }
     Ok(version)
+}
+
+fn has_tables(connection: &Connection, path: &Path) -> Result<bool> {
+    connection
+        .query_row("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", [], |row| row.get::<_, i64>(0))
+        .map(|tables| tables > 0)
+        .map_err(|error| named(path, error))
 }
 
 fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Result<()> {
@@ -198,20 +207,23 @@ fn wraps(connection: &Connection) -> Result<([u8; 16], Vec<WrappedKeys>)> {
     let book_id =
         connection.query_row("SELECT book_id FROM books WHERE only = 1", [], |row| row.get(0)).map_err(trouble)?;
     let mut statement = connection
-        .prepare(
-            "SELECT i.key_id, i.wrapped, a.wrapped FROM book_keys AS i JOIN book_keys AS a ON a.key_id = i.key_id
-             WHERE i.name = 'index' AND a.name = 'audit' ORDER BY i.key_id LIMIT 100",
-        )
+        .prepare("SELECT key_id, name, wrapped FROM book_keys ORDER BY key_id, name DESC LIMIT 200")
         .map_err(trouble)?;
-    let found =
-        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?))).map_err(trouble)?;
+    let found = statement
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))
+        .and_then(|found| found.collect::<rusqlite::Result<Vec<(String, String, Vec<u8>)>>>())
+        .map_err(trouble)?;
     let mut wraps = Vec::new();
-    for row in found {
-        let (id, index, audit) = row.map_err(trouble)?;
-        let key_id = KeyId::parse(&id).ok_or_else(|| {
+    // Each key has wrapped both of the books' keys: "index", then "audit".
+    for pair in found.windows(2) {
+        let [(id, index_name, index), (same, audit_name, audit)] = pair else { continue };
+        if id != same || index_name != "index" || audit_name != "audit" {
+            continue;
+        }
+        let key_id = KeyId::parse(id).ok_or_else(|| {
             Error::new(Code::STORE_CORRUPT, "the id of a key in the books is none").hint("Restore a backup.")
         })?;
-        wraps.push(WrappedKeys { key_id, index, audit });
+        wraps.push(WrappedKeys { key_id, index: index.clone(), audit: audit.clone() });
     }
     Ok((book_id, wraps))
 }
@@ -381,7 +393,7 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
 }
 
 /// Adds which file it was to SQLite's error.
-fn named(path: &Path, error: rusqlite::Error) -> Error {
+pub fn named(path: &Path, error: rusqlite::Error) -> Error {
     let error = trouble(error);
     let message = format!("{}: {}", path.display(), error.message());
     let mut named = Error::new(error.code(), message);

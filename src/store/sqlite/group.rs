@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use super::{Opening, Sqlite, books, trouble};
@@ -157,7 +157,7 @@ fn group(sqlite: &Sqlite, first: Job, queue: &Receiver<Job>) {
 fn begin(sqlite: &Sqlite, first: Job, queue: &Receiver<Job>, told: &mut Vec<Told>) -> Result<()> {
     let mut connection = sqlite.connection();
     let opened = sqlite.take_turn().and_then(|turn| {
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
+        let tx = super::begin(&mut connection, &sqlite.path)?;
         Ok((turn, tx))
     });
     let (_turn, tx) = match opened {

@@ -13,6 +13,12 @@ use crate::store::{PurgeBatch, PurgeCursor, Purged};
 /// How many otps are taken between two looks at the clock and at who waits.
 const CHUNK: u32 = 16;
 
+/// The same where nobody is looked after: what is kept in memory at a time.
+const CHUNK_EXCLUSIVE: u32 = 1_000;
+
+/// The page cache of an exclusive purge, in KiB: a page of an index that is changed often is written once and not often.
+const CACHE_EXCLUSIVE: i32 = 12 * 1024;
+
 /// So long a batch goes on although somebody waits: or a purge beside a busy writer would pay a commit for every few rows.
 const HOLD: Duration = Duration::from_millis(2);
 
@@ -28,6 +34,9 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
     let now = sqlite.clock.now();
     if batch.dry_run {
         return count(&sqlite.connection(), batch, now.millis());
+    }
+    if batch.exclusive {
+        sqlite.connection().pragma_update(None, "cache_size", -CACHE_EXCLUSIVE).map_err(trouble)?;
     }
     let answer = sqlite.write_in_turn(|tx, turn| {
         let begun = Instant::now();
@@ -69,7 +78,7 @@ fn take_otps(
     let mut messages = tx.prepare_cached("DELETE FROM messages WHERE otp_id = ?1").map_err(trouble)?;
     let mut otps = tx.prepare_cached("DELETE FROM otps WHERE id = ?1").map_err(trouble)?;
     let (mut purged, mut cursor, mut left) = (Purged::default(), batch.cursor, batch.limit);
-    let chunk = if batch.exclusive { batch.limit } else { CHUNK };
+    let chunk = if batch.exclusive { CHUNK_EXCLUSIVE } else { CHUNK };
     while left > 0 {
         let looked = candidates(tx, &PurgeBatch { cursor, limit: left.min(chunk), ..batch.clone() })?;
         let Some(last) = looked.last() else { return Ok((purged, None)) };

@@ -19,6 +19,8 @@ const LOOK_MAX: i64 = 20_000;
 /// Phone and user have an index; every other filter walks down the ids, at most [`LOOK_MAX`] of them. What was made when
 /// is found by halving, because ids grow with time.
 pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
+    // One look at the books for all of the page: its rows and what is counted belong together.
+    let connection = &*connection.unchecked_transaction().map_err(trouble)?;
     let limit = filter.limit.max(1);
     let mut walk = Walk::over(connection, filter, now)?;
     let otps: Vec<Otp> =
@@ -29,13 +31,7 @@ pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<
         return Ok(Page { otps, more: 0, cut: edge.is_some(), next: edge });
     };
     walk.before(last);
-    let more = walk.run(connection, "id", MORE_MAX, |mut found| {
-        let mut more = 0;
-        while found.next()?.is_some() {
-            more += 1;
-        }
-        Ok(more)
-    })?;
+    let more = walk.count(connection, MORE_MAX)?;
     Ok(Page { otps, more, cut: false, next: (more > 0).then_some(last) })
 }
 
@@ -124,14 +120,28 @@ impl Walk {
         limit: u32,
         read: impl FnOnce(rusqlite::Rows<'_>) -> rusqlite::Result<A>,
     ) -> Result<A> {
-        let sql = format!(
-            "SELECT {columns} FROM (SELECT * FROM {}{} ORDER BY id DESC LIMIT {LOOK_MAX}){} LIMIT {limit}",
-            self.from,
-            condition(&self.inside),
-            condition(&self.outside),
-        );
+        let sql = self.sql(columns, limit);
         let mut statement = connection.prepare_cached(&sql).map_err(trouble)?;
         statement.query(self.named().as_slice()).and_then(read).map_err(trouble)
+    }
+
+    /// How many rows the walk finds, counted up to `limit`.
+    fn count(&self, connection: &Connection, limit: u32) -> Result<u32> {
+        let sql = format!("SELECT count(*) FROM ({})", self.sql("1", limit));
+        let mut statement = connection.prepare_cached(&sql).map_err(trouble)?;
+        statement.query_row(self.named().as_slice(), |row| row.get(0)).map_err(trouble)
+    }
+
+    fn sql(&self, columns: &str, limit: u32) -> String {
+        let (from, inside) = (self.from, condition(&self.inside));
+        if self.outside.is_empty() {
+            // Every row that is looked at is one that is found.
+            return format!("SELECT {columns} FROM {from}{inside} ORDER BY id DESC LIMIT {limit}");
+        }
+        let outside = condition(&self.outside);
+        format!(
+            "SELECT {columns} FROM (SELECT * FROM {from}{inside} ORDER BY id DESC LIMIT {LOOK_MAX}){outside} LIMIT {limit}"
+        )
     }
 
     /// The last id that the walk looked at, if it stopped there although more might follow.
@@ -181,6 +191,7 @@ fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
 
 /// How many messages each of these otps has.
 pub fn message_counts(connection: &Connection, otp_ids: &[i64]) -> Result<Vec<u32>> {
+    let connection = connection.unchecked_transaction().map_err(trouble)?;
     let mut statement = connection
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE otp_id = ?1 LIMIT 1000)")
         .map_err(trouble)?;

@@ -45,15 +45,15 @@ macro_rules! token_columns {
 pub fn otp(row: &Row<'_>) -> rusqlite::Result<Otp> {
     Ok(Otp {
         id: row.get(0)?,
-        user: User::parse(&row.get::<_, String>(1)?).map_err(|_| damaged(1, "user"))?,
-        phone: Phone::from_e164(&row.get::<_, String>(2)?).ok_or_else(|| damaged(2, "phone_number"))?,
-        purpose: Purpose::parse(&row.get::<_, String>(3)?).ok_or_else(|| damaged(3, "purpose"))?,
+        user: User::parse(text(row, 1)?).map_err(|_| damaged(1, "user"))?,
+        phone: Phone::from_e164(text(row, 2)?).ok_or_else(|| damaged(2, "phone_number"))?,
+        purpose: Purpose::parse(text(row, 3)?).ok_or_else(|| damaged(3, "purpose"))?,
         nonce: row.get(4)?,
         key_id: row.get(5)?,
         digits: row.get(6)?,
         created_at: Timestamp(row.get(7)?),
         expires_at: Timestamp(row.get(8)?),
-        state: State::parse(&row.get::<_, String>(9)?).ok_or_else(|| damaged(9, "state"))?,
+        state: State::parse(text(row, 9)?).ok_or_else(|| damaged(9, "state"))?,
         ended_at: row.get::<_, Option<i64>>(10)?.map(Timestamp),
         wrong_guesses: row.get(11)?,
         test: row.get(12)?,
@@ -111,9 +111,9 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: row.get(0)?,
         otp_id: row.get(1)?,
-        phone: Phone::from_e164(&row.get::<_, String>(2)?).ok_or_else(|| damaged(2, "phone_number"))?,
+        phone: Phone::from_e164(text(row, 2)?).ok_or_else(|| damaged(2, "phone_number"))?,
         provider: row.get(3)?,
-        state: message::State::parse(&row.get::<_, String>(4)?).ok_or_else(|| damaged(4, "state"))?,
+        state: message::State::parse(text(row, 4)?).ok_or_else(|| damaged(4, "state"))?,
         provider_id: row.get(5)?,
         error_code: row.get(6)?,
         error: row.get(7)?,
@@ -124,7 +124,7 @@ pub fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         due_at: row.get::<_, Option<i64>>(12)?.map(Timestamp),
         missed_at: row.get::<_, Option<i64>>(13)?.map(Timestamp),
         updated_at: Timestamp(row.get(14)?),
-        endings: serde_json::from_str(&row.get::<_, String>(15)?).map_err(|_| damaged(15, "endings"))?,
+        endings: serde_json::from_str(text(row, 15)?).map_err(|_| damaged(15, "endings"))?,
     })
 }
 
@@ -308,6 +308,13 @@ pub fn update_token(tx: &Transaction<'_>, token: &Token) -> Result<()> {
 fn endings(message: &Message) -> Result<String> {
     serde_json::to_string(&message.endings)
         .map_err(|error| Error::new(Code::BUG, "the endings of a message cannot be written").because(error))
+}
+
+/// A text where it lies: what is parsed from it is kept, and not the text.
+fn text<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {
+    row.get_ref(column)?.as_str().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
 }
 
 fn damaged(column: usize, name: &str) -> rusqlite::Error {

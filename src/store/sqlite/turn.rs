@@ -7,14 +7,30 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// So many turns a process may take while others wait before it lets them in front: handing the place to another process
+/// costs about as much as a deed, and keeping it makes others wait.
+const TURNS: u32 = 4;
+
+/// The pause in which it does so.
+const BREATH: Duration = Duration::from_micros(100);
+
+/// So long the next one looks without a pause: a few deeds. One process for each database does so at most.
+const LOOKING: Duration = Duration::from_millis(1);
+
+/// And then so often: where somebody holds the place for long, such as a purge.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// The two lock files beside the books.
 pub struct Queue {
     current: File,
     next: File,
+    /// How many turns we had in a crowd since we last let others in front.
+    crowded: AtomicU32,
 }
 
 /// The writer's place; given up when dropped.
@@ -33,11 +49,16 @@ impl Queue {
     /// Opens (or makes, 0600) the lock files beside `database`.
     pub fn open(database: &Path) -> io::Result<Queue> {
         let [current, next] = lock_paths(database);
-        Ok(Queue { current: open(&current)?, next: open(&next)? })
+        Ok(Queue { current: open(&current)?, next: open(&next)?, crowded: AtomicU32::new(0) })
     }
 
     /// Waits for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
     pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+        if self.crowded.load(Ordering::Relaxed) >= TURNS {
+            // Whoever waits has to wake up first; without a breath we would be in front of it again, and again.
+            self.crowded.store(0, Ordering::Relaxed);
+            thread::sleep(BREATH);
+        }
         // Nobody waits and nobody writes: two system calls, no queue.
         if try_lock(&self.next)? {
             let free = try_lock(&self.current);
@@ -48,7 +69,8 @@ impl Queue {
         } else if !lock_within(&self.next, patience)? {
             return Ok(None);
         }
-        let taken = lock_within(&self.current, patience);
+        self.crowded.fetch_add(1, Ordering::Relaxed);
+        let taken = lock_soon(&self.current, patience);
         self.next.unlock()?;
         Ok(taken?.then_some(Turn(self)))
     }
@@ -85,6 +107,22 @@ fn try_lock(file: &File) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Waits for a lock that nobody else waits for, and that is held no longer than a deed takes. Being woken by another process
+/// takes about as long as the deed, so whoever is next looks again and again for a moment, and then more seldom.
+fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        if try_lock(file)? {
+            return Ok(true);
+        }
+        match begun.elapsed() {
+            waited if waited >= patience => return Ok(false),
+            waited if waited < LOOKING => thread::yield_now(),
+            _ => thread::sleep(LOOK_AGAIN),
+        }
     }
 }
 
