@@ -23,6 +23,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod machines;
 mod pg;
 mod pooler;
 mod postgres;

@@ -1,7 +1,12 @@
-//! What is PostgreSQL's own: migrations by word alone, standbys, settings, and errors that tell no secret.
+//! What is PostgreSQL's own: migrations by word alone, locks, wires that break, and errors that tell no secret.
+
+mod guards;
+mod locks;
+mod secrets;
+mod tls;
+mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use smsotp::clock::SystemClock;
 use smsotp::engine::{Revoke, Send, Verdict};
@@ -98,113 +103,6 @@ fn no_error_tells_the_password() {
     });
 }
 
-/// A wire that is cut once, at the commit: before it reaches the server, or after it did and before the answer comes back.
-mod wire {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    pub enum Cut {
-        BeforeTheCommit,
-        BeforeTheAnswer,
-        /// The commit reaches the server a while after the client has given the connection up.
-        AndTheCommitComesLate,
-    }
-
-    pub struct Wire {
-        pub port: u16,
-        /// Cut at the next commit.
-        pub armed: Arc<AtomicBool>,
-    }
-
-    pub async fn to(server: u16, cut: Cut) -> Wire {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let armed = Arc::new(AtomicBool::new(false));
-        let trigger = Arc::clone(&armed);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-                tokio::spawn(carry(client, server, cut, Arc::clone(&trigger)));
-            }
-        });
-        Wire { port, armed }
-    }
-
-    async fn carry(mut client: TcpStream, mut server: TcpStream, cut: Cut, armed: Arc<AtomicBool>) {
-        let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
-        loop {
-            tokio::select! {
-                read = client.read(&mut up) => {
-                    let Ok(n @ 1..) = read else { return };
-                    // A deed's own commit, and not that of a look at a new connection.
-                    let commits = up[..n].windows(26).any(|words| words == b"statement_timeout = 0; COM");
-                    let now = commits && armed.swap(false, Ordering::SeqCst);
-                    if now && cut == Cut::BeforeTheCommit {
-                        return;
-                    }
-                    if now && cut == Cut::AndTheCommitComesLate {
-                        drop(client);
-                        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
-                        let _ = server.write_all(&up[..n]).await;
-                        let _ = server.read(&mut down).await;
-                        return;
-                    }
-                    if server.write_all(&up[..n]).await.is_err() {
-                        return;
-                    }
-                    if now {
-                        // The server answers: it has committed. The client never hears of it.
-                        let _ = server.read(&mut down).await;
-                        return;
-                    }
-                }
-                read = server.read(&mut down) => {
-                    let Ok(n @ 1..) = read else { return };
-                    if client.write_all(&down[..n]).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated() {
-    for cut in [wire::Cut::BeforeTheCommit, wire::Cut::BeforeTheAnswer, wire::Cut::AndTheCommitComesLate] {
-        let Some(mut books) = Books::postgres() else { return };
-        let url = books.url.clone().unwrap();
-        let (server, database) = url.rsplit_once(':').unwrap().1.split_once('/').unwrap();
-        block_on(async {
-            let wire = wire::to(server.parse().unwrap(), cut).await;
-            books.url = Some(format!("postgres://postgres@127.0.0.1:{}/{database}", wire.port));
-            let engine = books.engine().await;
-            wire.armed.store(true, Ordering::SeqCst);
-            send(&engine, PHONE).await;
-            assert!(!wire.armed.load(Ordering::SeqCst), "the wire was not cut");
-            let code = books.world.code_on(PHONE);
-            assert_eq!(books.world.sandbox.messages().len(), 1, "{cut:?}");
-
-            wire.armed.store(true, Ordering::SeqCst);
-            assert_eq!(
-                verdict(&engine, PHONE, &World::wrong(&code)).await,
-                Verdict::WrongCode { tries_left: 4 },
-                "{cut:?}"
-            );
-            wire.armed.store(true, Ordering::SeqCst);
-            assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "{cut:?}");
-            assert!(!wire.armed.load(Ordering::SeqCst), "the wire was not cut");
-            assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::AlreadyUsed);
-        });
-        // reserve, settle, and three verifications: each once.
-        assert_eq!(pg::try_on(&url, "SELECT count(*) FROM smsotp.audit").unwrap(), ["5"], "{cut:?}");
-    }
-}
-
 #[test]
 fn a_deed_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
     let Some(books) = Books::postgres() else { return };
@@ -228,31 +126,6 @@ fn a_deed_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         }
-        assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
-    });
-}
-
-#[test]
-fn whoever_holds_a_lock_for_too_long_is_told_of_and_nothing_happens() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
-    block_on(async {
-        let engine = books.engine().await;
-        send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
-        let (holder, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
-        let ask = smsotp::engine::Verify {
-            phone: smsotp::phone::Phone::from_e164(PHONE).unwrap(),
-            purpose: smsotp::purpose::Purpose::parse("login").unwrap(),
-            user: smsotp::otp::User::parse("ada").unwrap(),
-            code: code.clone(),
-        };
-        let error = engine.verify(&crate::world::caller(), ask).await.unwrap_err();
-        assert_eq!(error.code(), Code::STORE_BUSY, "{error:?}");
-        assert!(error.retry_after_hint().is_some());
-        holder.batch_execute("ROLLBACK").await.unwrap();
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
     });
 }

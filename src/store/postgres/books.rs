@@ -9,7 +9,7 @@ use super::connect::Session;
 use super::facts::{LANE, head};
 use super::rows::{self, Statement, Value, borrowed, bytes, column, int, text};
 use super::trouble::{Failure, before_commit, trouble};
-use super::{Patience, Postgres, Writes};
+use super::{Operation, Patience, Postgres, Writes};
 use crate::audit::{Actor, Details, Event, Head};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -249,33 +249,49 @@ pub trait Work: Sync {
     async fn run(&self, house: &House) -> Result<Done<Self::Answer>, Failure>;
 }
 
+/// How long one transaction of the housekeeping may take: its few statements end by themselves long before. It is for a
+/// server that says nothing any more.
+const HOUSEKEEPING: Duration = Duration::from_secs(60);
+
 /// Runs a transaction of the housekeeping.
 pub async fn house<W: Work>(store: &Postgres, work: &W) -> Result<W::Answer> {
     let mut patience = Patience::of(store.patience);
     loop {
-        let mut operation = None;
-        let attempt = async {
-            let house = begin(store).await?;
-            let Done { answer, statements, events } = work.run(&house).await?;
-            if events.is_empty() {
-                house.session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
-                house.session.done();
-                return Ok(answer);
+        let (mut operation, mut kept) = (None, None);
+        let attempt = Patience::of(HOUSEKEEPING).within(house_once(store, work, &mut operation, &mut kept)).await;
+        let failure = match (attempt, operation) {
+            (Ok(()), _) => None,
+            (Err(failure), Some(unknown)) => {
+                store.settle(unknown, failure.error()).await?;
+                None
             }
-            let writes = Writes::audited(store, statements, house.head, &events)?;
-            match store.commit(house.session, &writes, &mut operation).await {
-                Err(Failure::Unknown(error)) => match operation {
-                    Some(unknown) => store.settle(unknown, error).await.map(|()| answer).map_err(Failure::Final),
-                    None => Err(Failure::Final(error)),
-                },
-                committed => committed.map(|()| answer),
-            }
+            (Err(failure), None) => Some(failure),
         };
-        match attempt.await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => patience.after(failure).await?,
+        match (failure, kept) {
+            (None, Some(answer)) => return Ok(answer),
+            (None, None) => return Err(Error::new(Code::BUG, "housekeeping ended without an answer")),
+            (Some(failure), _) => patience.after(failure).await?,
         }
     }
+}
+
+/// One attempt; `operation` is set while nobody knows whether it was committed, and then `answer` is there.
+async fn house_once<W: Work>(
+    store: &Postgres,
+    work: &W,
+    operation: &mut Option<Operation>,
+    answer: &mut Option<W::Answer>,
+) -> Result<(), Failure> {
+    let house = begin(store).await?;
+    let done = work.run(&house).await?;
+    *answer = Some(done.answer);
+    if done.events.is_empty() {
+        house.session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
+        house.session.done();
+        return Ok(());
+    }
+    let writes = Writes::audited(store, done.statements, house.head, &done.events)?;
+    store.commit(house.session, &writes, operation).await
 }
 
 async fn begin(store: &Postgres) -> Result<House, Failure> {

@@ -106,8 +106,9 @@ where
             }
         }
     }
-    way.saw(false);
     let (client, connection) = config.connect(tls).await?;
+    // Where this one leads was not seen. One that cannot be had at all, as in a fail-over, says nothing of the way.
+    way.saw(false);
     let driver = tokio::spawn(async move {
         let _ = connection.await;
     });

@@ -1,5 +1,6 @@
 //! What an error of PostgreSQL means: to a user, and to a deed that has to know whether it happened.
 
+use std::io;
 use std::time::Duration;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
@@ -51,22 +52,67 @@ pub fn before_commit(error: tokio_postgres::Error) -> Failure {
 
 /// An error of what was sent together with the commit.
 pub fn at_commit(error: tokio_postgres::Error) -> Failure {
-    if is_lost(&error) { Failure::Unknown(lost(error)) } else { before_commit(error) }
+    if is_lost(&error) || error.code() == Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) {
+        Failure::Unknown(lost(error))
+    } else {
+        before_commit(error)
+    }
 }
 
-/// An error while connecting.
+/// An error while connecting. What a server that starts, stops or is full says may be otherwise a moment later; a wrong
+/// password stays wrong.
 pub fn connecting(error: tokio_postgres::Error) -> Failure {
-    match error.code() {
-        None
-        | Some(
-            &SqlState::CANNOT_CONNECT_NOW
-            | &SqlState::ADMIN_SHUTDOWN
-            | &SqlState::CRASH_SHUTDOWN
-            | &SqlState::TOO_MANY_CONNECTIONS
-            | &SqlState::PROTOCOL_VIOLATION
-            | &SqlState::READ_ONLY_SQL_TRANSACTION,
-        ) => Failure::Again(unreachable(error)),
-        Some(_) => Failure::Final(trouble(error)),
+    let Some(db) = error.as_db_error() else {
+        return match never_comes_right(&error) {
+            Some(wrong) => Failure::Final(wrong.because(told(&error))),
+            None => Failure::Again(unreachable(error)),
+        };
+    };
+    match *db.code() {
+        SqlState::CANNOT_CONNECT_NOW
+        | SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::PROTOCOL_VIOLATION
+        | SqlState::READ_ONLY_SQL_TRANSACTION => Failure::Again(unreachable(error)),
+        SqlState::TOO_MANY_CONNECTIONS => Failure::Again(meaning(db)),
+        _ => Failure::Final(meaning(db)),
+    }
+}
+
+/// What no second attempt would mend, of the errors that are not the server's words. The client tells their kinds apart in
+/// its words alone.
+fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
+    let source = std::error::Error::source(error);
+    let wrong = |message: &str, hint: &str| Some(Error::new(Code::CONFIG_INVALID, message).hint(hint));
+    match error.to_string().as_str() {
+        "invalid configuration" => wrong(
+            "the PostgreSQL server asks for a password, and SMSOTP_DATABASE has none",
+            "Write it as postgres://USER:PASSWORD@HOST/DATABASE.",
+        ),
+        "authentication error" => wrong(
+            "smsotp and the PostgreSQL server found no common way to log in",
+            "Let pg_hba.conf ask for scram-sha-256, and check that nobody sits in between.",
+        ),
+        "error performing TLS handshake" => {
+            let io = source.and_then(|source| source.downcast_ref::<io::Error>());
+            match io.map(|io| (io.kind(), io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()))) {
+                Some((_, Some(rustls::Error::InvalidCertificate(_)))) => wrong(
+                    "the certificate of the PostgreSQL server is not accepted",
+                    "Name the authority that signed it (?sslrootcert=FILE in the URL) and the host as the certificate has it.",
+                ),
+                // Cut off in the middle of it: it may go better the next time.
+                Some((kind, None)) if kind != io::ErrorKind::InvalidData => None,
+                Some(_) => wrong(
+                    "no encryption could be agreed on with the PostgreSQL server",
+                    "Let the server offer TLS 1.2 or newer.",
+                ),
+                None => wrong(
+                    "the PostgreSQL server offers no encryption",
+                    "Switch it on there (ssl = on); sslmode=disable in the URL goes without, for networks that nobody else is on.",
+                ),
+            }
+        }
+        _ => None,
     }
 }
 
@@ -99,6 +145,11 @@ pub fn trouble(error: tokio_postgres::Error) -> Error {
             .because(error.to_string())
             .hint("Run `smsotp db check`, then restore a backup.");
     };
+    meaning(db)
+}
+
+/// What the server's words mean.
+fn meaning(db: &DbError) -> Error {
     let code = db.code();
     let (kind, message, hint) = match code.code() {
         "55P03" | "57014" => {
@@ -107,10 +158,13 @@ pub fn trouble(error: tokio_postgres::Error) -> Error {
                 .retry_after(Duration::from_secs(1))
                 .hint("Try again; if it lasts, look for long transactions in pg_stat_activity.");
         }
-        "28000" | "28P01" => (
+        "28P01" => {
+            (Code::CONFIG_INVALID, "PostgreSQL refused the password", "Check the user and password in SMSOTP_DATABASE.")
+        }
+        "28000" => (
             Code::CONFIG_INVALID,
-            "PostgreSQL refused user or password",
-            "Check the user and password in SMSOTP_DATABASE, and pg_hba.conf on the server.",
+            "PostgreSQL does not let that user in from here",
+            "Is there such a user, does pg_hba.conf on the server allow this machine, and does it want TLS (sslmode=verify-full in the URL)?",
         ),
         "3D000" => (
             Code::CONFIG_INVALID,

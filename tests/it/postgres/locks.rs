@@ -1,0 +1,292 @@
+//! Who waits for whom, in which order and for how long, and what is read only once the waiting is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smsotp::clock::{Clock, Timestamp};
+use smsotp::engine::{Engine, Verdict};
+use smsotp::error::{Code, Error};
+use smsotp::store::postgres::{Opening, Postgres};
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls};
+
+use super::wire::{Fate, Wire};
+use crate::pg;
+use crate::stores::Books;
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, guess, send, verdict};
+
+/// A session of somebody else's: an operator with psql, a report, a stranger.
+async fn somebody(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+async fn number(client: &Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Waits until a deed waits for a lock; false where it ends without.
+async fn waits_for_a_lock<T>(deed: &JoinHandle<T>, watcher: &Client) -> bool {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !deed.is_finished() {
+        if number(watcher, sql).await > 0 {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    false
+}
+
+/// A re-send, which is refused and locks what every send locks.
+fn another_send(engine: &Engine) -> JoinHandle<()> {
+    let engine = engine.clone();
+    tokio::spawn(async move { drop(engine.send(&caller(), ask(PHONE)).await.unwrap()) })
+}
+
+/// Everything that an error and its causes say.
+fn told(error: &Error) -> String {
+    let (mut told, mut source) = (error.to_string(), std::error::Error::source(error));
+    while let Some(cause) = source {
+        told.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    told
+}
+
+/// The rows that a send waits for, each with the rows that it held while it waited.
+async fn what_a_send_waits_for(engine: &Engine, url: &str) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
+    let (holder, watcher) = (somebody(url).await, somebody(url).await);
+    let all = watcher.query("SELECT tag FROM smsotp.subjects ORDER BY tag", &[]).await.unwrap();
+    let all: Vec<Vec<u8>> = all.iter().map(|row| row.get(0)).collect();
+    let mut found = Vec::new();
+    for row in &all {
+        holder.batch_execute("BEGIN").await.unwrap();
+        holder.query("SELECT 1 FROM smsotp.subjects WHERE tag = $1 FOR UPDATE", &[row]).await.unwrap();
+        let deed = another_send(engine);
+        if waits_for_a_lock(&deed, &watcher).await {
+            let free = watcher.query("SELECT tag FROM smsotp.subjects FOR UPDATE SKIP LOCKED", &[]).await.unwrap();
+            let free: Vec<Vec<u8>> = free.iter().map(|row| row.get(0)).collect();
+            let held = all.iter().filter(|tag| *tag != row && !free.contains(tag)).cloned().collect();
+            found.push((row.clone(), held));
+        }
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        deed.await.unwrap();
+    }
+    found
+}
+
+#[test]
+fn a_deed_takes_its_locks_in_one_order() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        // Several times: an order that is right by chance is not always.
+        for _ in 0..4 {
+            let waits = what_a_send_waits_for(&engine, &url).await;
+            assert!(waits.len() >= 3, "a send has several subjects: {waits:?}");
+            let mut before: Vec<&Vec<u8>> = Vec::new();
+            for (row, held) in &waits {
+                assert_eq!(
+                    held.iter().collect::<Vec<_>>(),
+                    before,
+                    "not every lower row was held, or a higher one was"
+                );
+                before.push(row);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_deadlock_with_somebody_elses_order_is_tried_again() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        let waits = what_a_send_waits_for(&engine, &url).await;
+        let (lowest, highest) = (&waits.first().unwrap().0, &waits.last().unwrap().0);
+        let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
+        let lock = "SELECT 1 FROM smsotp.subjects WHERE tag = $1 FOR UPDATE";
+        // The deed finds the deadlock first and gives way.
+        holder.batch_execute("SET deadlock_timeout = '1h'; SET lock_timeout = '4s'").await.unwrap();
+        let mut broken = false;
+        for _ in 0..5 {
+            holder.batch_execute("BEGIN").await.unwrap();
+            holder.query(lock, &[highest]).await.unwrap();
+            let deed = another_send(&engine);
+            assert!(waits_for_a_lock(&deed, &watcher).await);
+            // Too late on a slow machine: then nobody looks any more, and there is another round.
+            let got = holder.query(lock, &[lowest]).await;
+            holder.batch_execute("ROLLBACK").await.unwrap();
+            deed.await.unwrap();
+            broken = got.is_ok();
+            if broken {
+                break;
+            }
+        }
+        assert!(broken, "the deadlock never was broken");
+    });
+}
+
+#[test]
+fn time_is_read_when_every_lock_is_had() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
+        let deed = another_send(&engine);
+        assert!(waits_for_a_lock(&deed, &watcher).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = number(&watcher, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        deed.await.unwrap();
+        let at = number(&watcher, "SELECT max(at) FROM smsotp.audit_log").await;
+        assert!(at >= now, "decided by the time of {} ms before it had its locks", now - at);
+    });
+}
+
+/// A machine whose clock is ten years ahead.
+struct Ahead;
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        smsotp::clock::SystemClock.now() + Duration::from_secs(10 * 365 * 86_400)
+    }
+}
+
+#[test]
+fn the_clock_of_a_machine_decides_nothing() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        let code = books.world.code_on(PHONE);
+        let ring = books.world.keyring();
+        let store = Postgres::open(&url, &ring, Arc::new(Ahead), Opening::default()).await.unwrap();
+        let ahead = Engine::new(Arc::new(store), ring, Arc::new(books.world.policy.clone()));
+        assert_eq!(verdict(&ahead, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
+        // For whoever only looks, too.
+        let server =
+            number(&somebody(&url).await, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
+        let apart = ahead.store().now().await.unwrap().millis() - server;
+        assert!(apart.abs() < 60_000, "{apart}");
+        assert_eq!(verdict(&ahead, PHONE, &code).await, Verdict::Verified);
+    });
+}
+
+/// Two machines: one whose connections are its own, and one behind something that hands connections round. Where a
+/// connection is nobody else's, what holds in every transaction is set once.
+struct Two {
+    engines: [Engine; 2],
+    codes: [smsotp::code::Code; 2],
+    url: String,
+}
+
+const PHONES: [&str; 2] = [PHONE, OTHER];
+
+impl Two {
+    /// Each has a code of its own, and a connection that has seen enough to keep what it prepared, where it may.
+    async fn of(books: &mut Books) -> Two {
+        let straight = books.engine().await;
+        let (_, url) = Wire::to(books, Fate::Held).await;
+        let engines = [straight, books.engine().await];
+        for (engine, phone) in engines.iter().zip(PHONES) {
+            send(engine, phone).await;
+            for _ in 0..4 {
+                assert_eq!(
+                    verdict(engine, "+14155550177", &World::wrong(&books.world.code_on(phone))).await,
+                    Verdict::NotFound
+                );
+            }
+        }
+        Two { engines, codes: PHONES.map(|phone| books.world.code_on(phone)), url }
+    }
+
+    /// Both try at once, and both are told that the server gave up, for this reason.
+    async fn both_are_told(&self, reason: &str) {
+        let ask = async |nth: usize| self.engines[nth].verify(&caller(), guess(PHONES[nth], &self.codes[nth])).await;
+        let (one, other) = tokio::join!(ask(0), ask(1));
+        for error in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(error.code(), Code::STORE_BUSY, "{error:?}");
+            // It was the server that gave up, and not we who left it waiting.
+            assert!(told(&error).contains(reason), "{}", told(&error));
+            assert!(error.retry_after_hint().is_some());
+        }
+    }
+
+    /// Nothing happened to either code.
+    async fn both_verify(&self) {
+        for nth in 0..2 {
+            assert_eq!(verdict(&self.engines[nth], PHONES[nth], &self.codes[nth]).await, Verdict::Verified);
+        }
+    }
+}
+
+#[test]
+fn whoever_holds_a_lock_for_too_long_is_told_of_and_nothing_happens() {
+    let Some(mut books) = Books::postgres() else { return };
+    block_on(async {
+        let two = Two::of(&mut books).await;
+        let holder = somebody(&two.url).await;
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
+        two.both_are_told("55P03").await;
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        two.both_verify().await;
+    });
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_ended_and_nothing_happens() {
+    let Some(mut books) = Books::postgres() else { return };
+    block_on(async {
+        let two = Two::of(&mut books).await;
+        pg::run_on(
+            &two.url,
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
+             CREATE TRIGGER slow BEFORE INSERT ON smsotp.audit FOR EACH ROW EXECUTE FUNCTION slow()",
+        );
+        two.both_are_told("57014").await;
+        pg::run_on(&two.url, "DROP TRIGGER slow ON smsotp.audit");
+        two.both_verify().await;
+    });
+}
+
+#[test]
+fn a_machine_that_stands_still_loses_its_locks_and_its_deed() {
+    let Some(mut books) = Books::postgres() else { return };
+    block_on(async {
+        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
+        let stuck = books.engine().await;
+        send(&stuck, PHONE).await;
+        let code = books.world.code_on(PHONE);
+        wire.arm();
+        let deed = {
+            let (engine, guess) = (stuck.clone(), guess(PHONE, &code));
+            tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+        };
+        wire.held().await;
+
+        books.url = Some(url);
+        let other = books.engine().await;
+        let mut told = Vec::new();
+        let verdict = loop {
+            match other.verify(&caller(), guess(PHONE, &code)).await {
+                Ok(answer) => break answer.verdict,
+                Err(error) => told.push(error.code()),
+            }
+            assert!(told.len() < 4, "the locks of a machine that stands still are never given back: {told:?}");
+        };
+        assert_eq!(verdict, Verdict::Verified);
+        assert!(told.iter().all(|code| *code == Code::STORE_BUSY), "{told:?}");
+        wire.let_go();
+        assert_eq!(deed.await.unwrap(), Verdict::AlreadyUsed, "its commit came too late");
+    });
+}
