@@ -8,6 +8,7 @@ use smsotp::store::Subject;
 use crate::books::{DAY, Mixer, phone, secret, subjects, user};
 
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
+const RECENT: &str = r#"SELECT id, "user", nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
 const MESSAGE: &str = "SELECT id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts, \
      reserved_at, attempt_at, due_at, missed_at, updated_at, endings FROM messages";
 
@@ -112,8 +113,7 @@ fn audit(tx: &Transaction<'_>, values: &Values) {
 fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
     let live = format!(r#"{OTP} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#);
     let id = read(tx, &live, &[&values.user, &values.phone, &"login"]);
-    let recent = format!("{OTP} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3");
-    read(tx, &recent, &[&values.phone, &"login", &64]);
+    read(tx, RECENT, &[&values.phone, &"login", &64]);
     read(
         tx,
         "SELECT phone_number, code_tag, until, added_at, added_by FROM test_numbers WHERE phone_number = ?1",

@@ -39,6 +39,8 @@ pub struct Config {
     pub region: Option<String>,
     /// `SMSOTP_OUTPUT`: table, tsv, json or jsonl.
     pub output: Option<String>,
+    /// `SMSOTP_ALLOW_TEST_NUMBERS`: `serve` lets declared test numbers open with their fixed codes.
+    pub allow_test_numbers: bool,
     /// Where each value came from, for `config show`; secrets already hidden.
     pub settings: Vec<Setting>,
     /// Things worth a warning that stop nothing (world-readable `.env`, a life above 10 minutes).

@@ -74,6 +74,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let drain = settings.bounds.drain;
     let config = call.config()?;
     let callbacks = callbacks(&config, args.public_url.as_deref())?;
+    let test_numbers = args.allow_test_numbers || config.allow_test_numbers;
     App::check_provider(&config)?;
     let app = App::open_serving(config)?;
     for warning in app.warnings() {
@@ -84,7 +85,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let metrics = Arc::new(Metrics::new());
     let meter = Arc::clone(&metrics);
     let mut engine = app.engine().clone().metered(move |what, took| meter.waited(what, took));
-    if !args.allow_test_numbers {
+    if !test_numbers {
         engine = engine.without_test_numbers();
     }
     let served = Served { engine, metrics, checks: checks(&app)?, callbacks };

@@ -35,12 +35,25 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
     let region = found.get("SMSOTP_REGION").map(country).transpose()?;
     let provider = found.get("SMSOTP_PROVIDER").map(provider).transpose()?;
     let output = found.get("SMSOTP_OUTPUT").map(output).transpose()?;
+    let allow_test_numbers = found.get("SMSOTP_ALLOW_TEST_NUMBERS").map(switch).transpose()?.unwrap_or(false);
     let database = database(&found, &inputs)?;
     let keys = keys(&found, &inputs, &database);
     let twilio = twilio(&found, &mut warnings)?;
     let settings = show(&found, &policy, &database, &keys);
     let database_is_default = found.get("SMSOTP_DATABASE").is_none();
-    Ok(Config { database, database_is_default, provider, twilio, keys, policy, region, output, settings, warnings })
+    Ok(Config {
+        database,
+        database_is_default,
+        provider,
+        twilio,
+        keys,
+        policy,
+        region,
+        output,
+        allow_test_numbers,
+        settings,
+        warnings,
+    })
 }
 
 /// The first source that gives each setting.
@@ -185,8 +198,12 @@ impl Found {
                 continue;
             }
             let place = Source::Toml(path.to_path_buf());
-            let text = value.as_str().ok_or_else(|| bad(&format!("{key} from {place}"), "is not a text in quotes"))?;
-            self.take(info.variable, text, place)?;
+            let text = match value {
+                Value::String(text) => text,
+                Value::Boolean(on) if info.default == "false" => on.to_string(),
+                _ => return Err(bad(&format!("{key} from {place}"), "is not a text in quotes")),
+            };
+            self.take(info.variable, &text, place)?;
         }
         Ok(())
     }
@@ -262,6 +279,14 @@ fn output(given: &Given) -> Result<String> {
         Ok(given.value.clone())
     } else {
         Err(given.bad("is no output").hint("There are table, tsv, json, jsonl."))
+    }
+}
+
+fn switch(given: &Given) -> Result<bool> {
+    match given.value.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(given.bad("is neither true nor false")),
     }
 }
 

@@ -16,6 +16,10 @@ const NIST_TTL_MAX: Duration = Duration::from_secs(600);
 const NIST_DIGITS_MIN: u8 = 6;
 /// NIST SP 800-63B-4 §3.2.2: at most 100 failures in a row.
 const NIST_FAILURES_MAX: u32 = 100;
+/// Limits that remember each event: their subject's row grows with them, and is read and written with every deed.
+const LISTED_MAX: u32 = 10_000;
+/// Limits that count by slots of time cost the same whatever they allow; a service of a large country needs tens of millions.
+const COUNTED_MAX: u32 = 100_000_000;
 
 /// Applies the tables to the policy. Answers what is worth a warning.
 ///
@@ -95,18 +99,18 @@ fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Res
         let name = format!("limits.{}", shown(key));
         match key.as_str() {
             "cooldown" => limits.cooldown = cooldown(&name, value)?,
-            "phone" => limits.phone = windows(&name, value)?,
-            "user" => limits.user = windows(&name, value)?,
-            "user_phones" => limits.user_phones = window(&name, value)?,
-            "ip" => limits.ip = windows(&name, value)?,
-            "ip_phones" => limits.ip_phones = window(&name, value)?,
-            "network" => limits.network = windows(&name, value)?,
-            "everything" => limits.everything = windows(&name, value)?,
-            "refused_phone" => limits.refused_phone = window(&name, value)?,
-            "refused_other" => limits.refused_other = window(&name, value)?,
+            "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
+            "user" => limits.user = windows(&name, value, LISTED_MAX)?,
+            "user_phones" => limits.user_phones = window(&name, value, LISTED_MAX)?,
+            "ip" => limits.ip = windows(&name, value, LISTED_MAX)?,
+            "ip_phones" => limits.ip_phones = window(&name, value, LISTED_MAX)?,
+            "network" => limits.network = windows(&name, value, COUNTED_MAX)?,
+            "everything" => limits.everything = windows(&name, value, COUNTED_MAX)?,
+            "refused_phone" => limits.refused_phone = window(&name, value, LISTED_MAX)?,
+            "refused_other" => limits.refused_other = window(&name, value, LISTED_MAX)?,
             "guesses_per_otp" => limits.guesses_per_otp = number(&name, value, 1, 10)?,
-            "guesses_per_phone" => limits.guesses_per_phone = window(&name, value)?,
-            "guesses_per_ip" => limits.guesses_per_ip = window(&name, value)?,
+            "guesses_per_phone" => limits.guesses_per_phone = window(&name, value, LISTED_MAX)?,
+            "guesses_per_ip" => limits.guesses_per_ip = window(&name, value, LISTED_MAX)?,
             "guesses_in_a_row" => limits.guesses_in_a_row = number(&name, value, 1, 10_000)?,
             // The table of settings is the caller's first check; this one keeps the two in step.
             _ => return Err(unknown(&name, None)),
@@ -127,15 +131,15 @@ fn cooldown(name: &str, value: &Value) -> Result<Vec<Duration>> {
     list.iter().map(step).collect()
 }
 
-fn windows(name: &str, value: &Value) -> Result<Vec<Window>> {
+fn windows(name: &str, value: &Value, most: u32) -> Result<Vec<Window>> {
     match value {
-        Value::String(_) => Ok(vec![window(name, value)?]),
-        _ => list(name, value)?.iter().map(|value| window(name, value)).collect(),
+        Value::String(_) => Ok(vec![window(name, value, most)?]),
+        _ => list(name, value)?.iter().map(|value| window(name, value, most)).collect(),
     }
 }
 
-/// `"5/1h"` or `"5/h"`.
-fn window(name: &str, value: &Value) -> Result<Window> {
+/// `"5/1h"` or `"5/h"`, at most `most` events.
+fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     let form = || {
         bad(name, "is not a number of events per time").hint(format!("Write it like \"5/1h\" or \"10/24h\" at {name}."))
     };
@@ -145,8 +149,8 @@ fn window(name: &str, value: &Value) -> Result<Window> {
     let max: u32 = if digits { max.parse().map_err(|_| form())? } else { return Err(form()) };
     let per = if per.starts_with(|c: char| c.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
     let per = humantime::parse_duration(&per).map_err(|_| form())?;
-    if !(1..=10_000).contains(&max) {
-        return Err(bad(name, &format!("allows {max} events; 1 to 10000 are possible")));
+    if !(1..=most).contains(&max) {
+        return Err(bad(name, &format!("allows {max} events; 1 to {most} are possible")));
     }
     let per = between(name, per, Duration::from_secs(1), 31 * DAY)?;
     Ok(Window { max, per })

@@ -55,6 +55,7 @@ settings! {
     "SMSOTP_REGION" | "region" | "the country of numbers typed without +, two letters" | "" | "US";
     "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
     "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
+    "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "serve lets declared test numbers open with their fixed codes: true or false" | "false" | "true";
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";

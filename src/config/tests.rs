@@ -397,10 +397,41 @@ fn limits_and_purposes_are_read() {
 }
 
 #[test]
+fn test_numbers_are_allowed_by_a_word_alone() {
+    assert!(!assemble(inputs()).unwrap().allow_test_numbers);
+    for text in ["allow_test_numbers = true", "allow_test_numbers = \"true\""] {
+        let config = from_toml(text).unwrap();
+        assert!(config.allow_test_numbers, "{text}");
+        assert_eq!(setting(&config, "SMSOTP_ALLOW_TEST_NUMBERS").0, "true");
+    }
+    assert!(!from_toml("allow_test_numbers = false").unwrap().allow_test_numbers);
+    assert!(from_env(&[("SMSOTP_ALLOW_TEST_NUMBERS", "true")]).unwrap().allow_test_numbers);
+    refusal(from_env(&[("SMSOTP_ALLOW_TEST_NUMBERS", "1")]));
+}
+
+#[test]
+fn limits_that_count_by_slots_may_be_as_large_as_a_country() {
+    let config = from_toml(
+        "[limits]\neverything = [\"2000000/1h\", \"100000000/31d\"]\nnetwork = \"10001/1h\"\nphone = \"10000/1d\"\n",
+    )
+    .unwrap();
+
+    let limits = &config.policy.limits;
+    assert_eq!(limits.everything, [Window::new(2_000_000, 3600), Window::new(100_000_000, 31 * 86_400)]);
+    assert_eq!(limits.network, [Window::new(10_001, 3600)]);
+    assert_eq!(limits.phone, [Window::new(10_000, 86_400)]);
+    assert_eq!(setting(&config, "limits.everything").0, "2000000/1h 100000000/31d");
+}
+
+#[test]
 fn rules_out_of_range_are_refused_by_name() {
     for (line, says) in [
         ("[limits]\nphone = [\"0/1h\"]", "1 to 10000"),
-        ("[limits]\nphone = [\"10001/1h\"]", "1 to 10000"),
+        ("[limits]\nphone = [\"10001/1h\"]", "1 to 10000 are"),
+        ("[limits]\nguesses_per_ip = \"10001/1h\"", "1 to 10000 are"),
+        ("[limits]\neverything = [\"100000001/1d\"]", "1 to 100000000 are"),
+        ("[limits]\neverything = [\"0/1d\"]", "1 to 100000000 are"),
+        ("[limits]\nnetwork = [\"999999999/1d\"]", "1 to 100000000 are"),
         ("[limits]\nphone = [\"-1/1h\"]", "number of events per time"),
         ("[limits]\nphone = [\"99999999999999/1h\"]", "number of events per time"),
         ("[limits]\nphone = [\"5/32days\"]", "31d"),
@@ -436,6 +467,9 @@ fn rules_out_of_range_are_refused_by_name() {
         ("region = \"USA\"", "two letters"),
         ("provider = \"pigeon\"", "twilio and console"),
         ("output = \"xml\"", "jsonl"),
+        ("allow_test_numbers = \"yes\"", "neither true nor false"),
+        ("allow_test_numbers = 1", "allow_test_numbers"),
+        ("provider = true", "not a text"),
         ("status_callback = \"ftp://x\"", "http"),
         ("a = ", "smsotp.toml:1:"),
         ("x = 1\ny = \"canary", "smsotp.toml:2:"),
@@ -543,7 +577,7 @@ proptest! {
     }
 
     #[test]
-    fn no_variable_makes_it_panic(which in 0..20_usize, value in any::<String>()) {
+    fn no_variable_makes_it_panic(which in 0..21_usize, value in any::<String>()) {
         let name = SETTINGS[which].variable;
         if !name.ends_with("_FILE") {
             let _ = from_env(&[(name, &value)]);

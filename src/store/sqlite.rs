@@ -31,6 +31,7 @@ use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
+use crate::purpose::Purpose;
 use crate::store::export::{self, Journey, Travelled};
 use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
@@ -159,7 +160,7 @@ impl Sqlite {
         match (&needs.otp, facts.message.as_ref().and_then(|m| m.otp_id)) {
             (OtpNeed::Of(user, phone, purpose), _) => {
                 facts.otp = load_live(tx, (user.as_str(), phone, purpose.as_str()))?;
-                facts.recent = load_recent(tx, phone, purpose.as_str())?;
+                facts.recent = load_recent(tx, phone, purpose)?;
                 facts.test_number = load_test_number(tx, phone)?;
             }
             (OtpNeed::Id(id), _) => facts.otp = load_otp(tx, *id)?,
@@ -422,15 +423,17 @@ fn load_live(connection: &Connection, (user, phone, purpose): (&str, &Phone, &st
         .map_err(trouble)
 }
 
-fn load_recent(connection: &Connection, phone: &Phone, purpose: &str) -> Result<Vec<Otp>> {
+fn load_recent(connection: &Connection, phone: &Phone, purpose: &Purpose) -> Result<Vec<Otp>> {
     let mut statement = connection
         .prepare_cached(concat!(
             "SELECT ",
-            otp_columns!(),
+            otp_of_columns!(),
             " FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"
         ))
         .map_err(trouble)?;
-    let found = statement.query_map(params![phone.as_str(), purpose, RECENT_MAX], rows::otp).map_err(trouble)?;
+    let found = statement
+        .query_map(params![phone.as_str(), purpose.as_str(), RECENT_MAX], |row| rows::otp_of(row, phone, purpose))
+        .map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 

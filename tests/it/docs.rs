@@ -273,7 +273,11 @@ fn unknown_flags<'a>(root: &clap::Command, command: &clap::Command, line: &'a st
 fn kinds_in_source() -> BTreeSet<String> {
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(root().join("src/cli")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
         for (at, _) in text.match_indices("const KIND: &'static str = \"") {
             let kind = text[at..].split('"').nth(1).unwrap();
             let list =

@@ -3,6 +3,8 @@
 
 mod auditing;
 mod books_trouble;
+#[cfg(target_os = "linux")]
+mod bounded;
 mod callbacks;
 mod canaries;
 mod canary;
@@ -40,6 +42,7 @@ mod serving;
 mod stores;
 mod terminal;
 mod test_numbers;
+mod tls;
 mod tokens;
 mod verifying;
 mod window;

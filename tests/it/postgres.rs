@@ -9,7 +9,7 @@ mod wire;
 use std::sync::Arc;
 
 use smsotp::clock::SystemClock;
-use smsotp::engine::Verdict;
+use smsotp::engine::{Revoke, Send, Verdict};
 use smsotp::error::{Code, Error};
 use smsotp::keys::Keyring;
 use smsotp::store::Store;
@@ -17,7 +17,7 @@ use smsotp::store::postgres::{Opening, Postgres};
 
 use crate::pg;
 use crate::stores::Books;
-use crate::world::{PHONE, World, block_on, send, verdict};
+use crate::world::{PHONE, World, ask, block_on, caller, send, send_as, verdict};
 
 async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
     Postgres::open(url, ring, Arc::new(SystemClock), Opening::default()).await
@@ -127,5 +127,81 @@ fn a_deed_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
             }
         }
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
+    });
+}
+
+/// The statements in a server's log, as they were written: no names of prepared ones, no values.
+fn statements(log: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in log.lines() {
+        let begun = ["statement: ", "execute "].iter().find_map(|word| line.split_once(&format!("LOG:  {word}")));
+        if let Some((_, rest)) = begun {
+            let sql = if line.contains("LOG:  execute ") { rest.split_once(": ").unwrap().1 } else { rest };
+            found.push(sql.trim().to_owned());
+            inside = true;
+        } else if line.starts_with('\t') && inside {
+            let last = found.last_mut().unwrap();
+            last.push(' ');
+            last.push_str(line.trim());
+        } else {
+            inside = false;
+        }
+    }
+    found
+}
+
+#[test]
+fn every_no_takes_the_same_statements() {
+    let all = ["-c", "fsync=off", "-c", "log_statement=all", "-c", "log_parameter_max_length=0"];
+    let cluster = match pg::Cluster::start(&all) {
+        Ok(cluster) => cluster,
+        Err(why) => return pg::skipped(&format!("The statements of PostgreSQL were not compared: {why}")),
+    };
+    let mut world = World::unlimited();
+    world.policy.limits.guesses_per_otp = 1;
+    let url = cluster.url("postgres");
+    block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
+    let books = Books { world, clock: Arc::default(), url: Some(url) };
+    let log = || std::fs::read_to_string(cluster.dir.join("log")).unwrap();
+    let number = |nth: u32| format!("+1415555{:04}", 100 + nth);
+    block_on(async {
+        let engine = books.engine().await;
+        let mut codes = Vec::new();
+        for nth in 1..=5 {
+            send(&engine, &number(nth)).await;
+            codes.push(books.world.code_on(&number(nth)));
+        }
+        let [wrong, used, older, revoked, expired] = codes.try_into().unwrap();
+        assert_eq!(verdict(&engine, &number(2), &used).await, Verdict::Verified);
+        send_as(&engine, &caller(), Send { new_code: true, ..ask(&number(3)) }).await;
+        let phone = smsotp::phone::Phone::from_e164(&number(4)).unwrap();
+        engine.revoke(&caller(), &Revoke::Phone(phone, None, None), "test").await.unwrap();
+        // A connection prepares what it runs more than once: what is compared runs after that.
+        for _ in 0..20 {
+            verdict(&engine, &number(9), &wrong).await;
+        }
+        let mut seen = Vec::new();
+        for (nth, code, kind) in [
+            (8, wrong.clone(), "NotFound"),
+            (1, World::wrong(&wrong), "WrongCode"),
+            (1, wrong, "Locked"),
+            (2, used, "AlreadyUsed"),
+            (3, older, "Superseded"),
+            (4, revoked, "Revoked"),
+            (5, expired, "Expired"),
+        ] {
+            if kind == "Expired" {
+                books.advance(601);
+            }
+            let before = log().len();
+            let verdict = format!("{:?}", verdict(&engine, &number(nth), &code).await);
+            assert!(verdict.starts_with(kind), "{verdict}, not {kind}");
+            seen.push((kind, statements(&log()[before..])));
+        }
+        for (kind, steps) in &seen {
+            assert_eq!(*steps, seen[0].1, "{kind} takes other steps than {}", seen[0].0);
+        }
+        assert!(seen[0].1.len() > 3, "{:?}", seen[0].1);
     });
 }

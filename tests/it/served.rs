@@ -63,9 +63,9 @@ impl Place {
         let address = loop {
             assert!(child.try_wait().unwrap().is_none(), "the server ended before it answered: {}", self.log());
             // With its full stop: the whole address is there.
-            if let Some((address, _)) =
-                self.log().split_once("answers on http://").and_then(|(_, it)| it.split_once(". "))
-            {
+            let log = self.log();
+            let said = log.split_once("answers on http").and_then(|(_, it)| it.split_once("://"));
+            if let Some((address, _)) = said.and_then(|(_, it)| it.split_once(". ")) {
                 break address.parse().unwrap();
             }
             std::thread::yield_now();

@@ -20,6 +20,10 @@ const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001
 /// "SMSO" in the file's header: ours, and not some other program's database.
 const APPLICATION_ID: u32 = 0x534D_534F;
 
+/// From so many pages on (10 MB) whoever commits moves the log into the books. A purge moves it after each batch, and its log
+/// stays shorter than this: otherwise those who send beside it would do the moving.
+const LOG_PAGES: u32 = 2_500;
+
 /// How many prepared statements a connection keeps: more than any deed uses.
 const STATEMENTS: usize = 64;
 
@@ -90,7 +94,9 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(trouble)?;
     connection
-        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST;")
+        .execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
+        ))
         .map_err(|error| named(path, error))?;
     Ok(connection)
 }

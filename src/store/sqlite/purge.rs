@@ -20,7 +20,7 @@ const CHUNK_EXCLUSIVE: u32 = 1_000;
 const CACHE_EXCLUSIVE: i32 = 12 * 1024;
 
 /// So long a batch goes on although somebody waits: or a purge beside a busy writer would pay a commit for every few rows.
-const HOLD: Duration = Duration::from_millis(2);
+const HOLD: Duration = Duration::from_millis(1);
 
 /// So long a batch goes on at most: its commit takes about as long again.
 const HOLD_MAX: Duration = Duration::from_millis(20);

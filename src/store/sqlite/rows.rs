@@ -60,6 +60,32 @@ pub fn otp(row: &Row<'_>) -> rusqlite::Result<Otp> {
     })
 }
 
+/// The columns of an otp whose phone and purpose were asked for, in the order that [`otp_of`] reads.
+macro_rules! otp_of_columns {
+    () => {
+        r#"id, "user", nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test"#
+    };
+}
+
+/// An otp of this phone and purpose. Up to 64 of them are read for each deed.
+pub fn otp_of(row: &Row<'_>, phone: &Phone, purpose: &Purpose) -> rusqlite::Result<Otp> {
+    Ok(Otp {
+        id: row.get(0)?,
+        user: User::parse(text(row, 1)?).map_err(|_| damaged(1, "user"))?,
+        phone: phone.clone(),
+        purpose: purpose.clone(),
+        nonce: row.get(2)?,
+        key_id: row.get(3)?,
+        digits: row.get(4)?,
+        created_at: Timestamp(row.get(5)?),
+        expires_at: Timestamp(row.get(6)?),
+        state: State::parse(text(row, 7)?).ok_or_else(|| damaged(7, "state"))?,
+        ended_at: row.get::<_, Option<i64>>(8)?.map(Timestamp),
+        wrong_guesses: row.get(9)?,
+        test: row.get(10)?,
+    })
+}
+
 /// Writes a new otp under its id.
 pub fn insert_otp(tx: &Transaction<'_>, otp: &Otp) -> Result<()> {
     let mut statement = tx
