@@ -224,8 +224,8 @@ impl Two {
 
     /// Nothing happened to either code.
     async fn both_verify(&self) {
-        for nth in 0..2 {
-            assert_eq!(verdict(&self.engines[nth], PHONES[nth], &self.codes[nth]).await, Verdict::Verified);
+        for ((engine, phone), code) in self.engines.iter().zip(PHONES).zip(&self.codes) {
+            assert_eq!(verdict(engine, phone, code).await, Verdict::Verified);
         }
     }
 }
