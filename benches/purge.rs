@@ -104,8 +104,15 @@ impl Tenths<'_> {
         took.as_secs_f64()
     }
 
-    /// The program.
+    /// The program, and the books settled after it.
     fn ours(&mut self, flags: &[&str]) -> Run {
+        let run = self.purged(flags);
+        self.settle();
+        run
+    }
+
+    /// The program.
+    fn purged(&mut self, flags: &[&str]) -> Run {
         let home = tempfile::tempdir().unwrap();
         let cutoff = self.cutoff();
         let span = format!("{}s", (SystemClock.now().millis() - cutoff) / 1000);
@@ -131,7 +138,6 @@ impl Tenths<'_> {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
         let kib: f64 = text.lines().last().unwrap().trim().parse().unwrap();
-        self.settle();
         Run {
             seconds: took.as_secs_f64(),
             wal_mib: largest.load(Ordering::Relaxed) as f64 / 1_048_576.0,
@@ -141,20 +147,17 @@ impl Tenths<'_> {
 
     /// The program, and a writer that sends and verifies all the time.
     fn beside(&mut self) -> (Run, Writer) {
+        let books = self.books;
         let (purging, done) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write(self.books, &purging, &done));
+            let writer = scope.spawn(|| write(books, &purging, &done));
             std::thread::sleep(Duration::from_secs(2));
             purging.store(true, Ordering::Relaxed);
-            let mut tenths = Tenths { books: self.books, next: self.next, meter: self.meter };
-            let run = tenths.ours_beside();
+            let run = self.purged(&[]);
+            // The books are settled when the writer has gone: that would stand in its way, and is no part of a purge.
             done.store(true, Ordering::Relaxed);
             (run, writer.join().unwrap())
         })
-    }
-
-    fn ours_beside(&mut self) -> Run {
-        self.ours(&[])
     }
 }
 
