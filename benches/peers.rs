@@ -95,7 +95,9 @@ impl Server {
                 self.post("/api/v1/messaging/send-otp/", &format!(r#"{{"phone_number":"{phone}","purpose":"login"}}"#))
             }
             Kind::PhoneVerify => self.post("/phone/register/", &format!(r#"{{"phone_number":"{phone}"}}"#)),
-            Kind::BetterAuth => self.post("/send", &format!(r#"{{"phone_number":"{phone}"}}"#)),
+            Kind::BetterAuth => {
+                self.post("/api/auth/phone-number/send-otp", &format!(r#"{{"phoneNumber":"{phone}"}}"#))
+            }
         }
     }
 
@@ -118,7 +120,7 @@ impl Server {
                     &format!(r#"{{"phone_number":"{phone}","security_code":"{code}","session_token":"{session}"}}"#),
                 )
             }
-            Kind::BetterAuth => self.post("/verify", &format!(r#"{{"phone_number":"{phone}","otp_code":"{code}"}}"#)),
+            Kind::BetterAuth => self.post("/verify", &format!(r#"{{"phoneNumber":"{phone}","code":"{code}"}}"#)),
         }
     }
 

@@ -35,6 +35,10 @@ const GROUP_TIME: Duration = Duration::from_millis(10);
 /// How long a group waits at most for deeds that are about to come: about what one commit takes.
 const GATHER: Duration = Duration::from_micros(200);
 
+/// What the writer may keep of the books, in KiB. A crowd's deeds change many hundred pages between two commits; those that do
+/// not fit are written to the log, and read again, before their time.
+const WRITER_CACHE_KIB: i64 = 5 * 1024;
+
 /// How many deeds may wait for the writer; more of them are told to come back.
 const QUEUE_MAX: usize = 4096;
 
@@ -77,6 +81,7 @@ impl Grouped {
         let aside = Arc::new(Sqlite::open(path, ring, clock, again)?);
         // The log is moved by a thread beside the writer: nobody who waits for an answer waits for that too.
         writing.connection().pragma_update(None, "wal_autocheckpoint", 0).map_err(trouble)?;
+        writing.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(trouble)?;
         let mover = books::connect(path, again)?;
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let spawn = std::thread::Builder::new().name("writer".to_owned());
