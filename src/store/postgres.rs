@@ -244,26 +244,29 @@ struct Patience {
     whole: Duration,
     until: Instant,
     pause: Duration,
+    /// Why the attempt before failed: says more than that there was no time for another.
+    last: Option<Error>,
 }
 
 impl Patience {
     fn of(whole: Duration) -> Patience {
-        Patience { whole, until: Instant::now() + whole, pause: Duration::from_millis(5) }
+        Patience { whole, until: Instant::now() + whole, pause: Duration::from_millis(5), last: None }
     }
 
     /// Runs one attempt for as long as patience lasts.
-    async fn within<A>(&self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+    async fn within<A>(&mut self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
         let left = self.until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, attempt).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::Final(too_slow(self.whole))),
+            Err(_) => Err(Failure::Final(self.last.take().unwrap_or_else(|| too_slow(self.whole)))),
         }
     }
 
     /// Pauses before the next attempt; the error where there is to be none.
     async fn after(&mut self, failure: Failure) -> Result<()> {
         match failure {
-            Failure::Again(_) | Failure::Unknown(_) if Instant::now() + self.pause < self.until => {
+            Failure::Again(error) | Failure::Unknown(error) if Instant::now() + self.pause < self.until => {
+                self.last = Some(error);
                 tokio::time::sleep(self.pause).await;
                 self.pause = (self.pause * 2).min(Duration::from_millis(300));
                 Ok(())
