@@ -315,6 +315,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
+            [CompletionResult]::new('--everything', '--everything', [CompletionResultType]::ParameterName, 'The limit on messages in all')
             [CompletionResult]::new('--opt-out', '--opt-out', [CompletionResultType]::ParameterName, 'Also take back that the number opted out')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')

@@ -1096,7 +1096,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__reset)
-            opts="-o -q -v -h --user --ip --opt-out --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --everything --opt-out --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -300,6 +300,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
+            cand --everything 'The limit on messages in all'
             cand --opt-out 'Also take back that the number opted out'
             cand --json 'Write results and errors as JSON: short for -o json'
             cand -q 'Print results and errors only'

@@ -303,6 +303,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l everything -d 'The limit on messages in all'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l opt-out -d 'Also take back that the number opted out'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Print results and errors only'

@@ -59,8 +59,9 @@ pub struct Show {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'\n  \
-    $ smsotp limits reset --user alice --reason 'load test of today'")]
-#[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip"]).required(true).multiple(true)))]
+    $ smsotp limits reset --user alice --reason 'load test of today'\n  \
+    $ smsotp limits reset --everything --reason 'the campaign was planned'")]
+#[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip", "everything"]).required(true).multiple(true)))]
 pub struct Reset {
     /// The number
     pub phone: Option<String>,
@@ -70,6 +71,9 @@ pub struct Reset {
     /// The address
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
+    /// The limit on messages in all
+    #[arg(long)]
+    pub everything: bool,
     /// Also take back that the number opted out
     #[arg(long, requires = "phone")]
     pub opt_out: bool,
@@ -187,6 +191,7 @@ fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(ip) = &args.ip {
         subjects.extend(Subject::of_client(given::address(ip)?));
     }
+    subjects.extend(args.everything.then_some(Subject::Everything));
     let app = call.open(Books::Existing, out)?;
     let caller = given::caller(None)?;
     let mut forgotten = Forgotten::default();

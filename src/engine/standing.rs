@@ -92,6 +92,8 @@ impl Engine {
             rows.extend(of_ip(limits, &self.ledger(ip).await?, now));
             rows.extend(of_wide("network", &limits.network, &self.ledger(network).await?, now));
         }
+        // It closes for everyone alike.
+        rows.extend(of_wide("everything", &limits.everything, &self.ledger(Subject::Everything).await?, now));
         Ok(rows)
     }
 
