@@ -6,12 +6,15 @@ use std::sync::Arc;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rusqlite::{Connection, params};
 use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use smsotp::engine::{Destination, Send};
 use smsotp::keys::{IndexKey, Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
+use smsotp::purpose::Purpose;
 use smsotp::store::sqlite::{Opening, Sqlite};
 use smsotp::store::{Store, Subject};
+use smsotp::template::Endings;
 
 /// Every benchmark's key.
 pub fn secret() -> SecretKey {
@@ -124,6 +127,21 @@ pub fn user(nth: u64) -> User {
 /// The subjects of a deed for the nth phone: phone, pair, user.
 pub fn subjects(nth: u64) -> [Subject; 3] {
     [Subject::Phone(phone(nth)), Subject::Pair(user(nth), phone(nth)), Subject::User(user(nth))]
+}
+
+/// A send to the nth phone, as an application asks for it.
+pub fn ask(nth: u64) -> Send {
+    Send {
+        to: Destination::Known(number(nth)),
+        purpose: Purpose::parse("login").unwrap(),
+        user: user(nth),
+        new_code: false,
+        override_limit: None,
+        idempotency_key: None,
+        endings: Endings::default(),
+        segments_max: None,
+        timeout: std::time::Duration::from_secs(45),
+    }
 }
 
 /// Random bytes that are the same each time (splitmix64).

@@ -12,15 +12,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use books::{Books, DAY, DAYS, Taker, end, keyring, number, phone, user};
+use books::{Books, DAY, DAYS, Taker, end, keyring, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, Verify};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
-use smsotp::template::Endings;
 
 /// Deeds in a block.
 const BLOCK: u64 = 100;
@@ -150,7 +149,7 @@ impl Side {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
         for _ in 0..BLOCK {
             let nth = self.step(books);
-            let ask = ask(nth);
+            let ask = books::ask(nth);
             let (answer, took) = timed(|| self.runtime.block_on(self.engine.send(&caller(), ask)));
             assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
             sends.add(took);
@@ -191,7 +190,7 @@ fn statements(books: &Books) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("-- the engine: a send");
     store.on_statement(|sql| println!("{}", sql.split_whitespace().collect::<Vec<_>>().join(" "))).unwrap();
-    runtime.block_on(engine.send(&caller(), ask(books.known(1)))).unwrap();
+    runtime.block_on(engine.send(&caller(), books::ask(books.known(1)))).unwrap();
     println!("-- the engine: a verify");
     let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&taker.0.lock().unwrap()).unwrap()).unwrap();
     runtime.block_on(engine.verify(&caller(), verify_ask(books.known(1), code))).unwrap();
@@ -239,7 +238,7 @@ fn limit_check(books: &Books) -> bool {
     for round in 0..200 {
         for (place, times) in times.iter_mut().enumerate() {
             let nth = 5_000_000 + place as u64;
-            let (answer, took) = timed(|| runtime.block_on(engine.send(&caller(), ask(nth))).unwrap());
+            let (answer, took) = timed(|| runtime.block_on(engine.send(&caller(), books::ask(nth))).unwrap());
             // The first goes out; all others are inside its pause.
             assert_eq!(matches!(answer, SendAnswer::Refused(_)), round > 0, "{answer:?}");
             if round > 0 {
@@ -259,20 +258,6 @@ fn limit_check(books: &Books) -> bool {
 
 fn caller() -> Caller {
     Caller::new(Actor::System)
-}
-
-fn ask(nth: u64) -> Send {
-    Send {
-        to: Destination::Known(number(nth)),
-        purpose: Purpose::parse("login").unwrap(),
-        user: user(nth),
-        new_code: false,
-        override_limit: None,
-        idempotency_key: None,
-        endings: Endings::default(),
-        segments_max: None,
-        timeout: Duration::from_secs(45),
-    }
 }
 
 fn verify_ask(nth: u64, code: Code) -> Verify {

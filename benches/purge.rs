@@ -13,16 +13,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
-use books::{Books, DAY, Taker, end, keyring, number, phone, user};
+use books::{Books, DAY, Taker, end, keyring, phone, user};
 use measure::{Goal, Program, Times, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, Verify};
 use smsotp::limits::Window;
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
-use smsotp::template::Endings;
 
 fn main() -> ExitCode {
     let rows = wanted("SMSOTP_BENCH_ROWS", 10_000_000);
@@ -175,7 +174,7 @@ fn write(books: &Books, purging: &AtomicBool, done: &AtomicBool) -> Writer {
     while !done.load(Ordering::Relaxed) {
         nth += 1;
         let times = if purging.load(Ordering::Relaxed) { &mut writer.during } else { &mut writer.before };
-        let ask = ask(nth);
+        let ask = books::ask(nth);
         let (answer, took) = timed(|| runtime.block_on(engine.send(&caller, ask)));
         assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
         times.add(took);
@@ -186,18 +185,4 @@ fn write(books: &Books, purging: &AtomicBool, done: &AtomicBool) -> Writer {
         times.add(took);
     }
     writer
-}
-
-fn ask(nth: u64) -> Send {
-    Send {
-        to: Destination::Known(number(nth)),
-        purpose: Purpose::parse("login").unwrap(),
-        user: user(nth),
-        new_code: false,
-        override_limit: None,
-        idempotency_key: None,
-        endings: Endings::default(),
-        segments_max: None,
-        timeout: Duration::from_secs(45),
-    }
 }

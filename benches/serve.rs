@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use books::{Books, keyring, number, phone, user};
+use books::{Books, keyring, phone, user};
 use carrier::Carrier;
 use load::Load;
 use measure::{Goal, Times, median_of, tell, timed, wanted};
@@ -27,14 +27,13 @@ use peers::{Kind, PEERS, Server, Used};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, Verify};
 use smsotp::phone::Phone;
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
 use smsotp::store::sqlite::Opening;
 use smsotp::store::sqlite::group::Grouped;
-use smsotp::template::Endings;
 
 fn main() -> ExitCode {
     let seconds = Duration::from_secs_f64(wanted("SMSOTP_BENCH_SECONDS", 3) as f64);
@@ -379,18 +378,7 @@ fn take(next: &Mutex<u64>) -> u64 {
 }
 
 async fn send(engine: &Engine, nth: u64) {
-    let ask = Send {
-        to: Destination::Known(number(nth)),
-        purpose: Purpose::parse("login").unwrap(),
-        user: user(nth),
-        new_code: false,
-        override_limit: None,
-        idempotency_key: None,
-        endings: Endings::default(),
-        segments_max: None,
-        timeout: Duration::from_secs(20),
-    };
-    let answer = engine.send(&Caller::new(Actor::System), ask).await.unwrap();
+    let answer = engine.send(&Caller::new(Actor::System), books::ask(nth)).await.unwrap();
     assert!(matches!(answer, SendAnswer::Sent(_)), "{answer:?}");
 }
 

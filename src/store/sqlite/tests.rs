@@ -201,6 +201,19 @@ fn every_statement_is_answered_by_an_index() {
     assert!(walks.is_empty(), "{}", walks.join("\n"));
 }
 
+#[test]
+fn a_prepared_statement_stays_prepared_whatever_is_bound() {
+    let scene = scene();
+    let books = super::books::connect(&scene.db, Opening::default()).unwrap();
+    let sql = "SELECT id FROM messages WHERE otp_id = ?1 AND due_at = ?2 ORDER BY id DESC LIMIT ?3";
+    let mut statement = books.prepare(sql).unwrap();
+    for bound in 1..20 {
+        let found = statement.query_map([bound, bound, bound], |_| Ok(())).unwrap().count();
+        assert_eq!(found, 0);
+    }
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
 fn is_question(sql: &str) -> bool {
     ["SELECT", "INSERT", "UPDATE", "DELETE"].iter().any(|word| sql.trim_start().starts_with(word))
 }
