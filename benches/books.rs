@@ -144,6 +144,17 @@ pub fn ask(nth: u64) -> Send {
     }
 }
 
+/// A subject's id as the engine makes it.
+pub fn subject_id(made: i64, random: &mut Mixer) -> [u8; 16] {
+    let mut id = random.bytes::<16>();
+    id[..6].copy_from_slice(&made.to_be_bytes()[2..]);
+    id
+}
+
+pub fn hex(bytes: [u8; 16]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).concat()
+}
+
 /// Random bytes that are the same each time (splitmix64).
 pub struct Mixer(pub u64);
 
@@ -245,30 +256,15 @@ fn fill_otps(connection: &Connection, rows: u64) {
     }
 }
 
-/// A subject's tag, and whose it is where anybody knows.
-type Tagged = ([u8; 32], Option<(u64, usize)>);
-
+/// Rows in the order of their coming; those of the known phones among the others.
 fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
     let known = KNOWN.min(rows);
+    let each = rows / known;
     let mut random = Mixer(rows + 1);
-    let mut tags: Vec<Tagged> = Vec::new();
-    for nth in 0..known {
-        let phone = nth * (rows / known);
-        for (kind, subject) in subjects(phone).iter().enumerate() {
-            tags.push((index.tag(subject.kind(), &subject.value()), Some((phone, kind))));
-        }
-    }
-    while (tags.len() as u64) < rows {
-        tags.push((random.bytes(), None));
-    }
-    tags.sort_unstable_by_key(|(tag, _)| *tag);
     let mut insert = connection
         .prepare("INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
         .unwrap();
-    // Not yet idle: a purge is compared with the codes and messages alone.
-    let longest = 60 * DAY;
-    for (tag, whom) in &tags {
-        let (nth, kind) = whom.unwrap_or_else(|| (random.next() % rows, (random.next() % 3) as usize));
+    let mut put = |nth: u64, kind: usize, tag: [u8; 32]| {
         let made = at(nth, rows);
         let ledger = match kind {
             0 => format!(r#"{{"sends":[[{made}]],"purposes":{{"login":{{"asked":[{made}]}}}},"seen":{made}}}"#),
@@ -276,16 +272,25 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
             _ => format!(r#"{{"sends":[[{made},"0123456789abcdef"]],"seen":{made}}}"#),
         };
         let word = ["phone", "pair", "user"][kind];
-        insert
-            .execute(params![
-                tag,
-                random.bytes::<16>(),
-                word,
-                "+1 212 *** 0000",
-                ledger,
-                made - made % 3_600_000 + longest
-            ])
-            .unwrap();
+        // Not yet idle: a purge is compared with the codes and messages alone.
+        let idle_at = made - made % 3_600_000 + 60 * DAY;
+        let id = subject_id(made, &mut random);
+        insert.execute(params![tag, id, word, "+1 212 *** 0000", ledger, idle_at]).unwrap();
+    };
+    let mut others = Mixer(rows + 3);
+    let mut made = 0;
+    for nth in 0..rows {
+        if nth % each == 0 && nth / each < known {
+            for (kind, subject) in subjects(nth).iter().enumerate() {
+                put(nth, kind, index.tag(subject.kind(), &subject.value()));
+                made += 1;
+            }
+        }
+        // As many rows in all as in the other tables.
+        if made <= nth {
+            put(nth, (others.next() % 3) as usize, others.bytes());
+            made += 1;
+        }
     }
 }
 
@@ -294,7 +299,8 @@ fn fill_audit(connection: &Connection, rows: u64) {
     let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0)).unwrap();
     let mut random = Mixer(rows + 2);
     for nth in 0..rows {
-        let (made, subject) = (at(nth, rows), random.bytes::<16>().map(|byte| format!("{byte:02x}")).concat());
+        let made = at(nth, rows);
+        let subject = hex(subject_id(made, &mut random));
         let body = format!(
             r#"{{"action":"send","actor":"os:1000:app","at":{made},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{subject}"]}}"#
         );

@@ -169,6 +169,7 @@ fn deed(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
     if way == "busy-poll" {
         connection.busy_handler(Some(poll)).unwrap();
     }
+    let mut connection = raw::Raw::of(connection);
     let (lock, next_lock) = (lock_file(path, "current"), lock_file(path, "next"));
     let way = way.to_owned();
     let mut jitter = Mixer(nth);
@@ -189,7 +190,7 @@ fn deed(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
             }
             _ => {}
         }
-        raw::verify(&mut connection, &values);
+        connection.verify(&values);
         let _ = lock.unlock();
     })
 }

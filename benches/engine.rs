@@ -81,7 +81,7 @@ struct Side {
     store: Arc<dyn Store>,
     engine: Engine,
     taker: Arc<Taker>,
-    raw: rusqlite::Connection,
+    raw: raw::Raw,
     runtime: tokio::runtime::Runtime,
     next: u64,
     /// Engine, then floor.
@@ -115,7 +115,7 @@ impl Side {
             store,
             engine,
             taker,
-            raw,
+            raw: raw::Raw::of(raw),
             runtime,
             next,
             send: times(),
@@ -167,13 +167,12 @@ impl Side {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
         let index = self.store.keys().index.clone();
         let tag = index.tag("everything", b"");
-        let everything: String =
-            self.raw.query_row("SELECT ledger FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).unwrap();
+        let everything = self.raw.ledger(tag);
         for _ in 0..BLOCK {
             let nth = self.step(books);
             let values = raw::Values::of(&index, nth, self.clock.now().millis(), &everything);
-            sends.add(timed(|| raw::send(&mut self.raw, &values)).1);
-            verifies.add(timed(|| raw::verify(&mut self.raw, &values)).1);
+            sends.add(timed(|| self.raw.send(&values)).1);
+            verifies.add(timed(|| self.raw.verify(&values)).1);
         }
         (sends, verifies)
     }
@@ -206,9 +205,10 @@ fn statements(books: &Books) -> ExitCode {
     .unwrap();
     let values = raw::Values::of(&index, books.known(2), clock.now().millis(), "{}");
     println!("-- the floor: a send");
-    raw::send(&mut raw, &values);
+    let mut raw = raw::Raw::of(raw);
+    raw.send(&values);
     println!("-- the floor: a verify");
-    raw::verify(&mut raw, &values);
+    raw.verify(&values);
     ExitCode::SUCCESS
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use smsotp::keys::IndexKey;
 use smsotp::store::Subject;
 
-use crate::books::{DAY, Mixer, phone, secret, subjects, user};
+use crate::books::{DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
 
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
 const RECENT: &str = r#"SELECT id, "user", nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
@@ -37,7 +37,7 @@ impl Values {
             phone: phone(nth).as_str().to_owned(),
             user: user(nth).as_str().to_owned(),
             tags: [tag(&phone_subject), tag(&pair), tag(&Subject::Everything), tag(&user_subject)],
-            ids: std::array::from_fn(|_| random.bytes()),
+            ids: std::array::from_fn(|_| subject_id(now, &mut random)),
             ledgers: [
                 format!(r#"{{"sends":[[{now}]],"purposes":{{"login":{{"asked":[{now}]}}}},"seen":{now}}}"#),
                 format!(r#"{{"seen":{now}}}"#),
@@ -46,8 +46,8 @@ impl Values {
                 format!(r#"{{"sends":[[{now},"0123456789abcdef"]],"seen":{now}}}"#),
             ],
             body: format!(
-                r#"{{"action":"send","actor":"system","at":{now},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{:032x}"]}}"#,
-                random.next()
+                r#"{{"action":"send","actor":"system","at":{now},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{}"]}}"#,
+                hex(subject_id(now, &mut random))
             ),
             nonce: random.bytes(),
             mac: random.bytes(),
@@ -101,15 +101,6 @@ fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize) {
     );
 }
 
-fn audit(tx: &Transaction<'_>, values: &Values) {
-    let seq = read(tx, "SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1", &[&0]).unwrap_or(0);
-    write(
-        tx,
-        "INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
-        &[&0, &(seq + 1), &values.body.as_bytes(), &values.mac],
-    );
-}
-
 fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
     let live = format!(r#"{OTP} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#);
     let id = read(tx, &live, &[&values.user, &values.phone, &"login"]);
@@ -129,45 +120,76 @@ fn messages_of(tx: &Transaction<'_>, otp: i64) {
     read(tx, &format!("{MESSAGE} WHERE otp_id = ?1 ORDER BY id DESC LIMIT 50"), &[&otp]);
 }
 
-fn next_id(tx: &Transaction<'_>, table: &str) -> i64 {
-    read(tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0) + 1
+/// A connection, and what its last transaction left known: it is read again where somebody else wrote.
+pub struct Raw {
+    connection: Connection,
+    known: Known,
 }
 
-fn begin(connection: &mut Connection) -> Transaction<'_> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap()
+#[derive(Clone, Copy, Default)]
+struct Known {
+    version: i64,
+    otp: i64,
+    message: i64,
+    seq: i64,
 }
 
-/// The two transactions of a send: reserved, then settled.
-pub fn send(connection: &mut Connection, values: &Values) {
-    let now = values.now;
-    let tx = begin(connection);
-    for place in 0..4 {
-        subject(&tx, values, place);
+impl Raw {
+    pub fn of(connection: Connection) -> Raw {
+        Raw { connection, known: Known::default() }
     }
-    otp_of(&tx, values);
-    let (otp, message) = (next_id(&tx, "otps"), next_id(&tx, "messages"));
-    write(
-        &tx,
-        r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
+
+    /// What a subject's limits remember.
+    pub fn ledger(&self, tag: [u8; 32]) -> String {
+        self.connection.query_row("SELECT ledger FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).unwrap()
+    }
+
+    fn begin(&mut self) -> (Transaction<'_>, &mut Known) {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        let version = read(&tx, "PRAGMA data_version", &[]).unwrap();
+        if version != self.known.version {
+            let last =
+                |table: &str| read(&tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0);
+            read(&tx, "SELECT sealed_at IS NOT NULL FROM books WHERE only = 1", &[]);
+            let head = "SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1";
+            let seq = read(&tx, head, &[&0]).unwrap_or(0);
+            self.known = Known { version, otp: last("otps"), message: last("messages"), seq };
+        }
+        (tx, &mut self.known)
+    }
+    /// The two transactions of a send: reserved, then settled.
+    pub fn send(&mut self, values: &Values) {
+        let now = values.now;
+        let (tx, known) = self.begin();
+        for place in 0..4 {
+            subject(&tx, values, place);
+        }
+        otp_of(&tx, values);
+        known.otp += 1;
+        known.message += 1;
+        let (otp, message) = (known.otp, known.message);
+        write(
+            &tx,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#,
-        &[
-            &otp,
-            &values.user,
-            &values.phone,
-            &"login",
-            &values.nonce,
-            &values.key_id,
-            &6,
-            &now,
-            &(now + 600_000),
-            &"active",
-            &None::<i64>,
-            &(now + 600_000),
-            &0,
-            &false,
-        ],
-    );
-    write(
+            &[
+                &otp,
+                &values.user,
+                &values.phone,
+                &"login",
+                &values.nonce,
+                &values.key_id,
+                &6,
+                &now,
+                &(now + 600_000),
+                &"active",
+                &None::<i64>,
+                &(now + 600_000),
+                &0,
+                &false,
+            ],
+        );
+        write(
         &tx,
         "INSERT INTO messages (id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts,
                                    reserved_at, attempt_at, due_at, missed_at, updated_at, endings)
@@ -191,19 +213,19 @@ pub fn send(connection: &mut Connection, values: &Values) {
             &"{}",
         ],
     );
-    for place in [0, 2, 3] {
-        put_ledger(&tx, values, place);
-    }
-    audit(&tx, values);
-    tx.commit().unwrap();
+        for place in [0, 2, 3] {
+            put_ledger(&tx, values, place);
+        }
+        audit(&tx, known, values);
+        tx.commit().unwrap();
 
-    let tx = begin(connection);
-    subject(&tx, values, 0);
-    subject(&tx, values, 3);
-    read(&tx, &format!("{MESSAGE} WHERE id = ?1"), &[&message]);
-    read(&tx, &format!("{OTP} WHERE id = ?1"), &[&otp]);
-    messages_of(&tx, otp);
-    write(
+        let (tx, known) = self.begin();
+        subject(&tx, values, 0);
+        subject(&tx, values, 3);
+        read(&tx, &format!("{MESSAGE} WHERE id = ?1"), &[&message]);
+        read(&tx, &format!("{OTP} WHERE id = ?1"), &[&otp]);
+        messages_of(&tx, otp);
+        write(
         &tx,
         "UPDATE messages SET provider = ?2, state = ?3, provider_id = ?4, error_code = ?5, error = ?6, segments = ?7,
                     attempts = ?8, attempt_at = ?9, due_at = ?10, missed_at = ?11, updated_at = ?12 WHERE id = ?1",
@@ -222,24 +244,34 @@ pub fn send(connection: &mut Connection, values: &Values) {
             &now,
         ],
     );
-    audit(&tx, values);
-    tx.commit().unwrap();
+        audit(&tx, known, values);
+        tx.commit().unwrap();
+    }
+
+    /// The transaction of a verify.
+    pub fn verify(&mut self, values: &Values) {
+        let (tx, known) = self.begin();
+        subject(&tx, values, 0);
+        subject(&tx, values, 1);
+        if let Some(otp) = otp_of(&tx, values) {
+            write(
+                &tx,
+                "UPDATE otps SET state = ?2, ended_at = ?3, over_at = ?4, wrong_guesses = ?5 WHERE id = ?1",
+                &[&otp, &"verified", &values.now, &values.now, &0],
+            );
+        }
+        put_ledger(&tx, values, 0);
+        put_ledger(&tx, values, 1);
+        audit(&tx, known, values);
+        tx.commit().unwrap();
+    }
 }
 
-/// The transaction of a verify.
-pub fn verify(connection: &mut Connection, values: &Values) {
-    let tx = begin(connection);
-    subject(&tx, values, 0);
-    subject(&tx, values, 1);
-    if let Some(otp) = otp_of(&tx, values) {
-        write(
-            &tx,
-            "UPDATE otps SET state = ?2, ended_at = ?3, over_at = ?4, wrong_guesses = ?5 WHERE id = ?1",
-            &[&otp, &"verified", &values.now, &values.now, &0],
-        );
-    }
-    put_ledger(&tx, values, 0);
-    put_ledger(&tx, values, 1);
-    audit(&tx, values);
-    tx.commit().unwrap();
+fn audit(tx: &Transaction<'_>, known: &mut Known, values: &Values) {
+    known.seq += 1;
+    write(
+        tx,
+        "INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
+        &[&0, &known.seq, &values.body.as_bytes(), &values.mac],
+    );
 }

@@ -5,6 +5,8 @@
 //! debugging, no logs, no rate limits, no table that it could do without, connections kept, SQLite with a write-ahead log and
 //! durable commits. Ours is as it comes: rules, audit log, tokens from the books and a log line for each request; only the
 //! limits that count all requests of one machine are off.
+//!
+//! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
 mod books;
@@ -38,11 +40,22 @@ use smsotp::store::sqlite::group::Grouped;
 fn main() -> ExitCode {
     let seconds = Duration::from_secs_f64(wanted("SMSOTP_BENCH_SECONDS", 3) as f64);
     let rounds = wanted("SMSOTP_BENCH_SERVE_ROUNDS", 3);
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| asked.is_empty() || asked.iter().any(|word| word == part);
     let carrier = Carrier::start();
-    let mut holds = against_peers(&carrier, seconds, rounds);
-    holds.extend(many_connections(&carrier, seconds, rounds));
-    holds.push(one_connection(&carrier, rounds));
-    holds.extend(group_commit(seconds, rounds));
+    let mut holds = Vec::new();
+    if wanted("peers") {
+        holds.extend(against_peers(&carrier, seconds, rounds));
+    }
+    if wanted("many") {
+        holds.extend(many_connections(&carrier, seconds, rounds));
+    }
+    if wanted("one") {
+        holds.push(one_connection(&carrier, rounds));
+    }
+    if wanted("group") {
+        holds.extend(group_commit(seconds, rounds));
+    }
     measure::verdict(&holds)
 }
 

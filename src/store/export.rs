@@ -62,7 +62,7 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "subjects",
         columns: &[("tag", Bytes), ("id", Bytes), ("kind", Text), ("masked", Text), ("ledger", Text), ("idle_at", Int)],
-        order: "tag",
+        order: "id",
     },
     Table {
         name: "otps",

@@ -4,6 +4,7 @@
 mod rows;
 mod books;
 pub mod group;
+mod known;
 mod purge;
 mod read;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 pub use books::{exists, must_be_sqlite, none_yet};
+use known::Known;
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -32,7 +34,7 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::purpose::Purpose;
-use crate::store::export::{self, Journey, Travelled};
+use crate::store::export::{Journey, Travelled};
 use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
@@ -54,6 +56,8 @@ pub struct Sqlite {
     patience: Duration,
     keys: BookKeys,
     clock: Arc<dyn Clock>,
+    /// Belongs to the connection, and is touched under its lock.
+    known: Mutex<Known>,
 }
 
 /// How to open the books.
@@ -88,6 +92,7 @@ impl Sqlite {
             patience: opening.patience,
             keys: BookKeys::generate()?,
             clock,
+            known: Mutex::default(),
         };
         sqlite.keys = books::prepare(&sqlite, ring, opening)?;
         Ok(sqlite)
@@ -111,7 +116,7 @@ impl Sqlite {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the writer's place and runs one transaction; commits what it returns `Ok` for.
+    /// Waits for the writer's place and runs one transaction of the housekeeping; commits what it returns `Ok` for.
     fn write<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
         self.write_in_turn(|tx, _| run(tx))
     }
@@ -121,6 +126,8 @@ impl Sqlite {
         let mut connection = self.connection();
         let turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
+        // It writes what no deed writes: the next deed reads for itself.
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
         let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
         Ok(answer)
@@ -138,20 +145,14 @@ impl Sqlite {
         self.keys.index.tag(subject.kind(), &subject.value())
     }
 
-    fn load(&self, tx: &Transaction<'_>, needs: &Needs) -> Result<Facts> {
-        let sealed: bool = tx
-            .prepare_cached("SELECT sealed_at IS NOT NULL FROM books WHERE only = 1")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map_err(trouble)?;
-        if sealed {
-            return Err(export::sealed());
-        }
+    fn load(&self, tx: &Transaction<'_>, known: &mut Known, needs: &Needs) -> Result<Facts> {
+        known.must_be_open(tx)?;
         let mut facts = Facts { now: self.clock.now(), ..Facts::default() };
         for subject in &needs.subjects {
             let found = subject_fact(tx, &self.tag(subject))?;
             facts.subjects.push(match found {
                 Some(fact) => fact,
-                None => SubjectFact { id: SubjectId(random_id()?), ledger: Ledger::default() },
+                None => SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() },
             });
         }
         if let Some(id) = needs.message {
@@ -178,17 +179,29 @@ impl Sqlite {
             facts.token = read::token_by_id(tx, id)?;
         }
         if needs.ids {
-            load_next_ids(tx, &mut facts)?;
+            known.next_ids(tx, &mut facts)?;
         }
         Ok(facts)
     }
 
-    fn apply(&self, tx: &Transaction<'_>, needs: &Needs, facts: &Facts, changes: &[Change]) -> Result<()> {
+    fn apply(
+        &self,
+        tx: &Transaction<'_>,
+        known: &mut Known,
+        (needs, facts): (&Needs, &Facts),
+        changes: &[Change],
+    ) -> Result<()> {
         for change in changes {
             match change {
-                Change::NewOtp(otp) => rows::insert_otp(tx, otp)?,
+                Change::NewOtp(otp) => {
+                    rows::insert_otp(tx, otp)?;
+                    known.wrote_otp(otp.id);
+                }
                 Change::PutOtp(otp) => rows::update_otp(tx, otp)?,
-                Change::NewMessage(message) => rows::insert_message(tx, message)?,
+                Change::NewMessage(message) => {
+                    rows::insert_message(tx, message)?;
+                    known.wrote_message(message.id);
+                }
                 Change::PutMessage(message) => rows::update_message(tx, message)?,
                 Change::PutLedger(id, ledger, idle_at) => {
                     let place = facts.subjects.iter().position(|fact| fact.id == *id);
@@ -206,9 +219,12 @@ impl Sqlite {
                     tx.execute("DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                         .map_err(trouble)?;
                 }
-                Change::NewToken(token) => rows::insert_token(tx, token)?,
+                Change::NewToken(token) => {
+                    rows::insert_token(tx, token)?;
+                    known.wrote_token(token.id);
+                }
                 Change::PutToken(token) => rows::update_token(tx, token)?,
-                Change::Audit(event) => self.append_audit(tx, event)?,
+                Change::Audit(event) => known.append_audit(tx, &self.keys.audit, event)?,
             }
         }
         Ok(())
@@ -241,16 +257,9 @@ impl Sqlite {
         Ok(())
     }
 
+    /// The audit row of the housekeeping.
     fn append_audit(&self, tx: &Transaction<'_>, event: &audit::Event) -> Result<()> {
-        const LANE: u32 = 0;
-        let head = read::audit_head(tx, LANE)?;
-        let row = head.next(&self.keys.audit, event);
-        tx.prepare_cached("INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)")
-            .and_then(|mut statement| {
-                statement.execute(params![LANE, i64::try_from(row.seq).unwrap_or(i64::MAX), row.body, row.mac])
-            })
-            .map_err(trouble)?;
-        Ok(())
+        Known::default().append_audit(tx, &self.keys.audit, event)
     }
 }
 
@@ -275,13 +284,16 @@ impl Store for Sqlite {
         let mut connection = self.connection();
         let _turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
-        let facts = self.load(&tx, &needs)?;
+        let mut known = Known::recall(self, &tx)?;
+        let facts = self.load(&tx, &mut known, &needs)?;
         let changes = decide(&facts)?;
         if changes.is_empty() {
             return tx.rollback().map_err(trouble);
         }
-        self.apply(&tx, &needs, &facts, &changes)?;
-        tx.commit().map_err(trouble)
+        self.apply(&tx, &mut known, (&needs, &facts), &changes)?;
+        tx.commit().map_err(trouble)?;
+        known.keep(self);
+        Ok(())
     }
 
     async fn otp(&self, id: i64) -> Result<Option<Otp>> {
@@ -480,30 +492,6 @@ fn load_reply(connection: &Connection, tag: [u8; 32]) -> Result<Option<Reply>> {
         .prepare_cached("SELECT fingerprint, message_id, answer, created_at FROM replies WHERE tag = ?1")
         .and_then(|mut statement| statement.query_row([tag], |row| rows::reply(tag, row)).optional())
         .map_err(trouble)
-}
-
-/// AUTOINCREMENT remembers the highest id ever used, so that a purged id never comes back.
-fn load_next_ids(connection: &Connection, facts: &mut Facts) -> Result<()> {
-    (facts.next_token_id, facts.next_otp_id, facts.next_message_id) = (1, 1, 1);
-    let mut statement = connection.prepare_cached("SELECT name, seq FROM sqlite_sequence LIMIT 10").map_err(trouble)?;
-    let mut rows = statement.query([]).map_err(trouble)?;
-    while let Some(row) = rows.next().map_err(trouble)? {
-        let next = row.get::<_, i64>(1).map_err(trouble)? + 1;
-        match row.get_ref(0).and_then(|name| Ok(name.as_str()?)).map_err(trouble)? {
-            "tokens" => facts.next_token_id = next,
-            "otps" => facts.next_otp_id = next,
-            "messages" => facts.next_message_id = next,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Random bytes from the operating system.
-fn random_id() -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    crate::keys::fill_random(&mut id)?;
-    Ok(id)
 }
 
 /// Idle times are kept to the hour, so that the index changes hourly and not with every message.

@@ -137,9 +137,7 @@ impl Asked {
         asked.dedup_by_key(|(tag, _)| *tag);
         let mut ids = Vec::with_capacity(asked.len());
         for _ in &asked {
-            let mut id = [0u8; 16];
-            crate::keys::fill_random(&mut id)?;
-            ids.push(id.to_vec());
+            ids.push(SubjectId::fresh(store.clock.now())?.0.to_vec());
         }
         // A row that is made and never written decides nothing. It is given the end that its first writing will most likely
         // give it, so that this writing moves no index entry.

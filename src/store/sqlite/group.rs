@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
+use super::known::Known;
 use super::{Opening, Sqlite, books, trouble};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -205,16 +206,17 @@ fn quickly(
     let mut connection = sqlite.connection();
     let _turn = sqlite.take_turn()?;
     let tx = super::begin(&mut connection, &sqlite.path)?;
+    let mut known = Known::recall(sqlite, &tx)?;
     let begun = Instant::now();
     let mut changed = false;
     while let Some(Job { needs, decide, .. }) = jobs.get_mut(results.len()) {
-        match decided(sqlite, &tx, needs, decide) {
+        match decided(sqlite, (&tx, &mut known), needs, decide) {
             // Where reading failed so badly that the transaction is gone, the deeds before this one are gone too.
             Err(error) if tx.is_autocommit() => return Err(error),
             Err(error) => results.push(Err(error)),
             Ok((facts, changes)) => {
                 let wrote = changes.is_empty()
-                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, needs, &facts, &changes)))
+                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &facts), &changes)))
                         .is_ok_and(|applied| applied.is_ok());
                 if !wrote {
                     return Ok(Quick::Spoiled);
@@ -233,6 +235,7 @@ fn quickly(
     } else {
         tx.rollback().map_err(trouble)?
     }
+    known.keep(sqlite);
     Ok(Quick::Committed)
 }
 
@@ -241,8 +244,9 @@ fn carefully(sqlite: &Sqlite, jobs: &mut [Job], results: &mut Vec<Result<()>>) -
     let mut connection = sqlite.connection();
     let _turn = sqlite.take_turn()?;
     let tx = super::begin(&mut connection, &sqlite.path)?;
+    let mut known = Known::recall(sqlite, &tx)?;
     for Job { needs, decide, .. } in jobs {
-        let result = in_savepoint(sqlite, &tx, needs, decide);
+        let result = in_savepoint(sqlite, (&tx, &mut known), needs, decide);
         match result {
             // A full disk takes the whole transaction back, and with it the deeds before this one.
             Err(error) if tx.is_autocommit() => return Err(error),
@@ -253,9 +257,14 @@ fn carefully(sqlite: &Sqlite, jobs: &mut [Job], results: &mut Vec<Result<()>>) -
 }
 
 /// What a deed knows and what it wants to write.
-fn decided(sqlite: &Sqlite, tx: &Transaction<'_>, needs: &Needs, decide: &mut Decide) -> Result<(Facts, Vec<Change>)> {
+fn decided(
+    sqlite: &Sqlite,
+    (tx, known): (&Transaction<'_>, &mut Known),
+    needs: &Needs,
+    decide: &mut Decide,
+) -> Result<(Facts, Vec<Change>)> {
     catch_unwind(AssertUnwindSafe(|| {
-        let facts = sqlite.load(tx, needs)?;
+        let facts = sqlite.load(tx, known, needs)?;
         let changes = decide(&facts)?;
         Ok((facts, changes))
     }))
@@ -267,15 +276,21 @@ fn broke_off() -> Error {
 }
 
 /// One deed that may fail in the middle.
-fn in_savepoint(sqlite: &Sqlite, tx: &Transaction<'_>, needs: &Needs, decide: &mut Decide) -> Result<()> {
+fn in_savepoint(
+    sqlite: &Sqlite,
+    (tx, known): (&Transaction<'_>, &mut Known),
+    needs: &Needs,
+    decide: &mut Decide,
+) -> Result<()> {
     let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
     run("SAVEPOINT deed")?;
-    let done = decided(sqlite, tx, needs, decide).and_then(|(facts, changes)| {
-        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, needs, &facts, &changes)));
+    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(facts, changes)| {
+        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &facts), &changes)));
         applied.unwrap_or_else(|_| Err(broke_off()))
     });
     if done.is_err() && !tx.is_autocommit() {
         run("ROLLBACK TO deed")?;
+        known.forget();
     }
     if !tx.is_autocommit() {
         run("RELEASE deed")?;

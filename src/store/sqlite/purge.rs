@@ -146,7 +146,7 @@ struct Small {
 const SMALL_TABLES: [Small; 3] = [
     Small {
         table: "subjects",
-        key: "tag",
+        key: "number",
         over: "idle_at <= ?1",
         before: |_, now| now,
         count: |purged| &mut purged.subjects,

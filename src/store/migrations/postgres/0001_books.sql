@@ -21,7 +21,7 @@ CREATE TABLE smsotp.book_keys (
 -- Stand-ins for people and addresses, and what their limits remember. A deed locks the rows of its subjects, by tag upwards.
 CREATE TABLE smsotp.subjects (
     tag         bytea NOT NULL PRIMARY KEY,                      -- HMAC(K_index, kind, value)
-    id          bytea NOT NULL,                                  -- 16 random bytes: what everything that outlives an otp holds
+    id          bytea NOT NULL,                                  -- milliseconds and 10 random bytes: what everything that outlives an otp holds
     kind        text  NOT NULL,
     masked      text  NOT NULL,
     ledger      text  NOT NULL,                                  -- JSON of bounded size: the moments that limits count

@@ -19,13 +19,15 @@ CREATE TABLE book_keys (
 
 -- Stand-ins for people and addresses, and what their limits remember.
 CREATE TABLE subjects (
-    tag         BLOB    NOT NULL PRIMARY KEY,   -- HMAC(K_index, kind, value)
-    id          BLOB    NOT NULL,               -- 16 random bytes: what everything that outlives an otp holds
+    number      INTEGER PRIMARY KEY,            -- in the order of coming: who is asked for at the same time stands together
+    tag         BLOB    NOT NULL,               -- HMAC(K_index, kind, value)
+    id          BLOB    NOT NULL,               -- milliseconds and 10 random bytes: what everything that outlives an otp holds
     kind        TEXT    NOT NULL,
     masked      TEXT    NOT NULL,
     ledger      TEXT    NOT NULL,               -- JSON of bounded size: the moments that limits count
     idle_at     INTEGER                         -- from then on the ledger decides nothing; NULL: it lasts
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE UNIQUE INDEX subjects_tag ON subjects (tag);
 CREATE UNIQUE INDEX subjects_id ON subjects (id);
 CREATE INDEX subjects_idle ON subjects (idle_at) WHERE idle_at IS NOT NULL;
 

@@ -1,0 +1,212 @@
+//! What every deed has to know before it begins and the deed before it knew already: that the books are open, which ids come
+//! next, where the audit log ends.
+//!
+//! It is read once and kept, from transaction to transaction, for as long as nobody else commits: SQLite counts what other
+//! connections commit (`PRAGMA data_version`), and inside a write transaction nobody does.
+
+use std::sync::PoisonError;
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{Sqlite, read, trouble};
+use crate::audit::{Event, Head};
+use crate::error::Result;
+use crate::keys::AuditKey;
+use crate::store::{Facts, export};
+
+/// The lane of the audit log that this store writes.
+const LANE: u32 = 0;
+
+/// What is known inside one write transaction.
+#[derive(Default)]
+pub struct Known {
+    /// SQLite's count when it was read.
+    version: Option<i64>,
+    open: bool,
+    ids: Option<Ids>,
+    head: Option<Head>,
+}
+
+#[derive(Clone, Copy)]
+struct Ids {
+    token: i64,
+    otp: i64,
+    message: i64,
+}
+
+impl Known {
+    /// At the beginning of a transaction: what the last one left, if nobody else has written since. Whoever commits gives it
+    /// back with [`Known::keep`]; a transaction that is given up leaves nothing behind.
+    pub fn recall(sqlite: &Sqlite, tx: &Transaction<'_>) -> Result<Known> {
+        let kept = std::mem::take(&mut *sqlite.known.lock().unwrap_or_else(PoisonError::into_inner));
+        let version = tx
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(trouble)?;
+        if kept.version == Some(version) { Ok(kept) } else { Ok(Known { version: Some(version), ..Known::default() }) }
+    }
+
+    /// After the commit.
+    pub fn keep(self, sqlite: &Sqlite) {
+        *sqlite.known.lock().unwrap_or_else(PoisonError::into_inner) = self;
+    }
+
+    /// Forgets what a savepoint may have taken back.
+    pub fn forget(&mut self) {
+        *self = Known { version: self.version, ..Known::default() };
+    }
+
+    /// Fails where the books were moved elsewhere.
+    pub fn must_be_open(&mut self, connection: &Connection) -> Result<()> {
+        if !self.open {
+            let sealed: bool = connection
+                .prepare_cached("SELECT sealed_at IS NOT NULL FROM books WHERE only = 1")
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .map_err(trouble)?;
+            if sealed {
+                return Err(export::sealed());
+            }
+            self.open = true;
+        }
+        Ok(())
+    }
+
+    /// The ids that come next.
+    pub fn next_ids(&mut self, connection: &Connection, facts: &mut Facts) -> Result<()> {
+        let ids = match self.ids {
+            Some(ids) => ids,
+            None => *self.ids.insert(next_ids(connection)?),
+        };
+        (facts.next_token_id, facts.next_otp_id, facts.next_message_id) = (ids.token, ids.otp, ids.message);
+        Ok(())
+    }
+
+    /// An otp with this id was written.
+    pub fn wrote_otp(&mut self, id: i64) {
+        self.wrote(|ids| ids.otp = ids.otp.max(id + 1));
+    }
+
+    /// A message with this id was written.
+    pub fn wrote_message(&mut self, id: i64) {
+        self.wrote(|ids| ids.message = ids.message.max(id + 1));
+    }
+
+    /// A token with this id was written.
+    pub fn wrote_token(&mut self, id: i64) {
+        self.wrote(|ids| ids.token = ids.token.max(id + 1));
+    }
+
+    fn wrote(&mut self, note: impl FnOnce(&mut Ids)) {
+        if let Some(ids) = &mut self.ids {
+            note(ids);
+        }
+    }
+
+    /// Writes the next row of the audit log.
+    pub fn append_audit(&mut self, tx: &Transaction<'_>, key: &AuditKey, event: &Event) -> Result<()> {
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => read::audit_head(tx, LANE)?,
+        };
+        let row = head.next(key, event);
+        tx.prepare_cached("INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)")
+            .and_then(|mut statement| {
+                statement.execute(params![LANE, i64::try_from(row.seq).unwrap_or(i64::MAX), row.body, row.mac])
+            })
+            .map_err(trouble)?;
+        self.head = Some(row.head());
+        Ok(())
+    }
+}
+
+/// AUTOINCREMENT remembers the highest id ever used, so that a purged id never comes back.
+fn next_ids(connection: &Connection) -> Result<Ids> {
+    let mut ids = Ids { token: 1, otp: 1, message: 1 };
+    let mut statement = connection.prepare_cached("SELECT name, seq FROM sqlite_sequence LIMIT 10").map_err(trouble)?;
+    let mut rows = statement.query([]).map_err(trouble)?;
+    while let Some(row) = rows.next().map_err(trouble)? {
+        let next = row.get::<_, i64>(1).map_err(trouble)? + 1;
+        match row.get_ref(0).and_then(|name| Ok(name.as_str()?)).map_err(trouble)? {
+            "tokens" => ids.token = next,
+            "otps" => ids.otp = next,
+            "messages" => ids.message = next,
+            _ => {}
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use crate::audit::{Actor, Event};
+    use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
+    use crate::keys::{Keyring, SecretKey};
+    use crate::store::export::Journey;
+    use crate::store::sqlite::{Opening, Sqlite};
+    use crate::store::{Change, Decide, Needs, Store};
+    use crate::token::{Scopes, Token};
+
+    fn open(path: &Path, ring: &Keyring) -> Sqlite {
+        Sqlite::open(path, ring, Arc::new(ManualClock::at(SystemClock.now())), Opening::default()).unwrap()
+    }
+
+    fn token(id: i64, at: Timestamp) -> Token {
+        Token {
+            id,
+            name: format!("nr-{id}"),
+            hash: [u8::try_from(id).unwrap(); 32],
+            scopes: Scopes::parse("send").unwrap(),
+            user: None,
+            service: true,
+            created_at: at,
+            expires_at: None,
+            revoked_at: None,
+            created_by: "test".into(),
+        }
+    }
+
+    /// A deed that takes the next id and the next row of the audit log.
+    fn deed() -> Decide {
+        Box::new(|facts| {
+            let event = Event::new(facts.now, Actor::System, "test", "done");
+            Ok(vec![Change::NewToken(token(facts.next_token_id, facts.now)), Change::Audit(event)])
+        })
+    }
+
+    fn needs() -> Needs {
+        Needs { ids: true, ..Needs::default() }
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_gives_way_to_what_somebody_else_wrote() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
+        let path = dir.path().join("books.db");
+        let (one, other) = (open(&path, &ring), open(&path, &ring));
+        for store in [&one, &one, &other, &one, &other, &other, &one] {
+            store.transact(needs(), deed()).await.unwrap();
+        }
+        let ids: Vec<i64> = one.tokens().await.unwrap().iter().map(|token| token.id).collect();
+        assert_eq!(ids, [7, 6, 5, 4, 3, 2, 1]);
+
+        // A deed that fails after it took an id gives it back.
+        let broken: Decide = Box::new(|facts| {
+            let again = token(facts.next_token_id, facts.now);
+            Ok(vec![Change::NewToken(again.clone()), Change::NewToken(again)])
+        });
+        one.transact(needs(), broken).await.unwrap_err();
+        one.transact(needs(), deed()).await.unwrap();
+        assert_eq!(one.tokens().await.unwrap()[0].id, 8);
+
+        // The housekeeping of the same connection writes audit rows of its own.
+        one.backup(&dir.path().join("copy.db"), &Actor::System).await.unwrap();
+        one.transact(needs(), deed()).await.unwrap();
+
+        other.export(&mut std::io::sink(), Journey::Move, &Actor::System).await.unwrap();
+        let sealed = one.transact(needs(), deed()).await.unwrap_err();
+        assert!(sealed.message().contains("sealed"), "{sealed:?}");
+    }
+}
