@@ -119,9 +119,6 @@ fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
         "SELECT phone_number, code_tag, until, added_at, added_by FROM test_numbers WHERE phone_number = ?1",
         &[&values.phone],
     );
-    if let Some(id) = id {
-        messages_of(tx, id);
-    }
     id
 }
 
@@ -144,7 +141,9 @@ pub fn send(connection: &mut Connection, values: &Values) {
     for place in 0..4 {
         subject(&tx, values, place);
     }
-    otp_of(&tx, values);
+    if let Some(id) = otp_of(&tx, values) {
+        messages_of(&tx, id);
+    }
     let (otp, message) = (next_id(&tx, "otps"), next_id(&tx, "messages"));
     write(
         &tx,

@@ -39,17 +39,36 @@ macro_rules! with_messages {
     };
 }
 
-/// The live one with its messages, then the newest of the phone and purpose.
-const OTPS_OF: &str = concat!(
-    "(",
-    with_messages!(r#"o."user" = $1 AND o.phone_number = $2 AND o.purpose = $3 AND o.state = 'active'"#),
-    ") UNION ALL (SELECT false, ",
-    otp_and_message_columns!(),
-    " FROM (SELECT * FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4) AS o \
-      LEFT JOIN smsotp.messages AS m ON false)"
-);
+/// The same otp alone.
+macro_rules! alone {
+    ($which:literal) => {
+        concat!("SELECT true, ", otp_columns!(), " FROM smsotp.otps AS o WHERE ", $which)
+    };
+}
 
-const OTP: &str = with_messages!("o.id = $1");
+/// The live one, then the newest of the phone and purpose.
+macro_rules! otps_of {
+    ($live:ident, $columns:ident, $empty:literal) => {
+        concat!(
+            "(",
+            $live!(r#"o."user" = $1 AND o.phone_number = $2 AND o.purpose = $3 AND o.state = 'active'"#),
+            ") UNION ALL (SELECT false, ",
+            $columns!(),
+            " FROM (SELECT * FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4) AS o",
+            $empty,
+            ")"
+        )
+    };
+}
+
+const OTPS_OF: &str = otps_of!(alone, otp_columns, "");
+
+const OTPS_AND_MESSAGES_OF: &str =
+    otps_of!(with_messages, otp_and_message_columns, " LEFT JOIN smsotp.messages AS m ON false");
+
+const OTP: &str = alone!("o.id = $1");
+
+const OTP_AND_MESSAGES: &str = with_messages!("o.id = $1");
 
 const OTP_OF_MESSAGE: &str = with_messages!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
 
@@ -158,12 +177,13 @@ impl Asked {
     }
 
     fn otps(&self) -> Option<(&'static str, Vec<Value>)> {
+        let wants_messages = self.needs.messages || self.needs.message.is_some();
         match (&self.needs.otp, self.needs.message) {
             (OtpNeed::Of(user, phone, purpose), _) => Some((
-                OTPS_OF,
+                if wants_messages { OTPS_AND_MESSAGES_OF } else { OTPS_OF },
                 vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str()), int(i64::from(RECENT_MAX))],
             )),
-            (OtpNeed::Id(id), _) => Some((OTP, vec![int(*id)])),
+            (OtpNeed::Id(id), _) => Some((if wants_messages { OTP_AND_MESSAGES } else { OTP }, vec![int(*id)])),
             (OtpNeed::None, Some(id)) => Some((OTP_OF_MESSAGE, vec![int(id)])),
             (OtpNeed::None, None) => None,
         }
@@ -302,7 +322,8 @@ fn put_otps(facts: &mut Facts, found: &[Row]) -> Result<()> {
         if facts.otp.is_none() {
             facts.otp = Some(rows::otp(row, 1)?);
         }
-        if column::<Option<i64>>(row, 1 + rows::OTP_COLUMNS)?.is_some() {
+        let with_message = row.len() > 1 + rows::OTP_COLUMNS;
+        if with_message && column::<Option<i64>>(row, 1 + rows::OTP_COLUMNS)?.is_some() {
             facts.messages.push(rows::message(row, 1 + rows::OTP_COLUMNS)?);
         }
     }
