@@ -8,6 +8,7 @@
 #[macro_use]
 mod rows;
 mod apply;
+mod at_once;
 mod books;
 mod connect;
 mod dial;
@@ -185,7 +186,7 @@ impl Postgres {
         writes: &Writes,
         operation: &mut Option<Operation>,
     ) -> Result<(), Failure> {
-        session.ready(writes.list()).await.map_err(before_commit)?;
+        session.ready(writes.list().map(|(sql, values)| (sql.clone(), values))).await.map_err(before_commit)?;
         *operation = Some(writes.operation);
         let answer = writes.commit(&session).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {

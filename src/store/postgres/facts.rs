@@ -3,6 +3,7 @@
 //! Everything goes out at once; the server runs it in this order. At READ COMMITTED each statement has a snapshot of its own,
 //! so that what is read after the locks is what the last holder of the locks committed.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use tokio_postgres::Row;
@@ -226,7 +227,7 @@ impl Asked {
             Some(self.last()),
         ];
         session
-            .ready(asked.iter().flatten().map(|(sql, values)| (*sql, values.as_slice())))
+            .ready(asked.iter().flatten().map(|(sql, values)| (Cow::Borrowed(*sql), values.as_slice())))
             .await
             .map_err(before_commit)?;
         let session = &*session;
