@@ -52,7 +52,9 @@ pub const BEGIN: &str = settings!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRI
 
 /// The same on a connection that has the [`KEPT`] settings.
 const BEGIN_KEPT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-const KEPT: &str = settings!("", "SET SESSION ");
+/// A plan is kept with the statement: every one of ours is good for any values, and where a value is an array the server would
+/// otherwise plan anew each time, because it takes a list of unknown length for a long one.
+const KEPT: &str = concat!(settings!("", "SET SESSION "), "; SET SESSION plan_cache_mode = force_generic_plan");
 
 /// A place to connect to.
 #[derive(Clone)]
