@@ -98,7 +98,7 @@ fn main() {
     let only = argument("--only").unwrap_or_else(|| "send,one,rows,purge".into());
     let clients: Vec<usize> =
         argument("--clients").unwrap_or_else(|| "1,16,64".into()).split(',').map(|n| n.parse().unwrap()).collect();
-    if only.contains("send") {
+    if only.contains("send") || only.contains("verify") {
         println!(
             "{:>8} {:>8} {:>10} {:>10} {:>7} {:>12} {:>12} {:>12}",
             "deed", "clients", "engine/s", "pgbench/s", "ratio", "ms client", "ms server", "ms s. floor"

@@ -110,9 +110,6 @@ fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
         "SELECT phone_number, code_tag, until, added_at, added_by FROM test_numbers WHERE phone_number = ?1",
         &[&values.phone],
     );
-    if let Some(id) = id {
-        messages_of(tx, id);
-    }
     id
 }
 
@@ -157,6 +154,7 @@ impl Raw {
         }
         (tx, &mut self.known)
     }
+
     /// The two transactions of a send: reserved, then settled.
     pub fn send(&mut self, values: &Values) {
         let now = values.now;
@@ -164,7 +162,9 @@ impl Raw {
         for place in 0..4 {
             subject(&tx, values, place);
         }
-        otp_of(&tx, values);
+        if let Some(id) = otp_of(&tx, values) {
+            messages_of(&tx, id);
+        }
         known.otp += 1;
         known.message += 1;
         let (otp, message) = (known.otp, known.message);

@@ -149,6 +149,8 @@ pub struct Needs {
     pub subjects: Vec<Subject>,
     /// The otp in question.
     pub otp: OtpNeed,
+    /// The messages of that otp as well.
+    pub messages: bool,
     /// A message, with its otp in [`Facts::otp`], the otp's other messages and what else is known for its phone.
     pub message: Option<i64>,
     /// The tag of an idempotency key.
@@ -182,8 +184,7 @@ pub struct Facts {
     pub otp: Option<Otp>,
     /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
     pub recent: Vec<Otp>,
-    /// The messages of `otp`, newest first, at most 50. Looked for in the same way where there is no otp: a verification
-    /// runs the same statements whatever is there.
+    /// The messages of `otp`, newest first, at most 50, where [`Needs::messages`] or [`Needs::message`] asked for them.
     pub messages: Vec<Message>,
     /// The message that was asked for.
     pub message: Option<Message>,

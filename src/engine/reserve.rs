@@ -92,6 +92,7 @@ impl Engine {
         let needs = Needs {
             subjects,
             otp: OtpNeed::Of(ask.user.clone(), phone.clone(), ask.purpose.clone()),
+            messages: true,
             reply: asked.reply.as_ref().map(|reply| reply.tag),
             ids: true,
             ..Needs::default()

@@ -62,7 +62,7 @@ impl Engine {
 
     async fn revoke_one(&self, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
         let subjects = vec![Subject::Phone(otp.phone.clone())];
-        let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), ..Needs::default() };
+        let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
         let (actor, reason, longest) = (caller.actor.clone(), reason.to_owned(), self.policy.limits.longest());
         deed(self.store.as_ref(), needs, move |facts| {
             let now = super::steady(facts.now, &[&facts.subjects[0].ledger])?;

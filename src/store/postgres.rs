@@ -8,6 +8,7 @@
 #[macro_use]
 mod rows;
 mod apply;
+mod at_once;
 mod books;
 mod connect;
 mod dial;
@@ -165,11 +166,13 @@ impl Postgres {
         operation: &mut Option<Operation>,
     ) -> Result<(), Failure> {
         let mut session = self.connections.take().await?;
-        let loaded = asked.load(self, &mut session).await?;
+        let Some(loaded) = asked.load(self, &mut session).await? else {
+            roll_back(session).await?;
+            return Err(Failure::Again(too_slow(self.patience)));
+        };
         let changes = decide(&loaded.facts);
         if !changes.as_ref().is_ok_and(|changes| !changes.is_empty()) {
-            session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
-            session.done();
+            roll_back(session).await?;
             return Ok(changes.map(drop)?);
         }
         let writes = Writes::of(self, asked, &loaded, changes?)?;
@@ -183,7 +186,7 @@ impl Postgres {
         writes: &Writes,
         operation: &mut Option<Operation>,
     ) -> Result<(), Failure> {
-        session.ready(writes.list()).await.map_err(before_commit)?;
+        session.ready(writes.list().map(|(sql, values)| (sql.clone(), values))).await.map_err(before_commit)?;
         *operation = Some(writes.operation);
         let answer = writes.commit(&session).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {
@@ -237,6 +240,12 @@ impl Postgres {
         session.done();
         Ok(found.first().is_some_and(|row| row.try_get::<_, &[u8]>(0).is_ok_and(|id| id == operation.id)))
     }
+}
+
+async fn roll_back(session: Session) -> Result<(), Failure> {
+    session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
+    session.done();
+    Ok(())
 }
 
 /// How long to go on trying, with growing pauses.

@@ -168,9 +168,8 @@ impl Sqlite {
             (OtpNeed::None, Some(id)) => facts.otp = load_otp(tx, id)?,
             (OtpNeed::None, None) => {}
         }
-        if needs.message.is_some() || !matches!(needs.otp, OtpNeed::None) {
-            // No otp has the id 0: the same look-up finds nothing.
-            facts.messages = load_messages(tx, facts.otp.as_ref().map_or(0, |otp| otp.id))?;
+        if let Some(otp) = facts.otp.as_ref().filter(|_| needs.messages || needs.message.is_some()) {
+            facts.messages = load_messages(tx, otp.id)?;
         }
         if let Some(tag) = needs.reply {
             facts.reply = load_reply(tx, tag)?;

@@ -152,6 +152,37 @@ fn statements(log: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_statement_that_is_kept_is_not_planned_anew() {
+    let cluster = match pg::Cluster::start(&["-c", "fsync=off", "-c", "log_planner_stats=on"]) {
+        Ok(cluster) => cluster,
+        Err(why) => return pg::skipped(&format!("The plans of PostgreSQL were not counted: {why}")),
+    };
+    let url = cluster.url("postgres");
+    let world = World::unlimited();
+    block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
+    let books = Books { world, clock: Arc::default(), url: Some(url) };
+    let plans = || {
+        let log = std::fs::read_to_string(cluster.dir.join("log")).unwrap();
+        log.matches("PLANNER STATISTICS").count()
+    };
+    block_on(async {
+        let engine = books.engine().await;
+        let phone = |nth: u32| format!("+1415555{:04}", 100 + nth);
+        for nth in 0..30 {
+            send(&engine, &phone(nth)).await;
+            let code = books.world.code_on(&phone(nth));
+            let before = plans();
+            assert_eq!(verdict(&engine, &phone(nth), &code).await, Verdict::Verified);
+            // At first a connection prepares nothing, and then each statement once.
+            assert!(nth > 0 || plans() > before, "the server does not tell when it plans");
+            if nth >= 10 {
+                assert_eq!(plans(), before, "verification {nth} was planned anew");
+            }
+        }
+    });
+}
+
+#[test]
 fn every_no_takes_the_same_statements() {
     let all = ["-c", "fsync=off", "-c", "log_statement=all", "-c", "log_parameter_max_length=0"];
     let cluster = match pg::Cluster::start(&all) {

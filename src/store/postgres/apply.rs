@@ -1,7 +1,10 @@
 //! The second round trip of a deed: what it decided, its audit row, and the commit, sent together.
 
+use std::borrow::Cow;
+
 use tokio_postgres::types::Type;
 
+use super::at_once::{Sent, at_once};
 use super::connect::{Session, in_order};
 use super::facts::{Asked, Loaded};
 use super::rows::{self, Statement, Value, bytes, int, text};
@@ -37,7 +40,7 @@ pub struct Operation {
 
 /// What a transaction writes, in order.
 pub struct Writes {
-    statements: Vec<Statement>,
+    statements: Vec<Sent>,
     /// How the commit is found again.
     pub operation: Operation,
 }
@@ -85,6 +88,8 @@ impl Writes {
             let row = head.next(&store.keys.audit, event);
             operation.seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
             statements.push(Statement {
+                table: "audit",
+                or_none: None,
                 sql: AUDIT,
                 values: vec![
                     (Box::new(operation.lane), Type::INT2),
@@ -102,12 +107,12 @@ impl Writes {
         if events.is_empty() {
             return Err(Error::new(Code::BUG, "a deed changed the books without a word in the audit log"));
         }
-        Ok(Writes { statements, operation })
+        Ok(Writes { statements: at_once(statements), operation })
     }
 
     /// Its statements, to be prepared.
-    pub fn list(&self) -> impl Iterator<Item = (&'static str, &[Value])> {
-        self.statements.iter().map(|statement| (statement.sql, statement.values.as_slice()))
+    pub fn list(&self) -> impl Iterator<Item = (&Cow<'static, str>, &[Value])> {
+        self.statements.iter().map(|statement| (&statement.sql, statement.values.as_slice()))
     }
 
     /// Sends everything with the commit: one round trip.
@@ -157,6 +162,8 @@ impl Ledgers {
 
     fn statement(self) -> Option<Statement> {
         (!self.tags.is_empty()).then(|| Statement {
+            table: "subjects",
+            or_none: None,
             sql: LEDGERS,
             values: vec![
                 (Box::new(self.tags), Type::BYTEA_ARRAY),

@@ -100,12 +100,14 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
         statements.insert(
             0,
             Statement {
+                table: "",
+                or_none: None,
                 sql: "INSERT INTO smsotp.books (one, book_id, created_at) \
                       VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
                 values: vec![bytes(&book_id)],
             },
         );
-        for Statement { sql, values } in statements {
+        for Statement { sql, values, .. } in statements {
             client.execute_typed(sql, &borrowed(&values)).await.map_err(before_commit)?;
         }
     }
@@ -180,6 +182,8 @@ fn wrap(book_id: &[u8; 16], keys: &BookKeys, ring: &Keyring) -> Result<Vec<State
         let wrapped = keys.wrap(secret, book_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
             statements.push(Statement {
+                table: "",
+                or_none: None,
                 sql: "INSERT INTO smsotp.book_keys (name, key_id, wrapped, added_at) \
                       VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) ON CONFLICT DO NOTHING",
                 values: vec![text(name), text(wrapped.key_id.to_string()), bytes(sealed)],
@@ -211,6 +215,8 @@ impl Work for Rewrap<'_> {
     async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
         let mut statements = wrap(&self.book_id, &self.store.keys, self.ring)?;
         statements.push(Statement {
+            table: "",
+            or_none: None,
             sql: "DELETE FROM smsotp.book_keys WHERE key_id <> ALL ($1)",
             values: vec![(Box::new(self.kept.clone()), Type::TEXT_ARRAY)],
         });

@@ -1,5 +1,6 @@
 //! From a URL to connections: which hosts, how they are trusted, how long is waited. No part of the URL ever gets into an error.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -51,7 +52,9 @@ pub const BEGIN: &str = settings!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRI
 
 /// The same on a connection that has the [`KEPT`] settings.
 const BEGIN_KEPT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-const KEPT: &str = settings!("", "SET SESSION ");
+/// A plan is kept with the statement: every one of ours is good for any values, and where a value is an array the server would
+/// otherwise plan anew each time, because it takes a list of unknown length for a long one.
+const KEPT: &str = concat!(settings!("", "SET SESSION "), "; SET SESSION plan_cache_mode = force_generic_plan");
 
 /// A place to connect to.
 #[derive(Clone)]
@@ -141,7 +144,7 @@ pub struct Connections {
 pub struct Session {
     object: Option<Object>,
     /// The statements of this transaction that the server knows already, where it may keep any.
-    prepared: Vec<(&'static str, tokio_postgres::Statement)>,
+    prepared: Vec<(Cow<'static, str>, tokio_postgres::Statement)>,
     keeps: bool,
 }
 
@@ -198,16 +201,19 @@ impl Session {
     /// Has the server prepare what is about to be run, where it may and has not yet.
     pub async fn ready<'s>(
         &mut self,
-        statements: impl Iterator<Item = (&'static str, &'s [Value])>,
+        statements: impl Iterator<Item = (Cow<'static, str>, &'s [Value])>,
     ) -> Result<(), tokio_postgres::Error> {
         let (true, Some(object)) = (self.keeps, &self.object) else { return Ok(()) };
         if object.statement_cache.size() == 0 {
             // This connection is nobody else's: what every transaction would set for itself is set once.
             object.batch_execute(KEPT).await?;
         }
-        let prepare = |(sql, values): (&'static str, &[Value])| {
+        let prepare = |(sql, values): (Cow<'static, str>, &[Value])| {
             let types: Vec<Type> = values.iter().map(|(_, kind)| kind.clone()).collect();
-            async move { Ok((sql, object.prepare_typed_cached(sql, &types).await?)) }
+            async move {
+                let statement = object.prepare_typed_cached(&sql, &types).await?;
+                Ok((sql, statement))
+            }
         };
         let prepared = in_order(statements.map(prepare)).await;
         self.prepared.extend(prepared.into_iter().collect::<Result<Vec<_>, tokio_postgres::Error>>()?);
@@ -215,7 +221,7 @@ impl Session {
     }
 
     fn known(&self, sql: &str) -> Option<&tokio_postgres::Statement> {
-        self.prepared.iter().find(|(known, _)| std::ptr::eq(*known, sql)).map(|(_, statement)| statement)
+        self.prepared.iter().find(|(known, _)| known == sql).map(|(_, statement)| statement)
     }
 
     /// Runs a statement. It is sent when this is first polled, so that several go out one behind the other.

@@ -1,8 +1,9 @@
-//! The first round trip of a deed: begin, lock the subjects, read what it needs, lock its audit lane, ask for the time.
+//! The first round trip of a deed: begin, lock the subjects and then its audit lane, read what it needs, ask for the time.
 //!
 //! Everything goes out at once; the server runs it in this order. At READ COMMITTED each statement has a snapshot of its own,
 //! so that what is read after the locks is what the last holder of the locks committed.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use tokio_postgres::Row;
@@ -18,13 +19,20 @@ use crate::error::{Code, Error, Result};
 use crate::store::export;
 use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId};
 
-/// Locks rows in the order in which they are given, making those that are not there. Existing ones are locked and not
-/// written (the condition is never true): a lock leaves no dead row behind.
-const LOCK: &str = "INSERT INTO smsotp.subjects AS s (tag, id, kind, masked, ledger, idle_at) \
-    SELECT tag, id, kind, masked, '{}', $5 FROM unnest($1, $2, $3, $4) AS asked (tag, id, kind, masked) ORDER BY tag \
-    ON CONFLICT (tag) DO UPDATE SET masked = excluded.masked WHERE false";
-
-const SUBJECTS: &str = "SELECT tag, id, ledger FROM smsotp.subjects WHERE tag = ANY ($1)";
+/// Locks the subjects in the order of their tags and reads them, makes those that are not there, then locks the lane: each
+/// part reads what the one before it gives, and so runs after it. A locking SELECT answers with what the last holder
+/// committed. Existing rows are not written: a lock leaves no dead row behind.
+///
+/// A row that somebody else makes at the same time is in neither part; then the transaction is begun anew.
+const LOCK: &str = "WITH here AS MATERIALIZED \
+        (SELECT tag, id, ledger FROM smsotp.subjects WHERE tag = ANY ($1) ORDER BY tag FOR NO KEY UPDATE), \
+    made AS (INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) \
+        SELECT tag, id, kind, masked, '{}', $5 FROM unnest($1, $2, $3, $4) AS asked (tag, id, kind, masked) \
+        WHERE tag <> ALL (ARRAY(SELECT tag FROM here)) ORDER BY tag ON CONFLICT (tag) DO NOTHING RETURNING tag, id, ledger), \
+    lane AS MATERIALIZED (SELECT lane FROM smsotp.audit_lanes \
+        WHERE lane = $6 AND (SELECT count(*) FROM made) >= 0 FOR NO KEY UPDATE) \
+    SELECT tag, id, ledger FROM here UNION ALL SELECT tag, id, ledger FROM made \
+    UNION ALL SELECT NULL, NULL, NULL FROM lane";
 
 /// An otp with its newest messages: a row for each, one without where there is none.
 macro_rules! with_messages {
@@ -39,17 +47,36 @@ macro_rules! with_messages {
     };
 }
 
-/// The live one with its messages, then the newest of the phone and purpose.
-const OTPS_OF: &str = concat!(
-    "(",
-    with_messages!(r#"o."user" = $1 AND o.phone_number = $2 AND o.purpose = $3 AND o.state = 'active'"#),
-    ") UNION ALL (SELECT false, ",
-    otp_and_message_columns!(),
-    " FROM (SELECT * FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4) AS o \
-      LEFT JOIN smsotp.messages AS m ON false)"
-);
+/// The same otp alone.
+macro_rules! alone {
+    ($which:literal) => {
+        concat!("SELECT true, ", otp_columns!(), " FROM smsotp.otps AS o WHERE ", $which)
+    };
+}
 
-const OTP: &str = with_messages!("o.id = $1");
+/// The live one, then the newest of the phone and purpose.
+macro_rules! otps_of {
+    ($live:ident, $columns:ident, $empty:literal) => {
+        concat!(
+            "(",
+            $live!(r#"o."user" = $1 AND o.phone_number = $2 AND o.purpose = $3 AND o.state = 'active'"#),
+            ") UNION ALL (SELECT false, ",
+            $columns!(),
+            " FROM (SELECT * FROM smsotp.otps WHERE phone_number = $2 AND purpose = $3 ORDER BY id DESC LIMIT $4) AS o",
+            $empty,
+            ")"
+        )
+    };
+}
+
+const OTPS_OF: &str = otps_of!(alone, otp_columns, "");
+
+const OTPS_AND_MESSAGES_OF: &str =
+    otps_of!(with_messages, otp_and_message_columns, " LEFT JOIN smsotp.messages AS m ON false");
+
+const OTP: &str = alone!("o.id = $1");
+
+const OTP_AND_MESSAGES: &str = with_messages!("o.id = $1");
 
 const OTP_OF_MESSAGE: &str = with_messages!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
 
@@ -60,7 +87,8 @@ const TOKEN: &str = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WH
 
 pub(super) const REPLY: &str = "SELECT fingerprint, message_id, answer, created_at FROM smsotp.replies WHERE tag = $1";
 
-/// Locks the lane. Its head is read by the next statement, whose snapshot is taken after the lock.
+/// Locks the lane of a deed that is about no subject. Its head is read by the next statement, whose snapshot is taken after
+/// the lock.
 pub(super) const LANE: &str = "SELECT FROM smsotp.audit_lanes WHERE lane = $1 FOR NO KEY UPDATE";
 
 /// Time, whether the books are sealed, and the lane's head; the time is of the moment when every lock was had.
@@ -127,7 +155,12 @@ impl Asked {
         Ok(Asked { needs, tags, hidden, lane })
     }
 
-    fn lock(&self, store: &Postgres) -> Result<Vec<Value>> {
+    /// What locks everything, last the lane, and how many subjects that are.
+    fn lock(&self, store: &Postgres) -> Result<(&'static str, Vec<Value>, usize)> {
+        let lane: Value = (Box::new(self.lane), Type::INT2);
+        if self.needs.subjects.is_empty() && self.hidden.is_none() {
+            return Ok((LANE, vec![lane], 0));
+        }
         let mut asked: Vec<([u8; 32], &Subject)> = Vec::new();
         for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
             asked.extend(tags.iter().map(|tag| (*tag, subject)));
@@ -142,26 +175,25 @@ impl Asked {
         // A row that is made and never written decides nothing. It is given the end that its first writing will most likely
         // give it, so that this writing moves no index entry.
         let idle_at = whole_hour_after(store.clock.now() + std::time::Duration::from_secs(24 * 3600));
-        Ok(vec![
+        let values: Vec<Value> = vec![
             (Box::new(asked.iter().map(|(tag, _)| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY),
             (Box::new(ids), Type::BYTEA_ARRAY),
             (Box::new(asked.iter().map(|(_, subject)| subject.kind()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             (Box::new(asked.iter().map(|(_, subject)| subject.masked()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             int(idle_at.millis()),
-        ])
-    }
-
-    fn has_subjects(&self) -> bool {
-        !self.needs.subjects.is_empty() || self.hidden.is_some()
+            lane,
+        ];
+        Ok((LOCK, values, asked.len()))
     }
 
     fn otps(&self) -> Option<(&'static str, Vec<Value>)> {
+        let wants_messages = self.needs.messages || self.needs.message.is_some();
         match (&self.needs.otp, self.needs.message) {
             (OtpNeed::Of(user, phone, purpose), _) => Some((
-                OTPS_OF,
+                if wants_messages { OTPS_AND_MESSAGES_OF } else { OTPS_OF },
                 vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str()), int(i64::from(RECENT_MAX))],
             )),
-            (OtpNeed::Id(id), _) => Some((OTP, vec![int(*id)])),
+            (OtpNeed::Id(id), _) => Some((if wants_messages { OTP_AND_MESSAGES } else { OTP }, vec![int(*id)])),
             (OtpNeed::None, Some(id)) => Some((OTP_OF_MESSAGE, vec![int(id)])),
             (OtpNeed::None, None) => None,
         }
@@ -180,24 +212,20 @@ impl Asked {
         (sql, values)
     }
 
-    /// Begins the transaction and loads the facts: one round trip.
-    pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Loaded, Failure> {
-        let all_tags: Value =
-            (Box::new(self.tags.iter().flatten().map(|tag| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY);
-        let lane: Vec<Value> = vec![(Box::new(self.lane), Type::INT2)];
-        let lock = if self.has_subjects() { Some((LOCK, self.lock(store)?)) } else { None };
-        let asked: [Option<(&'static str, Vec<Value>)>; 8] = [
-            lock,
-            (!self.tags.is_empty()).then(|| (SUBJECTS, vec![all_tags])),
+    /// Begins the transaction and loads the facts: one round trip. `None`: a subject was made, or purged and made again, while
+    /// we waited for it; it is there for the next attempt.
+    pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Option<Loaded>, Failure> {
+        let (lock, locked, subjects) = self.lock(store)?;
+        let asked: [Option<(&'static str, Vec<Value>)>; 6] = [
+            self.needs.token.map(|id| (TOKEN, vec![int(id)])),
+            Some((lock, locked)),
             self.otps(),
             self.needs.message.map(|id| (MESSAGE, vec![int(id)])),
             self.needs.reply.map(|tag| (REPLY, vec![bytes(&tag)])),
-            self.needs.token.map(|id| (TOKEN, vec![int(id)])),
-            Some((LANE, lane)),
             Some(self.last()),
         ];
         session
-            .ready(asked.iter().flatten().map(|(sql, values)| (*sql, values.as_slice())))
+            .ready(asked.iter().flatten().map(|(sql, values)| (Cow::Borrowed(*sql), values.as_slice())))
             .await
             .map_err(before_commit)?;
         let session = &*session;
@@ -212,11 +240,15 @@ impl Asked {
         for answer in answers {
             rows.push(answer.map_err(before_commit)?);
         }
-        let [_, subjects, otps, message, reply, token, _, last] = rows.as_slice() else {
+        let [token, locked, otps, message, reply, last] = rows.as_slice() else {
             return Err(Error::new(Code::BUG, "a deed got answers that it had not asked for").into());
         };
+        // The row of the lane, which comes with them, has no tag.
+        if locked.iter().filter(|row| row.try_get::<_, &[u8]>(0).is_ok()).count() < subjects {
+            return Ok(None);
+        }
         let mut facts = Facts::default();
-        self.put_subjects(&mut facts, subjects)?;
+        self.put_subjects(&mut facts, locked)?;
         put_otps(&mut facts, otps)?;
         if let Some(row) = message.first() {
             facts.message = Some(rows::message(row, 0)?);
@@ -228,7 +260,7 @@ impl Asked {
             facts.token = Some(rows::token(row)?);
         }
         let head = self.put_last(store, &mut facts, last)?;
-        Ok(Loaded { facts, head })
+        Ok(Some(Loaded { facts, head }))
     }
 
     fn put_subjects(&self, facts: &mut Facts, found: &[Row]) -> Result<()> {
@@ -300,7 +332,8 @@ fn put_otps(facts: &mut Facts, found: &[Row]) -> Result<()> {
         if facts.otp.is_none() {
             facts.otp = Some(rows::otp(row, 1)?);
         }
-        if column::<Option<i64>>(row, 1 + rows::OTP_COLUMNS)?.is_some() {
+        let with_message = row.len() > 1 + rows::OTP_COLUMNS;
+        if with_message && column::<Option<i64>>(row, 1 + rows::OTP_COLUMNS)?.is_some() {
             facts.messages.push(rows::message(row, 1 + rows::OTP_COLUMNS)?);
         }
     }

@@ -54,10 +54,14 @@ pub type Value = (Box<dyn ToSql + Sync + Send>, Type);
 
 /// A statement with its values.
 pub struct Statement {
+    /// The one table that it writes to; empty where it must be run by itself.
+    pub table: &'static str,
     /// The text.
     pub sql: &'static str,
     /// Its values, in order.
     pub values: Vec<Value>,
+    /// It returns the rows that it wrote, which have to be one; `true`: or none.
+    pub or_none: Option<bool>,
 }
 
 /// Values with their types, as the PostgreSQL client takes them.
@@ -125,6 +129,8 @@ pub fn otp(row: &Row, from: usize) -> Result<Otp> {
 /// Writes a new otp under its id.
 pub fn insert_otp(otp: &Otp) -> Statement {
     Statement {
+        table: "otps",
+        or_none: None,
         sql: concat!(
             "INSERT INTO smsotp.otps (",
             otp_columns!(),
@@ -149,12 +155,14 @@ pub fn insert_otp(otp: &Otp) -> Statement {
     }
 }
 
-/// Writes what may change of an otp, which has to be as it was read: else the statement fails (division by zero), and with
-/// it the transaction. `None`: it was not read, and the same statement changes nothing.
+/// Writes what may change of an otp, which has to be as it was read: else the statement fails, and with it the transaction.
+/// `None`: it was not read, and the same statement changes nothing.
 pub fn update_otp(otp: &Otp, was: Option<State>) -> Statement {
     Statement {
-        sql: "WITH done AS (UPDATE smsotp.otps SET state = $2, ended_at = $3, over_at = $4, wrong_guesses = $5 \
-              WHERE id = $1 AND state = $6 RETURNING 1) SELECT 1 / (count(*) + $7) FROM done",
+        table: "otps",
+        or_none: Some(was.is_none()),
+        sql: "UPDATE smsotp.otps SET state = $2, ended_at = $3, over_at = $4, wrong_guesses = $5 \
+              WHERE id = $1 AND state = $6 RETURNING 1",
         values: vec![
             int(otp.id),
             text(otp.state.as_str()),
@@ -162,7 +170,6 @@ pub fn update_otp(otp: &Otp, was: Option<State>) -> Statement {
             int(otp.over_at().millis()),
             (Box::new(guesses(otp)), Type::INT4),
             text(was.map_or("", State::as_str)),
-            int(i64::from(was.is_none())),
         ],
     }
 }
@@ -197,6 +204,8 @@ pub fn insert_message(message: &Message) -> Result<Statement> {
     let endings = serde_json::to_string(&message.endings)
         .map_err(|error| Error::new(Code::BUG, "the endings of a message cannot be written").because(error))?;
     Ok(Statement {
+        table: "messages",
+        or_none: None,
         sql: concat!(
             "INSERT INTO smsotp.messages (",
             message_columns!(),
@@ -226,6 +235,8 @@ pub fn insert_message(message: &Message) -> Result<Statement> {
 /// Writes what may change of a message.
 pub fn update_message(message: &Message) -> Statement {
     Statement {
+        table: "messages",
+        or_none: None,
         sql: "UPDATE smsotp.messages SET provider = $2, state = $3, provider_id = $4, error_code = $5, error = $6, segments = $7, \
               attempts = $8, attempt_at = $9, due_at = $10, missed_at = $11, updated_at = $12 WHERE id = $1",
         values: vec![
@@ -260,6 +271,8 @@ pub fn reply(tag: [u8; 32], row: &Row) -> Result<Reply> {
 /// makes the statement fail and not be overwritten.
 pub fn put_reply(reply: &Reply, fresh: bool) -> Statement {
     Statement {
+        table: "replies",
+        or_none: None,
         sql: if fresh {
             "INSERT INTO smsotp.replies (tag, fingerprint, message_id, answer, created_at) VALUES ($1, $2, $3, $4, $5)"
         } else {
@@ -291,6 +304,8 @@ pub fn test_number(row: &Row, from: usize) -> Result<TestNumber> {
 /// Writes a test number.
 pub fn put_test_number(number: &TestNumber) -> Statement {
     Statement {
+        table: "test_numbers",
+        or_none: None,
         sql: "INSERT INTO smsotp.test_numbers (phone_number, code_tag, until, added_at, added_by) VALUES ($1, $2, $3, $4, $5) \
               ON CONFLICT (phone_number) DO UPDATE SET code_tag = excluded.code_tag, until = excluded.until, \
               added_at = excluded.added_at, added_by = excluded.added_by",
@@ -306,7 +321,12 @@ pub fn put_test_number(number: &TestNumber) -> Statement {
 
 /// Takes a test number away.
 pub fn drop_test_number(phone: &Phone) -> Statement {
-    Statement { sql: "DELETE FROM smsotp.test_numbers WHERE phone_number = $1", values: vec![text(phone.as_str())] }
+    Statement {
+        table: "test_numbers",
+        or_none: None,
+        sql: "DELETE FROM smsotp.test_numbers WHERE phone_number = $1",
+        values: vec![text(phone.as_str())],
+    }
 }
 
 /// Reads an access token.
@@ -329,6 +349,8 @@ pub fn token(row: &Row) -> Result<Token> {
 /// Writes a new access token under its id.
 pub fn insert_token(token: &Token) -> Statement {
     Statement {
+        table: "tokens",
+        or_none: None,
         sql: concat!(
             "INSERT INTO smsotp.tokens (",
             token_columns!(),
@@ -352,6 +374,8 @@ pub fn insert_token(token: &Token) -> Statement {
 /// Writes what may change of an access token.
 pub fn update_token(token: &Token) -> Statement {
     Statement {
+        table: "tokens",
+        or_none: None,
         sql: "UPDATE smsotp.tokens SET expires_at = $2, revoked_at = $3 WHERE id = $1",
         values: vec![int(token.id), moment(token.expires_at), moment(token.revoked_at)],
     }

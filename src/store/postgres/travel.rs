@@ -103,6 +103,8 @@ impl Work for Seal<'_> {
         let lanes = "SELECT 1 FROM smsotp.audit_lanes WHERE lane > 0 ORDER BY lane FOR NO KEY UPDATE";
         house.session.client().query_typed(lanes, &[]).await.map_err(before_commit)?;
         let statement = Statement {
+            table: "",
+            or_none: None,
             sql: "UPDATE smsotp.books SET sealed_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
             values: Vec::new(),
         };

@@ -133,6 +133,59 @@ fn a_deadlock_with_somebody_elses_order_is_tried_again() {
 }
 
 #[test]
+fn what_the_last_holder_wrote_is_what_a_deed_decides_on() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        let code = books.world.code_on(PHONE);
+        let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
+        let attempt = async |change: &str| {
+            holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
+            let deed = {
+                let (engine, guess) = (engine.clone(), guess(PHONE, &code));
+                tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+            };
+            assert!(waits_for_a_lock(&deed, &watcher).await);
+            holder.batch_execute(&format!("{change}; COMMIT")).await.unwrap();
+            deed.await.unwrap()
+        };
+        let closed = attempt(r#"UPDATE smsotp.subjects SET ledger = '{"in_a_row": 1000}' WHERE kind = 'pair'"#).await;
+        assert!(matches!(closed, Verdict::TooManyGuesses(_)), "it read {closed:?} before it had the locks");
+        // A purge takes what decides nothing any more; the deed makes it anew.
+        assert_eq!(attempt("DELETE FROM smsotp.subjects WHERE kind <> 'everything'").await, Verdict::Verified);
+        assert_eq!(number(&watcher, "SELECT count(*) FROM smsotp.subjects WHERE kind = 'phone'").await, 1);
+    });
+}
+
+#[test]
+fn two_who_ask_for_the_first_time_at_once_are_both_counted() {
+    let Some(mut books) = Books::postgres() else { return };
+    block_on(async {
+        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
+        let first = books.engine().await;
+        books.url = Some(url.clone());
+        let second = books.engine().await;
+        let some = smsotp::code::Code::parse("000000").unwrap();
+        let verify = |engine: &Engine| {
+            let (engine, guess) = (engine.clone(), guess(PHONE, &some));
+            tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+        };
+        wire.arm();
+        let held = verify(&first);
+        wire.held().await;
+        let waits = verify(&second);
+        let watcher = somebody(&url).await;
+        assert!(waits_for_a_lock(&waits, &watcher).await);
+        wire.let_go();
+        assert_eq!((held.await.unwrap(), waits.await.unwrap()), (Verdict::NotFound, Verdict::NotFound));
+        let counted = "SELECT (ledger::jsonb ->> 'in_a_row')::bigint FROM smsotp.subjects WHERE kind = 'pair'";
+        assert_eq!(number(&watcher, counted).await, 2);
+    });
+}
+
+#[test]
 fn time_is_read_when_every_lock_is_had() {
     let Some(books) = Books::postgres() else { return };
     let url = books.url.clone().unwrap();
