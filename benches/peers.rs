@@ -14,7 +14,7 @@ use crate::carrier::{ACCOUNT, Carrier, NUMBER, TOKEN};
 pub enum Kind {
     /// `smsotp serve`.
     Ours,
-    /// A minimal Django application with one table and the two endpoints.
+    /// A minimal Django application of the seed's model and endpoints.
     Django,
     /// django-phone-verify with its own views.
     PhoneVerify,
@@ -39,7 +39,9 @@ impl Kind {
         match self {
             Kind::Ours => true,
             Kind::Django | Kind::PhoneVerify => peers.join("py/bin/gunicorn").exists(),
-            Kind::BetterAuth => peers.join("node/node_modules/better-auth").exists(),
+            Kind::BetterAuth => {
+                ["better-auth", "twilio"].iter().all(|name| peers.join("node/node_modules").join(name).exists())
+            }
         }
     }
 }
@@ -210,6 +212,9 @@ fn peer(program: &Path, dir: &Path, carrier: &Carrier) -> Command {
     command.env("BENCH_MESSAGES_URL", carrier.messages_url()).env("BENCH_ACCOUNT", ACCOUNT);
     command.env("BENCH_TOKEN", TOKEN).env("BENCH_NUMBER", NUMBER).env("BENCH_BEARER", BEARER);
     command.env("BENCH_DATABASE", dir.join("books.db"));
+    if std::env::var_os("SMSOTP_BENCH_BARE").is_some() {
+        command.env("BENCH_BARE", "1");
+    }
     command
 }
 

@@ -1,10 +1,11 @@
 //! `smsotp serve` against other servers of the same two deeds, and against the disk.
 //!
 //! One process holds the provider and the load, a thread each; every server is started anew for each round, with new books, and
-//! the rounds take turns. `SMSOTP_BENCH_PEERS=DIR` (see benches/peers/install.sh) names the peers. Each peer is at its best: no
-//! debugging, no logs, no rate limits, no table that it could do without, connections kept, SQLite with a write-ahead log and
-//! durable commits. Ours is as it comes: rules, audit log, tokens from the books and a log line for each request; only the
-//! limits that count all requests of one machine are off.
+//! the rounds take turns. `SMSOTP_BENCH_PEERS=DIR` (see benches/peers/install.sh) names the peers. They send with Twilio's own
+//! libraries, as applications do; `SMSOTP_BENCH_BARE=1` takes those away and every query that could be done without. No peer
+//! debugs, logs or limits requests; connections are kept; SQLite has a write-ahead log and durable commits. Ours is as it
+//! comes: rules, audit log, tokens from the books and a log line for each request; only the limits that count all requests
+//! of one machine are off.
 //!
 //! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]

@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: a verb with something to settle gets a few seconds, a second signal gets its way at once.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -45,15 +45,12 @@ impl Signals {
     /// Starts to watch on a thread of its own: from now on a signal restores the terminal and exits with 130 or 143.
     pub fn watch(&self) {
         self.watched.get_or_init(|| {
-            let state = Arc::clone(&self.state);
-            let found = Restore::remember();
-            let (ready, is_ready) = mpsc::channel();
-            let watcher = move || watch(&state, &found, &ready);
-            // Without the thread the system's defaults hold: the process still ends on a signal.
-            if std::thread::Builder::new().name("signals".to_owned()).spawn(watcher).is_ok() {
-                // A signal between here and its handler would leave a hidden prompt's terminal mute. An error means
-                // that the watcher gave up, which is what the line above says.
-                let _ = is_ready.recv();
+            let (state, found) = (Arc::clone(&self.state), Restore::remember());
+            // Caught before the thread begins: a signal in between would leave a hidden prompt's terminal mute. Where it cannot
+            // be caught the system's defaults hold: the process still ends on a signal.
+            if let Ok(source) = Source::new() {
+                let watcher = move || watch(&state, &found, source);
+                let _ = std::thread::Builder::new().name("signals".to_owned()).spawn(watcher);
             }
         });
     }
@@ -129,60 +126,60 @@ fn error_of(told: u8) -> Error {
     if told == TERM { Error::new(Code::TERMINATED, "terminated") } else { Error::new(Code::INTERRUPTED, "interrupted") }
 }
 
-fn watch(state: &State, found: &Restore, ready: &mpsc::Sender<()>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    runtime.block_on(async {
-        let Ok(mut source) = Source::new() else { return };
-        let _ = ready.send(());
-        let told = source.next().await;
-        // Asked before anybody is told: whoever settles at once lets go of its hold at once.
-        let held = state.holds.load(Ordering::SeqCst) > 0;
-        state.told.store(told, Ordering::SeqCst);
-        state.arrived.notify_waiters();
-        if held {
-            let settle = Duration::from_millis(state.settle_ms.load(Ordering::SeqCst)).max(SETTLE_MAX);
-            tokio::select! {
-                () = tokio::time::sleep(settle) => {}
-                _ = source.next() => {}
-            }
-        }
-        found.put_back();
-        std::process::exit(i32::from(error_of(told).class().exit()));
-    });
+/// Ends the process: nobody settles any more.
+fn end(found: &Restore, told: u8) -> ! {
+    found.put_back();
+    std::process::exit(i32::from(error_of(told).class().exit()));
 }
 
-#[cfg(unix)]
-struct Source {
-    int: tokio::signal::unix::Signal,
-    term: tokio::signal::unix::Signal,
+/// The life of the watcher. The first signal is told; who holds gets its time, or ends with the second.
+fn watch(state: &State, found: &Restore, mut source: Source) {
+    let Some(told) = source.next() else { return };
+    // Asked before anybody is told: whoever settles at once lets go of its hold at once.
+    let held = state.holds.load(Ordering::SeqCst) > 0;
+    state.told.store(told, Ordering::SeqCst);
+    state.arrived.notify_waiters();
+    if held {
+        let settle = Duration::from_millis(state.settle_ms.load(Ordering::SeqCst)).max(SETTLE_MAX);
+        let at_last = found.clone();
+        let patience = move || {
+            std::thread::sleep(settle);
+            end(&at_last, told)
+        };
+        // Without the thread the second signal still ends it.
+        let _ = std::thread::Builder::new().name("settling".to_owned()).spawn(patience);
+        source.next();
+    }
+    end(found, told)
 }
+
+/// Where signals come from: caught from the moment when it is made, whichever thread they hit.
+#[cfg(unix)]
+struct Source(signal_hook::iterator::Signals);
 
 #[cfg(unix)]
 impl Source {
     fn new() -> std::io::Result<Source> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Source { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map(Source)
     }
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.int.recv() => INT,
-            _ = self.term.recv() => TERM,
-        }
+
+    /// Waits for one.
+    fn next(&mut self) -> Option<u8> {
+        self.0.forever().next().map(|signal| if signal == signal_hook::consts::SIGTERM { TERM } else { INT })
     }
 }
 
 #[cfg(not(unix))]
-struct Source;
+struct Source(tokio::runtime::Runtime);
 
 #[cfg(not(unix))]
 impl Source {
     fn new() -> std::io::Result<Source> {
-        Ok(Source)
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map(Source)
     }
-    async fn next(&mut self) -> u8 {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        INT
+
+    fn next(&mut self) -> Option<u8> {
+        self.0.block_on(tokio::signal::ctrl_c()).is_ok().then_some(INT)
     }
 }

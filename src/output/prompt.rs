@@ -65,7 +65,7 @@ impl Output {
 }
 
 /// Gives the terminal back as it was found: a hidden prompt that is interrupted leaves it mute and without a cursor.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Restore {
     #[cfg(unix)]
     found: Option<nix::sys::termios::Termios>,

@@ -1,18 +1,22 @@
-"""The least that the endpoints can do: one insert and one post; one read and one update. No rate limit, no audit log; the
+"""The seed's flow and no more: how often the phone asked lately, one code at a time, the code, the message; the
+newest code, compared, used up. With BENCH_BARE set only one insert and one post, one read and one update. No audit log; the
 bearer's token is compared with a constant, so that it costs no query."""
 
 import hmac
 import json
 import os
 import secrets
+from datetime import timedelta
 
 from django.http import HttpResponse
+from django.utils import timezone
 
 import carrier
 from seed.messaging.models import OTPRecord
 
 BEARER = "Bearer " + os.environ["BENCH_BEARER"]
 USER_ID = 1
+MOST = 5
 
 
 def answer(status, body):
@@ -26,10 +30,23 @@ def asked(request):
     return json.loads(request.body)
 
 
+def allowed(body):
+    """A sliding window for the phone; its older codes for the purpose are over."""
+    since = timezone.now() - timedelta(hours=1)
+    recent = OTPRecord.objects.filter(created_at__gt=since)
+    if recent.filter(phone_number=body["phone_number"])[:MOST].count() == MOST:
+        return False
+    living = OTPRecord.objects.filter(phone_number=body["phone_number"], purpose=body["purpose"], is_verified=False)
+    living.update(expires_at=timezone.now())
+    return True
+
+
 def send_otp(request):
     body = asked(request)
     if body is None:
         return answer(401, {"message": "Unauthorized"})
+    if not os.environ.get("BENCH_BARE") and not allowed(body):
+        return answer(429, {"message": "Too many requests"})
     code = f"{secrets.randbelow(1_000_000):06d}"
     record = OTPRecord(user_id=USER_ID, phone_number=body["phone_number"], otp_code=code, purpose=body["purpose"])
     record.save(force_insert=True)
