@@ -101,6 +101,36 @@ fn a_deed_takes_its_locks_in_one_order() {
 }
 
 #[test]
+fn the_lane_of_the_audit_log_is_locked_last() {
+    let Some(books) = Books::postgres() else { return };
+    let url = books.url.clone().unwrap();
+    block_on(async {
+        let engine = books.engine().await;
+        send(&engine, PHONE).await;
+        let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
+        let free = async |table: &str| {
+            let sql =
+                format!("WITH free AS (SELECT 1 FROM smsotp.{table} FOR UPDATE SKIP LOCKED) SELECT count(*) FROM free");
+            number(&watcher, &sql).await
+        };
+        let (subjects, lanes) = (free("subjects").await, free("audit_lanes").await);
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects ORDER BY tag DESC FOR UPDATE").await.unwrap();
+        let deed = another_send(&engine);
+        assert!(waits_for_a_lock(&deed, &watcher).await);
+        assert_eq!(free("audit_lanes").await, lanes, "a deed that waits for a phone holds up other phones");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        deed.await.unwrap();
+
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_lanes FOR UPDATE").await.unwrap();
+        let deed = another_send(&engine);
+        assert!(waits_for_a_lock(&deed, &watcher).await);
+        assert!(free("subjects").await < subjects, "the lane was locked before the subjects");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        deed.await.unwrap();
+    });
+}
+
+#[test]
 fn a_deadlock_with_somebody_elses_order_is_tried_again() {
     let Some(books) = Books::postgres() else { return };
     let url = books.url.clone().unwrap();
