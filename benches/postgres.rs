@@ -1,6 +1,6 @@
 //! Engine deeds on PostgreSQL against pgbench, which writes the same rows to the same tables and indexes in the same run.
 //!
-//! `cargo bench --bench postgres -- [--seconds N] [--clients 1,16,64] [--rows N] [--only send,verify,one,rows,purge]`
+//! `cargo bench --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
 //! Prints deeds per second, pgbench's transactions for the same deed, and the ratio. Server and clients share the machine.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, dead_code)]
 
@@ -131,8 +131,11 @@ impl Bench {
     }
 
     /// Sends and verifies with so many clients, engine and pgbench in turns.
+    ///
+    /// As it comes, a process has a few connections, and its callers wait for one. `--connections N` gives it more.
     fn compare(&self, clients: usize) {
-        let engine = self.engine(clients);
+        let most = argument("--connections").map_or(Opening::default().connections, |n| n.parse().unwrap());
+        let engine = self.engine(clients.min(most));
         let (mut ours, mut floors) = ([Run::default(), Run::default()], [Run::default(), Run::default()]);
         for _ in 0..2 {
             let mut otps = Vec::new();
