@@ -86,30 +86,30 @@ fn write(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) {
     tx.prepare_cached(sql).unwrap().execute(params).unwrap();
 }
 
-fn subject(tx: &Transaction<'_>, values: &Values, place: usize) {
-    read(tx, "SELECT id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]]);
+/// Where a subject stands, if it has a row.
+fn subject(tx: &Transaction<'_>, values: &Values, place: usize) -> Option<i64> {
+    read(tx, "SELECT number, id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]])
 }
 
-fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize) {
+fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize, number: Option<i64>) {
     let idle_at = values.now - values.now % 3_600_000 + 7 * DAY;
-    let kind = ["phone", "pair", "everything", "user"][place];
-    write(
-        tx,
-        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
-        &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", &values.ledgers[place], &idle_at],
-    );
+    let (kind, ledger) = (["phone", "pair", "everything", "user"][place], &values.ledgers[place]);
+    match number {
+        Some(number) => {
+            write(tx, "UPDATE subjects SET ledger = ?2, idle_at = ?3 WHERE number = ?1", &[&number, ledger, &idle_at]);
+        }
+        None => write(
+            tx,
+            "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", ledger, &idle_at],
+        ),
+    }
 }
 
 fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
     let live = format!(r#"{OTP} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#);
     let id = read(tx, &live, &[&values.user, &values.phone, &"login"]);
     read(tx, RECENT, &[&values.phone, &"login", &64]);
-    read(
-        tx,
-        "SELECT phone_number, code_tag, until, added_at, added_by FROM test_numbers WHERE phone_number = ?1",
-        &[&values.phone],
-    );
     id
 }
 
@@ -148,6 +148,7 @@ impl Raw {
             let last =
                 |table: &str| read(&tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0);
             read(&tx, "SELECT sealed_at IS NOT NULL FROM books WHERE only = 1", &[]);
+            read(&tx, "SELECT EXISTS (SELECT 1 FROM test_numbers)", &[]);
             let head = "SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1";
             let seq = read(&tx, head, &[&0]).unwrap_or(0);
             self.known = Known { version, otp: last("otps"), message: last("messages"), seq };
@@ -159,9 +160,7 @@ impl Raw {
     pub fn send(&mut self, values: &Values) {
         let now = values.now;
         let (tx, known) = self.begin();
-        for place in 0..4 {
-            subject(&tx, values, place);
-        }
+        let numbers: [Option<i64>; 4] = std::array::from_fn(|place| subject(&tx, values, place));
         if let Some(id) = otp_of(&tx, values) {
             messages_of(&tx, id);
         }
@@ -214,17 +213,15 @@ impl Raw {
         ],
     );
         for place in [0, 2, 3] {
-            put_ledger(&tx, values, place);
+            put_ledger(&tx, values, place, numbers[place]);
         }
         audit(&tx, known, values);
         tx.commit().unwrap();
 
         let (tx, known) = self.begin();
         subject(&tx, values, 0);
-        subject(&tx, values, 3);
         read(&tx, &format!("{MESSAGE} WHERE id = ?1"), &[&message]);
         read(&tx, &format!("{OTP} WHERE id = ?1"), &[&otp]);
-        messages_of(&tx, otp);
         write(
         &tx,
         "UPDATE messages SET provider = ?2, state = ?3, provider_id = ?4, error_code = ?5, error = ?6, segments = ?7,
@@ -251,8 +248,7 @@ impl Raw {
     /// The transaction of a verify.
     pub fn verify(&mut self, values: &Values) {
         let (tx, known) = self.begin();
-        subject(&tx, values, 0);
-        subject(&tx, values, 1);
+        let numbers: [Option<i64>; 2] = std::array::from_fn(|place| subject(&tx, values, place));
         if let Some(otp) = otp_of(&tx, values) {
             write(
                 &tx,
@@ -260,8 +256,8 @@ impl Raw {
                 &[&otp, &"verified", &values.now, &values.now, &0],
             );
         }
-        put_ledger(&tx, values, 0);
-        put_ledger(&tx, values, 1);
+        put_ledger(&tx, values, 0, numbers[0]);
+        put_ledger(&tx, values, 1, numbers[1]);
         audit(&tx, known, values);
         tx.commit().unwrap();
     }

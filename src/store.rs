@@ -151,7 +151,7 @@ pub struct Needs {
     pub otp: OtpNeed,
     /// The messages of that otp as well.
     pub messages: bool,
-    /// A message, with its otp in [`Facts::otp`], the otp's other messages and what else is known for its phone.
+    /// A message, with its otp in [`Facts::otp`].
     pub message: Option<i64>,
     /// The tag of an idempotency key.
     pub reply: Option<[u8; 32]>,
@@ -184,7 +184,7 @@ pub struct Facts {
     pub otp: Option<Otp>,
     /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
     pub recent: Vec<Otp>,
-    /// The messages of `otp`, newest first, at most 50, where [`Needs::messages`] or [`Needs::message`] asked for them.
+    /// The messages of `otp`, newest first, at most 50, where [`Needs::messages`] asked for them.
     pub messages: Vec<Message>,
     /// The message that was asked for.
     pub message: Option<Message>,

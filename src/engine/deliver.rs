@@ -124,15 +124,17 @@ impl Engine {
         delivery: Delivery,
         until: Timestamp,
     ) -> Result<Settled> {
+        // Only what was surely not sent is given back, and only then the otp's other messages matter.
+        let may_fail = !matches!(delivery, Delivery::Accepted { .. } | Delivery::Maybe { .. });
         let mut subjects = vec![Subject::Phone(ticket.message.phone.clone())];
-        if !ticket.user.is_empty() {
+        if may_fail && !ticket.user.is_empty() {
             subjects.push(Subject::User(ticket.user.clone()));
         }
-        if let Some(ip) = caller.ip {
+        if let Some(ip) = caller.ip.filter(|_| may_fail) {
             let [ip, _] = Subject::of_client(ip);
             subjects.push(ip);
         }
-        let needs = Needs { subjects, message: Some(ticket.message.id), ..Needs::default() };
+        let needs = Needs { subjects, message: Some(ticket.message.id), messages: may_fail, ..Needs::default() };
         let pause = pause_after(ticket.message.attempts, &delivery)?;
         let outcome = Outcome {
             policy: Arc::clone(&self.policy),

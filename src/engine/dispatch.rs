@@ -151,7 +151,7 @@ impl Engine {
     /// Books what was found out about an open message, if it is still open.
     pub(super) async fn close(&self, caller: &Caller, otp: &Otp, id: i64, closing: Closing) -> Result<Fate> {
         let subjects = deliver::subjects_of(&otp.phone, &otp.user);
-        let needs = Needs { subjects, message: Some(id), ..Needs::default() };
+        let needs = Needs { subjects, message: Some(id), messages: true, ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
         deed(self.store.as_ref(), needs, move |facts| {
             let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok((Vec::new(), Fate::Gone)) };

@@ -5,6 +5,7 @@ mod rows;
 mod books;
 pub mod group;
 mod known;
+mod log;
 mod purge;
 mod read;
 #[cfg(test)]
@@ -145,15 +146,18 @@ impl Sqlite {
         self.keys.index.tag(subject.kind(), &subject.value())
     }
 
-    fn load(&self, tx: &Transaction<'_>, known: &mut Known, needs: &Needs) -> Result<Facts> {
+    fn load(&self, tx: &Transaction<'_>, known: &mut Known, needs: &Needs) -> Result<Loaded> {
         known.must_be_open(tx)?;
         let mut facts = Facts { now: self.clock.now(), ..Facts::default() };
+        let mut places = Vec::with_capacity(needs.subjects.len());
         for subject in &needs.subjects {
-            let found = subject_fact(tx, &self.tag(subject))?;
-            facts.subjects.push(match found {
-                Some(fact) => fact,
-                None => SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() },
-            });
+            let tag = self.tag(subject);
+            let (number, fact) = match subject_row(tx, &tag)? {
+                Some((number, fact)) => (Some(number), fact),
+                None => (None, SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() }),
+            };
+            places.push(Place { tag, number });
+            facts.subjects.push(fact);
         }
         if let Some(id) = needs.message {
             facts.message = load_message(tx, id)?;
@@ -162,13 +166,15 @@ impl Sqlite {
             (OtpNeed::Of(user, phone, purpose), _) => {
                 facts.otp = load_live(tx, (user.as_str(), phone, purpose.as_str()))?;
                 facts.recent = load_recent(tx, phone, purpose)?;
-                facts.test_number = load_test_number(tx, phone)?;
+                if known.has_test_numbers(tx)? {
+                    facts.test_number = load_test_number(tx, phone)?;
+                }
             }
             (OtpNeed::Id(id), _) => facts.otp = load_otp(tx, *id)?,
             (OtpNeed::None, Some(id)) => facts.otp = load_otp(tx, id)?,
             (OtpNeed::None, None) => {}
         }
-        if let Some(otp) = facts.otp.as_ref().filter(|_| needs.messages || needs.message.is_some()) {
+        if let Some(otp) = facts.otp.as_ref().filter(|_| needs.messages) {
             facts.messages = load_messages(tx, otp.id)?;
         }
         if let Some(tag) = needs.reply {
@@ -180,14 +186,14 @@ impl Sqlite {
         if needs.ids {
             known.next_ids(tx, &mut facts)?;
         }
-        Ok(facts)
+        Ok(Loaded { facts, places })
     }
 
     fn apply(
         &self,
         tx: &Transaction<'_>,
         known: &mut Known,
-        (needs, facts): (&Needs, &Facts),
+        (needs, loaded): (&Needs, &mut Loaded),
         changes: &[Change],
     ) -> Result<()> {
         for change in changes {
@@ -203,17 +209,21 @@ impl Sqlite {
                 }
                 Change::PutMessage(message) => rows::update_message(tx, message)?,
                 Change::PutLedger(id, ledger, idle_at) => {
-                    let place = facts.subjects.iter().position(|fact| fact.id == *id);
-                    let Some(subject) = place.and_then(|place| needs.subjects.get(place)) else {
+                    let nth = loaded.facts.subjects.iter().position(|fact| fact.id == *id);
+                    let subject = nth.and_then(|nth| Some((needs.subjects.get(nth)?, loaded.places.get_mut(nth)?)));
+                    let Some((subject, place)) = subject else {
                         return Err(Error::new(
                             Code::BUG,
                             "a deed wrote the ledger of a subject that it had not asked for",
                         ));
                     };
-                    self.put_ledger(tx, subject, *id, (ledger, *idle_at))?;
+                    put_ledger(tx, (subject, place), *id, (ledger, *idle_at))?;
                 }
                 Change::PutReply(reply) => rows::put_reply(tx, reply)?,
-                Change::PutTestNumber(number) => rows::put_test_number(tx, number)?,
+                Change::PutTestNumber(number) => {
+                    rows::put_test_number(tx, number)?;
+                    known.wrote_test_number();
+                }
                 Change::DropTestNumber(phone) => {
                     tx.execute("DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                         .map_err(trouble)?;
@@ -226,33 +236,6 @@ impl Sqlite {
                 Change::Audit(event) => known.append_audit(tx, &self.keys.audit, event)?,
             }
         }
-        Ok(())
-    }
-
-    fn put_ledger(
-        &self,
-        tx: &Transaction<'_>,
-        subject: &Subject,
-        id: SubjectId,
-        (ledger, idle_at): (&Ledger, Option<Timestamp>),
-    ) -> Result<()> {
-        let text = serde_json::to_string(ledger)
-            .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
-        tx.prepare_cached(
-            "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
-        )
-        .and_then(|mut statement| {
-            statement.execute(params![
-                self.tag(subject),
-                id.0,
-                subject.kind(),
-                subject.masked(),
-                text,
-                idle_at.map(|at| whole_hour_after(at).millis()),
-            ])
-        })
-        .map_err(trouble)?;
         Ok(())
     }
 
@@ -284,12 +267,12 @@ impl Store for Sqlite {
         let _turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
         let mut known = Known::recall(self, &tx)?;
-        let facts = self.load(&tx, &mut known, &needs)?;
-        let changes = decide(&facts)?;
+        let mut loaded = self.load(&tx, &mut known, &needs)?;
+        let changes = decide(&loaded.facts)?;
         if changes.is_empty() {
             return tx.rollback().map_err(trouble);
         }
-        self.apply(&tx, &mut known, (&needs, &facts), &changes)?;
+        self.apply(&tx, &mut known, (&needs, &mut loaded), &changes)?;
         tx.commit().map_err(trouble)?;
         known.keep(self);
         Ok(())
@@ -339,7 +322,8 @@ impl Store for Sqlite {
 
     async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
         let connection = self.connection();
-        subjects.iter().map(|subject| subject_fact(&connection, &self.tag(subject))).collect()
+        let fact = |subject| Ok(subject_row(&connection, &self.tag(subject))?.map(|(_, fact)| fact));
+        subjects.iter().map(fact).collect()
     }
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
@@ -407,20 +391,57 @@ impl Store for Sqlite {
     }
 }
 
-fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<SubjectFact>> {
-    let found = connection
-        .prepare_cached("SELECT id, ledger FROM subjects WHERE tag = ?1")
-        .and_then(|mut statement| {
-            statement.query_row([tag], |row| Ok((row.get::<_, [u8; 16]>(0)?, row.get::<_, String>(1)?))).optional()
-        })
-        .map_err(trouble)?;
-    let Some((id, text)) = found else { return Ok(None) };
-    let ledger = serde_json::from_str(&text).map_err(|error| {
+/// What a deed knows, and where its subjects stand.
+struct Loaded {
+    facts: Facts,
+    /// One for each of [`Facts::subjects`].
+    places: Vec<Place>,
+}
+
+/// Where a subject stands in its table.
+struct Place {
+    tag: [u8; 32],
+    /// `None` while it has no row.
+    number: Option<i64>,
+}
+
+fn subject_row(connection: &Connection, tag: &[u8; 32]) -> Result<Option<(i64, SubjectFact)>> {
+    let mut statement =
+        connection.prepare_cached("SELECT number, id, ledger FROM subjects WHERE tag = ?1").map_err(trouble)?;
+    let mut rows = statement.query([tag]).map_err(trouble)?;
+    let Some(row) = rows.next().map_err(trouble)? else { return Ok(None) };
+    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(trouble)?;
+    let ledger = serde_json::from_str(text).map_err(|error| {
         Error::new(Code::STORE_CORRUPT, "a subject's ledger cannot be read")
             .because(error)
             .hint("Run `smsotp db check`, then restore a backup.")
     })?;
-    Ok(Some(SubjectFact { id: SubjectId(id), ledger }))
+    let fact = SubjectFact { id: SubjectId(row.get(1).map_err(trouble)?), ledger };
+    Ok(Some((row.get(0).map_err(trouble)?, fact)))
+}
+
+/// Writes a subject's ledger where the subject stands, or gives it a place.
+fn put_ledger(
+    tx: &Transaction<'_>,
+    (subject, place): (&Subject, &mut Place),
+    id: SubjectId,
+    (ledger, idle_at): (&Ledger, Option<Timestamp>),
+) -> Result<()> {
+    let text = serde_json::to_string(ledger)
+        .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
+    let idle_at = idle_at.map(|at| whole_hour_after(at).millis());
+    if let Some(number) = place.number {
+        tx.prepare_cached("UPDATE subjects SET ledger = ?2, idle_at = ?3 WHERE number = ?1")
+            .and_then(|mut statement| statement.execute(params![number, text, idle_at]))
+            .map_err(trouble)?;
+        return Ok(());
+    }
+    tx.prepare_cached("INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+        .and_then(|mut statement| {
+            statement.insert(params![place.tag, id.0, subject.kind(), subject.masked(), text, idle_at])
+        })
+        .map(|number| place.number = Some(number))
+        .map_err(trouble)
 }
 
 fn load_live(connection: &Connection, (user, phone, purpose): (&str, &Phone, &str)) -> Result<Option<Otp>> {

@@ -78,7 +78,9 @@ const OTP: &str = alone!("o.id = $1");
 
 const OTP_AND_MESSAGES: &str = with_messages!("o.id = $1");
 
-const OTP_OF_MESSAGE: &str = with_messages!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
+const OTP_OF_MESSAGE: &str = alone!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
+
+const OTP_AND_MESSAGES_OF_MESSAGE: &str = with_messages!("o.id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)");
 
 const MESSAGE: &str = concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE id = $1");
 
@@ -187,14 +189,16 @@ impl Asked {
     }
 
     fn otps(&self) -> Option<(&'static str, Vec<Value>)> {
-        let wants_messages = self.needs.messages || self.needs.message.is_some();
+        let wants_messages = self.needs.messages;
         match (&self.needs.otp, self.needs.message) {
             (OtpNeed::Of(user, phone, purpose), _) => Some((
                 if wants_messages { OTPS_AND_MESSAGES_OF } else { OTPS_OF },
                 vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str()), int(i64::from(RECENT_MAX))],
             )),
             (OtpNeed::Id(id), _) => Some((if wants_messages { OTP_AND_MESSAGES } else { OTP }, vec![int(*id)])),
-            (OtpNeed::None, Some(id)) => Some((OTP_OF_MESSAGE, vec![int(id)])),
+            (OtpNeed::None, Some(id)) => {
+                Some((if wants_messages { OTP_AND_MESSAGES_OF_MESSAGE } else { OTP_OF_MESSAGE }, vec![int(id)]))
+            }
             (OtpNeed::None, None) => None,
         }
     }

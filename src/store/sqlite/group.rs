@@ -13,7 +13,8 @@ use rusqlite::{Connection, Transaction};
 use tokio::sync::oneshot;
 
 use super::known::Known;
-use super::{Opening, Sqlite, books, trouble};
+use super::log::{Log, Moving};
+use super::{Loaded, Opening, Sqlite, books, trouble};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
@@ -22,8 +23,8 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::{
-    Change, Decide, Facts, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject,
-    SubjectFact, SubjectId, TestNumber,
+    Change, Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
+    SubjectId, TestNumber,
 };
 use crate::token::Token;
 
@@ -38,19 +39,10 @@ const GATHER: Duration = Duration::from_micros(200);
 
 /// What the writer may keep of the books, in KiB. A crowd's deeds change many hundred pages between two commits; those that do
 /// not fit are written to the log, and read again, before their time.
-const WRITER_CACHE_KIB: i64 = 5 * 1024;
+const WRITER_CACHE_KIB: i64 = 3 * 1024;
 
 /// How many deeds may wait for the writer; more of them are told to come back.
 const QUEUE_MAX: usize = 4096;
-
-/// From this size of the write-ahead log on it is moved into the books beside the writer, in bytes.
-const LOG_LONG: u64 = if cfg!(test) { 256 << 10 } else { 4 << 20 };
-
-/// From this size on the writer moves the rest itself: a log that is written to all the time never ends otherwise.
-const LOG_TOO_LONG: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
-
-/// The log's size is looked at once in so many groups.
-const LOOK_EVERY: u32 = 16;
 
 /// The books in one SQLite file, for a process that does many deeds at once.
 pub struct Grouped {
@@ -80,14 +72,13 @@ impl Grouped {
         let again = Opening { create: false, create_dir: false, ..opening };
         let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
         let aside = Arc::new(Sqlite::open(path, ring, clock, again)?);
-        // The log is moved by a thread beside the writer: nobody who waits for an answer waits for that too.
-        writing.connection().pragma_update(None, "wal_autocheckpoint", 0).map_err(trouble)?;
         writing.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(trouble)?;
+        let log = Log::watched(&mut writing.connection())?;
         let mover = books::connect(path, again)?;
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let spawn = std::thread::Builder::new().name("writer".to_owned());
         let writer = spawn
-            .spawn(move || write_all(&writing, mover, &queue))
+            .spawn(move || write_all(&writing, (mover, log), &queue))
             .map_err(|error| Error::new(Code::BUG, "the writer's thread cannot start").because(error))?;
         Ok(Grouped { jobs: Some(jobs), writer: Some(writer), reads, aside })
     }
@@ -111,55 +102,28 @@ impl Drop for Grouped {
 }
 
 /// The writer's life: waits for a deed, takes in what has come meanwhile, commits, answers.
-fn write_all(sqlite: &Sqlite, mover: Connection, queue: &Receiver<Job>) {
-    let (nudge, nudged) = sync_channel::<()>(1);
-    // Without the thread the writer moves the log itself, later.
-    let mover = std::thread::Builder::new().name("log mover".to_owned()).spawn(move || {
-        while nudged.recv().is_ok() {
-            let _ = checkpoint(&mover);
-        }
-    });
-    let (mut groups, mut size) = (0u32, 1);
+fn write_all(sqlite: &Sqlite, (mover, log): (Connection, Arc<Log>), queue: &Receiver<Job>) {
+    let mut moving = Moving::begin(mover, log);
+    let mut size = 1;
     while let Ok(first) = queue.recv() {
-        size = group(sqlite, gathered(first, queue, size / 2), queue);
-        groups = groups.wrapping_add(1);
-        if groups.is_multiple_of(LOOK_EVERY) {
-            match log_size(sqlite) {
-                size if size >= LOG_TOO_LONG => drop(checkpoint(&sqlite.connection())),
-                size if size >= LOG_LONG => drop(nudge.try_send(())),
-                _ => {}
-            }
-        }
+        size = group(sqlite, gathered(first, queue, size / 5 * 4), queue);
+        moving.look(sqlite);
     }
-    drop(nudge);
-    if let Ok(mover) = mover {
-        let _ = mover.join();
-    }
+    moving.end();
 }
 
 /// The first deed with those that come at once. Where the last group was a crowd, its callers are just being answered and come
-/// again in a moment: half of them are waited for, because a commit costs the same for all. Whoever is alone never waits.
-fn gathered(first: Job, queue: &Receiver<Job>, half: usize) -> Vec<Job> {
+/// again in a moment: most of them are waited for, because a commit costs the same for all. Whoever is alone never waits.
+fn gathered(first: Job, queue: &Receiver<Job>, most: usize) -> Vec<Job> {
     let (mut jobs, begun) = (vec![first], Instant::now());
     jobs.extend(queue.try_iter().take(GROUP_MAX - 1));
-    while jobs.len() < half {
+    while jobs.len() < most {
         match queue.recv_timeout(GATHER.saturating_sub(begun.elapsed())) {
             Ok(job) => jobs.push(job),
             Err(_) => break,
         }
     }
     jobs
-}
-
-fn log_size(sqlite: &Sqlite) -> u64 {
-    let mut log = sqlite.path.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).map_or(0, |meta| meta.len())
-}
-
-/// A checkpoint that waits for nobody.
-fn checkpoint(connection: &Connection) -> Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(trouble)
 }
 
 /// What came of a group's quick way.
@@ -214,9 +178,9 @@ fn quickly(
             // Where reading failed so badly that the transaction is gone, the deeds before this one are gone too.
             Err(error) if tx.is_autocommit() => return Err(error),
             Err(error) => results.push(Err(error)),
-            Ok((facts, changes)) => {
+            Ok((mut loaded, changes)) => {
                 let wrote = changes.is_empty()
-                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &facts), &changes)))
+                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &mut loaded), &changes)))
                         .is_ok_and(|applied| applied.is_ok());
                 if !wrote {
                     return Ok(Quick::Spoiled);
@@ -262,11 +226,11 @@ fn decided(
     (tx, known): (&Transaction<'_>, &mut Known),
     needs: &Needs,
     decide: &mut Decide,
-) -> Result<(Facts, Vec<Change>)> {
+) -> Result<(Loaded, Vec<Change>)> {
     catch_unwind(AssertUnwindSafe(|| {
-        let facts = sqlite.load(tx, known, needs)?;
-        let changes = decide(&facts)?;
-        Ok((facts, changes))
+        let loaded = sqlite.load(tx, known, needs)?;
+        let changes = decide(&loaded.facts)?;
+        Ok((loaded, changes))
     }))
     .unwrap_or_else(|_| Err(broke_off()))
 }
@@ -284,8 +248,8 @@ fn in_savepoint(
 ) -> Result<()> {
     let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
     run("SAVEPOINT deed")?;
-    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(facts, changes)| {
-        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &facts), &changes)));
+    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(mut loaded, changes)| {
+        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &mut loaded), &changes)));
         applied.unwrap_or_else(|_| Err(broke_off()))
     });
     if done.is_err() && !tx.is_autocommit() {
@@ -444,6 +408,7 @@ mod tests {
     use crate::clock::SystemClock;
     use crate::keys::SecretKey;
     use crate::store::Change;
+    use crate::store::sqlite::log::TOO_LONG;
 
     fn open(dir: &Path) -> Grouped {
         let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
@@ -536,7 +501,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         block_on(async {
-            // Ten times LOG_TOO_LONG in all.
+            // Ten times as much as is too long.
             for _ in 0..250 {
                 let long = "x".repeat(150);
                 let decide: Decide = Box::new(move |facts| Ok((0..40).map(|_| note(facts, &long)).collect()));
@@ -544,6 +509,6 @@ mod tests {
             }
         });
         let log = std::fs::metadata(dir.path().join("books.db-wal")).unwrap().len();
-        assert!(log < LOG_TOO_LONG * 2, "{log}");
+        assert!(log < u64::from(TOO_LONG) * 4096 * 2, "{log}");
     }
 }

@@ -1,5 +1,5 @@
 //! What every deed has to know before it begins and the deed before it knew already: that the books are open, which ids come
-//! next, where the audit log ends.
+//! next, whether there are test numbers, where the audit log ends.
 //!
 //! It is read once and kept, from transaction to transaction, for as long as nobody else commits: SQLite counts what other
 //! connections commit (`PRAGMA data_version`), and inside a write transaction nobody does.
@@ -25,6 +25,8 @@ pub struct Known {
     open: bool,
     ids: Option<Ids>,
     head: Option<Head>,
+    /// Nearly everywhere there are none, and nobody is looked for among them.
+    test_numbers: Option<bool>,
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +81,23 @@ impl Known {
         };
         (facts.next_token_id, facts.next_otp_id, facts.next_message_id) = (ids.token, ids.otp, ids.message);
         Ok(())
+    }
+
+    /// Whether there is any test number.
+    pub fn has_test_numbers(&mut self, connection: &Connection) -> Result<bool> {
+        if let Some(known) = self.test_numbers {
+            return Ok(known);
+        }
+        let found = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM test_numbers)")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(trouble)?;
+        Ok(*self.test_numbers.insert(found))
+    }
+
+    /// A test number was written.
+    pub fn wrote_test_number(&mut self) {
+        self.test_numbers = Some(true);
     }
 
     /// An otp with this id was written.
