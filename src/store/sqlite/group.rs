@@ -37,6 +37,9 @@ const GROUP_TIME: Duration = Duration::from_millis(10);
 /// How long a group waits at most for deeds that are about to come: about what one commit takes.
 const GATHER: Duration = Duration::from_micros(200);
 
+/// How long it waits for the next one.
+const LULL: Duration = Duration::from_micros(25);
+
 /// What the writer may keep of the books, in KiB. A crowd's deeds change many hundred pages between two commits; those that do
 /// not fit are written to the log, and read again, before their time.
 const WRITER_CACHE_KIB: i64 = 3 * 1024;
@@ -113,14 +116,22 @@ fn write_all(sqlite: &Sqlite, (mover, log): (Connection, Arc<Log>), queue: &Rece
 }
 
 /// The first deed with those that come at once. Where the last group was a crowd, its callers are just being answered and come
-/// again in a moment: most of them are waited for, because a commit costs the same for all. Whoever is alone never waits.
+/// again in a moment: most of them are waited for, for as long as one follows on the other, because a commit costs the same
+/// for all. Whoever is alone never waits.
 fn gathered(first: Job, queue: &Receiver<Job>, most: usize) -> Vec<Job> {
     let (mut jobs, begun) = (vec![first], Instant::now());
     jobs.extend(queue.try_iter().take(GROUP_MAX - 1));
+    let mut last = begun;
     while jobs.len() < most {
-        match queue.recv_timeout(GATHER.saturating_sub(begun.elapsed())) {
-            Ok(job) => jobs.push(job),
-            Err(_) => break,
+        let now = Instant::now();
+        match queue.try_recv() {
+            Ok(job) => {
+                jobs.push(job);
+                last = now;
+            }
+            Err(_) if now - last > LULL || now - begun > GATHER => break,
+            // Too short for a timer: whoever prepares a deed gets the processor.
+            Err(_) => std::thread::yield_now(),
         }
     }
     jobs

@@ -5,6 +5,13 @@ from django.db import models
 from django.utils import timezone
 
 
+class AccessToken(models.Model):
+    """What a bearer shows."""
+
+    key = models.CharField(max_length=64, primary_key=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+
+
 class OTPRecord(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
     phone_number = models.CharField(max_length=20)
