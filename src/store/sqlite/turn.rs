@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// So many turns a process may take while others wait before it lets them in front: handing the place to another process
 /// costs about as much as a deed, and keeping it makes others wait.
-const TURNS: u32 = 12;
+const TURNS: u32 = 20;
 
 /// The pause in which it does so.
 const BREATH: Duration = Duration::from_micros(100);
