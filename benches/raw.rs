@@ -86,24 +86,19 @@ fn write(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) {
     tx.prepare_cached(sql).unwrap().execute(params).unwrap();
 }
 
-/// Where a subject stands, if it has a row.
-fn subject(tx: &Transaction<'_>, values: &Values, place: usize) -> Option<i64> {
-    read(tx, "SELECT number, id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]])
+fn subject(tx: &Transaction<'_>, values: &Values, place: usize) {
+    read(tx, "SELECT id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]]);
 }
 
-fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize, number: Option<i64>) {
+fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize) {
     let idle_at = values.now - values.now % 3_600_000 + 7 * DAY;
-    let (kind, ledger) = (["phone", "pair", "everything", "user"][place], &values.ledgers[place]);
-    match number {
-        Some(number) => {
-            write(tx, "UPDATE subjects SET ledger = ?2, idle_at = ?3 WHERE number = ?1", &[&number, ledger, &idle_at]);
-        }
-        None => write(
-            tx,
-            "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", ledger, &idle_at],
-        ),
-    }
+    let kind = ["phone", "pair", "everything", "user"][place];
+    write(
+        tx,
+        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
+        &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", &values.ledgers[place], &idle_at],
+    );
 }
 
 fn otp_of(tx: &Transaction<'_>, values: &Values) -> Option<i64> {
@@ -160,7 +155,9 @@ impl Raw {
     pub fn send(&mut self, values: &Values) {
         let now = values.now;
         let (tx, known) = self.begin();
-        let numbers: [Option<i64>; 4] = std::array::from_fn(|place| subject(&tx, values, place));
+        for place in 0..4 {
+            subject(&tx, values, place);
+        }
         if let Some(id) = otp_of(&tx, values) {
             messages_of(&tx, id);
         }
@@ -213,7 +210,7 @@ impl Raw {
         ],
     );
         for place in [0, 2, 3] {
-            put_ledger(&tx, values, place, numbers[place]);
+            put_ledger(&tx, values, place);
         }
         audit(&tx, known, values);
         tx.commit().unwrap();
@@ -248,7 +245,8 @@ impl Raw {
     /// The transaction of a verify.
     pub fn verify(&mut self, values: &Values) {
         let (tx, known) = self.begin();
-        let numbers: [Option<i64>; 2] = std::array::from_fn(|place| subject(&tx, values, place));
+        subject(&tx, values, 0);
+        subject(&tx, values, 1);
         if let Some(otp) = otp_of(&tx, values) {
             write(
                 &tx,
@@ -256,8 +254,8 @@ impl Raw {
                 &[&otp, &"verified", &values.now, &values.now, &0],
             );
         }
-        put_ledger(&tx, values, 0, numbers[0]);
-        put_ledger(&tx, values, 1, numbers[1]);
+        put_ledger(&tx, values, 0);
+        put_ledger(&tx, values, 1);
         audit(&tx, known, values);
         tx.commit().unwrap();
     }

@@ -85,11 +85,10 @@ impl Sqlite {
     /// `STORE_FAILED` where there are none and none are to be made, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
     pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Sqlite> {
         let connection = books::connect(path, opening)?;
-        let queue = turn::Queue::open(path).map_err(|error| books::io_trouble(path, &error))?;
         let mut sqlite = Sqlite {
             path: path.to_owned(),
             connection: Mutex::new(connection),
-            queue,
+            queue: turn::Queue::of(path),
             patience: opening.patience,
             keys: BookKeys::generate()?,
             clock,
@@ -149,15 +148,14 @@ impl Sqlite {
     fn load(&self, tx: &Transaction<'_>, known: &mut Known, needs: &Needs) -> Result<Loaded> {
         known.must_be_open(tx)?;
         let mut facts = Facts { now: self.clock.now(), ..Facts::default() };
-        let mut places = Vec::with_capacity(needs.subjects.len());
+        let mut tags = Vec::with_capacity(needs.subjects.len());
         for subject in &needs.subjects {
             let tag = self.tag(subject);
-            let (number, fact) = match subject_row(tx, &tag)? {
-                Some((number, fact)) => (Some(number), fact),
-                None => (None, SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() }),
-            };
-            places.push(Place { tag, number });
-            facts.subjects.push(fact);
+            facts.subjects.push(match subject_fact(tx, &tag)? {
+                Some(fact) => fact,
+                None => SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() },
+            });
+            tags.push(tag);
         }
         if let Some(id) = needs.message {
             facts.message = load_message(tx, id)?;
@@ -186,14 +184,14 @@ impl Sqlite {
         if needs.ids {
             known.next_ids(tx, &mut facts)?;
         }
-        Ok(Loaded { facts, places })
+        Ok(Loaded { facts, tags })
     }
 
     fn apply(
         &self,
         tx: &Transaction<'_>,
         known: &mut Known,
-        (needs, loaded): (&Needs, &mut Loaded),
+        (needs, loaded): (&Needs, &Loaded),
         changes: &[Change],
     ) -> Result<()> {
         for change in changes {
@@ -210,14 +208,14 @@ impl Sqlite {
                 Change::PutMessage(message) => rows::update_message(tx, message)?,
                 Change::PutLedger(id, ledger, idle_at) => {
                     let nth = loaded.facts.subjects.iter().position(|fact| fact.id == *id);
-                    let subject = nth.and_then(|nth| Some((needs.subjects.get(nth)?, loaded.places.get_mut(nth)?)));
-                    let Some((subject, place)) = subject else {
+                    let subject = nth.and_then(|nth| Some((needs.subjects.get(nth)?, loaded.tags.get(nth)?)));
+                    let Some(subject) = subject else {
                         return Err(Error::new(
                             Code::BUG,
                             "a deed wrote the ledger of a subject that it had not asked for",
                         ));
                     };
-                    put_ledger(tx, (subject, place), *id, (ledger, *idle_at))?;
+                    put_ledger(tx, subject, *id, (ledger, *idle_at))?;
                 }
                 Change::PutReply(reply) => rows::put_reply(tx, reply)?,
                 Change::PutTestNumber(number) => {
@@ -267,12 +265,12 @@ impl Store for Sqlite {
         let _turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
         let mut known = Known::recall(self, &tx)?;
-        let mut loaded = self.load(&tx, &mut known, &needs)?;
+        let loaded = self.load(&tx, &mut known, &needs)?;
         let changes = decide(&loaded.facts)?;
         if changes.is_empty() {
             return tx.rollback().map_err(trouble);
         }
-        self.apply(&tx, &mut known, (&needs, &mut loaded), &changes)?;
+        self.apply(&tx, &mut known, (&needs, &loaded), &changes)?;
         tx.commit().map_err(trouble)?;
         known.keep(self);
         Ok(())
@@ -322,8 +320,7 @@ impl Store for Sqlite {
 
     async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
         let connection = self.connection();
-        let fact = |subject| Ok(subject_row(&connection, &self.tag(subject))?.map(|(_, fact)| fact));
-        subjects.iter().map(fact).collect()
+        subjects.iter().map(|subject| subject_fact(&connection, &self.tag(subject))).collect()
     }
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
@@ -391,57 +388,52 @@ impl Store for Sqlite {
     }
 }
 
-/// What a deed knows, and where its subjects stand.
+/// What a deed knows, and the tags of its subjects.
 struct Loaded {
     facts: Facts,
     /// One for each of [`Facts::subjects`].
-    places: Vec<Place>,
+    tags: Vec<[u8; 32]>,
 }
 
-/// Where a subject stands in its table.
-struct Place {
-    tag: [u8; 32],
-    /// `None` while it has no row.
-    number: Option<i64>,
-}
-
-fn subject_row(connection: &Connection, tag: &[u8; 32]) -> Result<Option<(i64, SubjectFact)>> {
-    let mut statement =
-        connection.prepare_cached("SELECT number, id, ledger FROM subjects WHERE tag = ?1").map_err(trouble)?;
+fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<SubjectFact>> {
+    let mut statement = connection.prepare_cached("SELECT id, ledger FROM subjects WHERE tag = ?1").map_err(trouble)?;
     let mut rows = statement.query([tag]).map_err(trouble)?;
     let Some(row) = rows.next().map_err(trouble)? else { return Ok(None) };
-    let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).map_err(trouble)?;
+    let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).map_err(trouble)?;
     let ledger = serde_json::from_str(text).map_err(|error| {
         Error::new(Code::STORE_CORRUPT, "a subject's ledger cannot be read")
             .because(error)
             .hint("Run `smsotp db check`, then restore a backup.")
     })?;
-    let fact = SubjectFact { id: SubjectId(row.get(1).map_err(trouble)?), ledger };
-    Ok(Some((row.get(0).map_err(trouble)?, fact)))
+    Ok(Some(SubjectFact { id: SubjectId(row.get(0).map_err(trouble)?), ledger }))
 }
 
-/// Writes a subject's ledger where the subject stands, or gives it a place.
+/// Writes a subject's ledger, with the same statement whether or not the subject was met before: an answer "no" takes the same
+/// steps either way.
 fn put_ledger(
     tx: &Transaction<'_>,
-    (subject, place): (&Subject, &mut Place),
+    (subject, tag): (&Subject, &[u8; 32]),
     id: SubjectId,
     (ledger, idle_at): (&Ledger, Option<Timestamp>),
 ) -> Result<()> {
     let text = serde_json::to_string(ledger)
         .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
-    let idle_at = idle_at.map(|at| whole_hour_after(at).millis());
-    if let Some(number) = place.number {
-        tx.prepare_cached("UPDATE subjects SET ledger = ?2, idle_at = ?3 WHERE number = ?1")
-            .and_then(|mut statement| statement.execute(params![number, text, idle_at]))
-            .map_err(trouble)?;
-        return Ok(());
-    }
-    tx.prepare_cached("INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-        .and_then(|mut statement| {
-            statement.insert(params![place.tag, id.0, subject.kind(), subject.masked(), text, idle_at])
-        })
-        .map(|number| place.number = Some(number))
-        .map_err(trouble)
+    tx.prepare_cached(
+        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
+    )
+    .and_then(|mut statement| {
+        statement.execute(params![
+            tag,
+            id.0,
+            subject.kind(),
+            subject.masked(),
+            text,
+            idle_at.map(|at| whole_hour_after(at).millis()),
+        ])
+    })
+    .map_err(trouble)?;
+    Ok(())
 }
 
 fn load_live(connection: &Connection, (user, phone, purpose): (&str, &Phone, &str)) -> Result<Option<Otp>> {

@@ -189,9 +189,9 @@ fn quickly(
             // Where reading failed so badly that the transaction is gone, the deeds before this one are gone too.
             Err(error) if tx.is_autocommit() => return Err(error),
             Err(error) => results.push(Err(error)),
-            Ok((mut loaded, changes)) => {
+            Ok((loaded, changes)) => {
                 let wrote = changes.is_empty()
-                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &mut loaded), &changes)))
+                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &loaded), &changes)))
                         .is_ok_and(|applied| applied.is_ok());
                 if !wrote {
                     return Ok(Quick::Spoiled);
@@ -259,8 +259,8 @@ fn in_savepoint(
 ) -> Result<()> {
     let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
     run("SAVEPOINT deed")?;
-    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(mut loaded, changes)| {
-        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &mut loaded), &changes)));
+    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(loaded, changes)| {
+        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &loaded), &changes)));
         applied.unwrap_or_else(|_| Err(broke_off()))
     });
     if done.is_err() && !tx.is_autocommit() {

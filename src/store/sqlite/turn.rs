@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,14 +27,20 @@ const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 /// The two lock files beside the books.
 pub struct Queue {
-    current: File,
-    next: File,
+    database: PathBuf,
+    /// Opened by the first one who waits: whoever only reads has no use for them.
+    files: OnceLock<Files>,
     /// How many turns we had in a crowd since we last let others in front.
     crowded: AtomicU32,
 }
 
+struct Files {
+    current: File,
+    next: File,
+}
+
 /// The writer's place; given up when dropped.
-pub struct Turn<'a>(&'a Queue);
+pub struct Turn<'a>(&'a Files);
 
 /// Where the lock files of a database are.
 pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
@@ -46,33 +52,43 @@ pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
 }
 
 impl Queue {
-    /// Opens (or makes, 0600) the lock files beside `database`.
-    pub fn open(database: &Path) -> io::Result<Queue> {
-        let [current, next] = lock_paths(database);
-        Ok(Queue { current: open(&current)?, next: open(&next)?, crowded: AtomicU32::new(0) })
+    /// The queue for `database`.
+    pub fn of(database: &Path) -> Queue {
+        Queue { database: database.to_owned(), files: OnceLock::new(), crowded: AtomicU32::new(0) }
+    }
+
+    /// Opens (or makes, 0600) the lock files, once.
+    fn files(&self) -> io::Result<&Files> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let [current, next] = lock_paths(&self.database);
+        let files = Files { current: open(&current)?, next: open(&next)? };
+        Ok(self.files.get_or_init(|| files))
     }
 
     /// Waits for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
     pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+        let files = self.files()?;
         if self.crowded.load(Ordering::Relaxed) >= TURNS {
             // Whoever waits has to wake up first; without a breath we would be in front of it again, and again.
             self.crowded.store(0, Ordering::Relaxed);
             thread::sleep(BREATH);
         }
         // Nobody waits and nobody writes: two system calls, no queue.
-        if try_lock(&self.next)? {
-            let free = try_lock(&self.current);
+        if try_lock(&files.next)? {
+            let free = try_lock(&files.current);
             if !matches!(free, Ok(false)) {
-                self.next.unlock()?;
-                return free.map(|_| Some(Turn(self)));
+                files.next.unlock()?;
+                return free.map(|_| Some(Turn(files)));
             }
-        } else if !lock_within(&self.next, patience)? {
+        } else if !lock_within(&files.next, patience)? {
             return Ok(None);
         }
         self.crowded.fetch_add(1, Ordering::Relaxed);
-        let taken = lock_soon(&self.current, patience);
-        self.next.unlock()?;
-        Ok(taken?.then_some(Turn(self)))
+        let taken = lock_soon(&files.current, patience);
+        files.next.unlock()?;
+        Ok(taken?.then_some(Turn(files)))
     }
 }
 
@@ -155,7 +171,7 @@ mod tests {
     fn one_at_a_time_and_patience_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("books.db");
-        let (a, b) = (Queue::open(&path).unwrap(), Queue::open(&path).unwrap());
+        let (a, b) = (Queue::of(&path), Queue::of(&path));
 
         let turn = a.take(Duration::from_secs(5)).unwrap().unwrap();
         assert!(b.take(Duration::from_millis(30)).unwrap().is_none());
