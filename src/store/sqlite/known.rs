@@ -159,13 +159,17 @@ fn next_ids(connection: &Connection) -> Result<Ids> {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use crate::audit::{Actor, Event};
     use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
     use crate::keys::{Keyring, SecretKey};
+    use crate::otp::User;
+    use crate::phone::Phone;
+    use crate::purpose::Purpose;
     use crate::store::export::Journey;
     use crate::store::sqlite::{Opening, Sqlite};
-    use crate::store::{Change, Decide, Needs, Store};
+    use crate::store::{Change, Decide, Facts, Needs, OtpNeed, Store, SubjectId, TestNumber};
     use crate::token::{Scopes, Token};
 
     fn open(path: &Path, ring: &Keyring) -> Sqlite {
@@ -220,6 +224,39 @@ mod tests {
         one.transact(needs(), deed()).await.unwrap();
         assert_eq!(one.tokens().await.unwrap()[0].id, 8);
 
+        // A test number counts at once, whoever declared it.
+        let (phone, purpose) = (Phone::from_e164("+1234567890").unwrap(), Purpose::parse("login").unwrap());
+        for declares in [&one, &other] {
+            let (found, otp) =
+                (Arc::new(AtomicBool::new(false)), OtpNeed::Of(User::default(), phone.clone(), purpose.clone()));
+            let looks = |found: &Arc<AtomicBool>| -> (Needs, Decide) {
+                let found = Arc::clone(found);
+                let look = move |facts: &Facts| {
+                    found.store(facts.test_number.is_some(), Ordering::SeqCst);
+                    Ok(vec![Change::Audit(Event::new(facts.now, Actor::System, "test", "looked"))])
+                };
+                (Needs { otp: otp.clone(), ..Needs::default() }, Box::new(look))
+            };
+            let (needs, decide) = looks(&found);
+            one.transact(needs, decide).await.unwrap();
+            assert!(!found.load(Ordering::SeqCst));
+            let number = TestNumber {
+                phone: phone.clone(),
+                code_tag: [1; 32],
+                until: SystemClock.now(),
+                added_at: SystemClock.now(),
+                added_by: "test".into(),
+            };
+            let declare = move |_: &Facts| Ok(vec![Change::PutTestNumber(number.clone())]);
+            declares.transact(Needs::default(), Box::new(declare)).await.unwrap();
+            let (needs, decide) = looks(&found);
+            one.transact(needs, decide).await.unwrap();
+            assert!(found.load(Ordering::SeqCst));
+            let dropped = phone.clone();
+            let drop = move |_: &Facts| Ok(vec![Change::DropTestNumber(dropped.clone())]);
+            other.transact(Needs::default(), Box::new(drop)).await.unwrap();
+        }
+
         // The housekeeping of the same connection writes audit rows of its own.
         one.backup(&dir.path().join("copy.db"), &Actor::System).await.unwrap();
         one.transact(needs(), deed()).await.unwrap();
@@ -227,5 +264,15 @@ mod tests {
         other.export(&mut std::io::sink(), Journey::Move, &Actor::System).await.unwrap();
         let sealed = one.transact(needs(), deed()).await.unwrap_err();
         assert!(sealed.message().contains("sealed"), "{sealed:?}");
+    }
+
+    #[test]
+    fn subjects_stand_in_the_order_of_their_coming_and_are_told_apart_by_chance_alone() {
+        let now = SystemClock.now();
+        let [one, other] = [(); 2].map(|()| SubjectId::fresh(now).unwrap());
+        assert_eq!(one.0[..6], other.0[..6]);
+        assert_ne!(one.short(), other.short());
+        assert!(!one.hex().starts_with(&one.short()), "what tells phones apart may not be the time");
+        assert!(SubjectId::fresh(now + std::time::Duration::from_millis(1)).unwrap() > one.max(other));
     }
 }
