@@ -117,7 +117,7 @@ pub fn phone(nth: u64) -> Phone {
 
 /// The number as the parser would tell it, without the parser's time.
 pub fn number(nth: u64) -> Number {
-    Number { phone: phone(nth), country: Some("US".into()), kind: Kind::FixedLineOrMobile, national: String::new() }
+    Number { phone: phone(nth), country: Some("US".into()), kind: Kind::FixedLineOrMobile }
 }
 
 pub fn user(nth: u64) -> User {

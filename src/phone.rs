@@ -1,6 +1,7 @@
 //! Phone numbers, parsed once at the edge.
 
 mod plans;
+mod valid;
 
 use std::fmt;
 
@@ -25,8 +26,6 @@ pub struct Number {
     pub country: Option<String>,
     /// What kind of line it is.
     pub kind: Kind,
-    /// The number as its country writes it. Holds the whole number: never for logs or errors.
-    pub national: String,
 }
 
 /// What kind of line a number belongs to.
@@ -66,8 +65,8 @@ const LONGEST: usize = 250;
 
 /// Parses a number that will be sent to: international (`+44...`), or national with `region` (ISO 3166 two letters, any case).
 ///
-/// This loads numbering plans once per process: those of one calling code, all of them (about 2.5 ms) where a second one is
-/// met or something is wrong; [`shape`] and [`Phone::from_e164`] load none.
+/// A number that is valid as it stands behind its plus costs a step for each digit. Any other loads numbering plans, once per
+/// process: those of one calling code, all of them (about 2.5 ms) where a second one is met or something is wrong.
 ///
 /// # Errors
 /// `PHONE_INVALID`, saying whether it is too short, too long, lacks its country code, or is unknown to its country's plan.
@@ -75,6 +74,17 @@ pub fn parse(text: &str, region: Option<&str>) -> Result<Number> {
     let text = text.trim();
     refuse_by_looks(text)?;
     let region = region.map(known_region).transpose()?;
+    if let Some(phone) = text.starts_with('+').then(|| shape(text).ok()).flatten()
+        && !is_twilio_test(phone.as_str())
+        && let Some((country, kind)) = valid::look_up(&phone.as_str()[1..])
+    {
+        return Ok(Number { phone, country: country.map(str::to_owned), kind });
+    }
+    parse_by_the_plans(text, region)
+}
+
+/// Whatever is not valid as it stands: national numbers, prefixes, mistakes.
+fn parse_by_the_plans(text: &str, region: Option<Region>) -> Result<Number> {
     let enough = plans::enough(text, region.map(|region| region.to_string()).as_deref());
     let (plans, parsed) = match enough.and_then(|plans| plans.parse(text, region).ok().map(|parsed| (plans, parsed))) {
         Some(found) => found,
@@ -100,9 +110,8 @@ pub fn parse(text: &str, region: Option<&str>) -> Result<Number> {
         None if magic => Some("US".to_owned()),
         other => other.map(|region| region.to_string()),
     };
-    let kind = kind(plans, &parsed);
-    let national = plans.format(&parsed, PhoneNumberFormat::National).into_owned();
-    Ok(Number { phone, country, kind, national })
+    let kind = kind_of(parsed.country_code, plans.get_number_type(&parsed));
+    Ok(Number { phone, country, kind })
 }
 
 /// Takes a typed-in international number by its shape alone: `+`, then 7 to 15 digits with spaces, hyphens, dots or
@@ -180,6 +189,13 @@ impl fmt::Debug for Number {
 }
 
 impl Number {
+    /// The number as its country writes it. It is the whole number: never for logs or errors. This loads numbering plans.
+    pub fn national(&self) -> String {
+        let plans = plans::enough(self.phone.as_str(), None).unwrap_or_else(plans::all);
+        let parsed = plans.parse(self.phone.as_str(), None);
+        parsed.map_or_else(|_| String::new(), |parsed| plans.format(&parsed, PhoneNumberFormat::National).into_owned())
+    }
+
     /// Why this number gets no codes: `None` where it may. Twilio's test numbers +1 500 555 xxxx may, whatever their kind.
     pub fn refused_for_otp(&self) -> Option<&'static str> {
         if is_twilio_test(self.phone.as_str()) { None } else { self.kind.refused_for_otp() }
@@ -357,14 +373,14 @@ fn shorter(national: u64) -> Vec<u64> {
     vec![national / 10, national / 100]
 }
 
-fn kind(plans: &PhoneNumberUtil, parsed: &PhoneNumber) -> Kind {
-    match parsed.country_code {
+fn kind_of(country_code: i32, line: PhoneNumberType) -> Kind {
+    match country_code {
         870 | 881 | 882 | 883 => return Kind::Satellite,
         878 => return Kind::Personal,
         979 => return Kind::PremiumRate,
         _ => {}
     }
-    match plans.get_number_type(parsed) {
+    match line {
         PhoneNumberType::Mobile => Kind::Mobile,
         PhoneNumberType::FixedLine => Kind::FixedLine,
         PhoneNumberType::FixedLineOrMobile => Kind::FixedLineOrMobile,
@@ -543,7 +559,7 @@ mod tests {
         assert_eq!((phone.block(), phone.masked().as_str()), ("+1415555", "+1415•••2671"));
         assert_eq!(format!("{phone:?}"), "+1415•••2671");
         let number = parse("+14155552671", None).unwrap();
-        assert_eq!(number.national, "(415) 555-2671");
+        assert_eq!(number.national(), "(415) 555-2671");
         assert_eq!(Phone::from_e164("+1234567").unwrap().block(), "+123");
         assert_eq!(serde_json::to_string(&Kind::FixedLineOrMobile).unwrap(), "\"fixed_line_or_mobile\"");
         assert_eq!(serde_json::to_string(&Kind::PremiumRate).unwrap(), format!("{:?}", Kind::PremiumRate.as_str()));

@@ -81,10 +81,25 @@ fn opened(group: &Group) -> PhoneNumberUtil {
     PhoneNumberUtil::new_for_metadata(plans).expect("the plans name regions that are known")
 }
 
+/// The metadata file of the crate that reads the plans.
+#[cfg(test)]
+pub fn theirs() -> Vec<u8> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
+        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = known["packages"].as_array().unwrap();
+    let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
+    let manifest = std::path::Path::new(reader["manifest_path"].as_str().unwrap());
+    std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::process::Command;
 
     use rlibphonenumber::{PhoneNumberFormat, PhoneNumberType};
 
@@ -104,21 +119,6 @@ mod tests {
         id: String,
         #[prost(int32, tag = "10")]
         country_code: i32,
-    }
-
-    /// The metadata file of the crate that reads the plans.
-    fn theirs() -> Vec<u8> {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let packages = known["packages"].as_array().unwrap();
-        let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
-        let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
-        std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
     }
 
     #[test]

@@ -171,7 +171,7 @@ pub(super) async fn lookup(State(_): State<Arc<Shared>>, Path(number): Path<Stri
         "calling_country_code": parsed.as_ref().and_then(calling_code),
         "country_code": parsed.as_ref().and_then(|parsed| parsed.country.as_deref()),
         "phone_number": parsed.as_ref().map_or(number.as_str(), |parsed| parsed.phone.as_str()),
-        "national_format": parsed.as_ref().map(|parsed| parsed.national.as_str()),
+        "national_format": parsed.as_ref().map(phone::Number::national),
         "valid": parsed.is_some(), "validation_errors": problems,
         "caller_name": null, "sim_swap": null, "call_forwarding": null, "line_status": null,
         "line_type_intelligence": line, "identity_match": null, "reassigned_number": null, "sms_pumping_risk": risk,
@@ -186,7 +186,7 @@ fn known(iso: &str) -> Option<&'static Country> {
 /// What stands before the national number.
 fn calling_code(number: &Number) -> Option<&str> {
     let e164 = number.phone.as_str().strip_prefix('+')?;
-    let national: String = number.national.chars().filter(char::is_ascii_digit).collect();
+    let national: String = number.national().chars().filter(char::is_ascii_digit).collect();
     // Most countries write a digit in front that is not dialled from abroad; Italy dials it.
     e164.strip_suffix(national.as_str()).or_else(|| e164.strip_suffix(national.get(1..)?))
 }
