@@ -403,10 +403,28 @@ fn is_twilio_test(e164: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::error::Class;
+
+    /// The metadata file of the crate that reads the plans.
+    pub(super) fn theirs() -> Vec<u8> {
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let packages = known["packages"].as_array().unwrap();
+        let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
+        let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
+        std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
+    }
 
     fn refusal(text: &str, region: Option<&str>) -> String {
         let error = parse(text, region).expect_err(text);

@@ -81,22 +81,6 @@ fn opened(group: &Group) -> PhoneNumberUtil {
     PhoneNumberUtil::new_for_metadata(plans).expect("the plans name regions that are known")
 }
 
-/// The metadata file of the crate that reads the plans.
-#[cfg(test)]
-pub fn theirs() -> Vec<u8> {
-    let output = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
-        .arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = known["packages"].as_array().unwrap();
-    let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
-    let manifest = std::path::Path::new(reader["manifest_path"].as_str().unwrap());
-    std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -104,6 +88,7 @@ mod tests {
     use rlibphonenumber::{PhoneNumberFormat, PhoneNumberType};
 
     use super::*;
+    use crate::phone::tests::theirs;
 
     /// `phonemetadata.proto`, with each plan left as it is.
     #[derive(Clone, PartialEq, Message)]
