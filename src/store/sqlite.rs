@@ -134,7 +134,11 @@ impl Sqlite {
     }
 
     fn take_turn(&self) -> Result<turn::Turn<'_>> {
-        match self.queue.take(self.patience) {
+        self.taken(self.queue.take(self.patience))
+    }
+
+    fn taken<'a>(&self, turn: std::io::Result<Option<turn::Turn<'a>>>) -> Result<turn::Turn<'a>> {
+        match turn {
             Ok(Some(turn)) => Ok(turn),
             Ok(None) => Err(busy(self.patience)),
             Err(error) => Err(books::io_trouble(&self.path, &error)),
@@ -262,7 +266,7 @@ impl Store for Sqlite {
 
     async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let mut connection = self.connection();
-        let _turn = self.take_turn()?;
+        let _turn = self.taken(self.queue.take_again(self.patience))?;
         let tx = begin(&mut connection, &self.path)?;
         let mut known = Known::recall(self, &tx)?;
         let loaded = self.load(&tx, &mut known, &needs)?;

@@ -2,7 +2,8 @@
 //!
 //! SQLite's own busy handler sleeps and tries, and starves whoever sleeps longer: of 16 processes one got a single
 //! transaction through while another got 6130 (measured; see `benches/`). Here a waiter holds the "next" lock while it
-//! waits for the "current" one, so that whoever just finished cannot take the place again before the one who waits.
+//! waits for the "current" one, and all others stand in line for that one. Whoever has the place keeps it for a few deeds if
+//! they come at once, and then stands in line as well.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -12,26 +13,21 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many turns a process may take while others wait before it lets them in front: handing the place to another process
-/// costs about as much as a deed, and keeping it makes others wait.
-const TURNS: u32 = 20;
+/// So many turns in a row a process may take before it has to stand in line again: whoever comes next reads anew what this
+/// one knows already, which costs about as much as a deed, and keeping the place makes others wait.
+const TURNS: u32 = 8;
 
-/// The pause in which it does so.
-const BREATH: Duration = Duration::from_micros(100);
-
-/// So long the next one looks without a pause: a few deeds. One process for each database does so at most.
-const LOOKING: Duration = Duration::from_millis(1);
-
-/// And then so often: where somebody holds the place for long, such as a purge.
-const LOOK_AGAIN: Duration = Duration::from_micros(200);
+/// So often the next one in line looks whether the place is free. Between two deeds it is free for a few microseconds, which a
+/// look hits seldom; looking without a pause would end every row of turns after its first.
+const LOOK: Duration = Duration::from_micros(100);
 
 /// The two lock files beside the books.
 pub struct Queue {
     database: PathBuf,
     /// Opened by the first one who waits: whoever only reads has no use for them.
     files: OnceLock<Files>,
-    /// How many turns we had in a crowd since we last let others in front.
-    crowded: AtomicU32,
+    /// How many turns we may take before we stand in line again.
+    left: AtomicU32,
 }
 
 struct Files {
@@ -54,7 +50,7 @@ pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
 impl Queue {
     /// The queue for `database`.
     pub fn of(database: &Path) -> Queue {
-        Queue { database: database.to_owned(), files: OnceLock::new(), crowded: AtomicU32::new(0) }
+        Queue { database: database.to_owned(), files: OnceLock::new(), left: AtomicU32::new(0) }
     }
 
     /// Opens (or makes, 0600) the lock files, once.
@@ -67,28 +63,26 @@ impl Queue {
         Ok(self.files.get_or_init(|| files))
     }
 
-    /// Waits for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
+    /// Waits in line for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
     pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
         let files = self.files()?;
-        if self.crowded.load(Ordering::Relaxed) >= TURNS {
-            // Whoever waits has to wake up first; without a breath we would be in front of it again, and again.
-            self.crowded.store(0, Ordering::Relaxed);
-            thread::sleep(BREATH);
-        }
-        // Nobody waits and nobody writes: two system calls, no queue.
-        if try_lock(&files.next)? {
-            let free = try_lock(&files.current);
-            if !matches!(free, Ok(false)) {
-                files.next.unlock()?;
-                return free.map(|_| Some(Turn(files)));
-            }
-        } else if !lock_within(&files.next, patience)? {
-            return Ok(None);
-        }
-        self.crowded.fetch_add(1, Ordering::Relaxed);
-        let taken = lock_soon(&files.current, patience);
-        files.next.unlock()?;
-        Ok(taken?.then_some(Turn(files)))
+        let taken = if try_lock(&files.next)? || lock_within(&files.next, patience)? {
+            let taken = lock_soon(&files.current, patience);
+            files.next.unlock()?;
+            taken?
+        } else {
+            false
+        };
+        self.left.store(TURNS - 1, Ordering::Relaxed);
+        Ok(taken.then_some(Turn(files)))
+    }
+
+    /// The same for what is over in a moment: while we have turns left and nobody holds the place, there is no line.
+    pub fn take_again(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+        let files = self.files()?;
+        let left = self.left.load(Ordering::Relaxed);
+        self.left.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(patience) }
     }
 }
 
@@ -126,20 +120,16 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits for a lock that nobody else waits for, and that is held no longer than a deed takes. Being woken by another process
-/// takes about as long as the deed, so whoever is next looks again and again for a moment, and then more seldom.
+/// Waits for a lock that nobody else waits for.
 fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
     let begun = Instant::now();
-    loop {
-        if try_lock(file)? {
-            return Ok(true);
+    while !try_lock(file)? {
+        if begun.elapsed() >= patience {
+            return Ok(false);
         }
-        match begun.elapsed() {
-            waited if waited >= patience => return Ok(false),
-            waited if waited < LOOKING => thread::yield_now(),
-            _ => thread::sleep(LOOK_AGAIN),
-        }
+        thread::sleep(LOOK);
     }
+    Ok(true)
 }
 
 /// Waits for a lock in the kernel's queue, which wakes waiters in their order, but only for so long: the blocking call
@@ -179,5 +169,35 @@ mod tests {
 
         let turn = b.take(Duration::from_secs(5)).unwrap();
         assert!(turn.is_some());
+    }
+
+    #[test]
+    fn whoever_comes_again_and_again_lets_those_in_line_go_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("books.db");
+        let patience = Duration::from_secs(60);
+        let (again, waits) = (Queue::of(&path), Queue::of(&path));
+        let (tell, told) = mpsc::channel();
+        let turn = again.take(patience).unwrap().unwrap();
+        thread::scope(|scope| {
+            let others = tell.clone();
+            scope.spawn(move || {
+                let turn = waits.take(patience).unwrap().unwrap();
+                others.send("the other").unwrap();
+                drop(turn);
+            });
+            while !turn.is_wanted() {
+                thread::yield_now();
+            }
+            drop(turn);
+            for _ in 0..3 * TURNS {
+                let turn = again.take_again(patience).unwrap().unwrap();
+                tell.send("again").unwrap();
+                drop(turn);
+            }
+        });
+        drop(tell);
+        let before = told.iter().take_while(|who| *who == "again").count();
+        assert!(before < TURNS as usize, "{before} turns went before it");
     }
 }
