@@ -9,6 +9,7 @@ mod verifier;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base16ct::lower::encode_string;
 use hmac::Mac;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -108,7 +109,7 @@ impl Event {
     /// Names a subject by its random id; the id tells nothing without the table of subjects.
     #[must_use]
     pub fn subject(mut self, id: &[u8; 16]) -> Event {
-        self.subjects.push(hex(id));
+        self.subjects.push(encode_string(id));
         self
     }
 
@@ -241,14 +242,6 @@ pub fn mac(key: &AuditKey, prev: &[u8; 32], place: (u32, u64), body: &[u8]) -> [
     mac.finalize().into_bytes().into()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        text.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-        text.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-        text
-    })
-}
-
 /// Bounded, and without characters that steer a terminal.
 fn clean(text: &str) -> String {
     text.chars().take(NOTE_MAX).map(|c| if c.is_control() || is_bidi_control(c) { ' ' } else { c }).collect()
@@ -349,6 +342,6 @@ mod tests {
         // Computed with Python: hmac(key=32 x 09, prev=32 x 00, lane 1, seq 2, body "{}").
         let mac = mac(&AuditKey::new([9; 32]), &[0; 32], (1, 2), b"{}");
 
-        assert_eq!(hex(&mac), "0c3797887519b69bb8e8606d315559381692f62f072295b9772d624f792a4bd1");
+        assert_eq!(encode_string(&mac), "0c3797887519b69bb8e8606d315559381692f62f072295b9772d624f792a4bd1");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -28,8 +29,8 @@ pub struct Ledger {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guesses: Vec<i64>,
     /// A phone's memory by purpose.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub purposes: BTreeMap<String, PurposeLedger>,
+    #[serde(skip_serializing_if = "LiteMap::is_empty")]
+    pub purposes: LiteMap<String, PurposeLedger>,
     /// Wrong guesses in a row of a user and phone, by strangers.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_a_row: u32,
@@ -161,6 +162,9 @@ impl Ledger {
         let from = (now - longest).millis();
         self.sends.retain(|entry| entry.0 > from);
         let surplus = self.sends.len().saturating_sub(most);
+        if surplus == 0 {
+            return;
+        }
         // Many messages to one phone must not push another phone out of a window that counts phones. Two of each stay,
         // because the last one may be given back.
         let mut later: BTreeMap<String, u32> = BTreeMap::new();
@@ -211,8 +215,7 @@ impl Ledger {
 
     /// How full a narrow window of messages is.
     pub fn sends_in(&self, window: Window, now: Timestamp) -> Fill {
-        let moments: Vec<i64> = self.sends.iter().map(|entry| entry.0).collect();
-        fill(&moments, window, now)
+        fill_of(&self.sends, |entry| entry.0, window, now)
     }
 
     /// How full a wide window of messages is.
@@ -223,15 +226,15 @@ impl Ledger {
         let slot_ms = slot_ms(window);
         let Some(slots) = self.slots.iter().find(|s| s.slot_ms == slot_ms) else { return Fill { used: 0, wait: None } };
         let from = (now - window.per).millis();
-        let live: Vec<_> = slots.counts.iter().filter(|(start, _)| start + slot_ms > from).collect();
-        let used = live.iter().fold(0u32, |sum, (_, n)| sum.saturating_add(*n));
+        let live = || slots.counts.iter().filter(|(start, _)| start + slot_ms > from);
+        let used = live().fold(0u32, |sum, (_, n)| sum.saturating_add(*n));
         if used < window.max {
             return Fill { used, wait: None };
         }
         // Room comes when enough of the oldest slots have left the window.
         let mut left = used;
         let mut end = now.millis();
-        for (start, n) in live {
+        for (start, n) in live() {
             left = left.saturating_sub(*n);
             end = start + slot_ms;
             if left < window.max {
@@ -285,8 +288,12 @@ impl Ledger {
 
 /// How full a window over a list of moments (oldest first) is. A moment counts while it is younger than the window.
 pub fn fill(moments: &[i64], window: Window, now: Timestamp) -> Fill {
+    fill_of(moments, |at| *at, window, now)
+}
+
+fn fill_of<A>(events: &[A], at: impl Fn(&A) -> i64, window: Window, now: Timestamp) -> Fill {
     let from = (now - window.per).millis();
-    let live = &moments[moments.partition_point(|at| *at <= from)..];
+    let live = &events[events.partition_point(|event| at(event) <= from)..];
     let used = u32::try_from(live.len()).unwrap_or(u32::MAX);
     let max = usize::try_from(window.max).unwrap_or(usize::MAX);
     if live.len() < max {
@@ -295,7 +302,7 @@ pub fn fill(moments: &[i64], window: Window, now: Timestamp) -> Fill {
     if max == 0 {
         return Fill { used, wait: Some(window.per) };
     }
-    let leaves = Timestamp(live[live.len() - max]) + window.per;
+    let leaves = Timestamp(at(&live[live.len() - max])) + window.per;
     Fill { used, wait: Some(leaves.since(now).max(Duration::from_millis(1))) }
 }
 

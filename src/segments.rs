@@ -63,12 +63,16 @@ impl Encoding {
 pub fn measure(text: &str) -> Segments {
     let foreign = foreign(text);
     let encoding = if foreign.is_empty() { Encoding::Gsm7 } else { Encoding::Ucs2 };
-    let pieces = match encoding {
-        Encoding::Gsm7 => text.chars().map(|c| septets(c).unwrap_or(0)).collect(),
-        Encoding::Ucs2 => clusters(text),
+    let septets = || text.chars().map(|c| septets(c).unwrap_or(0));
+    let units = match encoding {
+        Encoding::Gsm7 => septets().sum(),
+        Encoding::Ucs2 => text.chars().map(utf16_units).sum(),
     };
-    let units = pieces.iter().sum();
-    let per_segment = if units <= encoding.single() { vec![units] } else { fill(&pieces, encoding.part()) };
+    let per_segment = match encoding {
+        _ if units <= encoding.single() => vec![units],
+        Encoding::Gsm7 => fill(&septets().collect::<Vec<_>>(), encoding.part()),
+        Encoding::Ucs2 => fill(&clusters(text), encoding.part()),
+    };
     let segments = u32::try_from(per_segment.len()).unwrap_or(u32::MAX);
     Segments { encoding, segments, units, foreign, per_segment }
 }

@@ -223,7 +223,7 @@ fn check_origin(origin: &str) -> Result<String> {
 
 /// Cuts a wording into its parts.
 fn split(text: &str) -> Result<Vec<Part>> {
-    let mut parts = Vec::new();
+    let mut parts = Vec::with_capacity(8);
     let mut own = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {

@@ -325,8 +325,11 @@ fn word(delivery: &Delivery) -> &'static str {
     }
 }
 
-/// Exponential, with jitter; never shorter than what the provider asked for.
+/// Exponential, with jitter; never shorter than what the provider asked for. Only what surely was not sent has another attempt.
 fn pause_after(attempts: u32, delivery: &Delivery) -> Result<Duration> {
+    if !matches!(delivery, Delivery::Busy { .. } | Delivery::Unreachable { .. }) {
+        return Ok(Duration::ZERO);
+    }
     let doubled = PAUSE.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(PAUSE_MAX);
     let mut byte = [0u8; 1];
     crate::keys::fill_random(&mut byte)?;

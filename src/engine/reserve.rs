@@ -68,7 +68,7 @@ impl Engine {
     pub(super) async fn reserve(
         &self,
         caller: &Caller,
-        ask: &Send,
+        (ask, segments): (&Send, u32),
         reply: Option<Reply>,
         orphans_settled: bool,
     ) -> Result<Reserved> {
@@ -76,7 +76,8 @@ impl Engine {
         let first = u32::from(self.store.keys().index.tag("share", ask.to.phone().as_str().as_bytes())[0]);
         for tried in 1..=shares {
             let share = ((first + tried) % shares, shares);
-            let asked = self.asked(caller, ask, (reply.clone(), orphans_settled), (share, tried == shares))?;
+            let asked =
+                self.asked(caller, (ask, segments), (reply.clone(), orphans_settled), (share, tried == shares))?;
             if let Some(reserved) = self.reserve_in(ask, asked).await? {
                 return Ok(reserved);
             }
@@ -103,7 +104,7 @@ impl Engine {
     fn asked(
         &self,
         caller: &Caller,
-        ask: &Send,
+        (ask, segments): (&Send, u32),
         (reply, orphans_settled): (Option<Reply>, bool),
         (share, last_share): ((u32, u32), bool),
     ) -> Result<Asked> {
@@ -122,7 +123,7 @@ impl Engine {
             new_code: ask.new_code,
             override_limit: ask.override_limit.clone(),
             endings: ask.endings.clone(),
-            segments: self.measure(ask)?,
+            segments,
             reply,
             orphans_settled,
             test_numbers: self.test_numbers,

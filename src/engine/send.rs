@@ -135,7 +135,7 @@ impl Engine {
     /// `KEY_INVALID`, `CLOCK_WRONG`, `STORE_*`. After an error of the store while settling, the message stands as
     /// `sending` and `dispatch` finds out what became of it.
     pub async fn send(&self, caller: &Caller, ask: Send) -> Result<SendAnswer> {
-        self.check(&ask).await?;
+        let segments = self.check(&ask).await?;
         let reply = self.reply_for(&ask)?;
         if let Some(reply) = &reply
             && let Some(answer) = self.replay(caller, reply, ask.to.phone()).await?
@@ -144,7 +144,7 @@ impl Engine {
         }
         let mut settled = false;
         loop {
-            match self.reserve(caller, &ask, reply.clone(), settled).await? {
+            match self.reserve(caller, (&ask, segments), reply.clone(), settled).await? {
                 Reserved::Go(ticket) => {
                     self.tell(Step::Reserved);
                     return self.deliver(caller, *ticket, ask.timeout).await.map(SendAnswer::Sent);
@@ -162,13 +162,13 @@ impl Engine {
         }
     }
 
-    /// What can be said before the books are asked: the purpose, the number, the length of the text.
-    async fn check(&self, ask: &Send) -> Result<()> {
+    /// What can be said before the books are asked: the purpose, the number, the length of the text in segments.
+    async fn check(&self, ask: &Send) -> Result<u32> {
         if self.policy.purpose(&ask.purpose).is_none() {
             return Err(self.unknown_purpose(&ask.purpose));
         }
         self.provider()?;
-        self.measure(ask)?;
+        let segments = self.measure(ask)?;
         if let Destination::Shape(phone, error) = &ask.to {
             let declared =
                 self.test_numbers && self.store.test_numbers().await?.iter().any(|number| number.phone == *phone);
@@ -176,7 +176,7 @@ impl Engine {
                 return Err(Error::new(error.code(), error.message()).hint(error.hint_text().unwrap_or_default()));
             }
         }
-        Ok(())
+        Ok(segments)
     }
 
     /// What an unknown purpose is told.
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// Says before anything is booked how long the text will be, and refuses what is too long.
-    pub(super) fn measure(&self, ask: &Send) -> Result<u32> {
+    fn measure(&self, ask: &Send) -> Result<u32> {
         let policy = self.policy.purpose(&ask.purpose).ok_or_else(|| self.unknown_purpose(&ask.purpose))?;
         let text = super::text::longest(&self.policy, &ask.purpose, policy, &ask.endings)?;
         let measured = crate::segments::measure(text.expose_secret());

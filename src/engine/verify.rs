@@ -330,9 +330,9 @@ impl Asked {
     fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Vec<Change> {
         let limits = &self.policy.limits;
         let verified = judged.verdict == Verdict::Verified;
-        let mut changes = Vec::new();
+        let otp_id = judged.otp.as_ref().map(|otp| otp.id);
         // Where there is no otp, the same statement is run on one that nobody has.
-        changes.push(Change::PutOtp(judged.otp.clone().unwrap_or_else(|| self.nobody(now))));
+        let mut changes = vec![Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now)))];
         for (place, fact) in facts.subjects.iter().enumerate() {
             let mut ledger = fact.ledger.clone();
             ledger.saw(now);
@@ -358,8 +358,8 @@ impl Asked {
             changes.push(put(fact, ledger, limits.longest()));
         }
         let mut details = Details::new().note("purpose", self.purpose.as_str());
-        if let Some(otp) = &judged.otp {
-            details = details.number("otp", otp.id);
+        if let Some(id) = otp_id {
+            details = details.number("otp", id);
         }
         let outcome = judged.verdict.code().map_or("verified", |code| code.name);
         let event = Event::new(now, self.caller.actor.clone(), "verify", outcome)

@@ -1,5 +1,6 @@
 //! Who may call: the account, its API key, its test credentials, and what else belongs to the account.
 
+use base16ct::lower::encode_string;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rand::TryRng;
@@ -113,7 +114,7 @@ impl Credentials {
 /// A new SID: two letters and 32 random hex digits.
 #[expect(clippy::disallowed_methods, reason = "a SID is a name, not a secret")]
 pub(super) fn random_sid(prefix: &str) -> String {
-    format!("{prefix}{}", hex(&rand::random::<[u8; 16]>()))
+    format!("{prefix}{}", encode_string(&rand::random::<[u8; 16]>()))
 }
 
 /// True for two given letters and 32 hex digits.
@@ -127,7 +128,7 @@ fn random_secret() -> Result<String> {
     SysRng
         .try_fill_bytes(&mut bytes)
         .map_err(|e| Error::new(Code::BUG, "the operating system gives no random numbers").because(e))?;
-    Ok(hex(&bytes))
+    Ok(encode_string(&bytes))
 }
 
 fn derive(what: &str, account_sid: &str, auth_token: &str) -> String {
@@ -136,11 +137,7 @@ fn derive(what: &str, account_sid: &str, auth_token: &str) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hex(&hash.finalize()[..16])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    encode_string(&hash.finalize()[..16])
 }
 
 #[cfg(test)]

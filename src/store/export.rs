@@ -419,16 +419,12 @@ impl Whole {
 
 /// `\x` and hex digits, as PostgreSQL writes bytes.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::from("\\x"), |text, byte| text + &format!("{byte:02x}"))
+    format!("\\x{}", base16ct::lower::encode_string(bytes))
 }
 
 /// Reads [`hex`].
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x")?;
-    if digits.len() % 2 != 0 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect()
+    base16ct::mixed::decode_vec(text.strip_prefix("\\x")?).ok()
 }
 
 /// What books that were moved elsewhere are told.
