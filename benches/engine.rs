@@ -25,7 +25,7 @@ use smsotp::store::Store;
 const BLOCK: u64 = 100;
 
 fn main() -> ExitCode {
-    let blocks = wanted("SMSOTP_BENCH_BLOCKS", 20);
+    let blocks = wanted("SMSOTP_BENCH_BLOCKS", 60);
     let large = wanted("SMSOTP_BENCH_ROWS", 10_000_000);
     let dir = measure::directory();
     let small_books = Books::of(1_000, &dir).copy("engine-small");

@@ -480,7 +480,7 @@ async fn verify(engine: &Engine, phone: &str, code: Code) -> Verdict {
 }
 
 fn code_of(ring: &Keyring, otp: &smsotp::otp::Otp) -> Code {
-    let key = ring.get(&smsotp::keys::KeyId::parse(&otp.key_id).unwrap()).unwrap();
+    let key = ring.get(&otp.key_id).unwrap();
     let binding = smsotp::code::Binding {
         nonce: &otp.nonce,
         phone: otp.phone.as_str(),

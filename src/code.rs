@@ -42,6 +42,10 @@ pub struct Binding<'a> {
 /// The key that codes are computed with; derived from a secret key, see `keys`.
 pub struct CodeKey(Zeroizing<[u8; 32]>);
 
+/// The public name of a secret key: 8 hex digits that rows and books carry. It tells nothing about the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; 4]);
+
 impl Code {
     /// Reads what a person typed: spaces and hyphens are dropped once, then 4 to 10 ASCII digits must remain.
     ///
@@ -111,6 +115,40 @@ pub fn derive(key: &CodeKey, binding: &Binding<'_>, digits: u8) -> Code {
     let number = tag[..16].iter().fold(0_u128, |n, byte| (n << 8) | u128::from(*byte));
     let number = number % 10_u128.pow(u32::from(digits));
     Code(Zeroizing::new(format!("{number:0width$}", width = usize::from(digits))))
+}
+
+impl KeyId {
+    /// The name made of these four bytes.
+    pub fn of(bytes: [u8; 4]) -> KeyId {
+        KeyId(bytes)
+    }
+    /// Reads 8 hex digits.
+    pub fn parse(text: &str) -> Option<KeyId> {
+        let mut id = [0; 4];
+        (base16ct::mixed::decode(text, &mut id).ok()?.len() == 4).then_some(KeyId(id))
+    }
+    /// The four bytes.
+    pub fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+impl serde::Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
 }
 
 /// HMAC-SHA-256 under a 32-byte key.

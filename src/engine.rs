@@ -45,7 +45,7 @@ use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
-use crate::keys::{KeyId, Keyring};
+use crate::keys::Keyring;
 use crate::ledger::{Ledger, PurposeLedger};
 use crate::otp::Otp;
 use crate::provider::Provider;
@@ -223,7 +223,7 @@ impl Engine {
 /// # Errors
 /// `KEY_INVALID` where the ring does not hold the key that it was made with.
 fn code_of(keyring: &Keyring, otp: &Otp) -> Result<Code> {
-    let key = KeyId::parse(&otp.key_id).and_then(|id| keyring.get(&id)).ok_or_else(|| missing_key(keyring, otp))?;
+    let key = keyring.get(&otp.key_id).ok_or_else(|| missing_key(keyring, otp))?;
     let binding = Binding {
         nonce: &otp.nonce,
         phone: otp.phone.as_str(),

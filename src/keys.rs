@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 pub use crate::audit::AuditKey;
-pub use crate::code::CodeKey;
+pub use crate::code::{CodeKey, KeyId};
 pub use books::{BookKeys, IndexKey, WrapKey, WrappedKeys};
 pub use file::{add_last, make_private_dir, promote, remove};
 
@@ -39,10 +39,6 @@ pub struct SecretKey {
     code: CodeKey,
     wrap: WrapKey,
 }
-
-/// The public name of a secret key: 8 hex digits that rows and books carry. It tells nothing about the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId([u8; 4]);
 
 /// Every accepted secret key, newest first.
 #[derive(Debug)]
@@ -75,7 +71,7 @@ impl SecretKey {
     /// The key of these bytes.
     pub fn new(bytes: Zeroizing<[u8; 32]>) -> SecretKey {
         let public = Sha256::digest(expand(&bytes, LABEL_KEY_ID).as_slice());
-        let id = KeyId([public[0], public[1], public[2], public[3]]);
+        let id = KeyId::of([public[0], public[1], public[2], public[3]]);
         let code = CodeKey::new(*expand(&bytes, LABEL_CODE));
         let wrap = WrapKey::new(*expand(&bytes, LABEL_WRAP), id);
         SecretKey { bytes, id, code, wrap }
@@ -120,36 +116,6 @@ impl SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretKey({})", self.id)
-    }
-}
-
-impl KeyId {
-    /// Reads 8 hex digits.
-    pub fn parse(text: &str) -> Option<KeyId> {
-        let well_formed = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        well_formed.then(|| u32::from_str_radix(text, 16).ok().map(|n| KeyId(n.to_be_bytes()))).flatten()
-    }
-    /// The four bytes.
-    pub fn as_bytes(&self) -> &[u8; 4] {
-        &self.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
-
-impl serde::Serialize for KeyId {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
     }
 }
 

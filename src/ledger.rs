@@ -4,12 +4,15 @@
 //! messages for each of them), so what a check costs does not depend on how much the subject, or anyone else, ever did.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use litemap::LiteMap;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
+use crate::error;
 use crate::limits::Window;
 
 /// The memory of one subject. Every list is oldest first.
@@ -71,8 +74,11 @@ pub struct PurposeLedger {
 }
 
 /// Counts per slot of a window: `SLOTS` slots to a window, so a wide limit may refuse up to one slot early, never late.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Packed", try_from = "Packed")]
+///
+/// The books keep the length of one; then for each slot how many slots after the one before it, and its count. A wide subject
+/// is written with every message, so its row has to fit into its page.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Packed")]
 pub struct Slots {
     /// The length of one slot in milliseconds.
     pub slot_ms: i64,
@@ -80,36 +86,58 @@ pub struct Slots {
     pub counts: Vec<(i64, u32)>,
 }
 
-/// Slots as the books keep them: the length of one; then for each slot how many slots after the one before it, and its count.
-/// A wide subject is written with every message, so its row has to fit into its page.
-#[derive(Serialize, Deserialize)]
-struct Packed(i64, Vec<i64>);
-
-impl From<Slots> for Packed {
-    fn from(slots: Slots) -> Packed {
-        let slot_ms = slots.slot_ms.max(1);
-        let mut before = 0;
-        let mut packed = Vec::with_capacity(2 * slots.counts.len());
-        for (start, count) in slots.counts {
-            let nth = start.div_euclid(slot_ms);
-            packed.extend([nth - before, i64::from(count)]);
-            before = nth;
+impl Serialize for Slots {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Gaps<'a>(i64, &'a [(i64, u32)]);
+        impl Serialize for Gaps<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                let mut before = 0;
+                to.collect_seq(self.1.iter().flat_map(|(start, count)| {
+                    let nth = start.div_euclid(self.0);
+                    let gap = nth - std::mem::replace(&mut before, nth);
+                    [gap, i64::from(*count)]
+                }))
+            }
         }
-        Packed(slot_ms, packed)
+        let slot_ms = self.slot_ms.max(1);
+        (slot_ms, Gaps(slot_ms, &self.counts)).serialize(to)
     }
+}
+
+#[derive(Deserialize)]
+struct Packed(i64, #[serde(deserialize_with = "pairs")] Vec<(i64, u32)>);
+
+/// Reads gaps and counts, which take turns.
+fn pairs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(i64, u32)>, D::Error> {
+    struct Pairs;
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Vec<(i64, u32)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of gaps and counts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            // A window, the slot that is half over, and the one that begins.
+            let mut pairs = Vec::with_capacity(SLOTS as usize + 2);
+            while let Some(gap) = list.next_element()? {
+                let count = list.next_element()?.ok_or_else(|| A::Error::custom("a slot without its count"))?;
+                pairs.push((gap, count));
+            }
+            Ok(pairs)
+        }
+    }
+    from.deserialize_seq(Pairs)
 }
 
 impl TryFrom<Packed> for Slots {
     type Error = &'static str;
 
-    fn try_from(Packed(slot_ms, packed): Packed) -> std::result::Result<Slots, Self::Error> {
+    fn try_from(Packed(slot_ms, mut counts): Packed) -> Result<Slots, Self::Error> {
         let mut nth = 0i64;
-        let mut counts = Vec::with_capacity(packed.len() / 2);
-        for pair in packed.chunks(2) {
-            let &[gap, count] = pair else { return Err("a slot without its count") };
-            nth = nth.checked_add(gap).ok_or("slots beyond all time")?;
-            let start = nth.checked_mul(slot_ms).ok_or("slots beyond all time")?;
-            counts.push((start, u32::try_from(count).map_err(|_| "a count below zero or too large")?));
+        for (place, _) in &mut counts {
+            nth = nth.checked_add(*place).ok_or("slots beyond all time")?;
+            *place = nth.checked_mul(slot_ms).ok_or("slots beyond all time")?;
         }
         Ok(Slots { slot_ms, counts })
     }
@@ -138,6 +166,18 @@ impl Ledger {
     pub fn idle_at(&self, longest: Duration) -> Option<Timestamp> {
         let lasting = self.in_a_row > 0 || self.known_in_a_row > 0 || self.opted_out_at.is_some();
         (!lasting).then(|| Timestamp(self.seen) + longest)
+    }
+
+    /// As the books keep it.
+    ///
+    /// # Errors
+    /// `BUG`; numbers and strings always have a JSON form.
+    pub fn to_json(&self) -> error::Result<String> {
+        // Room for nearly all: what is written with every deed should not grow its way.
+        let mut text = Vec::with_capacity(512);
+        let bug = || error::Error::new(error::Code::BUG, "a ledger cannot be written");
+        serde_json::to_writer(&mut text, self).map_err(|error| bug().because(error))?;
+        String::from_utf8(text).map_err(|error| bug().because(error))
     }
 
     /// Notes a moment: a subject's time never runs back.

@@ -1,11 +1,13 @@
 //! One challenge: a code for (user, phone, purpose) with its life. Terminal states are terminal.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::code::KeyId;
 use crate::error::{Code as ErrorCode, Error, Result};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -24,7 +26,7 @@ pub struct Otp {
     /// 16 bytes from the operating system's generator.
     pub nonce: [u8; 16],
     /// The public id of the key that computes the code.
-    pub key_id: String,
+    pub key_id: KeyId,
     /// How many digits the code has.
     pub digits: u8,
     /// When it was asked for.
@@ -129,7 +131,7 @@ impl Otp {
 /// The identifier of the host system's user: up to 128 visible characters, bytes as given; empty where there is none.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
-pub struct User(String);
+pub struct User(Arc<str>);
 
 impl User {
     /// The longest user, in characters.
@@ -139,7 +141,7 @@ impl User {
     pub fn parse(text: &str) -> Result<User> {
         // What nearly all are: every character is a byte, and visible. Each row of the books is looked at in this way.
         if text.len() <= User::MAX && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
-            return Ok(User(text.to_owned()));
+            return Ok(User(text.into()));
         }
         let length = text.chars().count();
         if length > User::MAX {
@@ -157,7 +159,7 @@ impl User {
                 ),
             ));
         }
-        Ok(User(text.to_owned()))
+        Ok(User(text.into()))
     }
     /// The bytes as given.
     pub fn as_str(&self) -> &str {
@@ -192,7 +194,7 @@ mod tests {
             phone: Phone::from_e164("+14155550100").unwrap(),
             purpose: Purpose::parse("login").unwrap(),
             nonce: [0; 16],
-            key_id: "k".into(),
+            key_id: KeyId::parse("00000000").unwrap(),
             digits: 6,
             created_at: Timestamp(0),
             expires_at: Timestamp(600_000),

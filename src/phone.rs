@@ -4,6 +4,7 @@ mod plans;
 mod valid;
 
 use std::fmt;
+use std::sync::Arc;
 
 use rlibphonenumber::{
     NumberLengthType, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, PhoneNumberUtil, Region,
@@ -15,7 +16,7 @@ use crate::error::{Code, Error, Result};
 
 /// An E.164 number by shape: `+`, then 7 to 15 digits, the first not 0 (ITU-T E.164 §6). `Debug` shows it masked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Phone(String);
+pub struct Phone(Arc<str>);
 
 /// A number that its country's numbering plan knows. `Debug` shows it masked.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,7 +135,7 @@ pub fn shape(text: &str) -> Result<Phone> {
     }
     match digits.len() {
         0..=6 => Err(invalid("too short for a phone number with its country code").hint(HOW_TO_WRITE)),
-        7..=15 => Ok(Phone(format!("+{digits}"))),
+        7..=15 => Ok(Phone(format!("+{digits}").into())),
         _ => Err(invalid("too long: an international phone number has at most 15 digits").hint(HOW_TO_WRITE)),
     }
 }
@@ -145,7 +146,7 @@ impl Phone {
         let digits = text.strip_prefix('+')?;
         let ok =
             (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-        ok.then(|| Phone(text.to_owned()))
+        ok.then(|| Phone(text.into()))
     }
 
     /// The whole number with its `+`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::limits::Limits;
 /// The name of a purpose: 1 to 64 of `a-z 0-9 _ -`, starting with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct Purpose(String);
+pub struct Purpose(Arc<str>);
 
 /// The purposes that need no declaration.
 pub const BUILT_IN: [&str; 4] = ["registration", "login", "password_reset", "phone_verification"];
@@ -25,7 +26,7 @@ impl Purpose {
         let ok = (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-        ok.then(|| Purpose(text.to_owned()))
+        ok.then(|| Purpose(text.into()))
     }
     /// The name.
     pub fn as_str(&self) -> &str {
@@ -97,7 +98,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             app_name: "smsotp".to_owned(),
-            purposes: BUILT_IN.iter().map(|name| (Purpose((*name).to_owned()), PurposePolicy::default())).collect(),
+            purposes: BUILT_IN.iter().map(|name| (Purpose((*name).into()), PurposePolicy::default())).collect(),
             limits: Limits::default(),
             segments_max: 1,
             countries: None,

@@ -294,7 +294,7 @@ impl Asked {
             phone: self.phone.clone(),
             purpose: self.purpose.clone(),
             nonce: [0; 16],
-            key_id: self.keyring.primary().id().to_string(),
+            key_id: self.keyring.primary().id(),
             digits: settings.digits,
             created_at: now,
             expires_at: now + settings.ttl,

@@ -201,7 +201,7 @@ impl Asked {
         let same = self.reply.as_ref().is_some_and(|reply| reply.fingerprint == known.fingerprint);
         let id: i64 = known.answer.as_ref().and_then(|id| id.parse().ok()).filter(|_| same).ok_or_else(mismatch)?;
         let otp = facts.recent.iter().find(|otp| otp.id == id).ok_or_else(mismatch)?;
-        if !self.equals(Some(otp), test, facts.now)? {
+        if !self.equals(Some(otp), self.is_test_code(test), facts.now)? {
             return Err(mismatch());
         }
         let verdict = Verdict::Verified;
@@ -239,6 +239,7 @@ impl Asked {
         let of_user = |otp: &&Otp| otp.user == self.user;
         let newest = facts.otp.as_ref().or_else(|| facts.recent.iter().find(of_user));
         let older = facts.recent.iter().filter(of_user).find(|otp| otp.state == State::Superseded);
+        let test = self.is_test_code(test);
         let right = self.equals(newest, test, now)?;
         // An older code whose key is gone cannot be told from a wrong one, and need not be.
         let was_older = self.equals(older, test, now).unwrap_or(false);
@@ -280,9 +281,14 @@ impl Asked {
         Judgement { verdict, otp: Some(otp), guess: true }
     }
 
-    /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
-    fn equals(&self, otp: Option<&Otp>, test: Option<&TestNumber>, now: Timestamp) -> Result<bool> {
+    /// Is it the code of a declared test number? The same work is done where there is none.
+    fn is_test_code(&self, test: Option<&TestNumber>) -> bool {
         let tag = self.index.tag("test-code", &test_code(&self.phone, &self.code));
+        test.is_some_and(|test| bool::from(subtle::ConstantTimeEq::ct_eq(&test.code_tag[..], &tag[..])))
+    }
+
+    /// Is it this otp's code? Where there is no otp the same work is done on one that nobody has.
+    fn equals(&self, otp: Option<&Otp>, is_test_code: bool, now: Timestamp) -> Result<bool> {
         let Some(otp) = otp else {
             let nobody = Binding {
                 nonce: &[0; 16],
@@ -301,11 +307,7 @@ impl Asked {
             Err(error) => return Err(error),
         };
         let same = self.code.matches(&code);
-        Ok(if otp.test {
-            test.is_some_and(|test| bool::from(subtle::ConstantTimeEq::ct_eq(&test.code_tag[..], &tag[..])))
-        } else {
-            same
-        })
+        Ok(if otp.test { is_test_code } else { same })
     }
 
     fn nobody(&self, now: Timestamp) -> Otp {
@@ -315,7 +317,7 @@ impl Asked {
             phone: self.phone.clone(),
             purpose: self.purpose.clone(),
             nonce: [0; 16],
-            key_id: String::new(),
+            key_id: self.keyring.primary().id(),
             digits: 6,
             created_at: now,
             expires_at: now,

@@ -32,7 +32,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{BookKeys, Keyring};
 use crate::ledger::Ledger;
 use crate::message::Message;
-use crate::otp::Otp;
+use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::export::{Journey, Travelled};
@@ -166,8 +166,8 @@ impl Sqlite {
         }
         match (&needs.otp, facts.message.as_ref().and_then(|m| m.otp_id)) {
             (OtpNeed::Of(user, phone, purpose), _) => {
-                facts.otp = load_live(tx, (user.as_str(), phone, purpose.as_str()))?;
-                facts.recent = load_recent(tx, phone, purpose)?;
+                facts.otp = load_live(tx, (user, phone, purpose))?;
+                facts.recent = load_recent(tx, (user, phone, purpose))?;
                 if known.has_test_numbers(tx)? {
                     facts.test_number = load_test_number(tx, phone)?;
                 }
@@ -420,8 +420,7 @@ fn put_ledger(
     id: SubjectId,
     (ledger, idle_at): (&Ledger, Option<Timestamp>),
 ) -> Result<()> {
-    let text = serde_json::to_string(ledger)
-        .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
+    let text = ledger.to_json()?;
     tx.prepare_cached(
         "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
@@ -440,18 +439,21 @@ fn put_ledger(
     Ok(())
 }
 
-fn load_live(connection: &Connection, (user, phone, purpose): (&str, &Phone, &str)) -> Result<Option<Otp>> {
+fn load_live(connection: &Connection, (user, phone, purpose): (&User, &Phone, &Purpose)) -> Result<Option<Otp>> {
     connection
         .prepare_cached(concat!(
             "SELECT ",
             otp_columns!(),
             r#" FROM otps WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#
         ))
-        .and_then(|mut statement| statement.query_row(params![user, phone.as_str(), purpose], rows::otp).optional())
+        .and_then(|mut statement| {
+            statement.query_row(params![user.as_str(), phone.as_str(), purpose.as_str()], rows::otp).optional()
+        })
         .map_err(trouble)
 }
 
-fn load_recent(connection: &Connection, phone: &Phone, purpose: &Purpose) -> Result<Vec<Otp>> {
+fn load_recent(connection: &Connection, whose: (&User, &Phone, &Purpose)) -> Result<Vec<Otp>> {
+    let (_, phone, purpose) = whose;
     let mut statement = connection
         .prepare_cached(concat!(
             "SELECT ",
@@ -460,7 +462,7 @@ fn load_recent(connection: &Connection, phone: &Phone, purpose: &Purpose) -> Res
         ))
         .map_err(trouble)?;
     let found = statement
-        .query_map(params![phone.as_str(), purpose.as_str(), RECENT_MAX], |row| rows::otp_of(row, phone, purpose))
+        .query_map(params![phone.as_str(), purpose.as_str(), RECENT_MAX], |row| rows::otp_of(row, whose))
         .map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }

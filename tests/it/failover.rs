@@ -11,7 +11,6 @@ use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::{self, Binding};
 use smsotp::engine::{Engine, SendAnswer, Verdict, Verify};
 use smsotp::error::Code;
-use smsotp::keys::KeyId;
 use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
 use smsotp::phone::Phone;
@@ -206,7 +205,7 @@ fn code_of(books: &Books, otp: &Otp) -> code::Code {
 }
 
 fn derived(ring: &smsotp::keys::Keyring, otp: &Otp) -> code::Code {
-    let key = ring.get(&KeyId::parse(&otp.key_id).unwrap()).unwrap();
+    let key = ring.get(&otp.key_id).unwrap();
     let binding = Binding {
         nonce: &otp.nonce,
         phone: otp.phone.as_str(),

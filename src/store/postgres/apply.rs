@@ -146,8 +146,7 @@ impl Ledgers {
         for (nth, tag) in tags.iter().enumerate() {
             let empty = Ledger::default();
             let ledger = if nth == 0 { ledger } else { &empty };
-            let text = serde_json::to_string(ledger)
-                .map_err(|error| Error::new(Code::BUG, "a ledger cannot be written").because(error))?;
+            let text = ledger.to_json()?;
             // Of two writings of one subject the last one counts.
             if let Some(place) = self.tags.iter().position(|known| known == tag) {
                 (self.texts[place], self.idle[place]) = (text, idle_at);

@@ -5,6 +5,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
+use crate::keys::KeyId;
 use crate::ledger::Ledger;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
@@ -115,7 +116,7 @@ pub fn otp(row: &Row, from: usize) -> Result<Otp> {
         phone: Phone::from_e164(text(2)?).ok_or_else(|| damaged("phone_number"))?,
         purpose: Purpose::parse(text(3)?).ok_or_else(|| damaged("purpose"))?,
         nonce: array(column(row, from + 4)?, "nonce")?,
-        key_id: text(5)?.to_owned(),
+        key_id: KeyId::parse(text(5)?).ok_or_else(|| damaged("key_id"))?,
         digits: u8::try_from(column::<i16>(row, from + 6)?).map_err(|_| damaged("digits"))?,
         created_at: Timestamp(column(row, from + 7)?),
         expires_at: Timestamp(column(row, from + 8)?),
@@ -142,7 +143,7 @@ pub fn insert_otp(otp: &Otp) -> Statement {
             text(otp.phone.as_str()),
             text(otp.purpose.as_str()),
             bytes(&otp.nonce),
-            text(otp.key_id.as_str()),
+            text(otp.key_id.to_string()),
             (Box::new(i16::from(otp.digits)), Type::INT2),
             int(otp.created_at.millis()),
             int(otp.expires_at.millis()),

@@ -5,6 +5,7 @@ use rusqlite::{Row, Transaction, params};
 use super::trouble;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
+use crate::keys::KeyId;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
@@ -49,7 +50,7 @@ pub fn otp(row: &Row<'_>) -> rusqlite::Result<Otp> {
         phone: Phone::from_e164(text(row, 2)?).ok_or_else(|| damaged(2, "phone_number"))?,
         purpose: Purpose::parse(text(row, 3)?).ok_or_else(|| damaged(3, "purpose"))?,
         nonce: row.get(4)?,
-        key_id: row.get(5)?,
+        key_id: KeyId::parse(text(row, 5)?).ok_or_else(|| damaged(5, "key_id"))?,
         digits: row.get(6)?,
         created_at: Timestamp(row.get(7)?),
         expires_at: Timestamp(row.get(8)?),
@@ -67,15 +68,16 @@ macro_rules! otp_of_columns {
     };
 }
 
-/// An otp of this phone and purpose. Up to 64 of them are read for each deed.
-pub fn otp_of(row: &Row<'_>, phone: &Phone, purpose: &Purpose) -> rusqlite::Result<Otp> {
+/// An otp of this phone and purpose, nearly always of this user. Up to 64 of them are read for each deed.
+pub fn otp_of(row: &Row<'_>, (user, phone, purpose): (&User, &Phone, &Purpose)) -> rusqlite::Result<Otp> {
+    let known = |text: &str| if text == user.as_str() { Ok(user.clone()) } else { User::parse(text) };
     Ok(Otp {
         id: row.get(0)?,
-        user: User::parse(text(row, 1)?).map_err(|_| damaged(1, "user"))?,
+        user: known(text(row, 1)?).map_err(|_| damaged(1, "user"))?,
         phone: phone.clone(),
         purpose: purpose.clone(),
         nonce: row.get(2)?,
-        key_id: row.get(3)?,
+        key_id: KeyId::parse(text(row, 3)?).ok_or_else(|| damaged(3, "key_id"))?,
         digits: row.get(4)?,
         created_at: Timestamp(row.get(5)?),
         expires_at: Timestamp(row.get(6)?),
@@ -101,7 +103,7 @@ pub fn insert_otp(tx: &Transaction<'_>, otp: &Otp) -> Result<()> {
             otp.phone.as_str(),
             otp.purpose.as_str(),
             otp.nonce,
-            otp.key_id,
+            otp.key_id.to_string(),
             otp.digits,
             otp.created_at.millis(),
             otp.expires_at.millis(),
