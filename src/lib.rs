@@ -119,3 +119,6 @@ pub mod config;
 pub mod http;
 pub mod output;
 pub mod sandbox;
+
+// What the window and the stand-in share of the wire.
+mod linger;

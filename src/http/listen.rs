@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::Shared;
 use super::connection::{Admitted, Connection, Watched};
 use crate::error::{Code, Error, Result};
+use crate::linger::Lingering;
 
 /// The largest head of a request, in bytes, and its most headers.
 const HEAD_MAX: usize = 16 * 1024;
@@ -185,7 +186,7 @@ where
     http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
     // Whoever has said all and closed that direction still wants the answer.
     http.half_close(true);
-    let watched = Watched { stream, connection: Arc::clone(connection) };
+    let watched = Watched { stream: Lingering::new(stream), connection: Arc::clone(connection) };
     let serving = http.serve_connection(TokioIo::new(watched), answer);
     tokio::pin!(serving);
     let mut stopping = service.stopping.clone();

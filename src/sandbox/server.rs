@@ -21,6 +21,7 @@ use super::answer::{Refusal, rfc2822};
 use super::fault::Fault;
 use super::{Shared, account, callback, catalogue, control, create, inbox, messages};
 use crate::error::{Code, Error, Result};
+use crate::linger::Lingering;
 
 /// A client has so long for its headers; an idle connection is closed after it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,11 +128,11 @@ async fn serve_connection(stream: tokio::net::TcpStream, peer: SocketAddr, route
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BODY);
-    let mut serving = http.serve_connection(TokioIo::new(stream), service);
+    let mut serving = http.serve_connection(TokioIo::new(Lingering::new(stream)), service);
     tokio::select! {
         _ = &mut serving => {}
         () = kill.notified() => {
-            let stream = serving.into_parts().io.into_inner();
+            let stream = serving.into_parts().io.into_inner().into_inner();
             // Without lingering, closing sends RST in place of FIN.
             let _ = stream.set_zero_linger();
         }

@@ -73,9 +73,15 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "window",
         modules: &["http"],
-        may_name: &["rules", "ground", "deeds", "wiring", "settings", "twilio::signature"],
+        may_name: &["rules", "ground", "deeds", "wiring", "settings", "twilio::signature", "wire"],
     },
-    Layer { name: "sandbox", modules: &["sandbox"], may_name: &["rules", "ground", "catalogue", "twilio::signature"] },
+    Layer {
+        name: "sandbox",
+        modules: &["sandbox"],
+        may_name: &["rules", "ground", "catalogue", "twilio::signature", "wire"],
+    },
+    // How a server closes a connection.
+    Layer { name: "wire", modules: &["linger"], may_name: &[] },
     // How a callback is signed is arithmetic that both sides of the wire share.
     Layer { name: "twilio::signature", modules: &["provider::twilio::signature"], may_name: &["ground"] },
 ];

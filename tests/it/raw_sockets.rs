@@ -72,6 +72,24 @@ fn whoever_is_slow_is_closed() {
 }
 
 #[test]
+fn a_refusal_reaches_whoever_still_writes() {
+    let world = World::new();
+    let token = token_of(&world.engine(), "ada", "send");
+    let window = Window::open(&world);
+    let body = "x".repeat(300_000);
+    for (bearer, refused) in [(token.as_str(), "HTTP/1.1 413"), ("nothing", "HTTP/1.1 401")] {
+        let head = format!(
+            "POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nContent-Type: application/json\r\n"
+        );
+        let mut stream = window.connect();
+        stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).expect("an end, and no reset");
+        assert!(said.starts_with(refused), "{said}");
+    }
+}
+
+#[test]
 fn what_is_too_big_is_refused_before_it_is_read() {
     let world = World::new();
     let token = token_of(&world.engine(), "ada", "send");

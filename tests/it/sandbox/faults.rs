@@ -122,6 +122,18 @@ async fn faults_queue_up_and_can_be_aimed_over_http() {
 }
 
 #[tokio::test]
+async fn a_refusal_reaches_whoever_still_writes() {
+    let sandbox = start(Options::default());
+    let mut stream = tokio::net::TcpStream::connect(sandbox.url().replace("http://", "")).await.unwrap();
+    let head = "POST /2010-04-01/Accounts/x/Messages.json HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[b'x'; 300_000]).await.unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.expect("an end, and no reset");
+    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+}
+
+#[tokio::test]
 async fn hostile_requests_are_answered_or_dropped_and_never_end_the_sandbox() {
     let sandbox = start(Options::default());
     let client = Client::of(&sandbox);

@@ -1,0 +1,123 @@
+//! A gentle end of a connection: the last answer arrives even where what was asked has not been read to its end.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// The other side has so long to close as well.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So many bytes, at the most, are read and forgotten meanwhile.
+const MOST: usize = 1024 * 1024;
+
+/// A stream that ends its own half first and reads on for a moment before it is closed.
+///
+/// Closing a socket that holds unread bytes sends RST in place of FIN (RFC 2525, 2.17), and what the other side has not read by
+/// then is lost to it: a client that still writes a body would never hear that the body is too long (RFC 9112, 9.6).
+pub(crate) struct Lingering<S> {
+    stream: S,
+    ending: Option<Ending>,
+}
+
+struct Ending {
+    patience: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl<S> Lingering<S> {
+    pub(crate) fn new(stream: S) -> Lingering<S> {
+        Lingering { stream, ending: None }
+    }
+
+    /// The stream itself, for an end that is not gentle.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let ending = match &mut this.ending {
+            Some(ending) => ending,
+            none => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                none.insert(Ending { patience: Box::pin(tokio::time::sleep(PATIENCE)), left: MOST })
+            }
+        };
+        let mut forgotten = [0; 4096];
+        while ending.left > 0 && ending.patience.as_mut().poll(cx).is_pending() {
+            let mut into = ReadBuf::new(&mut forgotten);
+            // Whatever goes wrong from here on, all that was to be said has been said.
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                break;
+            }
+            ending.left = ending.left.saturating_sub(into.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_goes_on_writing_for_ever_is_left_after_a_mebibyte() {
+        let (mut client, server) = duplex(4096);
+        let writing = tokio::spawn(async move {
+            let mut taken = 0;
+            while client.write_all(&[b'x'; 1024]).await.is_ok() {
+                taken += 1024;
+            }
+            taken
+        });
+        let mut server = Lingering::new(server);
+        server.shutdown().await.unwrap();
+        drop(server);
+        let taken = writing.await.unwrap();
+        assert!((MOST - 4096..=MOST + 4096).contains(&taken), "{taken}");
+    }
+
+    #[tokio::test]
+    async fn whoever_says_nothing_more_and_whoever_is_gone_are_left() {
+        let (mut silent, server) = duplex(64);
+        let mut server = Lingering::new(server);
+        let (ended, heard) = tokio::join!(server.shutdown(), async { silent.read(&mut [0; 8]).await });
+        ended.unwrap();
+        assert_eq!(heard.unwrap(), 0, "the own half ends first");
+
+        let (gone, server) = duplex(64);
+        drop(gone);
+        Lingering::new(server).shutdown().await.unwrap();
+    }
+}
