@@ -295,7 +295,8 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     let begun = Instant::now();
     let route = route_of(request.uri().path());
     let method = method_of(request.method());
-    let peer = Connection::of(request.extensions()).map(|connection| connection.peer);
+    let connection = Connection::of(request.extensions()).map(Arc::clone);
+    let peer = connection.as_ref().map(|connection| connection.peer);
     let id = request_id(&shared, peer, request.headers());
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = match *request.method() {
@@ -330,8 +331,9 @@ async fn around(State(shared): State<Arc<Shared>>, request: Request, next: Next)
     if let Some((_, allowed)) = route.filter(|_| status == axum::http::StatusCode::METHOD_NOT_ALLOWED) {
         headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
-    if chunked {
-        // Where a proxy and we could disagree on the length of a body, nothing that follows it is listened to.
+    if chunked || connection.is_some_and(|connection| connection.is_unread()) {
+        // Where a proxy and we could disagree on the length of a body, or it was not read to its end, nothing that follows it
+        // is listened to; and a client must know, or it sends its next request there.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -9,15 +9,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 /// The other side has so long to close as well.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So many bytes, at the most, are read and forgotten meanwhile.
 const MOST: usize = 1024 * 1024;
 
 /// A stream that ends its own half first and reads on for a moment before it is closed.
 ///
-/// Closing a socket that holds unread bytes sends RST in place of FIN (RFC 2525, 2.17), and what the other side has not read by
-/// then is lost to it: a client that still writes a body would never hear that the body is too long (RFC 9112, 9.6).
+/// Closing a socket that holds unread bytes sends RST (RFC 2525, 2.17): a client that still writes a body fails at that, and
+/// never hears that the body is too long (RFC 9112, 9.6).
 pub(crate) struct Lingering<S> {
     stream: S,
     ending: Option<Ending>,

@@ -78,6 +78,11 @@ impl Connection {
         self.enter(if has_body { BODY } else { BUSY });
     }
 
+    /// Whether some of the body of the request is still to come.
+    pub fn is_unread(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == BODY
+    }
+
     /// The answer is made.
     pub fn answered(&self) {
         self.enter(IDLE);

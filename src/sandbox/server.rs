@@ -207,14 +207,16 @@ fn router(shared: Arc<Shared>) -> Router {
 /// Reads the whole body before anything else happens, within its bounds: a fault then hits a request that was sent whole.
 async fn read_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let too_large = || Refusal::new(20413, "Request body above 64 KiB").into_response();
+    // What follows a body that was not read to its end is not listened to: a client must not send its next request there.
+    let closing = |refusal: Response| ([(header::CONNECTION, "close")], refusal).into_response();
+    let too_large = || closing(Refusal::new(20413, "Request body above 64 KiB").into_response());
     if HttpBody::size_hint(&body).lower() > MAX_BODY as u64 {
         return too_large();
     }
     match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, MAX_BODY)).await {
         Ok(Ok(whole)) => next.run(Request::from_parts(parts, Body::from(whole))).await,
         Ok(Err(_)) => too_large(),
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(_) => closing(StatusCode::REQUEST_TIMEOUT.into_response()),
     }
 }
 

@@ -82,10 +82,13 @@ fn a_refusal_reaches_whoever_still_writes() {
             "POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nContent-Type: application/json\r\n"
         );
         let mut stream = window.connect();
-        stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+        stream.write_all(format!("{head}Content-Length: 500000\r\n\r\n{body}").as_bytes()).unwrap();
         let mut said = String::new();
-        stream.read_to_string(&mut said).expect("an end, and no reset");
-        assert!(said.starts_with(refused), "{said}");
+        stream.read_to_string(&mut said).unwrap();
+        assert!(said.starts_with(refused) && said.contains("\r\nconnection: close\r\n"), "{said}");
+        for _ in 0..200 {
+            stream.write_all(&[b'x'; 1000]).expect("no reset while the rest is on its way");
+        }
     }
 }
 

@@ -125,12 +125,15 @@ async fn faults_queue_up_and_can_be_aimed_over_http() {
 async fn a_refusal_reaches_whoever_still_writes() {
     let sandbox = start(Options::default());
     let mut stream = tokio::net::TcpStream::connect(sandbox.url().replace("http://", "")).await.unwrap();
-    let head = "POST /2010-04-01/Accounts/x/Messages.json HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n";
+    let head = "POST /2010-04-01/Accounts/x/Messages.json HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&[b'x'; 300_000]).await.unwrap();
     let mut said = String::new();
-    stream.read_to_string(&mut said).await.expect("an end, and no reset");
-    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+    stream.read_to_string(&mut said).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 413") && said.contains("\r\nconnection: close\r\n"), "{said}");
+    for _ in 0..200 {
+        stream.write_all(&[b'x'; 1000]).await.expect("no reset while the rest is on its way");
+    }
 }
 
 #[tokio::test]
