@@ -5,6 +5,7 @@
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
 pub mod export;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod sqlite;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use secrecy::SecretString;
 use tempfile::TempDir;
 
 use super::*;

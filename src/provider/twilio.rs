@@ -1,5 +1,6 @@
 //! Twilio Programmable Messaging.
 
+mod account;
 pub mod catalogue;
 pub mod checks;
 mod outcome;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+pub use self::account::Account;
 pub use self::settings::{Credentials, Sender, Settings};
 pub use self::wire::Timeouts;
 use self::wire::{Request, Trouble, Wire};

@@ -8,7 +8,7 @@ mod known;
 mod log;
 mod purge;
 mod read;
-#[cfg(test)]
+#[cfg(all(test, feature = "sandbox"))]
 mod tests;
 mod travel;
 mod turn;

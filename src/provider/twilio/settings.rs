@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::config;
+use super::Account;
 use crate::error::{Code, Error, Result};
 use crate::phone;
 
@@ -69,7 +69,7 @@ impl Settings {
     ///
     /// # Errors
     /// `CONFIG_INVALID`. One error names every variable that is missing or malformed; values of secrets are never shown.
-    pub fn check(given: &config::Twilio) -> Result<Settings> {
+    pub fn check(given: &Account) -> Result<Settings> {
         let mut wrong = Wrong::default();
         let account_sid = wrong.need("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
         let credentials = credentials(given, &mut wrong);
@@ -228,7 +228,7 @@ fn secret(value: &str) -> Option<String> {
     (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
 }
 
-fn credentials(given: &config::Twilio, wrong: &mut Wrong) -> Option<Credentials> {
+fn credentials(given: &Account, wrong: &mut Wrong) -> Option<Credentials> {
     let text = |value: &Option<SecretString>| value.as_ref().map(|secret| secret.expose_secret().to_owned());
     let (token, api_secret) = (text(&given.auth_token), text(&given.api_secret));
     let (token, api_secret) = (filled(token.as_deref()), filled(api_secret.as_deref()));
@@ -246,7 +246,7 @@ fn credentials(given: &config::Twilio, wrong: &mut Wrong) -> Option<Credentials>
     Some(Credentials::ApiKey { sid: sid?, secret: secret?.into() })
 }
 
-fn sender(given: &config::Twilio, wrong: &mut Wrong) -> Option<Sender> {
+fn sender(given: &Account, wrong: &mut Wrong) -> Option<Sender> {
     if let Some(service) = filled(given.messaging_service_sid.as_deref()) {
         return wrong.need("TWILIO_MESSAGING_SERVICE_SID", Some(service), |sid| sid_of("MG", sid)).map(Sender::Service);
     }
@@ -287,7 +287,7 @@ fn sender_id(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
-fn place(given: &config::Twilio, wrong: &mut Wrong) -> Option<Place> {
+fn place(given: &Account, wrong: &mut Wrong) -> Option<Place> {
     if let Some(base) = &given.base_url {
         let problem = base_problem(base);
         let fine = problem.is_none();
@@ -346,16 +346,16 @@ mod tests {
     const SK: &str = "SKbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const MG: &str = "MGcccccccccccccccccccccccccccccccc";
 
-    fn given() -> config::Twilio {
-        config::Twilio {
+    fn given() -> Account {
+        Account {
             account_sid: Some(AC.to_owned()),
             auth_token: Some("0123456789abcdef0123456789abcdef".into()),
             phone_number: Some("+15005550006".to_owned()),
-            ..config::Twilio::default()
+            ..Account::default()
         }
     }
 
-    fn message(given: &config::Twilio) -> String {
+    fn message(given: &Account) -> String {
         let error = Settings::check(given).expect_err("should be refused");
         assert_eq!(error.class(), Class::Config);
         assert!(error.hint_text().is_some());
@@ -364,27 +364,27 @@ mod tests {
 
     #[test]
     fn one_error_names_every_missing_variable() {
-        let nothing = message(&config::Twilio::default());
+        let nothing = message(&Account::default());
         for name in
             ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "TWILIO_PHONE_NUMBER"]
         {
             assert!(nothing.contains(name), "{name} in {nothing}");
         }
-        let half = config::Twilio { auth_token: None, api_key: Some(SK.to_owned()), ..given() };
+        let half = Account { auth_token: None, api_key: Some(SK.to_owned()), ..given() };
         assert_eq!(message(&half), "Twilio is not set up: TWILIO_API_SECRET is missing");
-        let blank = config::Twilio { account_sid: Some("  ".to_owned()), ..given() };
+        let blank = Account { account_sid: Some("  ".to_owned()), ..given() };
         assert_eq!(message(&blank), "Twilio is not set up: TWILIO_ACCOUNT_SID is missing");
     }
 
     #[test]
     fn malformed_values_are_named_and_secrets_never_shown() {
-        let bad = config::Twilio {
+        let bad = Account {
             account_sid: Some(SK.to_owned()),
             auth_token: Some("s3cret-canary ".into()),
             phone_number: Some("4155552671".to_owned()),
             status_callback: Some(Url::parse("https://my_host.example/cb").unwrap()),
             base_url: Some(Url::parse("http://example.com").unwrap()),
-            ..config::Twilio::default()
+            ..Account::default()
         };
         let text = message(&bad);
         for part in [
@@ -397,27 +397,26 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("canary") && !text.contains("4155552671"));
-        let token = config::Twilio { auth_token: Some("tok\nen".into()), ..given() };
+        let token = Account { auth_token: Some("tok\nen".into()), ..given() };
         assert_eq!(message(&token), "Twilio is not set up: TWILIO_AUTH_TOKEN holds control characters");
-        let settings = Settings::check(&config::Twilio { auth_token: Some("canary1".into()), ..given() }).unwrap();
+        let settings = Settings::check(&Account { auth_token: Some("canary1".into()), ..given() }).unwrap();
         assert!(!format!("{settings:?}").contains("canary1"));
     }
 
     #[test]
     fn a_whole_key_wins_over_the_token_and_a_service_over_the_number() {
-        let key = config::Twilio { api_key: Some(SK.to_owned()), api_secret: Some("x".into()), ..given() };
+        let key = Account { api_key: Some(SK.to_owned()), api_secret: Some("x".into()), ..given() };
         assert!(matches!(Settings::check(&key).unwrap().credentials, Credentials::ApiKey { sid, .. } if sid == SK));
-        let half = config::Twilio { api_key: Some(SK.to_owned()), ..given() };
+        let half = Account { api_key: Some(SK.to_owned()), ..given() };
         assert!(matches!(Settings::check(&half).unwrap().credentials, Credentials::AuthToken(_)));
-        let service = config::Twilio { messaging_service_sid: Some(MG.to_owned()), ..given() };
+        let service = Account { messaging_service_sid: Some(MG.to_owned()), ..given() };
         assert_eq!(Settings::check(&service).unwrap().sender, Sender::Service(MG.to_owned()));
     }
 
     #[test]
     fn senders_are_numbers_short_codes_or_names() {
-        let sender = |text: &str| {
-            Settings::check(&config::Twilio { phone_number: Some(text.to_owned()), ..given() }).map(|s| s.sender)
-        };
+        let sender =
+            |text: &str| Settings::check(&Account { phone_number: Some(text.to_owned()), ..given() }).map(|s| s.sender);
         for (text, taken) in [
             ("+15005550006", "+15005550006"),
             ("+1 (500) 555-0006", "+15005550006"),
@@ -452,11 +451,11 @@ mod tests {
         for (host, region, edge, result) in known {
             assert_eq!(hostname(host, region, edge), result, "{host} {region:?} {edge:?}");
         }
-        let odd = config::Twilio { region: Some("xx9".to_owned()), ..given() };
+        let odd = Account { region: Some("xx9".to_owned()), ..given() };
         assert!(message(&odd).contains("set TWILIO_EDGE too"));
-        let evil = config::Twilio { region: Some("evil.example/".to_owned()), ..given() };
+        let evil = Account { region: Some("evil.example/".to_owned()), ..given() };
         assert!(message(&evil).contains("TWILIO_REGION is not a name"));
-        let ireland = config::Twilio { region: Some("ie1".to_owned()), ..given() };
+        let ireland = Account { region: Some("ie1".to_owned()), ..given() };
         let url = Settings::check(&ireland).unwrap().url("messaging", "/v1/Services").unwrap();
         assert_eq!(url.as_str(), "https://messaging.dublin.ie1.twilio.com/v1/Services");
     }
@@ -464,7 +463,7 @@ mod tests {
     #[test]
     fn the_base_url_is_https_or_loopback() {
         let base = |text: &str| {
-            Settings::check(&config::Twilio { base_url: Some(Url::parse(text).unwrap()), ..given() })
+            Settings::check(&Account { base_url: Some(Url::parse(text).unwrap()), ..given() })
                 .and_then(|settings| settings.url("lookups", "/v2/PhoneNumbers/+1"))
                 .map(|url| url.to_string())
         };

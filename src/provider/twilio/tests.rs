@@ -9,7 +9,6 @@ use url::Url;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::config;
 use crate::provider::Blame;
 
 const AC: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -62,13 +61,13 @@ fn api_error(status: u16, code: u32) -> Act {
 }
 
 fn settings(base: &Url) -> Settings {
-    let given = config::Twilio {
+    let given = Account {
         account_sid: Some(AC.to_owned()),
         auth_token: Some(TOKEN.into()),
         phone_number: Some("+15005550006".to_owned()),
         base_url: Some(base.clone()),
         status_callback: Some(Url::parse("https://example.com/cb?a=b").unwrap()),
-        ..config::Twilio::default()
+        ..Account::default()
     };
     Settings::check(&given).unwrap()
 }
@@ -370,13 +369,13 @@ async fn a_message_is_followed_and_trouble_is_an_error_with_its_class() {
 async fn an_api_key_speaks_for_the_account() {
     use base64::Engine as _;
     let (base, told) = server(vec![answer(201, "", &created(SM, AC))]);
-    let given = config::Twilio {
+    let given = Account {
         account_sid: Some(AC.to_owned()),
         api_key: Some(format!("SK{}", "c".repeat(32))),
         api_secret: Some("secret".into()),
         messaging_service_sid: Some(format!("MG{}", "d".repeat(32))),
         base_url: Some(base),
-        ..config::Twilio::default()
+        ..Account::default()
     };
     let twilio = Twilio::new(Settings::check(&given).unwrap()).unwrap();
     assert!(matches!(twilio.send(&message()).await, Delivery::Accepted { .. }));
