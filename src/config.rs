@@ -18,7 +18,7 @@ pub use sources::{Dirs, Inputs};
 
 use crate::error::Result;
 use crate::keys::KeySource;
-use crate::provider::twilio::Account;
+use crate::provider::twilio::account::Account;
 use crate::purpose::Policy;
 
 /// Everything that was configured, checked.

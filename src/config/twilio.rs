@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::assemble::{Found, Given, Source};
 use super::sources::read_secret;
 use crate::error::Result;
-use crate::provider::twilio::Account;
+use crate::provider::twilio::account::Account;
 
 /// Reads and checks them.
 pub(super) fn twilio(found: &Found, warnings: &mut Vec<String>) -> Result<Account> {

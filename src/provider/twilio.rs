@@ -1,6 +1,6 @@
 //! Twilio Programmable Messaging.
 
-mod account;
+pub mod account;
 pub mod catalogue;
 pub mod checks;
 mod outcome;

@@ -22,7 +22,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "rules", modules: RULES, may_name: &["rules", "ground"] },
     // Time and errors: what every layer is written in.
     Layer { name: "ground", modules: &["clock", "error"], may_name: &["ground"] },
-    Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground", "settings"] },
+    Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground"] },
     Layer { name: "store seam", modules: &["store"], may_name: &["rules", "ground", "keys"] },
     Layer { name: "provider seam", modules: &["provider"], may_name: &["rules", "ground"] },
     Layer {
@@ -33,14 +33,14 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "store adapters",
         modules: &["store::sqlite", "store::postgres"],
-        may_name: &["rules", "ground", "keys", "store seam", "settings"],
+        may_name: &["rules", "ground", "keys", "store seam"],
     },
     // What a provider's error code means is a table and no adapter: `explain` and the sandbox read it too.
     Layer { name: "catalogue", modules: &["provider::twilio::catalogue"], may_name: &["ground", "provider seam"] },
     Layer { name: "twilio", modules: &["provider::twilio"], may_name: PROVIDER_ADAPTER },
     Layer { name: "console", modules: &["provider::console"], may_name: PROVIDER_ADAPTER },
     Layer { name: "webhook", modules: &["provider::webhook"], may_name: PROVIDER_ADAPTER },
-    Layer { name: "settings", modules: &["config"], may_name: &["rules", "ground"] },
+    Layer { name: "settings", modules: &["config"], may_name: &["rules", "ground", "keys", "twilio::account"] },
     Layer {
         name: "wiring",
         modules: &["app"],
@@ -70,11 +70,7 @@ const LAYERS: &[Layer] = &[
         modules: &["cli::serve"],
         may_name: &["rules", "ground", "deeds", "wiring", "settings", "output", "counter", "window"],
     },
-    Layer {
-        name: "window",
-        modules: &["http"],
-        may_name: &["rules", "ground", "deeds", "wiring", "settings", "twilio::signature", "wire"],
-    },
+    Layer { name: "window", modules: &["http"], may_name: &["rules", "ground", "deeds", "twilio::signature", "wire"] },
     Layer {
         name: "sandbox",
         modules: &["sandbox"],
@@ -82,11 +78,14 @@ const LAYERS: &[Layer] = &[
     },
     // How a server closes a connection.
     Layer { name: "wire", modules: &["linger"], may_name: &[] },
+    // What Twilio's adapter is given: the configuration fills it in.
+    Layer { name: "twilio::account", modules: &["provider::twilio::account"], may_name: &[] },
     // How a callback is signed is arithmetic that both sides of the wire share.
     Layer { name: "twilio::signature", modules: &["provider::twilio::signature"], may_name: &["ground"] },
 ];
 
-const PROVIDER_ADAPTER: &[&str] = &["rules", "ground", "provider seam", "settings", "catalogue", "twilio::signature"];
+const PROVIDER_ADAPTER: &[&str] =
+    &["rules", "ground", "provider seam", "catalogue", "twilio::signature", "twilio::account"];
 
 /// Texts that only some modules may contain.
 struct Reserved {
