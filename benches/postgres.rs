@@ -1,6 +1,6 @@
 //! Engine deeds on PostgreSQL against pgbench, which writes the same rows to the same tables and indexes in the same run.
 //!
-//! `cargo bench --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
+//! `cargo bench --profile dist --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
 //! Prints deeds per second, pgbench's transactions for the same deed, and the ratio. Server and clients share the machine.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, dead_code)]
 

@@ -7,7 +7,7 @@
 //! comes: rules, audit log, tokens from the books and a log line for each request; only the limits that count all requests
 //! of one machine are off.
 //!
-//! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
+//! `cargo bench --profile dist --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
 mod books;

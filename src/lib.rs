@@ -80,6 +80,18 @@
 //! kept the library from answering; it has a stable [`error::Code`] and a hint. Times come from a [`clock::Clock`], so that
 //! tests can move them ([`clock::ManualClock`]).
 //!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none | the engine with SQLite, Twilio and the console |
+//! | `postgres` | PostgreSQL beside SQLite |
+//! | `serve` | the REST API over an engine ([`http`]) |
+//! | `sandbox` | the stand-in for Twilio ([`sandbox`]), for tests |
+//! | `cli` (default) | the command line, its configuration and output, and the three above |
+//!
+//! With `default-features = false` nothing of the others is compiled.
+//!
 //! # Modules in reading order
 //!
 //! The rules are pure functions over facts; [`store`] and [`provider`] are the seams to the outside; [`engine`] joins them.

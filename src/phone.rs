@@ -414,13 +414,17 @@ mod tests {
 
     /// The metadata file of the crate that reads the plans.
     pub(super) fn theirs() -> Vec<u8> {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let cargo = |args: &[&str]| {
+            let output =
+                Command::new(env!("CARGO")).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        // Only the crates that this machine builds with are sure to be here.
+        let version = cargo(&["-vV"]);
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+        let known = cargo(&["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host]);
+        let known: serde_json::Value = serde_json::from_str(&known).unwrap();
         let packages = known["packages"].as_array().unwrap();
         let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
         let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
