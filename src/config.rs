@@ -24,9 +24,9 @@ use crate::purpose::Policy;
 /// Everything that was configured, checked.
 #[derive(Debug)]
 pub struct Config {
-    /// Where the books are.
+    /// Where the database is.
     pub database: Database,
-    /// Nobody named a place for the books: the directory of the default one may be made.
+    /// Nobody named a place for the database: the directory of the default one may be made.
     pub database_is_default: bool,
     /// The provider that was chosen by name; `None`: Twilio where credentials are present, else an error with the next steps.
     pub provider: Option<ProviderName>,
@@ -105,7 +105,7 @@ impl Screen {
     }
 }
 
-/// Where the books are.
+/// Where the database is.
 #[derive(Clone, Debug)]
 pub enum Database {
     /// A SQLite file.
