@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use database::{Database, DAY, DAYS, Taker, end, keyring, phone, user};
+use database::{DAY, DAYS, Database, Taker, end, keyring, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};

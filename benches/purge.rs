@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
-use database::{Database, DAY, Taker, end, keyring, phone, user};
+use database::{DAY, Database, Taker, end, keyring, phone, user};
 use measure::{Goal, Program, Times, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};

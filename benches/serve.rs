@@ -10,8 +10,8 @@
 //! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod database;
 mod carrier;
+mod database;
 mod load;
 mod measure;
 mod peers;
@@ -22,8 +22,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use database::{Database, keyring, phone, user};
 use carrier::Carrier;
+use database::{Database, keyring, phone, user};
 use load::Load;
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use peers::{Kind, PEERS, Server, Used};

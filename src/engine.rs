@@ -1,12 +1,12 @@
 //! The operations: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
 
 mod audit_log;
-mod maintain;
 mod callback;
 mod deliver;
 mod dispatch;
 mod follow;
 mod keys;
+mod maintain;
 mod purge;
 mod reserve;
 mod reset;
@@ -46,11 +46,11 @@ use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
-use crate::usage::{Usage, PurposeUsage};
 use crate::otp::Otp;
 use crate::provider::Provider;
 use crate::purpose::Policy;
 use crate::store::{self, CLOCK_SLACK, Change, Facts, Needs, Store, SubjectFact};
+use crate::usage::{PurposeUsage, Usage};
 
 /// The operations with all that they need: a memory, a voice, the keys and the settings.
 ///

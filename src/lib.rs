@@ -89,7 +89,6 @@
 // The rules: pure functions over facts.
 pub mod audit;
 pub mod code;
-pub mod usage;
 pub mod limits;
 pub mod message;
 pub mod otp;
@@ -99,6 +98,7 @@ pub mod risk;
 pub mod segments;
 pub mod template;
 pub mod token;
+pub mod usage;
 
 // What everything else is written in.
 pub mod clock;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::usage::{self, Fill, Usage, PurposeUsage};
+use crate::usage::{self, Fill, PurposeUsage, Usage};
 
 /// At most `max` events in any span of `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,12 +21,12 @@ use crate::audit::{self, Actor, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::DatabaseKeys;
-use crate::usage::Usage;
 use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// A 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
 ///

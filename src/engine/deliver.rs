@@ -13,13 +13,13 @@ use super::{Caller, Engine, Step, Waited, code_of, latest, put};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
-use crate::usage::{self, Usage};
 use crate::message::{Message, State};
 use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::provider::{Blame, Delivery, Outgoing, Refused};
 use crate::purpose::Policy;
 use crate::store::{Change, Facts, Needs, Reply, Subject, SubjectFact};
+use crate::usage::{self, Usage};
 
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;

@@ -31,7 +31,12 @@ impl Engine {
     ///
     /// # Errors
     /// `FILE_FAILED` where the lines cannot be written; `STORE_*`.
-    pub async fn export(&self, caller: &Caller, to: &mut (dyn Write + Send), transfer: Transfer) -> Result<Transferred> {
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        to: &mut (dyn Write + Send),
+        transfer: Transfer,
+    ) -> Result<Transferred> {
         self.store.export(to, transfer, &caller.actor).await
     }
 

@@ -10,7 +10,6 @@ use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Code as ErrorCode, Error, Result};
 use crate::keys::{Keyring, fill_random};
-use crate::usage::Usage;
 use crate::limits::{Hit, Standing};
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
@@ -18,6 +17,7 @@ use crate::phone::{Number, Phone};
 use crate::purpose::{Policy, Purpose, Resend};
 use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact};
 use crate::template::Endings;
+use crate::usage::Usage;
 
 /// A code with less left than this is not sent again: a new one is (design §3).
 const WORTH_RESENDING: Duration = Duration::from_secs(120);

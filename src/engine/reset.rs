@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::{Caller, Engine};
 use crate::audit::{Details, Event};
 use crate::error::Result;
-use crate::usage::Usage;
 use crate::otp::User;
 use crate::phone::Phone;
 use crate::store::{Change, Needs, Subject, operation};
+use crate::usage::Usage;
 
 /// What to forget, and whose.
 #[derive(Clone, Debug)]

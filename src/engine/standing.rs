@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::Engine;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::usage::{self, Fill, Usage};
 use crate::limits::{Limits, Window};
 use crate::otp::User;
 use crate::phone::Phone;
 use crate::purpose::{Policy, Purpose};
 use crate::store::Subject;
+use crate::usage::{self, Fill, Usage};
 
 /// Whose limits are asked for.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,12 @@ use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
-use crate::usage::{self, Usage};
 use crate::limits::Hit;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::{Policy, Purpose};
 use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, TestNumber};
+use crate::usage::{self, Usage};
 
 /// What to verify.
 pub struct Verify {

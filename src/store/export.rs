@@ -15,8 +15,8 @@ use crate::audit::{Actor, Details, Event, Head, Row};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, KeyId, Keyring, WrappedKeys};
-use crate::usage::Usage;
 use crate::store::Subject;
+use crate::usage::Usage;
 
 /// The version of the lines.
 const FORMAT: u32 = 1;

@@ -9,10 +9,10 @@
 mod rows;
 mod apply;
 mod at_once;
-mod open;
 mod connect;
 mod dial;
 mod facts;
+mod open;
 mod purge;
 mod read;
 mod tls;

@@ -2,10 +2,10 @@
 
 #[macro_use]
 mod rows;
-mod open;
 pub mod group;
 mod known;
 mod log;
+mod open;
 mod purge;
 mod read;
 #[cfg(test)]
@@ -23,14 +23,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub use open::{exists, must_be_sqlite, none_yet};
 use known::Known;
+pub use open::{exists, must_be_sqlite, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::usage::Usage;
 use crate::message::Message;
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
@@ -41,6 +40,7 @@ use crate::store::{
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// How long an operation waits for the writer's place before it says that the database is busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);

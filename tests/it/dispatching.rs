@@ -8,7 +8,7 @@ use smsotp::engine::{Dispatched, Send, Step, Verdict};
 use smsotp::provider::twilio::Timeouts;
 use smsotp::sandbox::{Fault, On, Options, Sandbox};
 
-use crate::processes::{Crew, Operation, Job, step};
+use crate::processes::{Crew, Job, Operation, step};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, new_key, send, send_as, twilio, verdict};
 
 /// A message that surely was not sent waits, because its process died.

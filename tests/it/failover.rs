@@ -19,7 +19,7 @@ use smsotp::store::postgres::{Opening, Postgres};
 
 use crate::pg::{self, Cluster};
 use crate::stores::Database;
-use crate::stores::crowd::{Copy, Operation, Job, line};
+use crate::stores::crowd::{Copy, Job, Operation, line};
 use crate::world::{World, ask, block_on, caller};
 
 /// How many processes make the load, and how many operations each has under way.

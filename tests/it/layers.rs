@@ -153,7 +153,11 @@ fn every_module_belongs_to_a_layer() {
 fn planted_violations_are_found() {
     let planted = [
         ("otp", "use crate::store::Store;", "otp (rules) names store::Store (store seam)"),
-        ("otp", "use crate::{clock::Timestamp, engine::{send, verify}};", "otp (rules) names engine::send (operations)"),
+        (
+            "otp",
+            "use crate::{clock::Timestamp, engine::{send, verify}};",
+            "otp (rules) names engine::send (operations)",
+        ),
         ("phone", "fn f() { crate::output::visible(\"\"); }", "phone (rules) names output::visible (output)"),
         ("phone", "use tokio::sync::Mutex;", "phone: a rule touches tokio::"),
         ("limits", "let now = std::time::Instant::now();", "limits: a rule touches Instant::now("),

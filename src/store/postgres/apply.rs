@@ -12,9 +12,9 @@ use super::trouble::{Failure, at_commit};
 use super::{Postgres, whole_hour_after};
 use crate::audit::{Event, Head};
 use crate::error::{Code, Error, Result};
-use crate::usage::Usage;
 use crate::otp::State;
 use crate::store::{Change, Facts};
+use crate::usage::Usage;
 
 /// The commit waits for as long as the standby that has to confirm it: a time-out there would be told as success although
 /// the standby has nothing (PostgreSQL ends the wait with a warning). Our own patience ends the wait as "unknown".

@@ -340,7 +340,8 @@ pub async fn status(store: &Postgres) -> Result<Status> {
     let found = store.query(sql, vec![int(i64::from(MORE_MAX))]).await?;
     let row = found.first().ok_or_else(|| rows::damaged("status"))?;
     let count = |at: usize| column::<i64>(row, at).map(|n| u64::try_from(n).unwrap_or(0));
-    let sql = "SELECT key_id, added_at FROM smsotp.database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
+    let sql =
+        "SELECT key_id, added_at FROM smsotp.database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
     let mut wrapped_by = Vec::new();
     for row in store.query(sql, Vec::new()).await? {
         wrapped_by.push((column(&row, 0)?, Timestamp(column(&row, 1)?)));

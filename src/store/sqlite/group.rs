@@ -160,7 +160,9 @@ fn group(sqlite: &Sqlite, mut jobs: Vec<Job>, queue: &Receiver<Job>) -> usize {
         let result = results.next();
         // Whoever asked may have gone; the operation stands all the same.
         let _ = tell.send(match &committed {
-            Ok(()) => result.unwrap_or_else(|| Err(Error::new(Code::BUG, "an operation was committed without a result"))),
+            Ok(()) => {
+                result.unwrap_or_else(|| Err(Error::new(Code::BUG, "an operation was committed without a result")))
+            }
             Err(error) => Err(same(error)),
         });
     }

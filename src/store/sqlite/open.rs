@@ -210,8 +210,9 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Resu
 
 /// The database's id and their keys as wrapped under each accepted key.
 fn wraps(connection: &Connection) -> Result<([u8; 16], Vec<WrappedKeys>)> {
-    let database_id =
-        connection.query_row("SELECT database_id FROM identity WHERE only = 1", [], |row| row.get(0)).map_err(trouble)?;
+    let database_id = connection
+        .query_row("SELECT database_id FROM identity WHERE only = 1", [], |row| row.get(0))
+        .map_err(trouble)?;
     let mut statement = connection
         .prepare("SELECT key_id, name, wrapped FROM database_keys ORDER BY key_id, name DESC LIMIT 200")
         .map_err(trouble)?;
@@ -241,7 +242,12 @@ fn unwrap(database_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Resu
     }
 }
 
-fn wrap(tx: &Transaction<'_>, (database_id, keys): (&[u8; 16], &DatabaseKeys), ring: &Keyring, now: Timestamp) -> Result<()> {
+fn wrap(
+    tx: &Transaction<'_>,
+    (database_id, keys): (&[u8; 16], &DatabaseKeys),
+    ring: &Keyring,
+    now: Timestamp,
+) -> Result<()> {
     for secret in ring.keys() {
         let wrapped = keys.wrap(secret, database_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {

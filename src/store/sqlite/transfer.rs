@@ -10,7 +10,7 @@ use super::{Opening, Sqlite, open, trouble};
 use crate::audit::{Actor, Event};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::store::export::{self, Transfer, Kind, Lines, Reading, TABLES, Table, Transferred, Whole};
+use crate::store::export::{self, Kind, Lines, Reading, TABLES, Table, Transfer, Transferred, Whole};
 
 /// How many rows are written at a time.
 const BATCH: usize = 1000;
@@ -23,7 +23,9 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
             sqlite.write(|tx| sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.export", "done")))?;
         }
         Transfer::Move => sqlite.write(|tx| {
-            if tx.execute("UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()]).map_err(trouble)?
+            if tx
+                .execute("UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()])
+                .map_err(trouble)?
                 > 0
             {
                 sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.move", "sealed"))?;

@@ -42,7 +42,7 @@ impl Wire {
     /// Database that are reached over a wire, and the URL that leads past it.
     pub async fn to(database: &mut Database, fate: Fate) -> (Wire, String) {
         let straight = database.url.clone().unwrap();
-        let (server, database) = straight.rsplit_once(':').unwrap().1.split_once('/').unwrap();
+        let (server, name) = straight.rsplit_once(':').unwrap().1.split_once('/').unwrap();
         let server: u16 = server.parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -55,7 +55,7 @@ impl Wire {
                 tokio::spawn(carry(client, server, Arc::clone(&shared)));
             }
         });
-        database.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{database}"));
+        database.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{name}"));
         (Wire { seen }, straight)
     }
 
@@ -162,7 +162,10 @@ fn a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated() {
 /// What the page for operators says of an operation.
 fn told(operation: &str) -> u32 {
     let page = include_str!("../../../docs/postgresql.md");
-    let row = page.lines().find(|line| line.starts_with(&format!("| {operation} |"))).unwrap_or_else(|| panic!("no {operation}"));
+    let row = page
+        .lines()
+        .find(|line| line.starts_with(&format!("| {operation} |")))
+        .unwrap_or_else(|| panic!("no {operation}"));
     row.split('|').nth(2).unwrap().trim().parse().unwrap()
 }
 

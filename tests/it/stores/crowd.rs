@@ -248,7 +248,8 @@ fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database
         0 => Operation::Purge,
         _ => Operation::Send(format!("+1415555{nth:04}")),
     };
-    let jobs: Vec<Job> = (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
+    let jobs: Vec<Job> =
+        (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
     let said = all(&jobs);
     // Three phones a day are what a user may ask for; the rest is refused, each with its row.
     assert_eq!(count(&said, "sent accepted"), 3, "{said:?}");
