@@ -688,16 +688,16 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--reveal', '--reveal', [CompletionResultType]::ParameterName, 'Show phone numbers in full (leaves a row in the audit log)')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
-            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List operations, newest first')
+            [CompletionResult]::new('list', 'list', [CompletionResultType]::ParameterValue, 'List the audit log, newest first')
             [CompletionResult]::new('verify', 'verify', [CompletionResultType]::ParameterValue, 'Verify the chain from its first row to its last')
             break
         }
         'smsotp;audit;list' {
-            [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only operations about this number')
-            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only operations about this user, where no phone comes first')
+            [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only rows about this number')
+            [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only rows about this user, where no phone comes first')
             [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action, for example revoke')
-            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only operations at this moment or later: a date, RFC 3339, or a span back from now')
-            [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only operations before this moment')
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only rows at this moment or later: a date, RFC 3339, or a span back from now')
+            [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only rows before this moment')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'At most this many rows')
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Go on after this row, as the page before told')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
