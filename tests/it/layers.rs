@@ -13,8 +13,8 @@ struct Layer {
 }
 
 const RULES: &[&str] = &[
-    "abuse", "audit", "code", "usage", "limits", "message", "otp", "phone", "price", "purpose", "risk", "segments",
-    "template", "token",
+    "audit", "code", "delivery", "limits", "message", "otp", "phone", "purpose", "risk", "segments", "subject",
+    "template", "token", "usage",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
@@ -124,7 +124,8 @@ const IMPURE: &[&str] = &[
     "hyper::",
     "clap::",
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
     "std::process",
     "std::thread",
     "std::env",
