@@ -501,6 +501,9 @@ mod tests {
             assert_eq!(number.kind, *kind, "{text}");
             assert!(number.refused_for_otp().is_some(), "{text}");
         }
+        for text in ["+979123456789", "+80812345678", "+80012345678", "+870301234567", "+883510012345"] {
+            assert_eq!(parse(text, None).unwrap().country, None, "{text}");
+        }
         for last in 0..10 {
             let magic = parse(&format!("+1500555000{last}"), None).unwrap();
             assert_eq!((magic.refused_for_otp(), magic.country.as_deref()), (None, Some("US")));
