@@ -1,11 +1,11 @@
 //! Many processes on one file: what they get done together, how fairly, and how long the unluckiest waits.
 //!
-//! A deed is one transaction (a verify of a phone that nobody knows). Beside the engine's own queue, the same transaction
+//! An operation is one transaction (a verify of a phone that nobody knows). Beside the engine's own queue, the same transaction
 //! runs raw under other ways of waiting: SQLite's busy handler, a busy handler that polls, a blocking lock on a file, one
 //! that is polled, and the two locks of the engine's queue, blocking (no patience ever ends) and polled.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod measure;
 mod raw;
 
@@ -16,7 +16,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use books::{Books, Mixer, keyring, phone, user};
+use database::{Database, Mixer, keyring, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
@@ -40,12 +40,12 @@ fn bench() -> ExitCode {
     let rounds = wanted("SMSOTP_BENCH_CONTENTION_ROUNDS", 5);
     let millis = wanted("SMSOTP_BENCH_MILLIS", 2_000);
     let many = wanted("SMSOTP_BENCH_PROCESSES", 16);
-    let base = Books::of(1_000, &measure::directory());
-    let books = base.copy("contention");
+    let base = Database::of(1_000, &measure::directory());
+    let database = base.copy("contention");
     let (mut together, mut fair, mut worst) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let one = round("smsotp", &books.path, 1, millis);
-        let all = round("smsotp", &books.path, many, millis);
+        let one = round("smsotp", &database.path, 1, millis);
+        let all = round("smsotp", &database.path, many, millis);
         show("smsotp", 1, &one);
         show("smsotp", many, &all);
         together.push(all.per_second() / one.per_second());
@@ -55,11 +55,11 @@ fn bench() -> ExitCode {
     if std::env::var_os("SMSOTP_BENCH_WAYS").is_some() {
         for way in &WAYS[1..] {
             for processes in [1, 4, many] {
-                show(way, processes, &round(way, &books.path, processes, millis));
+                show(way, processes, &round(way, &database.path, processes, millis));
             }
         }
     }
-    books::remove(&books.path);
+    database::remove(&database.path);
     let holds = [
         tell(&format!("{many} processes together / one"), Goal::Least(0.7), median_of(together)),
         tell("the slowest / the fastest of them", Goal::Least(0.4), median_of(fair)),
@@ -69,7 +69,7 @@ fn bench() -> ExitCode {
 }
 
 struct Round {
-    deeds: Vec<u64>,
+    operations: Vec<u64>,
     seconds: f64,
     worst_ms: f64,
     p99_ms: f64,
@@ -77,20 +77,20 @@ struct Round {
 
 impl Round {
     fn per_second(&self) -> f64 {
-        self.deeds.iter().sum::<u64>() as f64 / self.seconds
+        self.operations.iter().sum::<u64>() as f64 / self.seconds
     }
 
     fn fairness(&self) -> f64 {
-        *self.deeds.iter().min().unwrap() as f64 / *self.deeds.iter().max().unwrap() as f64
+        *self.operations.iter().min().unwrap() as f64 / *self.operations.iter().max().unwrap() as f64
     }
 }
 
 fn show(way: &str, processes: u64, round: &Round) {
     println!(
-        "  {way:<10} {processes:>2} processes: {:>6.0}/s, {:>5} to {:>5} deeds each, p99 {:>7.2} ms, worst {:>7.1} ms",
+        "  {way:<10} {processes:>2} processes: {:>6.0}/s, {:>5} to {:>5} operations each, p99 {:>7.2} ms, worst {:>7.1} ms",
         round.per_second(),
-        round.deeds.iter().min().unwrap(),
-        round.deeds.iter().max().unwrap(),
+        round.operations.iter().min().unwrap(),
+        round.operations.iter().max().unwrap(),
         round.p99_ms,
         round.worst_ms
     );
@@ -121,11 +121,11 @@ fn round(way: &str, path: &Path, processes: u64, millis: u64) -> Round {
     for (child, _) in &mut children {
         child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     }
-    let mut round = Round { deeds: Vec::new(), seconds: millis as f64 / 1e3, worst_ms: 0.0, p99_ms: 0.0 };
+    let mut round = Round { operations: Vec::new(), seconds: millis as f64 / 1e3, worst_ms: 0.0, p99_ms: 0.0 };
     for (mut child, mut out) in children {
         let answer = line(&mut out);
         let numbers: Vec<f64> = answer.split_whitespace().map(|number| number.parse().unwrap()).collect();
-        round.deeds.push(numbers[0] as u64);
+        round.operations.push(numbers[0] as u64);
         round.worst_ms = round.worst_ms.max(numbers[1]);
         round.p99_ms = round.p99_ms.max(numbers[2]);
         assert!(child.wait().unwrap().success());
@@ -135,22 +135,22 @@ fn round(way: &str, path: &Path, processes: u64, millis: u64) -> Round {
 
 /// One of the processes: says that it is ready, waits for the word, works, tells.
 fn child(way: &str, path: &Path, nth: u64, millis: u64) -> ExitCode {
-    let mut deed = deed(way, path, nth);
+    let mut operation = operation(way, path, nth);
     println!("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     let until = Instant::now() + Duration::from_millis(millis);
     let mut times = Times::default();
     while Instant::now() < until {
-        times.add(timed(&mut deed).1);
+        times.add(timed(&mut operation).1);
     }
     println!("{} {} {}", times.len(), times.max(), times.quantile(0.99));
     ExitCode::SUCCESS
 }
 
-fn deed(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
-    let books = Books { path: path.to_owned(), rows: 1_000 };
+fn operation(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
+    let database = Database { path: path.to_owned(), rows: 1_000 };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = books.store(clock);
+    let store: Arc<dyn Store> = database.store(clock);
     let mut random = Mixer(nth << 32 ^ u64::from(std::process::id()));
     let mut next = move || 20_000_000 + random.next() % 1_000_000_000;
     if way == "smsotp" {
@@ -165,7 +165,7 @@ fn deed(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
         });
     }
     let index = store.keys().index.clone();
-    let mut connection = books.raw();
+    let mut connection = database.raw();
     if way == "busy-poll" {
         connection.busy_handler(Some(poll)).unwrap();
     }

@@ -1,10 +1,10 @@
-//! What the engine costs over raw transactions with the same tables, indexes and rows, and how that grows with the books.
+//! What the engine costs over raw transactions with the same tables, indexes and rows, and how that grows with the database.
 //!
-//! The floor replays the statements of a deed with ready-made values, on the same file, in blocks that take turns with the
+//! The floor replays the statements of an operation with ready-made values, on the same file, in blocks that take turns with the
 //! engine's. Time moves by hand, so that no limit stands in the way.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod measure;
 mod raw;
 
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use books::{Books, DAY, DAYS, Taker, end, keyring, phone, user};
+use database::{Database, DAY, DAYS, Taker, end, keyring, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
@@ -21,28 +21,28 @@ use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, Verify};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
 
-/// Deeds in a block.
+/// Operations in a block.
 const BLOCK: u64 = 100;
 
 fn main() -> ExitCode {
     let blocks = wanted("SMSOTP_BENCH_BLOCKS", 60);
     let large = wanted("SMSOTP_BENCH_ROWS", 10_000_000);
     let dir = measure::directory();
-    let small_books = Books::of(1_000, &dir).copy("engine-small");
-    // Copies, because the clock of the deeds runs ahead.
-    let large_books = Books::of(large, &dir).copy("engine-large");
+    let small_database = Database::of(1_000, &dir).copy("engine-small");
+    // Copies, because the clock of the operations runs ahead.
+    let large_database = Database::of(large, &dir).copy("engine-large");
     if std::env::var_os("SMSOTP_BENCH_STATEMENTS").is_some() {
-        return statements(&small_books);
+        return statements(&small_database);
     }
-    let (mut small, mut big) = (Side::new(&small_books), Side::new(&large_books));
+    let (mut small, mut big) = (Side::new(&small_database), Side::new(&large_database));
     // A round warms the caches of each; then they take turns, so that the machine's moods hit all alike.
     for warm in [true, false] {
         for _ in 0..if warm { 2 } else { blocks } {
-            small.block(&small_books, warm);
-            big.block(&large_books, warm);
+            small.block(&small_database, warm);
+            big.block(&large_database, warm);
         }
     }
-    println!("the engine on SQLite, ms per deed (a send is two commits, a verify one)");
+    println!("the engine on SQLite, ms per operation (a send is two commits, a verify one)");
     for (rows, side) in [(1_000, &small), (large, &big)] {
         for (name, times) in [("send", &side.send), ("verify", &side.verify)] {
             let [ours, floor] = times;
@@ -65,13 +65,13 @@ fn main() -> ExitCode {
     }
     let growth = |large: &Times, small: &Times| large.median() / small.median();
     for (name, large, small) in [("send", &big.send, &small.send), ("verify", &big.verify, &small.verify)] {
-        holds.push(tell(&format!("{name}: p50 large / small books"), Goal::Most(1.3), growth(&large[0], &small[0])));
+        holds.push(tell(&format!("{name}: p50 large / small database"), Goal::Most(1.3), growth(&large[0], &small[0])));
         println!("{:<64} {:>9.3}   (the floor's own)", "", growth(&large[1], &small[1]));
     }
     drop((small, big));
-    holds.push(limit_check(&small_books));
-    books::remove(&small_books.path);
-    books::remove(&large_books.path);
+    holds.push(limit_check(&small_database));
+    database::remove(&small_database.path);
+    database::remove(&large_database.path);
     measure::verdict(&holds)
 }
 
@@ -92,9 +92,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(books: &Books) -> Side {
-        // After everything that an earlier run booked.
-        let raw = books.raw();
+    fn new(database: &Database) -> Side {
+        // After everything that an earlier run recorded.
+        let raw = database.raw();
         let seen: i64 = raw
             .query_row(
                 "SELECT max(created_at) FROM (SELECT created_at FROM otps ORDER BY id DESC LIMIT 10)",
@@ -103,7 +103,7 @@ impl Side {
             )
             .unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp(seen.max(end()) + 2 * DAY)));
-        let store: Arc<dyn Store> = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+        let store: Arc<dyn Store> = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
         let taker = Arc::new(Taker::default());
         let engine = Engine::new(Arc::clone(&store), keyring(), Arc::new(Policy::default()))
             .with_provider(Arc::clone(&taker) as _);
@@ -124,9 +124,9 @@ impl Side {
         }
     }
 
-    fn block(&mut self, books: &Books, warm: bool) {
-        let (ours_send, ours_verify) = self.ours(books);
-        let (floor_send, floor_verify) = self.floor(books);
+    fn block(&mut self, database: &Database, warm: bool) {
+        let (ours_send, ours_verify) = self.ours(database);
+        let (floor_send, floor_verify) = self.floor(database);
         if warm {
             return;
         }
@@ -139,17 +139,17 @@ impl Side {
     }
 
     /// Time for the limits to forget: each of a thousand phones is asked for once in a day.
-    fn step(&mut self, books: &Books) -> u64 {
+    fn step(&mut self, database: &Database) -> u64 {
         self.clock.advance(Duration::from_secs(90));
         self.next += 1;
-        books.known(self.next)
+        database.known(self.next)
     }
 
-    fn ours(&mut self, books: &Books) -> (Times, Times) {
+    fn ours(&mut self, database: &Database) -> (Times, Times) {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
         for _ in 0..BLOCK {
-            let nth = self.step(books);
-            let ask = books::ask(nth);
+            let nth = self.step(database);
+            let ask = database::ask(nth);
             let (answer, took) = timed(|| self.runtime.block_on(self.engine.send(&caller(), ask)));
             assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
             sends.add(took);
@@ -163,13 +163,13 @@ impl Side {
         (sends, verifies)
     }
 
-    fn floor(&mut self, books: &Books) -> (Times, Times) {
+    fn floor(&mut self, database: &Database) -> (Times, Times) {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
         let index = self.store.keys().index.clone();
         let tag = index.tag("everything", b"");
-        let everything = self.raw.ledger(tag);
+        let everything = self.raw.usage(tag);
         for _ in 0..BLOCK {
-            let nth = self.step(books);
+            let nth = self.step(database);
             let values = raw::Values::of(&index, nth, self.clock.now().millis(), &everything);
             sends.add(timed(|| self.raw.send(&values)).1);
             verifies.add(timed(|| self.raw.verify(&values)).1);
@@ -179,9 +179,9 @@ impl Side {
 }
 
 /// Prints what one send and one verify run, the floor's and ours: for whoever doubts that they are the same.
-fn statements(books: &Books) -> ExitCode {
+fn statements(database: &Database) -> ExitCode {
     let clock = Arc::new(ManualClock::at(Timestamp(end() + 2 * DAY)));
-    let store = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+    let store = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
     let index = store.keys().index.clone();
     let taker = Arc::new(Taker::default());
     let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>, keyring(), Arc::new(Policy::default()))
@@ -189,11 +189,11 @@ fn statements(books: &Books) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("-- the engine: a send");
     store.on_statement(|sql| println!("{}", sql.split_whitespace().collect::<Vec<_>>().join(" "))).unwrap();
-    runtime.block_on(engine.send(&caller(), books::ask(books.known(1)))).unwrap();
+    runtime.block_on(engine.send(&caller(), database::ask(database.known(1)))).unwrap();
     println!("-- the engine: a verify");
     let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&taker.0.lock().unwrap()).unwrap()).unwrap();
-    runtime.block_on(engine.verify(&caller(), verify_ask(books.known(1), code))).unwrap();
-    let mut raw = books.raw();
+    runtime.block_on(engine.verify(&caller(), verify_ask(database.known(1), code))).unwrap();
+    let mut raw = database.raw();
     raw.trace_v2(
         rusqlite::trace::TraceEventCodes::SQLITE_TRACE_STMT,
         Some(|event: rusqlite::trace::TraceEvent<'_>| {
@@ -203,7 +203,7 @@ fn statements(books: &Books) -> ExitCode {
         }),
     )
     .unwrap();
-    let values = raw::Values::of(&index, books.known(2), clock.now().millis(), "{}");
+    let values = raw::Values::of(&index, database.known(2), clock.now().millis(), "{}");
     println!("-- the floor: a send");
     let mut raw = raw::Raw::of(raw);
     raw.send(&values);
@@ -212,10 +212,10 @@ fn statements(books: &Books) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A send that the limits refuse, for phones with few and with many rows in the books.
-fn limit_check(books: &Books) -> bool {
-    let raw = books.raw();
-    let key_id = books::secret().id().to_string();
+/// A send that the limits refuse, for phones with few and with many rows in the database.
+fn limit_check(database: &Database) -> bool {
+    let raw = database.raw();
+    let key_id = database::secret().id().to_string();
     let counts = [1u64, 64, 1_000, 10_000];
     let clock = Arc::new(ManualClock::at(Timestamp(end() + 400 * DAY * DAYS)));
     for (place, count) in counts.iter().enumerate() {
@@ -231,14 +231,14 @@ fn limit_check(books: &Books) -> bool {
         }
         raw.execute_batch("COMMIT").unwrap();
     }
-    let store: Arc<dyn Store> = books.store(Arc::clone(&clock) as Arc<dyn Clock>);
+    let store: Arc<dyn Store> = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
     let engine = Engine::new(store, keyring(), Arc::new(Policy::default())).with_provider(Arc::new(Taker::default()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut times = vec![Times::default(); counts.len()];
     for round in 0..200 {
         for (place, times) in times.iter_mut().enumerate() {
             let nth = 5_000_000 + place as u64;
-            let (answer, took) = timed(|| runtime.block_on(engine.send(&caller(), books::ask(nth))).unwrap());
+            let (answer, took) = timed(|| runtime.block_on(engine.send(&caller(), database::ask(nth))).unwrap());
             // The first goes out; all others are inside its pause.
             assert_eq!(matches!(answer, SendAnswer::Refused(_)), round > 0, "{answer:?}");
             if round > 0 {

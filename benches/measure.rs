@@ -9,7 +9,7 @@ pub fn wanted(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(default)
 }
 
-/// Where the books of the benchmarks are kept between programs: `SMSOTP_BENCH_DIR`, or a directory among the temporary ones.
+/// Where the database of the benchmarks are kept between programs: `SMSOTP_BENCH_DIR`, or a directory among the temporary ones.
 pub fn directory() -> PathBuf {
     let dir =
         std::env::var_os("SMSOTP_BENCH_DIR").map_or_else(|| std::env::temp_dir().join("smsotp-bench"), PathBuf::from);

@@ -1,4 +1,4 @@
-//! The servers of the comparison, each as real processes with new books: ours, and the peers of `benches/peers/`.
+//! The servers of the comparison, each as real processes with a new database: ours, and the peers of `benches/peers/`.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub struct Used {
 }
 
 impl Server {
-    /// Starts it with new books, and waits until it takes connections.
+    /// Starts it with a new database, and waits until it takes connections.
     pub fn start(kind: Kind, carrier: &Carrier, peers: Option<&Path>) -> Server {
         let dir = tempfile::tempdir_in(crate::measure::directory()).unwrap();
         let address = free_address();
@@ -180,7 +180,7 @@ fn ours(dir: &Path, address: SocketAddr, carrier: &Carrier) -> (Child, String) {
     let smsotp = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_smsotp"));
         command.args(args).env_clear().env("HOME", dir).current_dir(dir).stdin(Stdio::null());
-        command.env("SMSOTP_CONFIG", &config).env("SMSOTP_DATABASE", dir.join("books.db"));
+        command.env("SMSOTP_CONFIG", &config).env("SMSOTP_DATABASE", dir.join("smsotp.db"));
         command.env("SMSOTP_SECRET_KEY", base64::engine::general_purpose::STANDARD.encode([7u8; 32]));
         command.env("TWILIO_ACCOUNT_SID", ACCOUNT).env("TWILIO_AUTH_TOKEN", TOKEN);
         command.env("TWILIO_PHONE_NUMBER", NUMBER).env("TWILIO_API_BASE_URL", &carrier.url);
@@ -211,7 +211,7 @@ fn peer(program: &Path, dir: &Path, carrier: &Carrier) -> Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", dir).current_dir(dir);
     command.env("BENCH_MESSAGES_URL", carrier.messages_url()).env("BENCH_ACCOUNT", ACCOUNT);
     command.env("BENCH_TOKEN", TOKEN).env("BENCH_NUMBER", NUMBER).env("BENCH_BEARER", BEARER);
-    command.env("BENCH_DATABASE", dir.join("books.db"));
+    command.env("BENCH_DATABASE", dir.join("smsotp.db"));
     if std::env::var_os("SMSOTP_BENCH_BARE").is_some() {
         command.env("BENCH_BARE", "1");
     }

@@ -1,7 +1,7 @@
-//! Engine deeds on PostgreSQL against pgbench, which writes the same rows to the same tables and indexes in the same run.
+//! Engine operations on PostgreSQL against pgbench, which writes the same rows to the same tables and indexes in the same run.
 //!
 //! `cargo bench --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
-//! Prints deeds per second, pgbench's transactions for the same deed, and the ratio. Server and clients share the machine.
+//! Prints operations per second, pgbench's transactions for the same operation, and the ratio. Server and clients shard the machine.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, dead_code)]
 
 #[path = "../tests/it/pg.rs"]
@@ -28,7 +28,7 @@ use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::postgres::{Opening, Postgres};
 use smsotp::template::Endings;
 
-/// Takes every message at once: what is measured is the books.
+/// Takes every message at once: what is measured is the database.
 struct Instantly(AtomicU64);
 
 #[async_trait]
@@ -78,10 +78,10 @@ fn main() {
         Ok(cluster) => cluster,
         Err(why) => return println!("not run: {why}"),
     };
-    pg::run_on(&cluster.url("postgres"), "CREATE DATABASE books");
+    pg::run_on(&cluster.url("postgres"), "CREATE DATABASE database");
     let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
     let bench = Bench {
-        url: cluster.url("books"),
+        url: cluster.url("database"),
         server: cluster.pid(),
         seconds: argument("--seconds").map_or(5, |n| n.parse().unwrap()),
         runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
@@ -89,11 +89,11 @@ fn main() {
         next_phone: Arc::new(AtomicI64::new(0)),
     };
     bench.runtime.block_on(Postgres::migrate(&bench.url, &bench.ring, Arc::new(SystemClock))).unwrap();
-    // What only the floor needs: numbers for its audit rows, and its shares of everything.
+    // What only the floor needs: numbers for its audit rows, and its shards of everything.
     pg::run_on(&bench.url, "CREATE SEQUENCE bench_audit START 1000000000");
     pg::run_on(
         &bench.url,
-        "INSERT INTO smsotp.subjects SELECT sha256(('share' || n)::bytea), substr(sha256(('share' || n)::bytea), 1, 16), 'everything', 'everything', '{}', NULL FROM generate_series(0, 7) AS n",
+        "INSERT INTO smsotp.subjects SELECT sha256(('shard' || n)::bytea), substr(sha256(('shard' || n)::bytea), 1, 16), 'everything', 'everything', '{}', NULL FROM generate_series(0, 7) AS n",
     );
     let only = argument("--only").unwrap_or_else(|| "send,one,rows,purge".into());
     let clients: Vec<usize> =
@@ -101,7 +101,7 @@ fn main() {
     if only.contains("send") || only.contains("verify") {
         println!(
             "{:>8} {:>8} {:>10} {:>10} {:>7} {:>12} {:>12} {:>12}",
-            "deed", "clients", "engine/s", "pgbench/s", "ratio", "ms client", "ms server", "ms s. floor"
+            "operation", "clients", "engine/s", "pgbench/s", "ratio", "ms client", "ms server", "ms s. floor"
         );
         for clients in &clients {
             bench.compare(*clients);
@@ -149,9 +149,9 @@ impl Bench {
             self.measured(&mut floors[0], || self.pgbench(clients, &floor_send()));
             self.measured(&mut floors[1], || self.floor_verify(clients));
         }
-        for (deed, (ours, floor)) in ["send", "verify"].iter().zip(ours.iter().zip(&floors)) {
+        for (operation, (ours, floor)) in ["send", "verify"].iter().zip(ours.iter().zip(&floors)) {
             println!(
-                "{deed:>8} {clients:>8} {:>10.0} {:>10.0} {:>7.2} {:>12.2} {:>12.2} {:>12.2}",
+                "{operation:>8} {clients:>8} {:>10.0} {:>10.0} {:>7.2} {:>12.2} {:>12.2} {:>12.2}",
                 ours.rate(),
                 floor.rate(),
                 ours.rate() / floor.rate(),
@@ -165,9 +165,9 @@ impl Bench {
     fn measured(&self, run: &mut Run, work: impl FnOnce() -> f64) {
         let (client, server, begun) = (own_cpu(), server_cpu(self.server), Instant::now());
         let rate = work();
-        let deeds = rate * begun.elapsed().as_secs_f64();
+        let operations = rate * begun.elapsed().as_secs_f64();
         run.rates.push(rate);
-        run.deeds += deeds;
+        run.operations += operations;
         run.client_ms += own_cpu() - client;
         run.server_ms += server_cpu(self.server) - server;
     }
@@ -280,7 +280,7 @@ impl Bench {
         self.pgbench(clients, FLOOR_VERIFY)
     }
 
-    /// Deeds of one phone wait for each other; deeds of different phones do not.
+    /// Operations of one phone wait for each other; operations of different phones do not.
     fn one_phone(&self) {
         let engine = self.engine(16);
         let run = |distinct: bool| {
@@ -313,7 +313,7 @@ impl Bench {
         println!("16 clients verify: 16 phones {many:.0}/s, one phone {one:.0}/s, ratio {:.1}", many / one);
     }
 
-    /// The time of one deed in small and in large books.
+    /// The time of one operation in small and in large database.
     fn growing(&self, rows: i64) {
         let engine = self.engine(1);
         let median = |engine: &Engine| {
@@ -337,7 +337,7 @@ impl Bench {
         pg::run_on(&self.url, &fill(rows));
         pg::run_on(&self.url, "VACUUM ANALYZE");
         let large = median(&engine);
-        // The first change of a page after a checkpoint writes the whole page to the log; large books have more pages.
+        // The first change of a page after a checkpoint writes the whole page to the log; large database has more pages.
         pg::run_on(&self.url, "CHECKPOINT");
         let after = median(&engine);
         let ratio = |a: Duration, b: Duration| b.as_secs_f64() / a.as_secs_f64();
@@ -401,11 +401,11 @@ impl Bench {
     }
 }
 
-/// What several runs of one deed took.
+/// What several runs of one operation took.
 #[derive(Default)]
 struct Run {
     rates: Vec<f64>,
-    deeds: f64,
+    operations: f64,
     client_ms: f64,
     server_ms: f64,
 }
@@ -414,12 +414,12 @@ impl Run {
     fn rate(&self) -> f64 {
         mean(&self.rates)
     }
-    /// Processor time per deed: it tells the same on a machine that does other things as well.
+    /// Processor time per operation: it tells the same on a machine that does other things as well.
     fn client(&self) -> f64 {
-        self.client_ms / self.deeds
+        self.client_ms / self.operations
     }
     fn server(&self) -> f64 {
-        self.server_ms / self.deeds
+        self.server_ms / self.operations
     }
 }
 
@@ -499,22 +499,22 @@ fn floor_send() -> String {
     format!(
         r#"BEGIN;
 SELECT nextval('smsotp.otp_ids') AS otp, nextval('smsotp.message_ids') AS message, nextval('bench_audit') AS seq \gset
-INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) VALUES
+INSERT INTO smsotp.subjects (tag, id, kind, masked, usage, idle_at) VALUES
  (sha256(('p' || :otp)::bytea), substr(sha256(('q' || :otp)::bytea), 1, 16), 'phone', '+1415•••2671', '{{}}', 1763924400000),
  (sha256(('r' || :otp)::bytea), substr(sha256(('s' || :otp)::bytea), 1, 16), 'pair', '+1415•••2671', '{{}}', 1763924400000),
  (sha256(('t' || :otp)::bytea), substr(sha256(('u' || :otp)::bytea), 1, 16), 'user', 'floor', '{{}}', 1763924400000);
-SELECT ledger FROM smsotp.subjects WHERE tag = sha256(('share' || (:otp % 8))::bytea) FOR UPDATE;
+SELECT usage FROM smsotp.subjects WHERE tag = sha256(('shard' || (:otp % 8))::bytea) FOR UPDATE;
 INSERT INTO smsotp.otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, over_at)
  VALUES (:otp, 'f' || :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'login', '\x00112233445566778899aabbccddeeff', '0011223344', 6, 1763836000000, 1763836600000, 'active', 1763836600000);
 INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, attempt_at, due_at, updated_at)
  VALUES (:message, :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'twilio', 'sending', 1, 1, 1763836000000, 1763836000000, 1763836060000, 1763836000000);
-UPDATE smsotp.subjects SET ledger = '{LEDGER}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea), sha256(('share' || (:otp % 8))::bytea));
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+UPDATE smsotp.subjects SET usage = '{LEDGER}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea), sha256(('shard' || (:otp % 8))::bytea));
+INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 BEGIN;
-SELECT ledger FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea)) FOR UPDATE;
+SELECT usage FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea)) FOR UPDATE;
 UPDATE smsotp.messages SET state = 'accepted', provider_id = 'SM00112233445566778899aabbccddeeff', due_at = NULL, updated_at = 1763836000500 WHERE id = :message;
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, nextval('bench_audit'), '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES (100 + :otp % 16, nextval('bench_audit'), '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 "#
     )
@@ -523,14 +523,14 @@ COMMIT;
 /// The rows of a verification that succeeds.
 const FLOOR_VERIFY: &str = r#"BEGIN;
 SELECT nextval('bench_verify') AS otp, nextval('bench_audit') AS seq \gset
-SELECT ledger FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea)) FOR UPDATE;
+SELECT usage FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea)) FOR UPDATE;
 UPDATE smsotp.otps SET state = 'verified', ended_at = 1763836100000, over_at = 1763836100000 WHERE id = :otp AND state = 'active';
-UPDATE smsotp.subjects SET ledger = '{"sends":[[1763836000000]],"seen":1763836100000}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea));
-INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{"action":"verify","actor":"system","at":1763836000000,"details":{"otp":123456,"purpose":"login"},"outcome":"verified","subjects":["00112233445566778899aabbccddeeff"]}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
+UPDATE smsotp.subjects SET usage = '{"sends":[[1763836000000]],"seen":1763836100000}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea));
+INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{"action":"verify","actor":"system","at":1763836000000,"details":{"otp":123456,"purpose":"login"},"outcome":"verified","subjects":["00112233445566778899aabbccddeeff"]}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 "#;
 
-/// Books that have seen much: finished otps with their messages, subjects, audit rows.
+/// Database that have seen much: finished otps with their messages, subjects, audit rows.
 fn fill(rows: i64) -> String {
     format!(
         "INSERT INTO smsotp.otps (id, \"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at) \
@@ -538,9 +538,9 @@ fn fill(rows: i64) -> String {
          1763836000000 + n, 1763836600000 + n, 'verified', 1763836100000 + n, 1763836100000 + n FROM generate_series(1, {rows}) AS n; \
          INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, updated_at) \
          SELECT nextval('smsotp.message_ids'), id, phone_number, 'twilio', 'delivered', 1, 1, created_at, created_at FROM smsotp.otps WHERE \"user\" LIKE 'o%'; \
-         INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) SELECT sha256(('o' || n)::bytea), substr(sha256(('i' || n)::bytea), 1, 16), \
+         INSERT INTO smsotp.subjects (tag, id, kind, masked, usage, idle_at) SELECT sha256(('o' || n)::bytea), substr(sha256(('i' || n)::bytea), 1, 16), \
          'phone', '+1650•••0000', '{LEDGER}', 1763924400000 FROM generate_series(1, {rows}) AS n; \
-         INSERT INTO smsotp.audit (lane, seq, body, mac, operation) SELECT 200 + n % 4, n, '{BODY}', sha256(n::text::bytea), substr(sha256(n::text::bytea), 1, 16) \
+         INSERT INTO smsotp.audit (chain, seq, body, mac, operation) SELECT 200 + n % 4, n, '{BODY}', sha256(n::text::bytea), substr(sha256(n::text::bytea), 1, 16) \
          FROM generate_series(1, {rows}) AS n"
     )
 }

@@ -1,9 +1,9 @@
-//! What a purge of a tenth of the books costs: beside a writer, alone, with `--exclusive`, against one raw DELETE.
+//! What a purge of a tenth of the database costs: beside a writer, alone, with `--exclusive`, against one raw DELETE.
 //!
-//! Each takes the next tenth of the same books, so that all find the same tables; a raw DELETE runs before and after.
+//! Each takes the next tenth of the same database, so that all find the same tables; a raw DELETE runs before and after.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod measure;
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
-use books::{Books, DAY, Taker, end, keyring, phone, user};
+use database::{Database, DAY, Taker, end, keyring, phone, user};
 use measure::{Goal, Program, Times, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
@@ -25,9 +25,9 @@ use smsotp::store::Store;
 
 fn main() -> ExitCode {
     let rows = wanted("SMSOTP_BENCH_ROWS", 10_000_000);
-    let books = Books::of(rows, &measure::directory()).copy("purge");
+    let database = Database::of(rows, &measure::directory()).copy("purge");
     let meter = measure::floor("floor_meter");
-    let mut tenth = Tenths { books: &books, next: 0, meter: &meter };
+    let mut tenth = Tenths { database: &database, next: 0, meter: &meter };
 
     let first = tenth.raw();
     let alone = tenth.ours(&[]);
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         println!("  {name:<17} {:.2} s, WAL {:.0} MiB, peak memory {:.1} MiB", run.seconds, run.wal_mib, run.peak_mib);
     }
     println!(
-        "  the writer        {} deeds, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms; before the purge p50 {:.2}, p99 {:.2}, max {:.2}",
+        "  the writer        {} operations, p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms; before the purge p50 {:.2}, p99 {:.2}, max {:.2}",
         writer.during.len(),
         writer.during.median(),
         writer.during.quantile(0.99),
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         writer.before.quantile(0.99),
         writer.before.max()
     );
-    books::remove(&books.path);
+    database::remove(&database.path);
     let memory = [alone.peak_mib, exclusive.peak_mib, beside.peak_mib].into_iter().fold(0.0, f64::max);
     let holds = [
         tell("beside a purge: the writer's p99, ms", Goal::Most(20.0), writer.during.quantile(0.99)),
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 }
 
 struct Tenths<'a> {
-    books: &'a Books,
+    database: &'a Database,
     next: i64,
     meter: &'a Path,
 }
@@ -84,26 +84,26 @@ impl Tenths<'_> {
     /// The end of the next tenth.
     fn cutoff(&mut self) -> i64 {
         self.next += 1;
-        end() - books::DAYS * DAY + self.next * DAY
+        end() - database::DAYS * DAY + self.next * DAY
     }
 
     fn settle(&self) {
-        let raw = self.books.raw();
+        let raw = self.database.raw();
         raw.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     }
 
     /// One statement; the messages go with their codes.
     fn raw(&mut self) -> f64 {
         let cutoff = self.cutoff();
-        let raw = self.books.raw();
+        let raw = self.database.raw();
         let (gone, took) = timed(|| raw.execute("DELETE FROM otps WHERE over_at <= ?1", [cutoff]).unwrap());
-        assert!(gone as u64 > self.books.rows / 11, "{gone} rows went");
+        assert!(gone as u64 > self.database.rows / 11, "{gone} rows went");
         drop(raw);
         self.settle();
         took.as_secs_f64()
     }
 
-    /// The program, and the books settled after it.
+    /// The program, and the database settled after it.
     fn ours(&mut self, flags: &[&str]) -> Run {
         let run = self.purged(flags);
         self.settle();
@@ -115,7 +115,7 @@ impl Tenths<'_> {
         let home = tempfile::tempdir().unwrap();
         let cutoff = self.cutoff();
         let span = format!("{}s", (SystemClock.now().millis() - cutoff) / 1000);
-        let path = self.books.path.to_str().unwrap();
+        let path = self.database.path.to_str().unwrap();
         let mut args = vec![env!("CARGO_BIN_EXE_smsotp"), "--db", path, "-q", "purge-expired", "--older-than", &span];
         args.extend(flags);
         let program = Program::new(self.meter, &args)
@@ -146,25 +146,25 @@ impl Tenths<'_> {
 
     /// The program, and a writer that sends and verifies all the time.
     fn beside(&mut self) -> (Run, Writer) {
-        let books = self.books;
+        let database = self.database;
         let (purging, done) = (AtomicBool::new(false), AtomicBool::new(false));
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| write(books, &purging, &done));
+            let writer = scope.spawn(|| write(database, &purging, &done));
             std::thread::sleep(Duration::from_secs(2));
             purging.store(true, Ordering::Relaxed);
             let run = self.purged(&[]);
-            // The books are settled when the writer has gone: that would stand in its way, and is no part of a purge.
+            // The database is settled when the writer has gone: that would stand in its way, and is no part of a purge.
             done.store(true, Ordering::Relaxed);
             (run, writer.join().unwrap())
         })
     }
 }
 
-/// Sends and verifies until told to stop; the times of every deed.
-fn write(books: &Books, purging: &AtomicBool, done: &AtomicBool) -> Writer {
+/// Sends and verifies until told to stop; the times of every operation.
+fn write(database: &Database, purging: &AtomicBool, done: &AtomicBool) -> Writer {
     let mut policy = Policy::default();
     policy.limits.everything = vec![Window::new(u32::MAX, 3600), Window::new(u32::MAX, 86_400)];
-    let store: Arc<dyn Store> = books.store(Arc::new(SystemClock));
+    let store: Arc<dyn Store> = database.store(Arc::new(SystemClock));
     let taker = Arc::new(Taker::default());
     let engine = Engine::new(store, keyring(), Arc::new(policy)).with_provider(Arc::clone(&taker) as _);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -174,7 +174,7 @@ fn write(books: &Books, purging: &AtomicBool, done: &AtomicBool) -> Writer {
     while !done.load(Ordering::Relaxed) {
         nth += 1;
         let times = if purging.load(Ordering::Relaxed) { &mut writer.during } else { &mut writer.before };
-        let ask = books::ask(nth);
+        let ask = database::ask(nth);
         let (answer, took) = timed(|| runtime.block_on(engine.send(&caller, ask)));
         assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
         times.add(took);

@@ -1,11 +1,11 @@
-//! The floor of the deeds: the same statements on the same tables, reads and writes, with values that are ready made.
+//! The floor of the operations: the same statements on the same tables, reads and writes, with values that are ready made.
 //! No rule, no key, no JSON, no queue.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use smsotp::keys::IndexKey;
 use smsotp::store::Subject;
 
-use crate::books::{DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
+use crate::database::{DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
 
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
 const RECENT: &str = r#"SELECT id, "user", nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
@@ -18,7 +18,7 @@ pub struct Values {
     user: String,
     tags: [[u8; 32]; 4],
     ids: [[u8; 16]; 4],
-    ledgers: [String; 4],
+    usages: [String; 4],
     body: String,
     nonce: [u8; 16],
     mac: [u8; 32],
@@ -38,7 +38,7 @@ impl Values {
             user: user(nth).as_str().to_owned(),
             tags: [tag(&phone_subject), tag(&pair), tag(&Subject::Everything), tag(&user_subject)],
             ids: std::array::from_fn(|_| subject_id(now, &mut random)),
-            ledgers: [
+            usages: [
                 format!(r#"{{"sends":[[{now}]],"purposes":{{"login":{{"asked":[{now}]}}}},"seen":{now}}}"#),
                 format!(r#"{{"seen":{now}}}"#),
                 // As long as it was, and not the same: a value that does not change is not written.
@@ -58,10 +58,10 @@ impl Values {
     }
 }
 
-/// The same ledger a moment later: as long, and not the same.
-fn seen_at(ledger: &str, now: i64) -> String {
-    let seen = ledger.rfind(r#""seen":"#).map_or(ledger.len(), |at| at + 7);
-    format!("{}{now}}}", &ledger[..seen])
+/// The same usage a moment later: as long, and not the same.
+fn seen_at(usage: &str, now: i64) -> String {
+    let seen = usage.rfind(r#""seen":"#).map_or(usage.len(), |at| at + 7);
+    format!("{}{now}}}", &usage[..seen])
 }
 
 /// Reads every value of every row of one statement; the first value of the first row, if it is a number.
@@ -87,17 +87,17 @@ fn write(tx: &Transaction<'_>, sql: &str, params: &[&dyn rusqlite::ToSql]) {
 }
 
 fn subject(tx: &Transaction<'_>, values: &Values, place: usize) {
-    read(tx, "SELECT id, ledger FROM subjects WHERE tag = ?1", &[&values.tags[place]]);
+    read(tx, "SELECT id, usage FROM subjects WHERE tag = ?1", &[&values.tags[place]]);
 }
 
-fn put_ledger(tx: &Transaction<'_>, values: &Values, place: usize) {
+fn put_usage(tx: &Transaction<'_>, values: &Values, place: usize) {
     let idle_at = values.now - values.now % 3_600_000 + 7 * DAY;
     let kind = ["phone", "pair", "everything", "user"][place];
     write(
         tx,
-        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
-        &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", &values.ledgers[place], &idle_at],
+        "INSERT INTO subjects (tag, id, kind, masked, usage, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tag) DO UPDATE SET usage = excluded.usage, idle_at = excluded.idle_at",
+        &[&values.tags[place], &values.ids[place], &kind, &"+1 212 *** 0000", &values.usages[place], &idle_at],
     );
 }
 
@@ -132,8 +132,8 @@ impl Raw {
     }
 
     /// What a subject's limits remember.
-    pub fn ledger(&self, tag: [u8; 32]) -> String {
-        self.connection.query_row("SELECT ledger FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).unwrap()
+    pub fn usage(&self, tag: [u8; 32]) -> String {
+        self.connection.query_row("SELECT usage FROM subjects WHERE tag = ?1", [tag], |row| row.get(0)).unwrap()
     }
 
     fn begin(&mut self) -> (Transaction<'_>, &mut Known) {
@@ -142,9 +142,9 @@ impl Raw {
         if version != self.known.version {
             let last =
                 |table: &str| read(&tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0);
-            read(&tx, "SELECT sealed_at IS NOT NULL FROM books WHERE only = 1", &[]);
+            read(&tx, "SELECT sealed_at IS NOT NULL FROM identity WHERE only = 1", &[]);
             read(&tx, "SELECT EXISTS (SELECT 1 FROM test_numbers)", &[]);
-            let head = "SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1";
+            let head = "SELECT seq, mac FROM audit WHERE chain = ?1 ORDER BY seq DESC LIMIT 1";
             let seq = read(&tx, head, &[&0]).unwrap_or(0);
             self.known = Known { version, otp: last("otps"), message: last("messages"), seq };
         }
@@ -210,7 +210,7 @@ impl Raw {
         ],
     );
         for place in [0, 2, 3] {
-            put_ledger(&tx, values, place);
+            put_usage(&tx, values, place);
         }
         audit(&tx, known, values);
         tx.commit().unwrap();
@@ -254,8 +254,8 @@ impl Raw {
                 &[&otp, &"verified", &values.now, &values.now, &0],
             );
         }
-        put_ledger(&tx, values, 0);
-        put_ledger(&tx, values, 1);
+        put_usage(&tx, values, 0);
+        put_usage(&tx, values, 1);
         audit(&tx, known, values);
         tx.commit().unwrap();
     }
@@ -265,7 +265,7 @@ fn audit(tx: &Transaction<'_>, known: &mut Known, values: &Values) {
     known.seq += 1;
     write(
         tx,
-        "INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO audit (chain, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
         &[&0, &known.seq, &values.body.as_bytes(), &values.mac],
     );
 }

@@ -1,11 +1,11 @@
 //! What one `smsotp send` costs, to a provider on loopback.
 //!
-//! The floor: one process of the same size that parses the phone, opens the books, commits, posts over a plain socket and
+//! The floor: one process of the same size that parses the phone, opens the database, commits, posts over a plain socket and
 //! commits again. With `SMSOTP_TEST_CLIENTS=DIR` (see tests/clients/install.sh) Twilio's Python library and twilio-cli send
 //! in the same rounds.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod measure;
 
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use base64::Engine as _;
-use books::{Books, phone};
+use database::{Database, phone};
 use measure::{Goal, Program, Times, tell, wanted};
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
 use smsotp::sandbox::{Options, Pace, Sandbox};
@@ -71,8 +71,8 @@ fn bench() -> ExitCode {
     let sandbox = Sandbox::start(Options { pace: Pace::Manual, ..Options::default() }).unwrap();
     let meter = measure::floor("floor_meter");
     let this = std::env::current_exe().unwrap();
-    let books = Books::of(1_000, &dir).copy("send");
-    let floor_books = Books::of(1_000, &dir).copy("send-floor");
+    let database = Database::of(1_000, &dir).copy("send");
+    let floor_database = Database::of(1_000, &dir).copy("send-floor");
     let home = tempfile::tempdir().unwrap();
     let account = format!("{}:{}", sandbox.account_sid(), sandbox.auth_token());
     let url = sandbox.url();
@@ -80,7 +80,7 @@ fn bench() -> ExitCode {
     let ours = |nth: u64| {
         let mut program = Program::new(
             env!("CARGO_BIN_EXE_smsotp"),
-            &["--db", books.path.to_str().unwrap(), "send", phone(nth).as_str(), "--purpose", "login"],
+            &["--db", database.path.to_str().unwrap(), "send", phone(nth).as_str(), "--purpose", "login"],
         )
         .env("HOME", home.path().to_str().unwrap())
         .env("SMSOTP_SECRET_KEY", base64::engine::general_purpose::STANDARD.encode([7u8; 32]));
@@ -88,7 +88,7 @@ fn bench() -> ExitCode {
         program
     };
     let floor = |nth: u64| {
-        let path = floor_books.path.to_str().unwrap();
+        let path = floor_database.path.to_str().unwrap();
         Program::new(&this, &["floor-send", path, phone(nth).as_str(), url.trim_end_matches('/'), &account])
     };
     let (mut our_times, mut floor_times) = (Times::default(), Times::default());
@@ -116,8 +116,8 @@ fn bench() -> ExitCode {
         Some(clients) => holds.extend(against_clients(&sandbox, &clients, ours, rounds)),
         None => println!("Twilio's clients: skipped, SMSOTP_TEST_CLIENTS names none (tests/clients/install.sh DIR)"),
     }
-    for made in [&books, &floor_books] {
-        books::remove(&made.path);
+    for made in [&database, &floor_database] {
+        database::remove(&made.path);
     }
     measure::verdict(&holds)
 }

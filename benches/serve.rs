@@ -1,16 +1,16 @@
-//! `smsotp serve` against other servers of the same two deeds, and against the disk.
+//! `smsotp serve` against other servers of the same two operations, and against the disk.
 //!
-//! One process holds the provider and the load, a thread each; every server is started anew for each round, with new books, and
+//! One process holds the provider and the load, a thread each; every server is started anew for each round, with a new database, and
 //! the rounds take turns. `SMSOTP_BENCH_PEERS=DIR` (see benches/peers/install.sh) names the peers. They send with Twilio's own
 //! libraries, as applications do; `SMSOTP_BENCH_BARE=1` takes those away and every query that could be done without. No peer
 //! debugs, logs or limits requests; connections are kept; SQLite has a write-ahead log and durable commits. Ours is as it
-//! comes: rules, audit log, tokens from the books and a log line for each request; only the limits that count all requests
+//! comes: rules, audit log, tokens from the database and a log line for each request; only the limits that count all requests
 //! of one machine are off.
 //!
 //! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod carrier;
 mod load;
 mod measure;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use books::{Books, keyring, phone, user};
+use database::{Database, keyring, phone, user};
 use carrier::Carrier;
 use load::Load;
 use measure::{Goal, Times, median_of, tell, timed, wanted};
@@ -166,7 +166,7 @@ fn against_peers(carrier: &Carrier, most: Duration, rounds: u64) -> Vec<bool> {
             }
         }
     }
-    println!("{CONNECTIONS} connections, each server with new books in each round");
+    println!("{CONNECTIONS} connections, each server with a new database in each round");
     let mut all: Vec<Vec<Round>> = kinds.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for (kind, of) in kinds.iter().zip(&mut all) {
@@ -243,7 +243,7 @@ fn one_connection(carrier: &Carrier, rounds: u64) -> bool {
     let server = Server::start(Kind::Ours, carrier, None);
     let mut talk = Talk::begin(&server, carrier, 1);
     let dir = tempfile::tempdir_in(measure::directory()).unwrap();
-    let raw = books::raw(&dir.path().join("raw.db"));
+    let raw = database::raw(&dir.path().join("raw.db"));
     raw.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
     raw.execute_batch("CREATE TABLE rows (id INTEGER PRIMARY KEY, value TEXT)").unwrap();
     let (mut verified, mut committed, mut ratios) = (Times::default(), Times::default(), Vec::new());
@@ -270,18 +270,18 @@ fn one_connection(carrier: &Carrier, rounds: u64) -> bool {
     tell("one connection: verify p50 / a raw durable commit", Goal::Most(2.5), median_of(ratios))
 }
 
-/// Deeds of the engine, without HTTP: 64 callers who share commits, in turns with one after another.
+/// Operations of the engine, without HTTP: 64 callers who share commits, in turns with one after another.
 fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
     const CALLERS: usize = 64;
-    println!("deeds of the engine without HTTP: {CALLERS} callers who share commits, and one after another");
+    println!("operations of the engine without HTTP: {CALLERS} callers who share commits, and one after another");
     let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4));
     let many = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
     let one = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let base = Books::of(1_000, &measure::directory());
-    let (grouped_books, single_books) = (base.copy("serve-grouped"), base.copy("serve-single"));
+    let base = Database::of(1_000, &measure::directory());
+    let (grouped_database, single_database) = (base.copy("serve-grouped"), base.copy("serve-single"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let grouped = Grouped::open(&grouped_books.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
-    let (grouped, single) = (Deeds::over(Arc::new(grouped)), Deeds::over(single_books.store(clock)));
+    let grouped = Grouped::open(&grouped_database.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
+    let (grouped, single) = (Operations::over(Arc::new(grouped)), Operations::over(single_database.store(clock)));
     let (mut sends, mut verifies) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let [single_send, single_verify] = one.block_on(single.round(1, most / 2));
@@ -296,8 +296,8 @@ fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
         }
     }
     drop((grouped, single));
-    for made in [&grouped_books, &single_books] {
-        books::remove(&made.path);
+    for made in [&grouped_database, &single_database] {
+        database::remove(&made.path);
     }
     vec![
         tell("group commit, 64 callers / one by one: sends", Goal::Least(5.0), median_of(sends)),
@@ -306,7 +306,7 @@ fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
 }
 
 /// The engine over a store, and a provider in memory.
-struct Deeds {
+struct Operations {
     engine: Engine,
     kept: Arc<Kept>,
     next: Arc<Mutex<u64>>,
@@ -338,14 +338,14 @@ impl Provider for Kept {
     }
 }
 
-impl Deeds {
-    fn over(store: Arc<dyn Store>) -> Deeds {
+impl Operations {
+    fn over(store: Arc<dyn Store>) -> Operations {
         let mut policy = Policy::default();
         policy.limits.everything = Vec::new();
         let kept = Arc::new(Kept::default());
         let engine = Engine::new(store, keyring(), Arc::new(policy)).with_provider(kept.clone());
-        // Phones that are in no books.
-        Deeds { engine, kept, next: Arc::new(Mutex::new(1_000_000)) }
+        // Phones that are in no database.
+        Operations { engine, kept, next: Arc::new(Mutex::new(1_000_000)) }
     }
 
     /// Sends and verifications per second.
@@ -392,7 +392,7 @@ fn take(next: &Mutex<u64>) -> u64 {
 }
 
 async fn send(engine: &Engine, nth: u64) {
-    let answer = engine.send(&Caller::new(Actor::System), books::ask(nth)).await.unwrap();
+    let answer = engine.send(&Caller::new(Actor::System), database::ask(nth)).await.unwrap();
     assert!(matches!(answer, SendAnswer::Sent(_)), "{answer:?}");
 }
 

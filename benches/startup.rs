@@ -1,17 +1,17 @@
-//! What starting costs: `--version`, `--help`, and `list` of 20 in small and in large books.
+//! What starting costs: `--version`, `--help`, and `list` of 20 in small and in large database.
 //!
 //! The floors: a program that does nothing, and one of the same size as `smsotp` (this one) that opens the file with SQLite
 //! and prints one query.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
-mod books;
+mod database;
 mod measure;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use base64::Engine as _;
-use books::{Books, secret};
+use database::{Database, secret};
 use measure::{Goal, Program, interleaved, tell, wanted};
 
 fn main() -> ExitCode {
@@ -59,8 +59,8 @@ fn bench() -> ExitCode {
     };
     let mut programs = vec![Program::new(&empty, &[]), ours(&["--version"]), ours(&["--help"])];
     for rows in sizes {
-        let books = Books::of(rows, &dir);
-        let path = books.path.to_str().unwrap();
+        let database = Database::of(rows, &dir);
+        let path = database.path.to_str().unwrap();
         programs.push(Program::new(&this, &["floor-query", path]));
         programs.push(ours(&["--db", path, "list", "--limit", "20"]));
     }

@@ -228,7 +228,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__audit__subcmd__list)
-            opts="-o -q -v -h --phone --user --deed --since --until --limit --after --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --phone --user --action --since --until --limit --after --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -242,7 +242,7 @@ _smsotp() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --deed)
+                --action)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -18,7 +18,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
     }
     var completions = [
         &'smsotp'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -71,7 +71,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --origin 'The domain whose web page may fill the code in by itself'
             cand --allow-segments 'Allow the message to take this many SMS segments'
             cand --provider 'Send through this provider'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -93,7 +93,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'The user for whom it was asked'
             cand --ip 'The address of the person who gives the code; its limits then apply'
             cand --code-file 'Read the code from this file'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -119,7 +119,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --until 'Only codes made before this moment'
             cand --limit 'At most this many rows'
             cand --after 'Go on after this id, as the page before told'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -138,7 +138,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;show'= {
             cand --purpose 'With a number: only this purpose'
             cand --user 'With a number: only this user'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -158,7 +158,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'With a number: only this purpose'
             cand --user 'With a number: only this user'
             cand --reason 'Why; kept in the audit log'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -177,7 +177,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;purge-expired'= {
             cand --older-than 'Keep what finished within this span [default: the setting, 24h]'
             cand --batch 'Rows per batch [default: as many as fit into a few milliseconds]'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -199,7 +199,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-twilio'= {
             cand --to 'Also send a real message to this number and follow it to its last status'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -217,7 +217,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;dispatch'= {
             cand --limit 'Stop after this many messages'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -234,7 +234,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;explain'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -251,7 +251,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;limits'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -273,7 +273,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'How full the limits of this user stand'
             cand --ip 'How full the limits of this address stand'
             cand --purpose 'The purpose whose budgets are meant'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -294,7 +294,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --user 'The user'
             cand --ip 'The address'
             cand --reason 'Why; kept in the audit log'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -313,7 +313,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -334,7 +334,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-number;add'= {
             cand --until 'Until when: a date, RFC 3339, or a span from now; at most 90 days'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -351,7 +351,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;list'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -368,7 +368,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;remove'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -385,7 +385,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -405,7 +405,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand prune 'Remove keys that nothing alive uses'
         }
         &'smsotp;keys;list'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -422,7 +422,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys;rotate'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -439,7 +439,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;keys;prune'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -458,7 +458,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;config'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -477,7 +477,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand check 'Check the configuration and warn about what is risky'
         }
         &'smsotp;config;show'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -494,7 +494,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;config;check'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -511,7 +511,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -526,15 +526,15 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --reveal 'Show phone numbers in full (leaves a row in the audit log)'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
-            cand status 'Show where the books are, their size, schema and rows'
+            cand status 'Show where the database is, their size, schema and rows'
             cand migrate 'Make or update the tables of a PostgreSQL database'
-            cand check 'Check that the books are sound'
-            cand backup 'Copy the books to a file, beside running work'
-            cand export 'Write the books as lines of text, for SQLite or PostgreSQL to read'
-            cand import 'Read exported books into empty ones'
+            cand check 'Check that the database is sound'
+            cand backup 'Copy the database to a file, beside running work'
+            cand export 'Write the database as lines of text, for SQLite or PostgreSQL to read'
+            cand import 'Read exported database into empty ones'
         }
         &'smsotp;db;status'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -551,7 +551,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;migrate'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -568,7 +568,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;check'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -585,7 +585,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;backup'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -602,13 +602,13 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;export'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
-            cand --move 'Take what lives along, and seal these books'
+            cand --move 'Take what lives along, and seal this database'
             cand -y 'Do not ask before sealing'
             cand --yes 'Do not ask before sealing'
             cand --json 'Write results and errors as JSON: short for -o json'
@@ -622,7 +622,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;db;import'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -639,7 +639,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;audit'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -654,18 +654,18 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --reveal 'Show phone numbers in full (leaves a row in the audit log)'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
-            cand list 'List deeds, newest first'
+            cand list 'List operations, newest first'
             cand verify 'Verify the chain from its first row to its last'
         }
         &'smsotp;audit;list'= {
-            cand --phone 'Only deeds about this number'
-            cand --user 'Only deeds about this user, where no phone comes first'
-            cand --deed 'Only this deed, for example revoke'
-            cand --since 'Only deeds at this moment or later: a date, RFC 3339, or a span back from now'
-            cand --until 'Only deeds before this moment'
+            cand --phone 'Only operations about this number'
+            cand --user 'Only operations about this user, where no phone comes first'
+            cand --action 'Only this action, for example revoke'
+            cand --since 'Only operations at this moment or later: a date, RFC 3339, or a span back from now'
+            cand --until 'Only operations before this moment'
             cand --limit 'At most this many rows'
             cand --after 'Go on after this row, as the page before told'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -682,7 +682,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;audit;verify'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -699,7 +699,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;token'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -723,7 +723,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --scope 'What its bearer may do: send, verify, test, read, admin'
             cand --name 'What to call it'
             cand --expires 'Until when: a date, RFC 3339, or a span from now [default: no end]'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -741,7 +741,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;token;list'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -758,7 +758,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;token;revoke'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -783,7 +783,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purge-every 'How often to purge what is finished; 0s: never'
             cand --max-connections 'So many connections at once'
             cand --max-per-address 'So many connections of one address; not for this machine and trusted proxies'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -805,7 +805,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;sandbox'= {
             cand --listen 'Listen here; port 0 takes a free one'
             cand --write-env 'Write the variables that a client needs to this file, once ready'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -825,7 +825,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;sandbox;inbox'= {
             cand --to 'Only messages to this number'
             cand --wait 'Wait this long for a message'
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -843,7 +843,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;completions'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -860,7 +860,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;demo'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
@@ -877,7 +877,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;help'= {
-            cand --db 'Keep the books in this file'
+            cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'

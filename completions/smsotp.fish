@@ -24,7 +24,7 @@ function __fish_smsotp_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c smsotp -n "__fish_smsotp_needs_command" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_needs_command" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_needs_command" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_needs_command" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_needs_command" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -76,7 +76,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l origin -d 'The do
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l allow-segments -d 'Allow the message to take this many SMS segments' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l provider -d 'Send through this provider' -r -f -a "twilio\t''
 console\t''"
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -97,7 +97,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l purpose -d 'Wha
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l user -d 'The user for whom it was asked' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l ip -d 'The address of the person who gives the code; its limits then apply' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l code-file -d 'Read the code from this file' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -128,7 +128,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l since -d 'Only co
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l until -d 'Only codes made before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l limit -d 'At most this many rows' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l after -d 'Go on after this id, as the page before told' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -146,7 +146,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l reveal -d 'Show p
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l purpose -d 'With a number: only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l user -d 'With a number: only this user' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -165,7 +165,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s h -l help -d 'Pri
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l purpose -d 'With a number: only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l user -d 'With a number: only this user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l reason -d 'Why; kept in the audit log' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -183,7 +183,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l reveal -d 'Show
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l older-than -d 'Keep what finished within this span [default: the setting, 24h]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l batch -d 'Rows per batch [default: as many as fit into a few milliseconds]' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -203,7 +203,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l no-input
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l to -d 'Also send a real message to this number and follow it to its last status' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -220,7 +220,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l no-input -
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l limit -d 'Stop after this many messages' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -236,7 +236,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s v -l verbose 
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -252,7 +252,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s v -l verbose -
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -273,7 +273,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l user -d 'How full the limits of this user stand' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l ip -d 'How full the limits of this address stand' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l purpose -d 'The purpose whose budgets are meant' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -293,7 +293,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l user -d 'The user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l ip -d 'The address' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reason -d 'Why; kept in the audit log' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -311,7 +311,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -331,7 +331,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fis
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the test numbers'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Make a test number an ordinary one again'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l until -d 'Until when: a date, RFC 3339, or a span from now; at most 90 days' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -347,7 +347,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -363,7 +363,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -379,7 +379,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -398,7 +398,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "list" -d 'List the accepted keys and what still uses them'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "rotate" -d 'Add a new key, or bring the newest to the front'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "prune" -d 'Remove keys that nothing alive uses'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -414,7 +414,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -430,7 +430,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -447,7 +447,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -465,7 +465,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "show" -d 'Show every setting, its value and where it comes from'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "check" -d 'Check the configuration and warn about what is risky'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -481,7 +481,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -497,7 +497,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -513,13 +513,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "status" -d 'Show where the books are, their size, schema and rows'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "status" -d 'Show where the database is, their size, schema and rows'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "migrate" -d 'Make or update the tables of a PostgreSQL database'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "check" -d 'Check that the books are sound'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "backup" -d 'Copy the books to a file, beside running work'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "export" -d 'Write the books as lines of text, for SQLite or PostgreSQL to read'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "import" -d 'Read exported books into empty ones'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "check" -d 'Check that the database is sound'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "backup" -d 'Copy the database to a file, beside running work'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "export" -d 'Write the database as lines of text, for SQLite or PostgreSQL to read'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "import" -d 'Read exported database into empty ones'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -535,7 +535,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -551,7 +551,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -567,7 +567,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -583,7 +583,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -593,7 +593,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l move -d 'Take what lives along, and seal these books'
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l move -d 'Take what lives along, and seal this database'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s y -l yes -d 'Do not ask before sealing'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Print results and errors only'
@@ -601,7 +601,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -617,7 +617,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -633,16 +633,16 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List deeds, newest first'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List operations, newest first'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "verify" -d 'Verify the chain from its first row to its last'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only deeds about this number' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only deeds about this user, where no phone comes first' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l deed -d 'Only this deed, for example revoke' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only deeds at this moment or later: a date, RFC 3339, or a span back from now' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only deeds before this moment' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only operations about this number' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only operations about this user, where no phone comes first' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l operation -d 'Only this action, for example revoke' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only operations at this moment or later: a date, RFC 3339, or a span back from now' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only operations before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l limit -d 'At most this many rows' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l after -d 'Go on after this row, as the page before told' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -658,7 +658,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -674,7 +674,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -697,7 +697,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What its bearer may do: send, verify, test, read, admin' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l name -d 'What to call it' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Until when: a date, RFC 3339, or a span from now [default: no end]' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -714,7 +714,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -730,7 +730,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -754,7 +754,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'W
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l purge-every -d 'How often to purge what is finished; 0s: never' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'So many connections at once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'So many connections of one address; not for this machine and trusted proxies' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -775,7 +775,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l reveal -d 'Show 
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l listen -d 'Listen here; port 0 takes a free one' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l write-env -d 'Write the variables that a client needs to this file, once ready' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -794,7 +794,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -f -a "inbox" -d 'Show the messages that a running sandbox received'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l to -d 'Only messages to this number' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l wait -d 'Wait this long for a message' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -811,7 +811,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_s
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -827,7 +827,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s v -l verbo
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
@@ -843,7 +843,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s v -l verbose -d '
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l db -d 'Keep the books in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'

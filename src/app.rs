@@ -23,16 +23,16 @@ use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Opening, Sqlite};
 
-/// What a verb needs of the books.
+/// What a verb needs of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Books {
+pub enum OpenMode {
     /// There must be some.
     Existing,
     /// They are made where there are none.
-    MayBeNew,
+    MayCreate,
 }
 
-/// An engine over the configured books, with what the command line needs around it.
+/// An engine over the configured database, with what the command line needs around it.
 pub struct App {
     engine: Engine,
     keyring: Arc<Keyring>,
@@ -44,11 +44,11 @@ pub struct App {
 pub type Printer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl App {
-    /// Opens the books. Nothing that a verb does not need is started: no provider, no client, no second thread.
+    /// Opens the database. Nothing that a verb does not need is started: no provider, no client, no second thread.
     ///
     /// # Errors
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
-    pub fn open(config: Config, books: Books) -> Result<App> {
+    pub fn open(config: Config, mode: OpenMode) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let runtime = match &config.database {
             // A file needs nobody to wait for sockets.
@@ -58,7 +58,7 @@ impl App {
         let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
             Database::Sqlite(path) => {
                 let new = !sqlite::exists(path);
-                if new && books == Books::Existing {
+                if new && mode == OpenMode::Existing {
                     return Err(sqlite::none_yet(path));
                 }
                 if !new {
@@ -67,7 +67,7 @@ impl App {
                 }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
                 let opening = Opening {
-                    create: books == Books::MayBeNew,
+                    create: mode == OpenMode::MayCreate,
                     create_dir: config.database_is_default,
                     ..Opening::default()
                 };
@@ -80,7 +80,7 @@ impl App {
                 (Arc::new(runtime.block_on(open)?), keyring)
             }
         };
-        tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the books");
+        tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
@@ -145,10 +145,10 @@ impl App {
         self.config.warnings.iter().chain(self.keyring.warnings()).map(String::as_str)
     }
 
-    /// Runs a deed to its end.
-    pub fn run<T>(&self, deed: impl Future<Output = T>) -> T {
+    /// Runs an operation to its end.
+    pub fn run<T>(&self, operation: impl Future<Output = T>) -> T {
         match &self.runtime {
-            Some(runtime) => runtime.block_on(deed),
+            Some(runtime) => runtime.block_on(operation),
             // Only a dropped app has none.
             None => unreachable!("an app without a runtime is being dropped"),
         }
@@ -175,7 +175,7 @@ impl App {
             }
             None => Rotated::Added(keys::add_last(path)?.to_string()),
         };
-        // The books' keys are wrapped under the new key at once: from now on either opens them.
+        // The database's keys are wrapped under the new key at once: from now on either opens them.
         let ring = Keyring::load(&self.config.keys, false)?;
         self.run(self.engine.rewrap(caller, &ring))?;
         Ok(rotated)
@@ -293,7 +293,7 @@ pub use crate::provider::twilio::checks::Mark as CheckMark;
 /// What a real test message came to: its id and last status, or why it went wrong and what to do next.
 pub type TestMessage = std::result::Result<(String, String), (String, Option<String>)>;
 
-/// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the books.
+/// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the database.
 ///
 /// # Errors
 /// `CONFIG_INVALID`.
@@ -350,7 +350,7 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
     builder.build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
 }
 
-/// The checks of `test-twilio`: an own runtime, because no books are needed.
+/// The checks of `test-twilio`: an own runtime, because no database are needed.
 ///
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.

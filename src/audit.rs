@@ -1,7 +1,7 @@
 //! The audit log: what an event is, how its rows are chained, and how a change to them is found.
 //!
-//! A row is (lane, seq, body, mac) with `mac = HMAC-SHA-256(K_audit, prev ‖ lane ‖ seq ‖ SHA-256(body))`, where `prev` is the
-//! mac of the row before it in the lane (32 zero bytes before the first). The body is canonical JSON: whatever else a store
+//! A row is (chain, seq, body, mac) with `mac = HMAC-SHA-256(K_audit, prev ‖ chain ‖ seq ‖ SHA-256(body))`, where `prev` is the
+//! mac of the row before it in the chain (32 zero bytes before the first). The body is canonical JSON: whatever else a store
 //! keeps in columns is generated from it, so that nothing about a row lies outside the chain.
 
 mod verifier;
@@ -27,7 +27,7 @@ const NOTE_MAX: usize = 200;
 /// From this many digits on, a run of digits in a note is held to be a code or a phone number.
 const DIGIT_RUN_MAX: usize = 5;
 
-/// What one deed did: when, by whom, what, to whom, how it ended.
+/// What one operation did: when, by whom, what, to whom, how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     at: Timestamp,
@@ -74,9 +74,9 @@ enum Detail {
 /// One row as a store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The lane: 0 on SQLite.
-    pub lane: u32,
-    /// The place in the lane, from 1.
+    /// The chain: 0 on SQLite.
+    pub chain: u32,
+    /// The place in the chain, from 1.
     pub seq: u64,
     /// The canonical JSON of the event.
     pub body: Vec<u8>,
@@ -84,23 +84,23 @@ pub struct Row {
     pub mac: [u8; 32],
 }
 
-/// The end of a lane: what an anchor keeps.
+/// The end of a chain: what an anchor keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// The lane.
-    pub lane: u32,
+    /// The chain.
+    pub chain: u32,
     /// The seq of its last row; 0: it has none.
     pub seq: u64,
     /// The mac of its last row; zeros: it has none.
     pub mac: [u8; 32],
 }
 
-/// The key that chains the rows: random, made with the books, wrapped in them.
+/// The key that chains the rows: random, made with the database, wrapped in them.
 #[derive(Clone)]
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 impl Event {
-    /// An event. `action` is the deed as the user knows it (`send`, `verify`, `limits.reset`), `outcome` its answer.
+    /// An event. `action` is the operation as the user knows it (`send`, `verify`, `limits.reset`), `outcome` its answer.
     pub fn new(at: Timestamp, actor: Actor, action: &'static str, outcome: impl Into<String>) -> Event {
         let outcome = clean(&outcome.into());
         Event { at, actor, action, outcome, subjects: Vec::new(), details: Details::default() }
@@ -213,26 +213,26 @@ impl fmt::Debug for AuditKey {
 }
 
 impl Head {
-    /// The head of a lane without rows.
-    pub const fn empty(lane: u32) -> Head {
-        Head { lane, seq: 0, mac: [0; 32] }
+    /// The head of a chain without rows.
+    pub const fn empty(chain: u32) -> Head {
+        Head { chain, seq: 0, mac: [0; 32] }
     }
     /// The row that comes after this head, and with it the next head.
     pub fn next(&self, key: &AuditKey, event: &Event) -> Row {
         let (body, seq) = (event.body(), self.seq.saturating_add(1));
-        let mac = mac(key, &self.mac, (self.lane, seq), &body);
-        Row { lane: self.lane, seq, body, mac }
+        let mac = mac(key, &self.mac, (self.chain, seq), &body);
+        Row { chain: self.chain, seq, body, mac }
     }
 }
 
 impl Row {
-    /// This row as the head of its lane.
+    /// This row as the head of its chain.
     pub fn head(&self) -> Head {
-        Head { lane: self.lane, seq: self.seq, mac: self.mac }
+        Head { chain: self.chain, seq: self.seq, mac: self.mac }
     }
 }
 
-/// The MAC of one row: `prev` is the mac of the row before it, `place` its lane and seq.
+/// The MAC of one row: `prev` is the mac of the row before it, `place` its chain and seq.
 pub fn mac(key: &AuditKey, prev: &[u8; 32], place: (u32, u64), body: &[u8]) -> [u8; 32] {
     let mut mac = keyed(&key.0);
     mac.update(prev);
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_mac_is_what_the_design_says() {
-        // Computed with Python: hmac(key=32 x 09, prev=32 x 00, lane 1, seq 2, body "{}").
+        // Computed with Python: hmac(key=32 x 09, prev=32 x 00, chain 1, seq 2, body "{}").
         let mac = mac(&AuditKey::new([9; 32]), &[0; 32], (1, 2), b"{}");
 
         assert_eq!(encode_string(&mac), "0c3797887519b69bb8e8606d315559381692f62f072295b9772d624f792a4bd1");

@@ -33,7 +33,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::app::{App, Books, os_caller};
+use crate::app::{App, OpenMode, os_caller};
 use crate::audit::Details;
 use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
@@ -47,7 +47,7 @@ use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, St
     version,
     about = "Send, verify and account for one-time passwords over SMS",
     long_about = "Send, verify and account for one-time passwords over SMS\n\n\
-        smsotp sends codes through Twilio, checks them, and keeps its books in one SQLite file. A code is never stored, \
+        smsotp sends codes through Twilio, checks them, and keeps its database in one SQLite file. A code is never stored, \
         logged or printed. Without a Twilio account, `smsotp sandbox` stands in for it on this machine.",
     after_help = "Start with `smsotp demo`. Topics: `smsotp help exit-codes|environment|json`.",
     after_long_help = "Examples:\n  \
@@ -73,7 +73,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// Keep the books in this file
+    /// Keep the database in this file
     #[arg(long, global = true, value_name = "FILE")]
     pub db: Option<String>,
     /// Read settings from this file instead of the user's smsotp.toml
@@ -173,14 +173,14 @@ impl Call {
         Ok(config)
     }
 
-    /// The books, opened, with everything worth a warning told.
-    pub fn open(&self, books: Books, out: &Output) -> Result<App> {
-        self.open_with(self.config()?, books, out)
+    /// The database, opened, with everything worth a warning told.
+    pub fn open(&self, mode: OpenMode, out: &Output) -> Result<App> {
+        self.open_with(self.config()?, mode, out)
     }
 
-    /// The books of a configuration, opened, with everything worth a warning told.
-    pub fn open_with(&self, config: Config, books: Books, out: &Output) -> Result<App> {
-        let app = App::open(config, books)?;
+    /// The database of a configuration, opened, with everything worth a warning told.
+    pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
+        let app = App::open(config, mode)?;
         for warning in app.warnings() {
             out.warn(warning);
         }

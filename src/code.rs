@@ -42,7 +42,7 @@ pub struct Binding<'a> {
 /// The key that codes are computed with; derived from a secret key, see `keys`.
 pub struct CodeKey(Zeroizing<[u8; 32]>);
 
-/// The public name of a secret key: 8 hex digits that rows and books carry. It tells nothing about the key.
+/// The public name of a secret key: 8 hex digits that rows and database carry. It tells nothing about the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 

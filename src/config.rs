@@ -23,9 +23,9 @@ use crate::purpose::Policy;
 /// Everything that was configured, checked.
 #[derive(Debug)]
 pub struct Config {
-    /// Where the books are.
+    /// Where the database is.
     pub database: Database,
-    /// Nobody named a place for the books: the directory of the default one may be made.
+    /// Nobody named a place for the database: the directory of the default one may be made.
     pub database_is_default: bool,
     /// The provider that was chosen by name; `None`: Twilio where credentials are present, else an error with the next steps.
     pub provider: Option<ProviderName>,
@@ -104,7 +104,7 @@ impl Screen {
     }
 }
 
-/// Where the books are.
+/// Where the database is.
 #[derive(Clone, Debug)]
 pub enum Database {
     /// A SQLite file.
@@ -191,7 +191,7 @@ pub struct KeySource {
     pub inline: Option<SecretString>,
     /// `SMSOTP_SECRET_KEY_FILE`: a file with the same content.
     pub file: Option<PathBuf>,
-    /// The file of our own, made when the books are new. `None`: on PostgreSQL, and where the user has no home.
+    /// The file of our own, made when the database is new. `None`: on PostgreSQL, and where the user has no home.
     pub own_file: Option<PathBuf>,
     /// The HOME that paths were made from, for errors.
     pub home: Option<PathBuf>,

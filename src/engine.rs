@@ -1,7 +1,7 @@
-//! The deeds: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
+//! The operations: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
 
 mod audit_log;
-mod books;
+mod maintain;
 mod callback;
 mod deliver;
 mod dispatch;
@@ -24,7 +24,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use crate::store::export::{Journey, Travelled};
+pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
 pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
 pub use callback::{Inbound, InboundAnswer, Report, Reported};
@@ -46,15 +46,15 @@ use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
-use crate::ledger::{Ledger, PurposeLedger};
+use crate::usage::{Usage, PurposeUsage};
 use crate::otp::Otp;
 use crate::provider::Provider;
 use crate::purpose::Policy;
 use crate::store::{self, CLOCK_SLACK, Change, Facts, Needs, Store, SubjectFact};
 
-/// The deeds with all that they need: a memory, a voice, the keys and the settings.
+/// The operations with all that they need: a memory, a voice, the keys and the settings.
 ///
-/// Cheap to clone; every clone speaks of the same books.
+/// Cheap to clone; every clone speaks of the same database.
 #[derive(Clone)]
 pub struct Engine {
     store: Arc<dyn Store>,
@@ -70,7 +70,7 @@ pub struct Engine {
 /// What is told of one call that was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// A deed in the store, from the wait for its turn to its commit.
+    /// An operation in the store, from the wait for its turn to its commit.
     Store,
     /// A message handed to the provider, with how it ended: `accepted`, `refused`, `busy`, `unreachable`, `maybe`.
     Provider(&'static str),
@@ -80,7 +80,7 @@ type Meter = Arc<dyn Fn(Waited, Duration) + std::marker::Send + Sync>;
 
 type Watch = Arc<dyn Fn(Step) + std::marker::Send + Sync>;
 
-/// Who asks for a deed.
+/// Who asks for an operation.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// For the audit log.
@@ -101,15 +101,15 @@ impl Caller {
 /// How far a send has come: told to whoever watches, for `-v` and for crash tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Limits charged, otp and message in the books, the attempt claimed: one commit.
+    /// Limits charged, otp and message in the database, the attempt claimed: one commit.
     Reserved,
     /// An attempt of a waiting message was claimed by its own commit.
     Claimed,
     /// The message is about to be handed to the provider.
     Handing,
-    /// The provider's answer was read and is not yet in the books.
+    /// The provider's answer was read and is not yet in the database.
     Answered,
-    /// The outcome is in the books.
+    /// The outcome is in the database.
     Settled,
 }
 
@@ -186,20 +186,20 @@ impl Engine {
         })
     }
 
-    /// One deed, timed.
-    async fn deed<A, F>(&self, needs: Needs, decide: F) -> Result<A>
+    /// One operation, timed.
+    async fn operation<A, F>(&self, needs: Needs, decide: F) -> Result<A>
     where
         A: std::marker::Send + 'static,
         F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + std::marker::Send + 'static,
     {
         let begun = Instant::now();
-        let answer = store::deed(self.store.as_ref(), needs, decide).await;
+        let answer = store::operation(self.store.as_ref(), needs, decide).await;
         self.waited(Waited::Store, begun);
         match &answer {
             Ok(_) => {
-                tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "decided and booked")
+                tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "decided and recorded")
             }
-            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "not booked"),
+            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "not recorded"),
         }
         answer
     }
@@ -252,12 +252,12 @@ fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
 ///
 /// # Errors
 /// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
-fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
-    let seen = latest(now, ledgers);
+fn steady(now: Timestamp, usages: &[&Usage]) -> Result<Timestamp> {
+    let seen = latest(now, usages);
     if seen.since(now) > CLOCK_SLACK {
         return Err(Error::new(
             error::Code::CLOCK_WRONG,
-            format!("the clock says {now}, but the books already know of {seen}"),
+            format!("the clock says {now}, but the database already know of {seen}"),
         )
         .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
     }
@@ -265,13 +265,13 @@ fn steady(now: Timestamp, ledgers: &[&Ledger]) -> Result<Timestamp> {
 }
 
 /// The present, or the newest thing that is known of these subjects where that lies ahead of it.
-fn latest(now: Timestamp, ledgers: &[&Ledger]) -> Timestamp {
-    Timestamp(ledgers.iter().map(|ledger| ledger.seen).fold(now.millis(), i64::max))
+fn latest(now: Timestamp, usages: &[&Usage]) -> Timestamp {
+    Timestamp(usages.iter().map(|usage| usage.seen).fold(now.millis(), i64::max))
 }
 
-/// Writes a ledger with its idle time, without purposes that remember nothing.
-fn put(fact: &SubjectFact, mut ledger: Ledger, longest: Duration) -> Change {
-    ledger.purposes.retain(|_, purpose| *purpose != PurposeLedger::default());
-    let idle_at = ledger.idle_at(longest);
-    Change::PutLedger(fact.id, ledger, idle_at)
+/// Writes a usage with its idle time, without purposes that remember nothing.
+fn put(fact: &SubjectFact, mut usage: Usage, longest: Duration) -> Change {
+    usage.purposes.retain(|_, purpose| *purpose != PurposeUsage::default());
+    let idle_at = usage.idle_at(longest);
+    Change::PutUsage(fact.id, usage, idle_at)
 }

@@ -1,4 +1,4 @@
-//! The window: the engine's deeds over HTTP, for applications beside it.
+//! The window: the engine's operations over HTTP, for applications beside it.
 
 mod auth;
 mod body;
@@ -53,7 +53,7 @@ const CALLBACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is served.
 pub struct Served {
-    /// The deeds, with their provider; metered by `metrics`.
+    /// The operations, with their provider; metered by `metrics`.
     pub engine: Engine,
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -126,7 +126,7 @@ impl Server {
         if open && settings.tls.is_none() && !settings.behind_proxy {
             return Err(Error::new(
                 Code::CONFIG_INVALID,
-                format!("{} can be reached from other machines, and codes and tokens would travel in the clear", settings.listen),
+                format!("{} can be reached from other machines, and codes and tokens would transfer in the clear", settings.listen),
             )
             .hint("Add --tls-cert and --tls-key; or --behind-proxy, if a proxy in front speaks TLS; or listen on 127.0.0.1."));
         }

@@ -1,6 +1,6 @@
-//! The secret keys: where they come from, what is derived from them, and the two keys that live wrapped in the books.
+//! The secret keys: where they come from, what is derived from them, and the two keys that live wrapped in the database.
 
-mod books;
+mod database;
 mod file;
 
 use std::fmt;
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 pub use crate::audit::AuditKey;
 pub use crate::code::{CodeKey, KeyId};
-pub use books::{BookKeys, IndexKey, WrapKey, WrappedKeys};
+pub use database::{DatabaseKeys, IndexKey, WrapKey, WrappedKeys};
 pub use file::{add_last, make_private_dir, promote, remove};
 
 use crate::config::KeySource;
@@ -107,7 +107,7 @@ impl SecretKey {
     pub fn code_key(&self) -> &CodeKey {
         &self.code
     }
-    /// What the books' keys are wrapped with.
+    /// What the database's keys are wrapped with.
     pub fn wrap_key(&self) -> &WrapKey {
         &self.wrap
     }
@@ -122,7 +122,7 @@ impl fmt::Debug for SecretKey {
 impl Keyring {
     /// Reads the keys from the first of: the inline value, the named file, our own file.
     ///
-    /// `may_create` is true while the books are new: then, and only then, our own file is made when it is missing. Any number
+    /// `may_create` is true while the database is new: then, and only then, our own file is made when it is missing. Any number
     /// of processes may do so at once; all of them end up with the same key.
     ///
     /// Errors: `KEY_INVALID` (78) when a key is missing, malformed, or in a file that others may read or write; `FILE_FAILED`
@@ -182,18 +182,18 @@ impl Keyring {
         &self.warnings
     }
 
-    /// The error for books or rows whose key is none of these: names the ids, the place, the user and HOME.
+    /// The error for database or rows whose key is none of these: names the ids, the place, the user and HOME.
     pub fn missing(&self, wanted: &[KeyId]) -> Error {
         let list = |ids: &[KeyId]| ids.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
         let whose = &self.whose;
         let message = format!(
-            "the books were made with key {}, but {} holds {}{whose}",
+            "the database was made with key {}, but {} holds {}{whose}",
             list(wanted),
             self.origin,
             list(&self.ids())
         );
         Error::new(Code::KEY_INVALID, message).hint(
-            "Use the key that the books were made with: the same user, or SMSOTP_SECRET_KEY_FILE with that key in it.",
+            "Use the key that the database was made with: the same user, or SMSOTP_SECRET_KEY_FILE with that key in it.",
         )
     }
 }
@@ -228,7 +228,7 @@ fn parse_list(text: &str, place: &str) -> Result<Vec<SecretKey>> {
     }
     if keys.is_empty() {
         return Err(Error::new(Code::KEY_INVALID, format!("{place} holds no key"))
-            .hint("Put back the key that the books were made with, or make one with: openssl rand -base64 32"));
+            .hint("Put back the key that the database was made with, or make one with: openssl rand -base64 32"));
     }
     Ok(keys)
 }

@@ -1,8 +1,8 @@
-//! smsotp sends one-time passwords over SMS, verifies them, and keeps its books in SQLite or PostgreSQL.
+//! smsotp sends one-time passwords over SMS, verifies them, and keeps its database in SQLite or PostgreSQL.
 //!
 //! The binary of the same name is a thin counter over this library. A program of your own puts the same parts together: a
 //! store (the memory), a provider (the voice), a keyring and a policy make an [`engine::Engine`], and the engine does the
-//! deeds, each as one atomic step.
+//! operations, each as one atomic step.
 //!
 //! # From send to verified
 //!
@@ -43,9 +43,9 @@
 //! let folder = tempfile::tempdir()?;
 //! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
-//! let books = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
+//! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
 //!
-//! let engine = Engine::new(books, keyring, Arc::new(Policy::default())).with_provider(provider);
+//! let engine = Engine::new(database, keyring, Arc::new(Policy::default())).with_provider(provider);
 //! let caller = Caller::new(Actor::System);
 //!
 //! // A code goes out. The answer is a value: sent, or refused by a limit that names itself.
@@ -89,7 +89,7 @@
 // The rules: pure functions over facts.
 pub mod audit;
 pub mod code;
-pub mod ledger;
+pub mod usage;
 pub mod limits;
 pub mod message;
 pub mod otp;
@@ -109,7 +109,7 @@ pub mod keys;
 pub mod provider;
 pub mod store;
 
-// The deeds.
+// The operations.
 pub mod engine;
 
 // The wiring, the counter, and the stand-in for Twilio.

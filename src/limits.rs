@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::ledger::{self, Fill, Ledger, PurposeLedger};
+use crate::usage::{self, Fill, Usage, PurposeUsage};
 
 /// At most `max` events in any span of `per`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl Window {
         Window { max, per: Duration::from_secs(seconds) }
     }
 
-    /// The `nth` of `of` shares of it. All shares together allow exactly what the whole does.
-    pub fn share(self, (nth, of): (u32, u32)) -> Window {
+    /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
+    pub fn shard(self, (nth, of): (u32, u32)) -> Window {
         let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
         Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
     }
@@ -115,23 +115,23 @@ pub const NAMES: [&str; 10] =
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// The phone's.
-    pub phone: &'a Ledger,
+    pub phone: &'a Usage,
     /// The phone's start of its subject id, for counting distinct phones.
     pub phone_short: &'a str,
     /// The purpose.
     pub purpose: &'a str,
     /// The user's with that phone: guesses in a row.
-    pub pair: &'a Ledger,
+    pub pair: &'a Usage,
     /// The user's; none for the empty user.
-    pub user: Option<&'a Ledger>,
+    pub user: Option<&'a Usage>,
     /// The client address's.
-    pub ip: Option<&'a Ledger>,
+    pub ip: Option<&'a Usage>,
     /// The client network's.
-    pub network: Option<&'a Ledger>,
-    /// Everyone's, or a share of it.
-    pub everything: Option<&'a Ledger>,
-    /// Which share of everyone's that is, of how many: (0, 1) for the whole.
-    pub share: (u32, u32),
+    pub network: Option<&'a Usage>,
+    /// Everyone's, or a shard of it.
+    pub everything: Option<&'a Usage>,
+    /// Which shard of everyone's that is, of how many: (0, 1) for the whole.
+    pub shard: (u32, u32),
     /// The caller vouches for the user (guess budgets of their own).
     pub known: bool,
 }
@@ -152,10 +152,10 @@ impl Limits {
         for window in &self.phone {
             weigh("phone", "phone", *window, who.phone.sends_in(*window, now));
         }
-        weigh("refused", "phone", self.refused_phone, ledger::fill(&who.phone.refused, self.refused_phone, now));
+        weigh("refused", "phone", self.refused_phone, usage::fill(&who.phone.refused, self.refused_phone, now));
         if let Some(purpose) = purpose {
             let guesses = if who.known { &purpose.known_guesses } else { &purpose.guesses };
-            weigh("guesses", "phone", self.guesses_per_phone, ledger::fill(guesses, self.guesses_per_phone, now));
+            weigh("guesses", "phone", self.guesses_per_phone, usage::fill(guesses, self.guesses_per_phone, now));
         }
         if let Some(user) = who.user {
             for window in &self.user {
@@ -163,26 +163,26 @@ impl Limits {
             }
             let phones = user.other_phones_in(self.user_phones, who.phone_short, now);
             weigh("user-phones", "user", self.user_phones, phones);
-            weigh("refused", "user", self.refused_other, ledger::fill(&user.refused, self.refused_other, now));
+            weigh("refused", "user", self.refused_other, usage::fill(&user.refused, self.refused_other, now));
         }
         if let Some(ip) = who.ip {
             for window in &self.ip {
                 weigh("ip", "ip", *window, ip.sends_in(*window, now));
             }
             weigh("ip-phones", "ip", self.ip_phones, ip.other_phones_in(self.ip_phones, who.phone_short, now));
-            weigh("refused", "ip", self.refused_other, ledger::fill(&ip.refused, self.refused_other, now));
+            weigh("refused", "ip", self.refused_other, usage::fill(&ip.refused, self.refused_other, now));
             // No message for a code that could not be verified from here.
-            weigh("guesses", "ip", self.guesses_per_ip, ledger::fill(&ip.guesses, self.guesses_per_ip, now));
+            weigh("guesses", "ip", self.guesses_per_ip, usage::fill(&ip.guesses, self.guesses_per_ip, now));
         }
-        for (limit, ledger, windows, share) in [
+        for (limit, usage, windows, shard) in [
             ("network", who.network, &self.network, (0, 1)),
-            ("everything", who.everything, &self.everything, who.share),
+            ("everything", who.everything, &self.everything, who.shard),
         ] {
             for window in windows {
-                if let Some(ledger) = ledger {
-                    let part = window.share(share);
-                    let Fill { used, wait } = ledger.slots_in(part, now);
-                    // Whoever is told of a full share has found the others full as well.
+                if let Some(usage) = usage {
+                    let part = window.shard(shard);
+                    let Fill { used, wait } = usage.slots_in(part, now);
+                    // Whoever is told of a full shard has found the others full as well.
                     weigh(limit, limit, *window, Fill { used: used.saturating_add(window.max - part.max), wait });
                 }
             }
@@ -192,14 +192,14 @@ impl Limits {
     }
 
     /// The budget of guesses in a row, if it is spent: only `limits reset` opens it.
-    pub fn closed(&self, pair: &Ledger, known: bool) -> Option<Hit> {
+    pub fn closed(&self, pair: &Usage, known: bool) -> Option<Hit> {
         let used = if known { pair.known_in_a_row } else { pair.in_a_row };
         let window = Window { max: self.guesses_in_a_row, per: Duration::ZERO };
         (used >= self.guesses_in_a_row).then(|| Hit::new(("guesses", "user"), window, used, None))
     }
 
     /// The pause after the last message, if it is not over: after n messages the n-th rung of the ladder.
-    pub(crate) fn cooldown(&self, purpose: Option<&PurposeLedger>, now: Timestamp) -> Option<(Window, Fill)> {
+    pub(crate) fn cooldown(&self, purpose: Option<&PurposeUsage>, now: Timestamp) -> Option<(Window, Fill)> {
         let asked = self.rungs(purpose, now);
         let last = Timestamp(*asked.last()?);
         let rung = *self.cooldown.get(asked.len() - 1).or(self.cooldown.last())?;
@@ -209,7 +209,7 @@ impl Limits {
     }
 
     /// The messages that count as rungs: none after a quiet day.
-    fn rungs<'a>(&self, purpose: Option<&'a PurposeLedger>, now: Timestamp) -> &'a [i64] {
+    fn rungs<'a>(&self, purpose: Option<&'a PurposeUsage>, now: Timestamp) -> &'a [i64] {
         let asked = purpose.map_or(&[][..], |purpose| &purpose.asked);
         match asked.last() {
             Some(last) if now.since(Timestamp(*last)) < QUIET => asked,
@@ -217,8 +217,8 @@ impl Limits {
         }
     }
 
-    /// Books one rung.
-    pub fn book_asked(&self, purpose: &mut PurposeLedger, now: Timestamp) {
+    /// Records one rung.
+    pub fn count_cooldown(&self, purpose: &mut PurposeUsage, now: Timestamp) {
         if self.rungs(Some(purpose), now).is_empty() {
             purpose.asked.clear();
         }
@@ -227,7 +227,7 @@ impl Limits {
         purpose.asked.drain(..surplus);
     }
 
-    /// The longest span that any limit looks back over: what a ledger has to remember.
+    /// The longest span that any limit looks back over: what a usage has to remember.
     pub fn longest(&self) -> Duration {
         let single = [
             self.user_phones,
@@ -274,7 +274,7 @@ pub const QUIET: Duration = Duration::from_secs(24 * 3600);
 mod tests {
     use super::*;
 
-    fn standing<'a>(phone: &'a Ledger, pair: &'a Ledger) -> Standing<'a> {
+    fn standing<'a>(phone: &'a Usage, pair: &'a Usage) -> Standing<'a> {
         Standing {
             phone,
             phone_short: "a",
@@ -284,7 +284,7 @@ mod tests {
             ip: None,
             network: None,
             everything: None,
-            share: (0, 1),
+            shard: (0, 1),
             known: false,
         }
     }
@@ -292,9 +292,9 @@ mod tests {
     #[test]
     fn the_cooldown_climbs_its_ladder_and_stays_on_the_last_rung() {
         let limits = Limits { phone: vec![], ..Limits::default() };
-        let (mut phone, pair, mut now) = (Ledger::default(), Ledger::default(), Timestamp(1_000_000));
+        let (mut phone, pair, mut now) = (Usage::default(), Usage::default(), Timestamp(1_000_000));
         for rung in [30, 60, 120, 300, 600, 1800, 1800, 1800] {
-            limits.book_asked(phone.purpose_mut("login"), now);
+            limits.count_cooldown(phone.purpose_mut("login"), now);
             let early = now + Duration::from_millis(rung * 1000 - 1);
             let hits = limits.hits(&standing(&phone, &pair), early);
             assert_eq!(hits.len(), 1, "rung {rung}");
@@ -302,21 +302,21 @@ mod tests {
             now = now + Duration::from_secs(rung);
             assert_eq!(limits.hits(&standing(&phone, &pair), now), [], "rung {rung}");
         }
-        limits.book_asked(phone.purpose_mut("login"), now + QUIET);
+        limits.count_cooldown(phone.purpose_mut("login"), now + QUIET);
         assert_eq!(phone.purpose("login").unwrap().asked.len(), 1, "a quiet day starts over");
     }
 
     #[test]
     fn guesses_close_new_codes_and_a_hundred_in_a_row_close_all() {
         let limits = Limits::default();
-        let (mut phone, mut pair, now) = (Ledger::default(), Ledger::default(), Timestamp(1_000_000));
+        let (mut phone, mut pair, now) = (Usage::default(), Usage::default(), Timestamp(1_000_000));
         for _ in 0..15 {
-            ledger::book(&mut phone.purpose_mut("login").guesses, limits.guesses_per_phone, now);
+            usage::count(&mut phone.purpose_mut("login").guesses, limits.guesses_per_phone, now);
         }
         assert_eq!(limits.hits(&standing(&phone, &pair), now)[0].limit, "guesses");
         assert_eq!(limits.hits(&Standing { known: true, ..standing(&phone, &pair) }, now), []);
         pair.in_a_row = 100;
-        let hits = limits.hits(&standing(&Ledger::default(), &pair), now);
+        let hits = limits.hits(&standing(&Usage::default(), &pair), now);
         assert_eq!((hits[0].limit.as_str(), hits[0].retry_after_seconds), ("guesses", None));
     }
 }

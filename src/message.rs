@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::phone::Phone;
 use crate::template::Endings;
 
-/// One message as the books keep it. Its text is not kept: it is computed again when it is needed.
+/// One message as the database keeps it. Its text is not kept: it is computed again when it is needed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Shown as `m` and this integer; never used twice.
@@ -51,7 +51,7 @@ pub enum State {
     Scheduled,
     /// Waiting for its (next) attempt; surely not sent.
     Queued,
-    /// Handed to the provider by someone; no answer is booked.
+    /// Handed to the provider by someone; no answer is recorded.
     Sending,
     /// It may or may not have been accepted.
     Unknown,
@@ -87,7 +87,7 @@ impl State {
         State::Canceled,
     ];
 
-    /// The word in books and JSON.
+    /// The word in database and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Scheduled => "scheduled",

@@ -12,7 +12,7 @@ use crate::error::{Code as ErrorCode, Error, Result};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 
-/// One challenge as the books keep it. The code itself is nowhere in it: it is computed from the nonce and the secret key.
+/// One challenge as the database keeps it. The code itself is nowhere in it: it is computed from the nonce and the secret key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Otp {
     /// Plain integer id, never used twice.
@@ -74,7 +74,7 @@ impl State {
         State::Failed,
         State::Expired,
     ];
-    /// The word in books, JSON and filters.
+    /// The word in database, JSON and filters.
     pub fn as_str(self) -> &'static str {
         match self {
             State::Active => "active",
@@ -139,7 +139,7 @@ impl User {
 
     /// Takes a user as given, or says what is wrong with it.
     pub fn parse(text: &str) -> Result<User> {
-        // What nearly all are: every character is a byte, and visible. Each row of the books is looked at in this way.
+        // What nearly all are: every character is a byte, and visible. Each row of the database is looked at in this way.
         if text.len() <= User::MAX && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
             return Ok(User(text.into()));
         }

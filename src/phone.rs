@@ -182,7 +182,7 @@ impl Number {
 }
 
 impl Kind {
-    /// The name in JSON and the books.
+    /// The name in JSON and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Mobile => "mobile",

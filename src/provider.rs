@@ -1,4 +1,4 @@
-//! The voice: what carries a message, and what each answer means for the books.
+//! The voice: what carries a message, and what each answer means for the database.
 
 pub mod console;
 pub mod twilio;
@@ -111,7 +111,7 @@ pub struct Report {
 /// What carries messages. An implementation never panics and never waits for ever: every call is bounded in time and size.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// The name in configuration and books: `twilio`, `console`.
+    /// The name in configuration and database: `twilio`, `console`.
     fn name(&self) -> &'static str;
 
     /// Hands a message over, once. Never retries by itself.

@@ -21,7 +21,7 @@ mod credentials;
 mod env_file;
 mod fault;
 pub mod inbox;
-mod ledger;
+mod message_log;
 mod message;
 mod messages;
 mod server;
@@ -46,7 +46,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::{Code, Error, Result};
 use credentials::Credentials;
 use fault::Faults;
-use ledger::{Ledger, Outcome};
+use message_log::{MessageLog, Outcome};
 
 /// A running sandbox. It has a thread of its own and stops when this handle is dropped.
 pub struct Sandbox {
@@ -250,7 +250,7 @@ impl Sandbox {
 
     /// Everything outbound that was accepted, oldest first, deleted and redacted messages included. At most 100,000.
     pub fn messages(&self) -> Vec<Received> {
-        self.shared.ledger().outbound().map(|message| message.received()).collect()
+        self.shared.message_log().outbound().map(|message| message.received()).collect()
     }
 
     /// How many requests to create a message arrived, whatever they were answered.
@@ -286,7 +286,7 @@ impl Sandbox {
     /// Says how messages to a phone will end from now on: `delivered`, `undelivered`, `failed`, or `sent` for "never heard of
     /// again".
     pub fn outcome(&self, to: &str, status: &str, error_code: Option<u32>) {
-        self.shared.ledger().set_outcome(to, Outcome { status: status.to_owned(), error_code });
+        self.shared.message_log().set_outcome(to, Outcome { status: status.to_owned(), error_code });
     }
 
     /// Lets a phone text the account's first number (or `to`). STOP and START opt it out and in, as on Twilio.
@@ -321,7 +321,7 @@ impl Drop for Sandbox {
 struct Shared {
     options: Options,
     credentials: Credentials,
-    ledger: Mutex<Ledger>,
+    message_log: Mutex<MessageLog>,
     faults: Mutex<Faults>,
     plan: Mutex<CallbackPlan>,
     log: Mutex<std::collections::VecDeque<SentCallback>>,
@@ -344,7 +344,7 @@ impl Shared {
             plan: Mutex::new(options.callbacks.clone()),
             options,
             credentials,
-            ledger: Mutex::default(),
+            message_log: Mutex::default(),
             faults: Mutex::new(faults),
             log: Mutex::default(),
             creates: AtomicUsize::new(0),
@@ -355,8 +355,8 @@ impl Shared {
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    fn message_log(&self) -> MutexGuard<'_, MessageLog> {
+        self.message_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -379,8 +379,8 @@ impl Shared {
         let now = self.now();
         let sender = self.credentials.first_number();
         // The jobs leave under the lock, so that two steps at once cannot swap the order of one message's callbacks.
-        let mut ledger = self.ledger();
-        for news in ledger.step(now, &sender) {
+        let mut message_log = self.message_log();
+        for news in message_log.step(now, &sender) {
             self.call_back(news);
         }
     }
@@ -388,8 +388,8 @@ impl Shared {
     fn deliver(&self, sid: &str, status: &str, error_code: Option<u32>) -> bool {
         let now = self.now();
         let sender = self.credentials.first_number();
-        let mut ledger = self.ledger();
-        let Some(news) = ledger.deliver(sid, (status, error_code), now, &sender) else { return false };
+        let mut message_log = self.message_log();
+        let Some(news) = message_log.deliver(sid, (status, error_code), now, &sender) else { return false };
         self.call_back(news);
         true
     }
@@ -397,7 +397,7 @@ impl Shared {
     fn reply(&self, from: &str, body: &str, to: Option<&str>) {
         let now = self.now();
         let to = to.map_or_else(|| self.credentials.first_number(), str::to_owned);
-        let inbound = self.ledger().inbound(message::Inbound { from, to: &to, body, now }, &self.credentials);
+        let inbound = self.message_log().inbound(message::Inbound { from, to: &to, body, now }, &self.credentials);
         self.arrivals.send_modify(|n| *n += 1);
         if let Some(url) = &self.options.inbound_url {
             let _ = self.jobs.send(callback::Job::inbound(url, inbound, &self.credentials));

@@ -1,6 +1,6 @@
-//! The memory: what a deed may ask of the books, and what it may write.
+//! The memory: what an operation may ask of the database, and what it may write.
 //!
-//! A deed is one transaction. It says what it [`Needs`]; the store locks and loads that as [`Facts`]; a pure function
+//! An operation is one transaction. It says what it [`Needs`]; the store locks and loads that as [`Facts`]; a pure function
 //! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
 //! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::export::{Journey, Travelled};
+use self::export::{Transfer, Transferred};
 use crate::audit::{self, Actor, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::BookKeys;
-use crate::ledger::Ledger;
+use crate::keys::DatabaseKeys;
+use crate::usage::Usage;
 use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
@@ -55,7 +55,7 @@ impl SubjectId {
     pub fn from_hex(text: &str) -> Option<SubjectId> {
         base16ct::lower::decode_vec(text).ok()?.try_into().ok().map(SubjectId)
     }
-    /// The last eight bytes in hex, which are random: enough to tell phones apart inside one small ledger.
+    /// The last eight bytes in hex, which are random: enough to tell phones apart inside one small usage.
     pub fn short(&self) -> String {
         base16ct::lower::encode_string(&self.0[8..])
     }
@@ -76,12 +76,12 @@ pub enum Subject {
     Network(IpAddr),
     /// Everyone, as a whole: for looking and for resets.
     Everything,
-    /// One of the [`Store::shares`] parts of everyone: what a send is counted in.
-    Share(u32),
+    /// One of the [`Store::shards`] parts of everyone: what a send is counted in.
+    Shard(u32),
 }
 
 impl Subject {
-    /// The word in books and answers.
+    /// The word in database and answers.
     pub fn kind(&self) -> &'static str {
         match self {
             Subject::Phone(_) => "phone",
@@ -89,7 +89,7 @@ impl Subject {
             Subject::Pair(..) => "pair",
             Subject::Ip(_) => "ip",
             Subject::Network(_) => "network",
-            Subject::Everything | Subject::Share(_) => "everything",
+            Subject::Everything | Subject::Shard(_) => "everything",
         }
     }
 
@@ -106,9 +106,9 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            // With one share alone that share is the whole.
-            Subject::Everything | Subject::Share(0) => Vec::new(),
-            Subject::Share(nth) => nth.to_be_bytes().to_vec(),
+            // With one shard alone that share is the whole.
+            Subject::Everything | Subject::Shard(0) => Vec::new(),
+            Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
         }
     }
 
@@ -120,7 +120,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything | Subject::Share(_) => "everything".to_owned(),
+            Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
         }
     }
 }
@@ -135,10 +135,10 @@ fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
     }
 }
 
-/// What a deed has to know, and therefore what is locked for it.
+/// What an operation has to know, and therefore what is locked for it.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
-    /// The subjects whose ledgers it reads or writes. Unknown ones are made.
+    /// The subjects whose usages it reads or writes. Unknown ones are made.
     pub subjects: Vec<Subject>,
     /// The otp in question.
     pub otp: OtpNeed,
@@ -154,7 +154,7 @@ pub struct Needs {
     pub ids: bool,
 }
 
-/// Which otp a deed is about.
+/// Which otp an operation is about.
 #[derive(Clone, Debug, Default)]
 pub enum OtpNeed {
     /// None.
@@ -166,7 +166,7 @@ pub enum OtpNeed {
     Id(i64),
 }
 
-/// What the books said, read inside the deed's transaction.
+/// What the database said, read inside the operation's transaction.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// The present: read after the locks where the database tells the time.
@@ -198,13 +198,13 @@ pub struct Facts {
 /// How many otps of a phone and purpose a new code is compared with (design §2).
 pub const RECENT_MAX: u32 = 64;
 
-/// One subject as the books know it.
+/// One subject as the database knows it.
 #[derive(Clone, Debug)]
 pub struct SubjectFact {
     /// Its id.
     pub id: SubjectId,
     /// Its memory.
-    pub ledger: Ledger,
+    pub usage: Usage,
 }
 
 /// One row to write.
@@ -219,7 +219,7 @@ pub enum Change {
     /// Everything of a message that may change.
     PutMessage(Message),
     /// A subject's memory, and from when on it is idle.
-    PutLedger(SubjectId, Ledger, Option<Timestamp>),
+    PutUsage(SubjectId, Usage, Option<Timestamp>),
     /// The answer to an idempotency key, new or changed.
     PutReply(Reply),
     /// A test number, new or changed.
@@ -230,7 +230,7 @@ pub enum Change {
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
-    /// What the audit log says of the deed: exactly one in each deed that changes anything.
+    /// What the audit log says of the operation: exactly one in each operation that changes anything.
     Audit(Event),
 }
 
@@ -249,7 +249,7 @@ pub struct TestNumber {
     pub added_by: String,
 }
 
-/// The books' side of an idempotency key.
+/// The database's side of an idempotency key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     /// The keyed tag of the key.
@@ -264,7 +264,7 @@ pub struct Reply {
     pub created_at: Timestamp,
 }
 
-/// The pure part of a deed. It may be called again where the database wants the transaction repeated.
+/// The pure part of an operation. It may be called again where the database wants the transaction repeated.
 pub type Decide = Box<dyn FnMut(&Facts) -> Result<Vec<Change>> + Send>;
 
 /// Which otps to list. Every field narrows.
@@ -295,7 +295,7 @@ pub struct Page {
     pub otps: Vec<Otp>,
     /// How many more match, counted up to [`MORE_MAX`].
     pub more: u32,
-    /// True where only a part of the books was looked through: `next` goes on from there.
+    /// True where only a part of the database was looked through: `next` goes on from there.
     pub cut: bool,
     /// Where the next page begins.
     pub next: Option<i64>,
@@ -365,17 +365,17 @@ impl Purged {
 pub struct Status {
     /// The engine and its version.
     pub engine: String,
-    /// Where the books are, without secrets.
+    /// Where the database is, without secrets.
     pub place: String,
     /// The version of the tables, and the newest this binary knows.
     pub schema: (u32, u32),
     /// (table, rows): estimates where a count would read the whole table.
     pub rows: Vec<(&'static str, u64)>,
-    /// Bytes on disk, if known: books and write-ahead log.
+    /// Bytes on disk, if known: database and write-ahead log.
     pub bytes: Option<(u64, u64)>,
     /// Messages waiting for the worker, counted up to [`MORE_MAX`].
     pub due: u32,
-    /// The ids of the keys that wrap the books' keys, and since when: oldest first.
+    /// The ids of the keys that wrap the database's keys, and since when: oldest first.
     pub wrapped_by: Vec<(String, Timestamp)>,
 }
 
@@ -383,16 +383,16 @@ pub struct Status {
 /// after `Err` nothing of it happened. Errors are `STORE_*` unless a method says more.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// The keys that live in the books.
-    fn keys(&self) -> &BookKeys;
+    /// The keys that live in the database.
+    fn keys(&self) -> &DatabaseKeys;
 
-    /// Into how many rows the memory of everything is divided, each with its share of the limits, so that unrelated phones
+    /// Into how many rows the memory of everything is divided, each with its shard of the limits, so that unrelated phones
     /// need not wait for each other. 1 where there is one writer anyway.
-    fn shares(&self) -> u32 {
+    fn shards(&self) -> u32 {
         1
     }
 
-    /// Runs one deed: lock and load what it needs, let it decide, write, chain the audit row, commit.
+    /// Runs one operation: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
     /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns
     /// as `Err` rolls back and comes out as it is. No change: nothing is written.
@@ -416,11 +416,11 @@ pub trait Store: Send + Sync {
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
     /// The provider ids that are known for a phone: the newest 200.
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
-    /// The present, as this store's deeds see it.
+    /// The present, as this store's operations see it.
     async fn now(&self) -> Result<Timestamp>;
 
-    /// The ledgers of subjects, without making unknown ones.
-    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
+    /// The usages of subjects, without making unknown ones.
+    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
 
@@ -431,48 +431,48 @@ pub trait Store: Send + Sync {
 
     /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;
-    /// Rewrites the books so that no byte of what was purged stays in the files; false where that could not be finished
+    /// Rewrites the database so that no byte of what was purged stays in the files; false where that could not be finished
     /// because another program was reading.
     async fn scrub(&self) -> Result<bool>;
 
-    /// Rows of the audit log: up to `limit` of a lane, from `from` on upwards.
-    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
-    /// Rows of the audit log, newest first: up to `limit` before a place of a lane, all or those that name a subject first.
+    /// Rows of the audit log: up to `limit` of a chain, from `from` on upwards.
+    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
+    /// Rows of the audit log, newest first: up to `limit` before a place of a chain, all or those that name a subject first.
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>>;
-    /// The last row of each lane.
+    /// The last row of each chain.
     async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
 
-    /// Facts about the books.
+    /// Facts about the database.
     async fn status(&self) -> Result<Status>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
     /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
 
-    /// Writes the books as lines (see [`export`]). A move seals them: no deed is done in them any more; a move that failed half
+    /// Writes the database as lines (see [`export`]). A move seals them: no operation is done in them any more; a move that failed half
     /// way may be repeated.
-    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
-        let _ = (to, journey, actor);
+    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
+        let _ = (to, transfer, actor);
         Err(Error::new(Code::BUG, "this kind of store cannot export"))
     }
-    /// Reads lines into empty books, in one transaction. They have to be opened anew afterwards: they are other books now.
+    /// Reads lines into an empty database, in one transaction. They have to be opened anew afterwards: they are another database now.
     ///
     /// Also `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where `ring` cannot open the keys among them.
-    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &crate::keys::Keyring) -> Result<Travelled> {
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &crate::keys::Keyring) -> Result<Transferred> {
         let _ = (from, ring);
         Err(Error::new(Code::BUG, "this kind of store cannot import"))
     }
 
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
-    /// Wraps the books' keys under every key of the ring, and drops the wraps of others.
+    /// Wraps the database's keys under every key of the ring, and drops the wraps of others.
     async fn rewrap(&self, ring: &crate::keys::Keyring, actor: &Actor) -> Result<()>;
 }
 
-/// Runs a deed whose decision has an answer.
-pub async fn deed<A, F>(store: &dyn Store, needs: Needs, mut decide: F) -> Result<A>
+/// Runs an operation whose decision has an answer.
+pub async fn operation<A, F>(store: &dyn Store, needs: Needs, mut decide: F) -> Result<A>
 where
     A: Send + 'static,
     F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + Send + 'static,
@@ -486,7 +486,7 @@ where
     });
     store.transact(needs, decide).await?;
     let answer = answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    answer.ok_or_else(|| Error::new(Code::BUG, "a deed was committed without a decision"))
+    answer.ok_or_else(|| Error::new(Code::BUG, "an operation was committed without a decision"))
 }
 
 /// How far ahead of the present a subject's newest moment may lie before the clock is held to be wrong (design §4).

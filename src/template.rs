@@ -141,7 +141,7 @@ impl Wording {
 }
 
 impl Serialize for Endings {
-    /// `{}`, `{"app_hash": …}` or `{"origin": …}`: what the books keep, so that a later attempt writes the same last line.
+    /// `{}`, `{"app_hash": …}` or `{"origin": …}`: what the database keeps, so that a later attempt writes the same last line.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (app_hash, origin) = match &self.0 {
             None => (None, None),

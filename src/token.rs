@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 
-/// A token as the books keep it: by its hash alone.
+/// A token as the database keeps it: by its hash alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Plain integer id, never used twice; the audit log names the bearer by it.
@@ -72,7 +72,7 @@ impl Scope {
     /// All scopes in the order of their declaration.
     pub const ALL: [Scope; 5] = [Scope::Send, Scope::Verify, Scope::Test, Scope::Read, Scope::Admin];
 
-    /// The word on command lines and in books.
+    /// The word on command lines and in database.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Send => "send",

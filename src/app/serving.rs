@@ -32,7 +32,7 @@ const POLL_LATE: Duration = Duration::from_secs(120);
 pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<checks::Check>> + Send>> + Send + Sync>;
 
 impl App {
-    /// Opens the books for many requests at once. New books are made, as `send` would.
+    /// Opens the database for many requests at once. New database is made, as `send` would.
     ///
     /// # Errors
     /// As [`App::open`].

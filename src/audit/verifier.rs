@@ -7,17 +7,17 @@ use subtle::ConstantTimeEq;
 
 use super::{AuditKey, Head, Row, mac};
 
-/// Is fed every row, ordered by lane and seq, and remembers the first break.
+/// Is fed every row, ordered by chain and seq, and remembers the first break.
 ///
-/// What a removed tail looks like depends on what is known of the end: give the heads that the books or an anchor keep to
+/// What a removed tail looks like depends on what is known of the end: give the heads that the database or an anchor keep to
 /// [`Verifier::expect`].
 pub struct Verifier<'k> {
     key: &'k AuditKey,
-    /// The head of the lane that is being read.
-    lane: Option<Head>,
-    /// Heads that must be met, by lane and seq.
+    /// The head of the chain that is being read.
+    chain: Option<Head>,
+    /// Heads that must be met, by chain and seq.
     expected: BTreeMap<(u32, u64), [u8; 32]>,
-    /// The heads of the lanes that are done.
+    /// The heads of the chains that are done.
     heads: Vec<Head>,
     /// A row whose mac does not fit; the next row tells why.
     pending: Option<(Row, [u8; 32])>,
@@ -28,8 +28,8 @@ pub struct Verifier<'k> {
 /// The first place where the log is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Break {
-    /// The lane.
-    pub lane: u32,
+    /// The chain.
+    pub chain: u32,
     /// The seq of the row at fault; for a gap the first one missing.
     pub seq: u64,
     /// What happened to it.
@@ -50,9 +50,9 @@ pub enum BreakKind {
     Swapped,
     /// The row is there twice, or comes after one that it was written before.
     Repeated,
-    /// The row was not written by these books: inserted, replaced, or chained with another key.
+    /// The row was not written by this database: inserted, replaced, or chained with another key.
     Foreign,
-    /// The end of the lane is missing: rows up to this seq were once there.
+    /// The end of the chain is missing: rows up to this seq were once there.
     Cut {
         /// The last seq that is known to have been written.
         until: u64,
@@ -62,13 +62,13 @@ pub enum BreakKind {
 impl<'k> Verifier<'k> {
     /// A verifier for a log that was chained with this key.
     pub fn new(key: &'k AuditKey) -> Verifier<'k> {
-        Verifier { key, lane: None, expected: BTreeMap::new(), heads: Vec::new(), pending: None, found: None, rows: 0 }
+        Verifier { key, chain: None, expected: BTreeMap::new(), heads: Vec::new(), pending: None, found: None, rows: 0 }
     }
 
-    /// Heads that the log must contain: those that the books keep beside the rows, or those of an anchor.
+    /// Heads that the log must contain: those that the database keeps beside the rows, or those of an anchor.
     #[must_use]
     pub fn expect(mut self, heads: impl IntoIterator<Item = Head>) -> Verifier<'k> {
-        self.expected.extend(heads.into_iter().filter(|h| h.seq > 0).map(|h| ((h.lane, h.seq), h.mac)));
+        self.expected.extend(heads.into_iter().filter(|h| h.seq > 0).map(|h| ((h.chain, h.seq), h.mac)));
         self
     }
 
@@ -81,47 +81,47 @@ impl<'k> Verifier<'k> {
         if self.settle_pending(Some(&row)) {
             return;
         }
-        let head = match &self.lane {
-            Some(head) if head.lane == row.lane => *head,
-            Some(head) if row.lane < head.lane => return self.fail(&row, BreakKind::Repeated),
+        let head = match &self.chain {
+            Some(head) if head.chain == row.chain => *head,
+            Some(head) if row.chain < head.chain => return self.fail(&row, BreakKind::Repeated),
             _ => {
-                self.close_lane();
-                Head::empty(row.lane)
+                self.close_chain();
+                Head::empty(row.chain)
             }
         };
         let wanted = head.seq.saturating_add(1);
-        self.lane = Some(head);
+        self.chain = Some(head);
         if row.seq < wanted {
             return self.fail(&row, BreakKind::Repeated);
         }
         if row.seq > wanted {
-            self.found = Some(Break { lane: row.lane, seq: wanted, kind: BreakKind::Gap { until: row.seq } });
+            self.found = Some(Break { chain: row.chain, seq: wanted, kind: BreakKind::Gap { until: row.seq } });
             return;
         }
         if !self.fits(&row, &head.mac, row.seq) {
             self.pending = Some((row, head.mac));
             return;
         }
-        let known = self.expected.remove(&(row.lane, row.seq));
+        let known = self.expected.remove(&(row.chain, row.seq));
         if known.is_some_and(|mac| !same(&mac, &row.mac)) {
             // The chain is whole but is not the one that was anchored: rebuilt by someone who has the key.
             return self.fail(&row, BreakKind::Foreign);
         }
-        self.lane = Some(row.head());
+        self.chain = Some(row.head());
     }
 
-    /// Ends the reading. Answers the heads of all lanes, or the first break.
+    /// Ends the reading. Answers the heads of all chains, or the first break.
     pub fn finish(mut self) -> Result<Vec<Head>, Break> {
         if self.found.is_none() {
             self.settle_pending(None);
         }
-        self.close_lane();
+        self.close_chain();
         if self.found.is_none() {
-            // The last expectation of each lane says how far it once went.
-            self.found = self.expected.iter().next().map(|(&(lane, _), _)| {
-                let until = self.expected.range((lane, 0)..=(lane, u64::MAX)).next_back().map_or(0, |(k, _)| k.1);
-                let have = self.heads.iter().find(|h| h.lane == lane).map_or(0, |h| h.seq);
-                Break { lane, seq: have.saturating_add(1), kind: BreakKind::Cut { until } }
+            // The last expectation of each chain says how far it once went.
+            self.found = self.expected.iter().next().map(|(&(chain, _), _)| {
+                let until = self.expected.range((chain, 0)..=(chain, u64::MAX)).next_back().map_or(0, |(k, _)| k.1);
+                let have = self.heads.iter().find(|h| h.chain == chain).map_or(0, |h| h.seq);
+                Break { chain, seq: have.saturating_add(1), kind: BreakKind::Cut { until } }
             });
         }
         self.found.map_or(Ok(self.heads), Err)
@@ -138,18 +138,18 @@ impl<'k> Verifier<'k> {
     }
 
     fn fits(&self, row: &Row, prev: &[u8; 32], seq: u64) -> bool {
-        same(&mac(self.key, prev, (row.lane, seq), &row.body), &row.mac)
+        same(&mac(self.key, prev, (row.chain, seq), &row.body), &row.mac)
     }
 
     fn fail(&mut self, row: &Row, kind: BreakKind) {
-        self.found = Some(Break { lane: row.lane, seq: row.seq, kind });
+        self.found = Some(Break { chain: row.chain, seq: row.seq, kind });
     }
 
     /// Says what happened to the row that did not fit, now that the one after it is known. True when there was one.
     fn settle_pending(&mut self, next: Option<&Row>) -> bool {
         let Some((row, prev)) = self.pending.take() else { return false };
         let after = row.seq.saturating_add(1);
-        let kind = match next.filter(|next| next.lane == row.lane) {
+        let kind = match next.filter(|next| next.chain == row.chain) {
             // Nothing follows that could tell a changed body from a foreign row.
             None => BreakKind::Changed,
             // The next row still builds on this row's mac, so the mac is as written and the body is not.
@@ -162,25 +162,25 @@ impl<'k> Verifier<'k> {
         true
     }
 
-    fn close_lane(&mut self) {
-        self.heads.extend(self.lane.take().filter(|head| head.seq > 0));
+    fn close_chain(&mut self) {
+        self.heads.extend(self.chain.take().filter(|head| head.seq > 0));
     }
 }
 
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Break { lane, seq, kind } = self;
+        let Break { chain, seq, kind } = self;
         match kind {
-            BreakKind::Gap { until } if *until == seq + 1 => write!(f, "row {seq} of lane {lane} is missing"),
-            BreakKind::Gap { until } => write!(f, "rows {seq} to {} of lane {lane} are missing", until - 1),
-            BreakKind::Changed => write!(f, "row {seq} of lane {lane} was changed after it was written"),
-            BreakKind::Swapped => write!(f, "row {seq} of lane {lane} changed places with the next one"),
-            BreakKind::Repeated => write!(f, "row {seq} of lane {lane} is there twice or out of its order"),
+            BreakKind::Gap { until } if *until == seq + 1 => write!(f, "row {seq} of chain {chain} is missing"),
+            BreakKind::Gap { until } => write!(f, "rows {seq} to {} of chain {chain} are missing", until - 1),
+            BreakKind::Changed => write!(f, "row {seq} of chain {chain} was changed after it was written"),
+            BreakKind::Swapped => write!(f, "row {seq} of chain {chain} changed places with the next one"),
+            BreakKind::Repeated => write!(f, "row {seq} of chain {chain} is there twice or out of its order"),
             BreakKind::Foreign => {
-                write!(f, "row {seq} of lane {lane} was not written by these books: inserted, replaced, or another key")
+                write!(f, "row {seq} of chain {chain} was not written by this database: inserted, replaced, or another key")
             }
-            BreakKind::Cut { until } if until == seq => write!(f, "row {seq} at the end of lane {lane} was removed"),
-            BreakKind::Cut { until } => write!(f, "rows {seq} to {until} at the end of lane {lane} were removed"),
+            BreakKind::Cut { until } if until == seq => write!(f, "row {seq} at the end of chain {chain} was removed"),
+            BreakKind::Cut { until } => write!(f, "rows {seq} to {until} at the end of chain {chain} were removed"),
         }
     }
 }
@@ -205,11 +205,11 @@ mod tests {
             .details(Details::new().number("otp", n))
     }
 
-    /// Two lanes of five rows each.
+    /// Two chains of five rows each.
     fn chain() -> Vec<Row> {
         let mut rows = Vec::new();
-        for lane in [0, 3] {
-            let mut head = Head::empty(lane);
+        for chain in [0, 3] {
+            let mut head = Head::empty(chain);
             for n in 1..=5 {
                 let row = head.next(&key(), &event(n));
                 head = row.head();
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn heads(rows: &[Row]) -> Vec<Head> {
-        let last = |lane| rows.iter().rfind(|r| r.lane == lane).unwrap().head();
+        let last = |chain| rows.iter().rfind(|r| r.chain == chain).unwrap().head();
         vec![last(0), last(3)]
     }
 
@@ -236,7 +236,7 @@ mod tests {
 
     /// As a store would hand them out.
     fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
-        rows.sort_by_key(|row| (row.lane, row.seq));
+        rows.sort_by_key(|row| (row.chain, row.seq));
         rows
     }
 
@@ -256,7 +256,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut flips: Vec<Row> = Vec::new();
             for bit in 0..32 {
-                flips.push(Row { lane: whole[at].lane ^ (1 << bit), ..whole[at].clone() });
+                flips.push(Row { chain: whole[at].chain ^ (1 << bit), ..whole[at].clone() });
             }
             for bit in 0..64 {
                 flips.push(Row { seq: whole[at].seq ^ (1 << bit), ..whole[at].clone() });
@@ -288,10 +288,10 @@ mod tests {
 
             let found = verify(&rows, heads(&chain())).unwrap_err();
 
-            assert_eq!(found, Break { lane: row.lane, seq: row.seq, kind: BreakKind::Changed });
+            assert_eq!(found, Break { chain: row.chain, seq: row.seq, kind: BreakKind::Changed });
             assert_eq!(
                 found.to_string(),
-                format!("row {} of lane {} was changed after it was written", row.seq, row.lane)
+                format!("row {} of chain {} was changed after it was written", row.seq, row.chain)
             );
         }
     }
@@ -305,7 +305,7 @@ mod tests {
 
             let found = verify(&rows, heads(&whole)).unwrap_err();
 
-            assert_eq!((found.lane, found.seq), (gone.lane, gone.seq));
+            assert_eq!((found.chain, found.seq), (gone.chain, gone.seq));
             let cut = gone.seq == 5;
             assert_eq!(matches!(found.kind, BreakKind::Cut { until: 5 }), cut, "{found}");
             assert_eq!(matches!(found.kind, BreakKind::Gap { .. }), !cut, "{found}");
@@ -335,7 +335,7 @@ mod tests {
                 rows.swap(a, b);
                 assert!(verify(&rows, heads(&whole)).is_err(), "the order of {a} and {b}");
 
-                // The contents alone: lane and seq stay where they were.
+                // The contents alone: chain and seq stay where they were.
                 let mut rows = whole.clone();
                 (rows[a].body, rows[b].body) = (whole[b].body.clone(), whole[a].body.clone());
                 if whole[a].body != whole[b].body {
@@ -343,9 +343,9 @@ mod tests {
                 }
                 (rows[a].mac, rows[b].mac) = (whole[b].mac, whole[a].mac);
                 let found = verify(&rows, heads(&whole)).unwrap_err();
-                if b == a + 1 && whole[a].lane == whole[b].lane {
-                    let (lane, seq) = (whole[a].lane, whole[a].seq);
-                    assert_eq!(found, Break { lane, seq, kind: BreakKind::Swapped });
+                if b == a + 1 && whole[a].chain == whole[b].chain {
+                    let (chain, seq) = (whole[a].chain, whole[a].seq);
+                    assert_eq!(found, Break { chain, seq, kind: BreakKind::Swapped });
                 }
             }
         }
@@ -365,11 +365,11 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_other_books_is_found_wherever_it_is_put() {
+    fn a_row_of_other_database_is_found_wherever_it_is_put() {
         let whole = chain();
         let other = AuditKey::new([4; 32]);
         for at in 0..whole.len() {
-            let before = if whole[at].seq == 1 { Head::empty(whole[at].lane) } else { whole[at - 1].head() };
+            let before = if whole[at].seq == 1 { Head::empty(whole[at].chain) } else { whole[at - 1].head() };
             let forged = before.next(&other, &event(99));
             // In place of the row.
             let mut rows = whole.clone();
@@ -377,12 +377,12 @@ mod tests {
             assert!(verify(&rows, heads(&whole)).is_err(), "in place of {at}");
             // Between the rows, everything after it renumbered.
             let mut rows = whole.clone();
-            for row in rows.iter_mut().skip(at).filter(|r| r.lane == forged.lane) {
+            for row in rows.iter_mut().skip(at).filter(|r| r.chain == forged.chain) {
                 row.seq += 1;
             }
             rows.insert(at, forged);
             let found = verify(&rows, vec![]).unwrap_err();
-            assert_eq!((found.lane, found.seq), (whole[at].lane, whole[at].seq));
+            assert_eq!((found.chain, found.seq), (whole[at].chain, whole[at].seq));
             assert_eq!(found.kind, BreakKind::Foreign, "before {at}");
         }
     }
@@ -395,19 +395,19 @@ mod tests {
             verifier.feed(row);
         }
 
-        assert_eq!(verifier.finish(), Err(Break { lane: 0, seq: 1, kind: BreakKind::Foreign }));
+        assert_eq!(verifier.finish(), Err(Break { chain: 0, seq: 1, kind: BreakKind::Foreign }));
     }
 
     #[test]
     fn a_cut_tail_is_found_against_the_heads_alone() {
         let whole = chain();
-        let rows: Vec<Row> = whole.iter().filter(|r| r.lane == 0 && r.seq <= 3).cloned().collect();
+        let rows: Vec<Row> = whole.iter().filter(|r| r.chain == 0 && r.seq <= 3).cloned().collect();
 
         assert!(verify(&rows, vec![]).is_ok());
         let found = verify(&rows, heads(&whole)).unwrap_err();
 
-        assert_eq!(found, Break { lane: 0, seq: 4, kind: BreakKind::Cut { until: 5 } });
-        assert_eq!(found.to_string(), "rows 4 to 5 at the end of lane 0 were removed");
+        assert_eq!(found, Break { chain: 0, seq: 4, kind: BreakKind::Cut { until: 5 } });
+        assert_eq!(found.to_string(), "rows 4 to 5 at the end of chain 0 were removed");
     }
 
     #[test]
@@ -423,6 +423,6 @@ mod tests {
         assert!(verify(&rows, vec![]).is_ok());
         let found = verify(&rows, vec![chain()[2].head()]).unwrap_err();
 
-        assert_eq!(found, Break { lane: 0, seq: 3, kind: BreakKind::Foreign });
+        assert_eq!(found, Break { chain: 0, seq: 3, kind: BreakKind::Foreign });
     }
 }

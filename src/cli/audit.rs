@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{AuditFilter, AuditRead, Subject};
 use crate::error::{Class, Code, Error, Result};
@@ -14,7 +14,7 @@ use crate::phone;
 
 /// Read and verify the audit log
 ///
-/// Every deed leaves a row in the transaction that did it. Rows are chained: a changed, removed, swapped or inserted row is
+/// Every operation leaves a row in the transaction that did it. Rows are chained: a changed, removed, swapped or inserted row is
 /// found by `audit verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -33,26 +33,26 @@ pub enum Verb {
     Verify(VerifyArgs),
 }
 
-/// List deeds, newest first
+/// List operations, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit list\n  \
     $ smsotp audit list --phone +14155552671 --since 24h\n  \
-    $ smsotp audit list --deed revoke --json")]
+    $ smsotp audit list --action revoke --json")]
 pub struct ListArgs {
-    /// Only deeds about this number
+    /// Only operations about this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
-    /// Only deeds about this user, where no phone comes first
+    /// Only operations about this user, where no phone comes first
     #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
-    /// Only this deed, for example revoke
+    /// Only this action, for example revoke
     #[arg(long, value_name = "NAME")]
-    pub deed: Option<String>,
-    /// Only deeds at this moment or later: a date, RFC 3339, or a span back from now
+    pub operation: Option<String>,
+    /// Only operations at this moment or later: a date, RFC 3339, or a span back from now
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Only deeds before this moment
+    /// Only operations before this moment
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     /// At most this many rows
@@ -70,17 +70,17 @@ pub struct ListArgs {
 #[command(after_long_help = "Examples:\n  $ smsotp audit verify\n  $ smsotp audit verify -q")]
 pub struct VerifyArgs {}
 
-/// One deed.
+/// One operation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
-    /// Lane and number: `0.17`.
+    /// Chain and number: `0.17`.
     pub id: String,
     /// When.
     pub at: Timestamp,
     /// Who: an OS user, a token, cron.
     pub who: String,
     /// What.
-    pub deed: String,
+    pub operation: String,
     /// Whom, masked.
     pub subject: String,
     /// How it ended.
@@ -91,7 +91,7 @@ pub struct Row {
 
 impl Item for Row {
     const KIND: &'static str = "audit";
-    const COLUMNS: &'static [&'static str] = &["id", "at", "who", "deed", "subject", "outcome", "details"];
+    const COLUMNS: &'static [&'static str] = &["id", "at", "who", "operation", "subject", "outcome", "details"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         let details = match self.details.as_object() {
@@ -104,7 +104,7 @@ impl Item for Row {
             self.id.clone(),
             view.time(self.at),
             self.who.clone(),
-            self.deed.clone(),
+            self.operation.clone(),
             view.text_if(Some(&self.subject)),
             self.outcome.clone(),
             details,
@@ -168,31 +168,31 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let filter = AuditFilter {
         subject,
-        action: args.deed.clone(),
+        action: args.operation.clone(),
         since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
         until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
         before: args.after.as_deref().map(place).transpose()?,
         limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
     };
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
     let row = |read: AuditRead| Row {
         id: format!("{}.{}", read.place.0, read.place.1),
         at: read.step.at,
         who: read.step.actor,
-        deed: read.step.action,
+        operation: read.step.action,
         subject: read.subject,
         outcome: read.step.outcome,
         details: read.step.details,
     };
     let more = u64::from(page.next.is_some());
-    let next_after = page.next.map(|(lane, seq)| format!("{lane}.{seq}"));
-    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No deeds." })?;
+    let next_after = page.next.map(|(chain, seq)| format!("{chain}.{seq}"));
+    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No operations." })?;
     Ok(Class::Done)
 }
 
 fn place(text: &str) -> Result<(u32, u64)> {
-    let found = text.split_once('.').and_then(|(lane, seq)| Some((lane.parse().ok()?, seq.parse().ok()?)));
+    let found = text.split_once('.').and_then(|(chain, seq)| Some((chain.parse().ok()?, seq.parse().ok()?)));
     found.ok_or_else(|| {
         Error::new(Code::VALUE_INVALID, format!("--after is no row: {text:.40}"))
             .hint("Give the id that the page before told.")
@@ -200,7 +200,7 @@ fn place(text: &str) -> Result<(u32, u64)> {
 }
 
 fn verify(call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let audited = app.run(app.engine().audit_verify())?;
     let intact = audited.broken.is_none();
     if !intact || !out.wishes().quiet || out.is_json() {

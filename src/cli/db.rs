@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::checks::Checks;
 use super::{Call, given};
-use crate::app::{App, Books};
-use crate::engine::{Journey, Travelled};
+use crate::app::{App, OpenMode};
+use crate::engine::{Transfer, Transferred};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Mark, Output, Page, Prompt, Render, Sheet, View};
 
@@ -37,7 +37,7 @@ pub enum Verb {
     Import(Import),
 }
 
-/// Show where the books are, their size, schema and rows
+/// Show where the database is, their size, schema and rows
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db status\n  $ smsotp db status --json")]
 pub struct Status {}
@@ -75,16 +75,16 @@ impl Render for Migrated {
     }
 }
 
-/// Check that the books are sound
+/// Check that the database is sound
 ///
 /// Looks at the pages, the foreign keys, the schema, the keys and the audit log. Exit code 1: something is wrong.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db check\n  $ smsotp db check --json")]
 pub struct Check {}
 
-/// Copy the books to a file, beside running work
+/// Copy the database to a file, beside running work
 ///
-/// In the copy, living codes are revoked: a copy never revives a code. Keys travel apart.
+/// In the copy, living codes are revoked: a copy never revives a code. Keys transfer apart.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db backup /var/backups/smsotp.db")]
 pub struct Backup {
@@ -92,10 +92,10 @@ pub struct Backup {
     pub file: PathBuf,
 }
 
-/// Write the books as lines of text, for SQLite or PostgreSQL to read
+/// Write the database as lines of text, for SQLite or PostgreSQL to read
 ///
-/// In the copy, living codes are revoked: a copy never revives a code. With --move the books take what lives along, and these
-/// here are sealed for ever. The secret keys travel apart: the other side needs the same.
+/// In the copy, living codes are revoked: a copy never revives a code. With --move the database takes what lives along, and these
+/// here are sealed for ever. The secret keys transfer apart: the other side needs the same.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp db export /var/backups/smsotp.jsonl\n  \
@@ -103,7 +103,7 @@ pub struct Backup {
 pub struct Export {
     /// The new file; it must not exist
     pub file: PathBuf,
-    /// Take what lives along, and seal these books
+    /// Take what lives along, and seal this database
     #[arg(long = "move")]
     pub moves: bool,
     /// Do not ask before sealing
@@ -111,9 +111,9 @@ pub struct Export {
     pub yes: bool,
 }
 
-/// Read exported books into empty ones
+/// Read exported database into empty ones
 ///
-/// The secret keys have to be those of the exported books.
+/// The secret keys have to be those of the exported database.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db import /run/move.jsonl --db /var/lib/smsotp/smsotp.db")]
 pub struct Import {
@@ -123,7 +123,7 @@ pub struct Import {
 
 /// What an export or an import carried.
 #[derive(Debug, Serialize)]
-pub struct Journeyed {
+pub struct TransferReport {
     /// The file.
     pub file: String,
     /// Rows of each table.
@@ -132,8 +132,8 @@ pub struct Journeyed {
     pub revoked_in_copy: u64,
 }
 
-impl Render for Journeyed {
-    const KIND: &'static str = "db_travelled";
+impl Render for TransferReport {
+    const KIND: &'static str = "db_transferred";
 
     fn sheet(&self, _: &View) -> Sheet {
         let mut sheet = Sheet::new(&["table", "rows"]);
@@ -152,7 +152,7 @@ impl Render for Journeyed {
     }
 }
 
-/// Where the books are and what they hold.
+/// Where the database is and what they hold.
 #[derive(Debug, Serialize)]
 pub struct StatusReport {
     /// The path, or the URL without its password.
@@ -245,41 +245,41 @@ impl Render for BackupReport {
 /// Shows, makes, checks or copies.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match args.verb {
-        Verb::Status(_) => status(&call.open(Books::Existing, out)?, out),
+        Verb::Status(_) => status(&call.open(OpenMode::Existing, out)?, out),
         Verb::Migrate(_) => migrate(call, out),
-        Verb::Check(_) => check(&call.open(Books::Existing, out)?, out),
-        Verb::Backup(args) => backup(&call.open(Books::Existing, out)?, &args, out),
+        Verb::Check(_) => check(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Backup(args) => backup(&call.open(OpenMode::Existing, out)?, &args, out),
         Verb::Export(args) => export(&args, call, out),
         Verb::Import(args) => import(&args, call, out),
     }
 }
 
 fn export(args: &Export, call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     if args.moves && !args.yes {
         call.signals.watch();
-        let what = "Seal these books for ever and move what lives to the file?";
+        let what = "Seal this database for ever and move what lives to the file?";
         if !out.confirm(Prompt { what, instead: "--yes" })? {
             return Ok(Class::No);
         }
     }
-    let journey = if args.moves { Journey::Move } else { Journey::Copy };
+    let transfer = if args.moves { Transfer::Move } else { Transfer::Copy };
     let failed = |error: std::io::Error| {
         Error::new(Code::FILE_FAILED, format!("{}: {error}", args.file.display()))
             .hint("Name a file that does not exist, in a directory that you may write to.")
     };
     let mut file = BufWriter::new(private_file(&args.file).map_err(failed)?);
     let _hold = call.signals.hold();
-    let written = app.run(app.engine().export(&given::caller(None)?, &mut file, journey)).and_then(|travelled| {
+    let written = app.run(app.engine().export(&given::caller(None)?, &mut file, transfer)).and_then(|transferred| {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
-        Ok(travelled)
+        Ok(transferred)
     });
     if written.is_err() && !args.moves {
-        // Half a copy is none. Half a move is kept: the books may be sealed already, and the export may be repeated.
+        // Half a copy is none. Half a move is kept: the database may be sealed already, and the export may be repeated.
         let _ = std::fs::remove_file(&args.file);
     }
-    show_journey(&args.file, written?, out)
+    show_transfer(&args.file, written?, out)
 }
 
 fn import(args: &Import, call: &Call, out: &mut Output) -> Result<Class> {
@@ -287,15 +287,15 @@ fn import(args: &Import, call: &Call, out: &mut Output) -> Result<Class> {
         Error::new(Code::FILE_FAILED, format!("{}: {error}", args.file.display()))
             .hint("Name what `smsotp db export` wrote.")
     })?;
-    let app = call.open(Books::MayBeNew, out)?;
+    let app = call.open(OpenMode::MayCreate, out)?;
     let _hold = call.signals.hold();
-    let travelled = app.run(app.engine().import(&mut BufReader::new(file)))?;
-    show_journey(&args.file, travelled, out)
+    let transferred = app.run(app.engine().import(&mut BufReader::new(file)))?;
+    show_transfer(&args.file, transferred, out)
 }
 
-fn show_journey(file: &Path, travelled: Travelled, out: &mut Output) -> Result<Class> {
-    let tables = travelled.rows.into_iter().map(|(table, rows)| Count { table, rows }).collect();
-    out.show(&Journeyed { file: file.display().to_string(), tables, revoked_in_copy: travelled.revoked })?;
+fn show_transfer(file: &Path, transferred: Transferred, out: &mut Output) -> Result<Class> {
+    let tables = transferred.rows.into_iter().map(|(table, rows)| Count { table, rows }).collect();
+    out.show(&TransferReport { file: file.display().to_string(), tables, revoked_in_copy: transferred.revoked })?;
     Ok(Class::Done)
 }
 
@@ -320,7 +320,7 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
         database: status.place,
         engine: status.engine,
         schema: status.schema.0,
-        bytes: status.bytes.map(|(books, log)| books + log),
+        bytes: status.bytes.map(|(database, log)| database + log),
         due: status.due,
         tables: status.rows.into_iter().map(|(table, rows)| Count { table: table.to_owned(), rows }).collect(),
     })?;
@@ -330,7 +330,7 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
 fn check(app: &App, out: &mut Output) -> Result<Class> {
     let mut checks = Checks::of("database");
     let next = || Some("Keep a copy of the files, then restore a backup".to_owned());
-    checks.add("keys", Mark::Good, "The books' keys open with this secret key", None);
+    checks.add("keys", Mark::Good, "The database's keys open with this secret key", None);
     let found = app.run(app.engine().check_store())?;
     if found.is_empty() {
         checks.add("structure", Mark::Good, "Pages, indexes, links and values are sound", None);

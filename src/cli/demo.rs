@@ -1,4 +1,4 @@
-//! `smsotp demo`: the whole story on this machine: a sandbox in place of Twilio, books that vanish, the real verbs.
+//! `smsotp demo`: the whole story on this machine: a sandbox in place of Twilio, database that vanish, the real verbs.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::sandbox::{self, Sandbox, inbox};
 
 /// Show the whole story: send, read, verify, list, purge
 ///
-/// Runs the real verbs one after another on books that vanish and a sandbox in this process. Needs no account, no network
+/// Runs the real verbs one after another on database that vanish and a sandbox in this process. Needs no account, no network
 /// and no set-up, and leaves nothing behind.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp demo\n  $ smsotp demo --json")]
@@ -69,7 +69,7 @@ pub fn run(_args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let stage = Stage::set()?;
     let mut steps = Vec::new();
     let mut code = String::from("000000");
-    tell(out, "# A sandbox stands in for Twilio; the books are in a directory that vanishes afterwards.\n")?;
+    tell(out, "# A sandbox stands in for Twilio; the database is in a directory that vanishes afterwards.\n")?;
     for (note, line) in LINES {
         call.signals.interrupted()?;
         tell(out, &format!("\n# {note}\n"))?;
@@ -112,7 +112,7 @@ const LINES: [(&str, &str); 7] = [
     ("A wrong code is a no, and counts.", "verify PHONE WRONG --purpose login"),
     ("The right code is a yes,", "verify PHONE CODE --purpose login"),
     ("but only once.", "verify PHONE CODE --purpose login"),
-    ("The books tell what happened, and hold no code.", "list"),
+    ("The database tells what happened, and hold no code.", "list"),
     ("What is finished can go (after a day, if not told otherwise).", "purge-expired --older-than 0s"),
     ("Nothing is left of it.", "list"),
 ];
@@ -145,7 +145,7 @@ impl Stage {
         Ok(Stage { dir, sandbox, bubbles, program })
     }
 
-    /// Runs one command as its own process. Nothing of the user's environment reaches it: neither an account nor books.
+    /// Runs one command as its own process. Nothing of the user's environment reaches it: neither an account nor database.
     fn play(&self, line: &str) -> Result<Step> {
         let home = self.dir.path();
         let output = Command::new(&self.program)

@@ -1,7 +1,7 @@
 //! `smsotp dispatch`: sends what is due and finds out what became of the rest.
 
 use super::{Call, given};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::engine::Dispatched;
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -44,7 +44,7 @@ impl Render for Dispatched {
 /// Runs one step of the worker, shows what it did.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
-    let app = call.open(Books::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
+    let app = call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
     let _hold = call.signals.hold();
     let dispatched = app.run(app.engine().dispatch(&given::caller(None)?, args.limit))?;
     if !out.wishes().quiet || out.is_json() {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::{App, Books, Rotated};
+use crate::app::{App, OpenMode, Rotated};
 use crate::clock::Timestamp;
 use crate::engine::KeyUse;
 use crate::error::{Class, Code as ErrorCode, Error, Result};
@@ -75,7 +75,7 @@ pub struct Row {
 #[derive(Debug, Serialize)]
 struct Changed {
     /// `added`, `promoted` or `removed`.
-    deed: &'static str,
+    operation: &'static str,
     /// The keys' ids.
     keys: Vec<String>,
 }
@@ -84,16 +84,16 @@ impl Render for Changed {
     const KIND: &'static str = "keys_changed";
 
     fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["deed", "key"]);
+        let mut sheet = Sheet::new(&["operation", "key"]);
         for key in &self.keys {
-            sheet.row(vec![self.deed.to_owned(), key.clone()]);
+            sheet.row(vec![self.operation.to_owned(), key.clone()]);
         }
         sheet
     }
 
     fn page(&self, _: &View) -> Page {
         let keys = self.keys.join(", ");
-        Page::new().text(match self.deed {
+        Page::new().text(match self.operation {
             _ if keys.is_empty() => "Nothing to do: there is no old key.".to_owned(),
             "added" => format!("Key {keys} was added. New codes are still made with the old one."),
             "promoted" => format!("Key {keys} was moved to the front: new codes are made with it."),
@@ -119,7 +119,7 @@ impl Item for Row {
 
 /// Lists, rotates or prunes.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     match args.verb {
         Verb::List(_) => list(&app, out),
         Verb::Rotate(_) => rotate(&app, out),
@@ -153,12 +153,12 @@ fn waiting(uses: &[KeyUse]) -> Option<&KeyUse> {
 }
 
 fn rotate(app: &App, out: &mut Output) -> Result<Class> {
-    let (deed, id) = match app.rotate(&given::caller(None)?)? {
+    let (operation, id) = match app.rotate(&given::caller(None)?)? {
         Rotated::Added(id) => ("added", id),
         Rotated::Promoted(id) => ("promoted", id),
     };
-    out.show(&Changed { deed, keys: vec![id] })?;
-    out.hint(match deed {
+    out.show(&Changed { operation, keys: vec![id] })?;
+    out.hint(match operation {
         "added" => "Restart what runs all the time, so that it knows the new key; then run `smsotp keys rotate` again",
         _ => "When the old codes have ended (an hour at most), run `smsotp keys prune`",
     });
@@ -178,7 +178,7 @@ fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<C
     }
     let old: Vec<&str> = uses.iter().filter(|key| key.present && !key.primary).map(|key| key.id.as_str()).collect();
     if old.is_empty() {
-        out.show(&Changed { deed: "removed", keys: Vec::new() })?;
+        out.show(&Changed { operation: "removed", keys: Vec::new() })?;
         return Ok(Class::Done);
     }
     if !args.yes {
@@ -189,6 +189,6 @@ fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<C
         }
     }
     let gone = app.prune(&given::caller(None)?, &uses)?;
-    out.show(&Changed { deed: "removed", keys: gone })?;
+    out.show(&Changed { operation: "removed", keys: gone })?;
     Ok(Class::Done)
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, Standing, Subject, Whom};
 use crate::error::{Class, Result};
@@ -165,7 +165,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let standings = if whom.is_nobody() {
         engine::standings_of_nobody(&config.policy)
     } else {
-        let app = call.open_with(config, Books::Existing, out)?;
+        let app = call.open_with(config, OpenMode::Existing, out)?;
         app.run(app.engine().standings(&whom))?
     };
     let now = out.view().now;
@@ -192,7 +192,7 @@ fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
         subjects.extend(Subject::of_client(given::address(ip)?));
     }
     subjects.extend(args.everything.then_some(Subject::Everything));
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let caller = given::caller(None)?;
     let mut forgotten = Forgotten::default();
     for subject in subjects {

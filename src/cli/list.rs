@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, Id};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::Filter;
 use crate::error::{Class, Code, Error, Result};
@@ -126,11 +126,11 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.after.as_deref().map(after).transpose()?,
         limit: args.limit,
     };
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().list(&filter))?;
     let rows = page.rows.iter().map(|(otp, messages)| Row::of(otp, *messages, out)).collect();
     if page.cut {
-        out.warn("only a part of the books was looked through; --after goes on");
+        out.warn("only a part of the database was looked through; --after goes on");
     }
     out.list(&List {
         items: rows,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::engine::Purge;
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
@@ -85,7 +85,7 @@ impl Render for Purged {
 /// Parses, purges, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let older_than = args.older_than.as_deref().map(|span| given::span("--older-than", span)).transpose()?;
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let how =
         Purge { older_than, dry_run: args.dry_run, exclusive: args.exclusive, scrub: args.scrub, batch: args.batch };
     let _hold = call.signals.hold();

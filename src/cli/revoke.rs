@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, Id};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::engine::Revoke;
 use crate::error::{Class, Result};
 use crate::otp::User;
@@ -67,7 +67,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         ),
     };
     let reason = given::reason(args.reason.as_deref())?;
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let _hold = call.signals.hold();
     let revoked = app.run(app.engine().revoke(&given::caller(None)?, &what, &reason))?;
     out.show(&Revoked { revoked: revoked.into_iter().map(|otp| otp.otp_id.to_string()).collect() })?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::{App, Books};
+use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
 use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
 use crate::error::{Class, Code, Error, Result};
@@ -164,9 +164,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let phone = ask.to.phone().clone();
     let talk = out.talk();
     let printer = Box::new(move |text: &str| talk.lines(text));
-    // The provider before the books: who lacks credentials is told so, and no empty books are left behind.
+    // The provider before the database: who lacks credentials is told so, and no an empty database are left behind.
     App::check_provider(&config)?;
-    let app = call.open_with(config, Books::MayBeNew, out)?.with_provider(printer, Some(timeout))?;
+    let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().send(&caller, ask))?

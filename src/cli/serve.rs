@@ -99,7 +99,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         server.run(async { drop(call.signals.wait().await) }).await;
         Ok(())
     })?;
-    out.say("Stopped; everything that was begun is in the books.");
+    out.say("Stopped; everything that was begun is in the database.");
     // Whoever asked it to stop got what was asked for.
     call.signals.heeded();
     Ok(Class::Done)

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Call;
 use super::given::{self, Id};
 use super::list::Row;
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
@@ -136,10 +136,10 @@ impl Render for Timeline {
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let wanted = wanted(&args)?;
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let found = app.run(app.engine().find(&wanted))?;
     let Some(otp) = found else {
-        return Err(Error::new(Code::NOT_FOUND, "no such code is in the books")
+        return Err(Error::new(Code::NOT_FOUND, "no such code is in the database")
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
     };
     let timeline = app.run(app.engine().timeline(otp))?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, CodeSource};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{AddTestNumber, TestNumber};
@@ -140,7 +140,7 @@ fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
     let until = given::moment_future("--until", &args.until, out.view().now)?;
     let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
     let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
-    let app = call.open(Books::MayBeNew, out)?;
+    let app = call.open(OpenMode::MayCreate, out)?;
     let ask = AddTestNumber { phone, code, until };
     let added = app.run(app.engine().add_test_number(&given::caller(None)?, ask))?;
     out.show(&Row::of(&added, out))?;
@@ -148,7 +148,7 @@ fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let numbers = app.run(app.engine().test_numbers())?;
     let rows = numbers.iter().map(|number| Row::of(number, out)).collect();
     out.list(&List::whole(rows, "No test numbers."))?;
@@ -157,7 +157,7 @@ fn list(call: &Call, out: &mut Output) -> Result<Class> {
 
 fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
     let phone = given::e164(Some(&args.phone), call, out)?;
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let was = app.run(app.engine().remove_test_number(&given::caller(None)?, &phone))?;
     out.show(&Removed { phone: out.phone(&phone), removed: was })?;
     Ok(Class::Done)

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
@@ -13,7 +13,7 @@ use crate::token::{Scopes, Token};
 
 /// Give out access to the REST API of `serve`
 ///
-/// A token is shown once, when it is made; the books keep its hash alone. With --user it speaks for that user; with
+/// A token is shown once, when it is made; the database keeps its hash alone. With --user it speaks for that user; with
 /// --service for any user, whom each request names.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -177,7 +177,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
         whose,
         expires_at: args.expires.as_deref().map(|when| given::moment_future("--expires", when, now)).transpose()?,
     };
-    let app = call.open(Books::MayBeNew, out)?;
+    let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
     out.show(&Created { token: secret.expose().to_owned(), row: Row::of(&token, now) })?;
     out.say("This is the only time it is shown; keep it like a password.");
@@ -185,7 +185,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let now = out.view().now;
     let rows = app.run(app.engine().tokens())?.iter().map(|token| Row::of(token, now)).collect();
     out.list(&List::whole(rows, "No tokens."))?;
@@ -193,7 +193,7 @@ fn list(call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn revoke(args: &RevokeArgs, call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let revoked = app.run(app.engine().revoke_token(&given::caller(None)?, args.id))?;
     let token = revoked.ok_or_else(|| {
         Error::new(Code::NOT_FOUND, format!("there is no token {}", args.id)).hint("`smsotp token list` shows them.")

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, CodeSource};
-use crate::app::Books;
+use crate::app::OpenMode;
 use crate::code::Code;
 use crate::engine::{Caller, Verdict, Verify, VerifyAnswer};
 use crate::error::{Class, Result};
@@ -111,7 +111,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         instead: "the code as `-` (standard input) or with --code-file",
     };
     let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
-    let app = call.open(Books::Existing, out)?;
+    let app = call.open(OpenMode::Existing, out)?;
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().verify(&caller, Verify { phone: phone.clone(), purpose, user, code }))?

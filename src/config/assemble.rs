@@ -293,7 +293,7 @@ fn switch(given: &Given) -> Result<bool> {
 fn database(found: &Found, inputs: &Inputs) -> Result<Database> {
     let Some(given) = found.get("SMSOTP_DATABASE") else {
         let dir = inputs.dirs.data.as_ref().ok_or_else(|| {
-            Error::new(Code::CONFIG_INVALID, "there is no home directory, so the books have no place")
+            Error::new(Code::CONFIG_INVALID, "there is no home directory, so the database has no place")
                 .hint("Name a file with --db PATH or SMSOTP_DATABASE.")
         })?;
         return Ok(Database::Sqlite(dir.join("smsotp.db")));
@@ -324,7 +324,7 @@ fn database(found: &Found, inputs: &Inputs) -> Result<Database> {
 
 fn sqlite(given: &Given, path: &str, inputs: &Inputs) -> Result<Database> {
     if path.is_empty() || path.starts_with(':') {
-        return Err(given.bad("names no file").hint("The books must be a file: give its path."));
+        return Err(given.bad("names no file").hint("The database must be a file: give its path."));
     }
     Ok(Database::Sqlite(resolve(given, path, inputs)))
 }

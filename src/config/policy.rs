@@ -16,7 +16,7 @@ const NIST_TTL_MAX: Duration = Duration::from_secs(600);
 const NIST_DIGITS_MIN: u8 = 6;
 /// NIST SP 800-63B-4 §3.2.2: at most 100 failures in a row.
 const NIST_FAILURES_MAX: u32 = 100;
-/// Limits that remember each event: their subject's row grows with them, and is read and written with every deed.
+/// Limits that remember each event: their subject's row grows with them, and is read and written with every operation.
 const LISTED_MAX: u32 = 10_000;
 /// Limits that count by slots of time cost the same whatever they allow; a service of a large country needs tens of millions.
 const COUNTED_MAX: u32 = 100_000_000;

@@ -359,7 +359,7 @@ fn the_database_is_a_path_a_sqlite_path_or_a_postgres_url() {
 }
 
 #[test]
-fn without_a_home_the_books_need_a_path() {
+fn without_a_home_the_database_need_a_path() {
     let homeless = |flags| assemble(Inputs { flags, ..Inputs::default() });
 
     assert!(refusal(homeless(Flags::default())).contains("--db PATH"));

@@ -18,13 +18,13 @@ const LOOK_MAX: usize = 50_000;
 pub struct AuditFilter {
     /// Those that name this phone or user first.
     pub subject: Option<Subject>,
-    /// Of this deed.
+    /// Of this operation.
     pub action: Option<String>,
     /// At or after.
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
-    /// Older than this row: (lane, seq).
+    /// Older than this row: (chain, seq).
     pub before: Option<(u32, u64)>,
     /// At most so many.
     pub limit: usize,
@@ -33,7 +33,7 @@ pub struct AuditFilter {
 /// One row, read.
 #[derive(Clone, Debug)]
 pub struct AuditRead {
-    /// Its lane and place.
+    /// Its chain and place.
     pub place: (u32, u64),
     /// What it says.
     pub step: Step,
@@ -68,17 +68,17 @@ impl Engine {
         let subject = match &filter.subject {
             None => None,
             Some(subject) => {
-                match self.store.ledgers(std::slice::from_ref(subject)).await?.into_iter().next().flatten() {
+                match self.store.usages(std::slice::from_ref(subject)).await?.into_iter().next().flatten() {
                     Some(fact) => Some(fact.id),
                     // Nobody of that name is known: no row can be about them.
                     None => return Ok(AuditPage::default()),
                 }
             }
         };
-        let (lane, mut before) = filter.before.unwrap_or((0, u64::MAX));
+        let (chain, mut before) = filter.before.unwrap_or((0, u64::MAX));
         let (mut page, mut looked) = (AuditPage::default(), 0);
         loop {
-            let rows = self.store.audit_back(subject, (lane, before), BATCH).await?;
+            let rows = self.store.audit_back(subject, (chain, before), BATCH).await?;
             let whole = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
             for row in rows {
                 before = row.seq;
@@ -95,14 +95,14 @@ impl Engine {
                         return Ok(page);
                     }
                     let subject = self.about(&row.body).await?;
-                    page.rows.push(AuditRead { place: (row.lane, row.seq), step, subject });
+                    page.rows.push(AuditRead { place: (row.chain, row.seq), step, subject });
                 }
             }
             if !whole {
                 return Ok(page);
             }
             if looked >= LOOK_MAX {
-                page.next = Some((lane, before));
+                page.next = Some((chain, before));
                 return Ok(page);
             }
         }
@@ -119,7 +119,7 @@ impl Engine {
         Ok(masked.unwrap_or_else(|| format!("({})", id.short())))
     }
 
-    /// Verifies every lane from its first row to its last, a bounded batch at a time.
+    /// Verifies every chain from its first row to its last, a bounded batch at a time.
     ///
     /// # Errors
     /// `STORE_*`.
@@ -130,7 +130,7 @@ impl Engine {
             let mut from = 1;
             loop {
                 // Rows that are written while this reads are not part of the question.
-                let rows = self.store.audit(head.lane, from, BATCH).await?;
+                let rows = self.store.audit(head.chain, from, BATCH).await?;
                 let Some(last) = rows.last().map(|row| row.seq) else { break };
                 for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
                     verifier.feed(row);

@@ -128,7 +128,7 @@ fn plain(c: char) -> Option<char> {
 }
 
 impl Engine {
-    /// Books what the provider reports: forward only, and the same news twice changes nothing.
+    /// Records what the provider reports: forward only, and the same news twice changes nothing.
     ///
     /// # Errors
     /// `STORE_*`.
@@ -137,7 +137,7 @@ impl Engine {
         let subjects = vec![Subject::Phone(known.phone)];
         let needs = Needs { subjects, message: Some(report.message_id), ..Needs::default() };
         let actor = caller.actor.clone();
-        self.deed(needs, move |facts| {
+        self.operation(needs, move |facts| {
             let Some(message) = facts.message.as_ref().filter(|message| report.is_about(message)) else {
                 return Ok((Vec::new(), Reported::Stranger));
             };
@@ -170,19 +170,19 @@ impl Engine {
         };
         let needs = Needs { subjects: vec![Subject::Phone(from.clone())], ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
-        self.deed(needs, move |facts: &Facts| {
+        self.operation(needs, move |facts: &Facts| {
             let fact = &facts.subjects[0];
-            if fact.ledger.opted_out_at.is_some() == stop {
+            if fact.usage.opted_out_at.is_some() == stop {
                 return Ok((Vec::new(), InboundAnswer::Unchanged));
             }
-            let now = steady(facts.now, &[&fact.ledger])?;
-            let mut ledger = fact.ledger.clone();
-            ledger.saw(now);
-            ledger.opted_out_at = stop.then_some(now.millis());
+            let now = steady(facts.now, &[&fact.usage])?;
+            let mut usage = fact.usage.clone();
+            usage.saw(now);
+            usage.opted_out_at = stop.then_some(now.millis());
             let details = Details::new().word("by", "text");
             let event = Event::new(now, actor.clone(), action, "done").subject(&fact.id.0).details(details);
             let answer = if stop { InboundAnswer::OptedOut } else { InboundAnswer::OptedIn };
-            Ok((vec![put(fact, ledger, longest), Change::Audit(event)], answer))
+            Ok((vec![put(fact, usage, longest), Change::Audit(event)], answer))
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! Handing a claimed message to the provider and booking what became of it. No transaction is open while the provider is asked.
+//! Handing a claimed message to the provider and recording what became of it. No transaction is open while the provider is asked.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::{Caller, Engine, Step, Waited, code_of, latest, put};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Error, Result};
-use crate::ledger::{self, Ledger};
+use crate::usage::{self, Usage};
 use crate::message::{Message, State};
 use crate::otp::{self, User};
 use crate::phone::Phone;
@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 pub(super) const FIRST_LOOK: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Hands a claimed message over, again and again while it surely was not sent and time is left, and books the outcome.
+    /// Hands a claimed message over, again and again while it surely was not sent and time is left, and database the outcome.
     pub(super) async fn deliver(&self, caller: &Caller, ticket: Ticket, timeout: Duration) -> Result<Box<Sent>> {
         let mut ticket = ticket;
         let until = ticket.message.attempt_at.unwrap_or(ticket.message.reserved_at) + timeout;
@@ -47,11 +47,11 @@ impl Engine {
             tokio::time::sleep(retry_at.since(self.store.now().await?)).await;
             match self.claim(caller, ticket.message.id).await? {
                 Claim::Ours(message) => ticket.message = *message,
-                // Somebody else took it on; what they made of it stands in the books.
-                Claim::Theirs => return self.as_booked(&ticket, settled.sent).await,
+                // Somebody else took it on; what they made of it stands in the database.
+                Claim::Theirs => return self.as_recorded(&ticket, settled.sent).await,
                 Claim::Over => {
                     self.close(caller, &ticket.otp, ticket.message.id, Closing::Over).await?;
-                    return self.as_booked(&ticket, settled.sent).await;
+                    return self.as_recorded(&ticket, settled.sent).await;
                 }
             }
             self.tell(Step::Claimed);
@@ -65,7 +65,7 @@ impl Engine {
             let why = "the code has too little time left to be worth sending".to_owned();
             return Ok(Delivery::Unreachable { why });
         }
-        // Measured from the moment that the attempt was booked: a fresh code has its ten minutes, not nine and something.
+        // Measured from the moment that the attempt was recorded: a fresh code has its ten minutes, not nine and something.
         let begun = ticket.message.attempt_at.unwrap_or(now);
         let left = ticket.otp.left(begun);
         let outgoing = Outgoing {
@@ -86,11 +86,11 @@ impl Engine {
         text::of(&self.policy, &ticket.otp, &code, &ticket.message.endings, at)
     }
 
-    /// What the books say of a message that is not ours to send any more.
-    async fn as_booked(&self, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
+    /// What the database says of a message that is not ours to send any more.
+    async fn as_recorded(&self, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
         let (otp, message) = (self.store.otp(ticket.otp.id).await?, self.store.message(ticket.message.id).await?);
-        let booked = otp.zip(message).map(|(otp, message)| Sent::of(&otp, &message, ticket.resent));
-        Ok(Box::new(booked.unwrap_or(last_seen)))
+        let recorded = otp.zip(message).map(|(otp, message)| Sent::of(&otp, &message, ticket.resent));
+        Ok(Box::new(recorded.unwrap_or(last_seen)))
     }
 
     /// Claims a message that waits for its next attempt. While it waited its code may have been replaced, taken back or
@@ -99,11 +99,11 @@ impl Engine {
         let Some(message) = self.store.message(id).await? else { return Ok(Claim::Theirs) };
         let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
-        self.deed(needs, move |facts| {
+        self.operation(needs, move |facts| {
             let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
             let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok((Vec::new(), Claim::Theirs)) };
             let now = facts.now.max(message.updated_at);
-            let opted_out = facts.subjects[0].ledger.opted_out_at.is_some();
+            let opted_out = facts.subjects[0].usage.opted_out_at.is_some();
             if !otp.is_live(now) || otp.left(now) < LEAST || opted_out {
                 return Ok((Vec::new(), Claim::Over));
             }
@@ -116,7 +116,7 @@ impl Engine {
         .await
     }
 
-    /// Books the outcome of one attempt, if it is still ours to book.
+    /// Records the outcome of one attempt, if it is still ours to record.
     pub(super) async fn settle(
         &self,
         caller: &Caller,
@@ -147,7 +147,7 @@ impl Engine {
             pause,
             poll_after: self.poll_after,
         };
-        self.deed(needs, move |facts| outcome.decide(facts)).await
+        self.operation(needs, move |facts| outcome.decide(facts)).await
     }
 }
 
@@ -187,18 +187,18 @@ impl Outcome {
         let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else {
             return Err(Error::new(
                 error::Code::STORE_FAILED,
-                "the message that was being sent is not in the books any more",
+                "the message that was being sent is not in the database any more",
             )
             .hint("Was the database replaced while smsotp was running?"));
         };
         let (mut message, mut otp) = (message.clone(), otp.clone());
         if message.state != State::Sending || message.attempts != self.attempts {
-            // Our lease ran out and somebody else settled it: theirs is what the books say.
+            // Our lease ran out and somebody else settled it: theirs is what the database says.
             return Ok((Vec::new(), Settled { sent: Sent::of(&otp, &message, self.resent), retry_at: None }));
         }
-        // What became of a message is booked whatever the clock says: the provider has been asked.
-        let now = latest(facts.now, &[&facts.subjects[0].ledger]);
-        let retry_at = self.book(&mut message, now, otp.expires_at);
+        // What became of a message is recorded whatever the clock says: the provider has been asked.
+        let now = latest(facts.now, &[&facts.subjects[0].usage]);
+        let retry_at = self.record(&mut message, now, otp.expires_at);
         let mut changes = Vec::new();
         if message.state == State::Failed {
             let others_may_be_out = facts
@@ -227,7 +227,7 @@ impl Outcome {
         Ok((changes, Settled { sent, retry_at }))
     }
 
-    fn book(&self, message: &mut Message, now: Timestamp, expires_at: Timestamp) -> Option<Timestamp> {
+    fn record(&self, message: &mut Message, now: Timestamp, expires_at: Timestamp) -> Option<Timestamp> {
         message.updated_at = now;
         message.due_at = None;
         (message.error, message.error_code) = (None, None);
@@ -270,24 +270,24 @@ impl Outcome {
         let opted_out = matches!(&self.delivery, Delivery::Refused(Refused { opted_out: true, .. }));
         let mut changes = Vec::new();
         for (place, fact) in facts.subjects.iter().enumerate() {
-            let mut ledger = fact.ledger.clone();
+            let mut usage = fact.usage.clone();
             let address = self.caller.ip.is_some() && place + 1 == facts.subjects.len() && place > 0;
             if !address {
-                ledger.give_back_send(message.reserved_at);
+                usage.give_back_send(message.reserved_at);
             }
             if place == 0 {
-                let purpose = ledger.purpose_mut(purpose);
-                ledger::take_out(&mut purpose.asked, message.reserved_at);
+                let purpose = usage.purpose_mut(purpose);
+                usage::take_out(&mut purpose.asked, message.reserved_at);
                 if opted_out {
-                    ledger.opted_out_at = Some(now.millis());
+                    usage.opted_out_at = Some(now.millis());
                 }
             }
             if refused {
                 let window = if place == 0 { limits.refused_phone } else { limits.refused_other };
-                ledger::book(&mut ledger.refused, window, now);
+                usage::count(&mut usage.refused, window, now);
             }
-            ledger.saw(now);
-            changes.push(put(fact, ledger, limits.longest()));
+            usage.saw(now);
+            changes.push(put(fact, usage, limits.longest()));
         }
         changes
     }
@@ -305,7 +305,7 @@ impl Outcome {
     }
 }
 
-/// Marks an attempt as begun: from here on the message counts as maybe sent until its outcome is booked.
+/// Marks an attempt as begun: from here on the message counts as maybe sent until its outcome is recorded.
 pub(super) fn claim(message: &mut Message, now: Timestamp) {
     message.state = State::Sending;
     message.attempts += 1;
@@ -359,12 +359,12 @@ pub(super) fn subjects_of(phone: &Phone, user: &User) -> Vec<Subject> {
 /// Gives a message back to its phone and user that was found never to have been accepted.
 pub(super) fn give_back_all(facts: &[SubjectFact], message: &Message, purpose: &str, longest: Duration) -> Vec<Change> {
     let give = |(place, fact): (usize, &SubjectFact)| {
-        let mut ledger: Ledger = fact.ledger.clone();
-        ledger.give_back_send(message.reserved_at);
+        let mut usage: Usage = fact.usage.clone();
+        usage.give_back_send(message.reserved_at);
         if place == 0 {
-            ledger::take_out(&mut ledger.purpose_mut(purpose).asked, message.reserved_at);
+            usage::take_out(&mut usage.purpose_mut(purpose).asked, message.reserved_at);
         }
-        put(fact, ledger, longest)
+        put(fact, usage, longest)
     };
     facts.iter().enumerate().map(give).collect()
 }

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::message::{Message, State};
 use crate::otp::{self, Otp};
 use crate::provider::Report;
-use crate::store::{Change, Facts, Needs, deed};
+use crate::store::{Change, Facts, Needs, operation};
 
 /// Absent on two looks so far apart means: never accepted (design §4).
 const LOOKS_APART: Duration = Duration::from_secs(600);
@@ -148,12 +148,12 @@ impl Engine {
         self.close(caller, &otp, message.id, closing).await
     }
 
-    /// Books what was found out about an open message, if it is still open.
+    /// Records what was found out about an open message, if it is still open.
     pub(super) async fn close(&self, caller: &Caller, otp: &Otp, id: i64, closing: Closing) -> Result<Fate> {
         let subjects = deliver::subjects_of(&otp.phone, &otp.user);
         let needs = Needs { subjects, message: Some(id), messages: true, ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
-        deed(self.store.as_ref(), needs, move |facts| {
+        operation(self.store.as_ref(), needs, move |facts| {
             let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok((Vec::new(), Fate::Gone)) };
             let now = facts.now.max(message.updated_at);
             let still_ours = match message.state {
@@ -168,7 +168,7 @@ impl Engine {
             if closing.is_taken(&facts.messages) {
                 return Ok((Vec::new(), Fate::Open));
             }
-            let (mut changes, fate) = closing.book(message, now);
+            let (mut changes, fate) = closing.record(message, now);
             if fate == Fate::Failed {
                 changes.extend(deliver::give_back_all(&facts.subjects, message, otp.purpose.as_str(), longest));
                 changes.extend(fail_otp(facts, otp, message.id, now));
@@ -226,7 +226,7 @@ impl Closing {
         messages.iter().any(|message| message.provider_id.as_ref() == Some(found))
     }
 
-    fn book(&self, old: &Message, now: Timestamp) -> (Vec<Change>, Fate) {
+    fn record(&self, old: &Message, now: Timestamp) -> (Vec<Change>, Fate) {
         let mut message = Message { updated_at: now, due_at: None, ..old.clone() };
         let fate = match self {
             Closing::Found(provider_id, status, error_code) => {

@@ -1,4 +1,4 @@
-//! follow asks the provider about a message until its last status, and books each step forward.
+//! follow asks the provider about a message until its last status, and database each step forward.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const FIRST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(3);
 
 impl Engine {
-    /// Follows a message for at most `patience` and answers what the books then say of it.
+    /// Follows a message for at most `patience` and answers what the database then say of it.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `STORE_*`, and the provider's where even the last question failed.
@@ -55,5 +55,5 @@ impl Engine {
 }
 
 fn gone(message_id: i64) -> Error {
-    Error::new(Code::NOT_FOUND, format!("message m{message_id} is not in the books"))
+    Error::new(Code::NOT_FOUND, format!("message m{message_id} is not in the database"))
 }

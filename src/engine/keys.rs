@@ -16,9 +16,9 @@ pub struct KeyUse {
     pub primary: bool,
     /// How many living otps need it.
     pub otps: u32,
-    /// Since when it wraps the books' own keys; `None`: it does not.
+    /// Since when it wraps the database's own keys; `None`: it does not.
     pub added_at: Option<Timestamp>,
-    /// It is in the ring; false: living otps or the books need a key that is not there.
+    /// It is in the ring; false: living otps or the database needs a key that is not there.
     pub present: bool,
 }
 
@@ -48,7 +48,7 @@ impl Engine {
         Ok(ids.into_iter().map(describe).collect())
     }
 
-    /// Wraps the books' keys under every key of `ring`, and under no other.
+    /// Wraps the database's keys under every key of `ring`, and under no other.
     ///
     /// # Errors
     /// `STORE_*`.

@@ -10,7 +10,7 @@ use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{self, Code as ErrorCode, Error, Result};
 use crate::keys::{Keyring, fill_random};
-use crate::ledger::Ledger;
+use crate::usage::Usage;
 use crate::limits::{Hit, Standing};
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
@@ -46,9 +46,9 @@ struct Asked {
     orphans_settled: bool,
     test_numbers: bool,
     places: Places,
-    share: (u32, u32),
-    /// Every other share of everything was found full.
-    last_share: bool,
+    shard: (u32, u32),
+    /// Every other shard of everything was found full.
+    last_shard: bool,
 }
 
 /// Where each subject stands in the facts.
@@ -72,23 +72,23 @@ impl Engine {
         reply: Option<Reply>,
         orphans_settled: bool,
     ) -> Result<Reserved> {
-        let shares = self.store.shares().max(1);
-        let first = u32::from(self.store.keys().index.tag("share", ask.to.phone().as_str().as_bytes())[0]);
-        for tried in 1..=shares {
-            let share = ((first + tried) % shares, shares);
+        let shards = self.store.shards().max(1);
+        let first = u32::from(self.store.keys().index.tag("shard", ask.to.phone().as_str().as_bytes())[0]);
+        for tried in 1..=shards {
+            let shard = ((first + tried) % shards, shards);
             let asked =
-                self.asked(caller, (ask, segments), (reply.clone(), orphans_settled), (share, tried == shares))?;
+                self.asked(caller, (ask, segments), (reply.clone(), orphans_settled), (shard, tried == shards))?;
             if let Some(reserved) = self.reserve_in(ask, asked).await? {
                 return Ok(reserved);
             }
         }
-        Err(Error::new(ErrorCode::BUG, "the last share of everything was not decided on"))
+        Err(Error::new(ErrorCode::BUG, "the last shard of everything was not decided on"))
     }
 
-    /// `None`: this share of everything is full, and another may have room.
+    /// `None`: this shard of everything is full, and another may have room.
     async fn reserve_in(&self, ask: &Send, mut asked: Asked) -> Result<Option<Reserved>> {
         let phone = asked.phone.clone();
-        let (subjects, places) = subjects(&phone, &ask.user, &asked.caller, asked.share.0);
+        let (subjects, places) = subjects(&phone, &ask.user, &asked.caller, asked.shard.0);
         asked.places = places;
         let needs = Needs {
             subjects,
@@ -98,7 +98,7 @@ impl Engine {
             ids: true,
             ..Needs::default()
         };
-        self.deed(needs, move |facts| asked.decide(facts)).await
+        self.operation(needs, move |facts| asked.decide(facts)).await
     }
 
     fn asked(
@@ -106,7 +106,7 @@ impl Engine {
         caller: &Caller,
         (ask, segments): (&Send, u32),
         (reply, orphans_settled): (Option<Reply>, bool),
-        (share, last_share): ((u32, u32), bool),
+        (shard, last_shard): ((u32, u32), bool),
     ) -> Result<Asked> {
         Ok(Asked {
             policy: Arc::clone(&self.policy),
@@ -128,8 +128,8 @@ impl Engine {
             orphans_settled,
             test_numbers: self.test_numbers,
             places: Places::default(),
-            share,
-            last_share,
+            shard,
+            last_shard,
         })
     }
 }
@@ -137,9 +137,9 @@ impl Engine {
 /// The subjects of a send, and where those stand that not every send has.
 ///
 /// The empty user is nobody in particular: it has no limits of its own, or strangers would share them.
-fn subjects(phone: &Phone, user: &User, caller: &Caller, share: u32) -> (Vec<Subject>, Places) {
+fn subjects(phone: &Phone, user: &User, caller: &Caller, shard: u32) -> (Vec<Subject>, Places) {
     let mut subjects =
-        vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone()), Subject::Share(share)];
+        vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone()), Subject::Shard(shard)];
     let mut places = Places::default();
     if !user.is_empty() {
         places.user = Some(subjects.len());
@@ -156,8 +156,8 @@ fn subjects(phone: &Phone, user: &User, caller: &Caller, share: u32) -> (Vec<Sub
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Option<Reserved>)> {
         let some = |(changes, reserved)| (changes, Some(reserved));
-        let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers)?;
+        let usages: Vec<&Usage> = facts.subjects.iter().map(|fact| &fact.usage).collect();
+        let now = steady(facts.now, &usages)?;
         if facts.reply.is_some() {
             return Err(Error::new(ErrorCode::IN_PROGRESS, "a send with this idempotency key has just begun")
                 .retry_after(Duration::from_secs(5))
@@ -178,7 +178,7 @@ impl Asked {
         }
         if let Some(refusal) = self.refusal(facts, now)? {
             let elsewhere = !refusal.hits.is_empty() && refusal.hits.iter().all(|hit| hit.limit == "everything");
-            if elsewhere && !self.last_share {
+            if elsewhere && !self.last_shard {
                 return Ok((Vec::new(), None));
             }
             let changes = vec![self.remember(facts, now), self.event(facts, now, refusal.code.name, &refusal.hits)];
@@ -192,7 +192,7 @@ impl Asked {
         let no = |code: error::Code, message: String| {
             Ok(Some(Refusal { code, message, hits: Vec::new(), retry_after_seconds: None }))
         };
-        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+        if facts.subjects[PHONE].usage.opted_out_at.is_some() {
             return no(ErrorCode::OPTED_OUT, format!("{} has opted out of messages", self.phone.masked()));
         }
         let Some(number) = &self.number else {
@@ -228,17 +228,17 @@ impl Asked {
     }
 
     fn standing<'a>(&'a self, facts: &'a Facts, short: &'a str) -> Standing<'a> {
-        let at = |place: Option<usize>| place.and_then(|place| facts.subjects.get(place)).map(|fact| &fact.ledger);
+        let at = |place: Option<usize>| place.and_then(|place| facts.subjects.get(place)).map(|fact| &fact.usage);
         Standing {
-            phone: &facts.subjects[PHONE].ledger,
+            phone: &facts.subjects[PHONE].usage,
             phone_short: short,
             purpose: self.purpose.as_str(),
-            pair: &facts.subjects[PAIR].ledger,
+            pair: &facts.subjects[PAIR].usage,
             user: at(self.places.user),
             ip: at(self.places.ip),
             network: at(self.places.network),
             everything: at(Some(EVERYTHING)),
-            share: self.share,
+            shard: self.shard,
             known: self.caller.known,
         }
     }
@@ -268,7 +268,7 @@ impl Asked {
                 && old.left(now) >= WORTH_RESENDING
                 && !old.test;
             if again {
-                // Before anything is booked: without its key the code cannot be sent again.
+                // Before anything is recorded: without its key the code cannot be sent again.
                 code_of(&self.keyring, old)?;
                 return Ok((old.clone(), true, changes));
             }
@@ -282,7 +282,7 @@ impl Asked {
         Ok((otp, false, changes))
     }
 
-    /// A new otp whose code differs from every other of the phone and purpose that is still in the books.
+    /// A new otp whose code differs from every other of the phone and purpose that is still in the database.
     fn draw(&self, facts: &Facts, now: Timestamp, test: bool) -> Result<Otp> {
         let settings =
             self.policy.purpose(&self.purpose).ok_or_else(|| Error::new(ErrorCode::BUG, "a purpose went away"))?;
@@ -335,32 +335,32 @@ impl Asked {
         }
     }
 
-    /// Books the message with everyone whose limits count it.
+    /// Records the message with everyone whose limits count it.
     fn charge(&self, facts: &Facts, now: Timestamp) -> Vec<Change> {
         let limits = &self.policy.limits;
         let longest = limits.longest();
         let short = facts.subjects[PHONE].id.short();
         let mut changes = Vec::new();
-        let mut book = |place: usize, change: &mut dyn FnMut(&mut Ledger)| {
+        let mut count = |place: usize, change: &mut dyn FnMut(&mut Usage)| {
             let fact: &SubjectFact = &facts.subjects[place];
-            let mut ledger = fact.ledger.clone();
-            ledger.saw(now);
-            change(&mut ledger);
-            changes.push(put(fact, ledger, longest));
+            let mut usage = fact.usage.clone();
+            usage.saw(now);
+            change(&mut usage);
+            changes.push(put(fact, usage, longest));
         };
-        book(PHONE, &mut |phone| {
-            phone.book_send(now, "", &limits.phone);
-            limits.book_asked(phone.purpose_mut(self.purpose.as_str()), now);
+        count(PHONE, &mut |phone| {
+            phone.count_send(now, "", &limits.phone);
+            limits.count_cooldown(phone.purpose_mut(self.purpose.as_str()), now);
         });
-        book(EVERYTHING, &mut |everything| everything.book_slot(now, &limits.everything));
+        count(EVERYTHING, &mut |everything| everything.count_slot(now, &limits.everything));
         if let Some(place) = self.places.user {
-            book(place, &mut |user| user.book_send(now, &short, &limits.user_windows()));
+            count(place, &mut |user| user.count_send(now, &short, &limits.user_windows()));
         }
         if let Some(place) = self.places.ip {
-            book(place, &mut |ip| ip.book_send(now, &short, &limits.ip_windows()));
+            count(place, &mut |ip| ip.count_send(now, &short, &limits.ip_windows()));
         }
         if let Some(place) = self.places.network {
-            book(place, &mut |network| network.book_slot(now, &limits.network));
+            count(place, &mut |network| network.count_slot(now, &limits.network));
         }
         changes
     }
@@ -368,7 +368,7 @@ impl Asked {
     /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
     fn waiting<'a>(&self, facts: &'a Facts, live: Option<&'a Otp>, now: Timestamp) -> Option<(&'a Otp, &'a Message)> {
         let otp = live.filter(|otp| !self.new_code && otp.left(now) >= LEAST)?;
-        if facts.subjects[PHONE].ledger.opted_out_at.is_some() {
+        if facts.subjects[PHONE].usage.opted_out_at.is_some() {
             return None;
         }
         let message = facts.messages.iter().find(|message| message.state == message::State::Queued)?;
@@ -445,12 +445,12 @@ impl Asked {
         Ok((changes, Reserved::Done(Box::new(sent))))
     }
 
-    /// Keeps the phone's subject in the books, so that the audit row speaks of somebody, and its time from running back.
+    /// Keeps the phone's subject in the database, so that the audit row speaks of somebody, and its time from running back.
     fn remember(&self, facts: &Facts, now: Timestamp) -> Change {
         let fact = &facts.subjects[PHONE];
-        let mut ledger = fact.ledger.clone();
-        ledger.saw(now);
-        put(fact, ledger, self.policy.limits.longest())
+        let mut usage = fact.usage.clone();
+        usage.saw(now);
+        put(fact, usage, self.policy.limits.longest())
     }
 
     fn event(&self, facts: &Facts, now: Timestamp, outcome: &'static str, hits: &[Hit]) -> Change {

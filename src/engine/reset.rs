@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::{Caller, Engine};
 use crate::audit::{Details, Event};
 use crate::error::Result;
-use crate::ledger::Ledger;
+use crate::usage::Usage;
 use crate::otp::User;
 use crate::phone::Phone;
-use crate::store::{Change, Needs, Subject, deed};
+use crate::store::{Change, Needs, Subject, operation};
 
 /// What to forget, and whose.
 #[derive(Clone, Debug)]
@@ -48,17 +48,17 @@ impl Engine {
         }
         let needs = Needs { subjects, ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
-        deed(self.store.as_ref(), needs, move |facts| {
+        operation(self.store.as_ref(), needs, move |facts| {
             let mut forgotten = Forgotten::default();
             let mut changes = Vec::new();
             for fact in &facts.subjects {
-                let old = &fact.ledger;
+                let old = &fact.usage;
                 forgotten.count(old, reset.opt_out);
-                let kept = Ledger {
+                let kept = Usage {
                     opted_out_at: old.opted_out_at.filter(|_| !reset.opt_out),
                     // A reset is also the way out where the clock once ran ahead.
                     seen: old.seen.min(facts.now.millis()),
-                    ..Ledger::default()
+                    ..Usage::default()
                 };
                 changes.push(super::put(fact, kept, longest));
             }
@@ -88,14 +88,14 @@ impl Forgotten {
         self.opt_out |= other.opt_out;
     }
 
-    fn count(&mut self, ledger: &Ledger, opt_out: bool) {
-        let slots = ledger.slots.iter().flat_map(|slots| &slots.counts).map(|(_, n)| *n);
-        self.sends += ledger.sends.len() + usize::try_from(slots.max().unwrap_or(0)).unwrap_or(0);
-        self.refusals += ledger.refused.len();
-        self.guesses += ledger.guesses.len()
-            + usize::try_from(ledger.in_a_row + ledger.known_in_a_row).unwrap_or(0)
-            + ledger.purposes.values().map(|p| p.guesses.len() + p.known_guesses.len()).sum::<usize>();
-        self.opt_out |= opt_out && ledger.opted_out_at.is_some();
+    fn count(&mut self, usage: &Usage, opt_out: bool) {
+        let slots = usage.slots.iter().flat_map(|slots| &slots.counts).map(|(_, n)| *n);
+        self.sends += usage.sends.len() + usize::try_from(slots.max().unwrap_or(0)).unwrap_or(0);
+        self.refusals += usage.refused.len();
+        self.guesses += usage.guesses.len()
+            + usize::try_from(usage.in_a_row + usage.known_in_a_row).unwrap_or(0)
+            + usage.purposes.values().map(|p| p.guesses.len() + p.known_guesses.len()).sum::<usize>();
+        self.opt_out |= opt_out && usage.opted_out_at.is_some();
     }
 }
 

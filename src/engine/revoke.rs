@@ -11,7 +11,7 @@ use crate::message::State as MessageState;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
-use crate::store::{Change, Needs, OtpNeed, Subject, deed};
+use crate::store::{Change, Needs, OtpNeed, Subject, operation};
 
 /// How many of a phone's otps are looked at: far more than can live at a time.
 const LOOK_MAX: u32 = 200;
@@ -64,8 +64,8 @@ impl Engine {
         let subjects = vec![Subject::Phone(otp.phone.clone())];
         let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
         let (actor, reason, longest) = (caller.actor.clone(), reason.to_owned(), self.policy.limits.longest());
-        deed(self.store.as_ref(), needs, move |facts| {
-            let now = super::steady(facts.now, &[&facts.subjects[0].ledger])?;
+        operation(self.store.as_ref(), needs, move |facts| {
+            let now = super::steady(facts.now, &[&facts.subjects[0].usage])?;
             let Some(mut otp) = facts.otp.clone().filter(|otp| otp.is_live(now)) else { return Ok((Vec::new(), None)) };
             otp.end(State::Revoked, now);
             let mut changes = vec![Change::PutOtp(otp.clone())];
@@ -75,9 +75,9 @@ impl Engine {
                 (message.due_at, message.updated_at) = (None, now);
                 changes.push(Change::PutMessage(message));
             }
-            let mut ledger = facts.subjects[0].ledger.clone();
-            ledger.saw(now);
-            changes.push(super::put(&facts.subjects[0], ledger, longest));
+            let mut usage = facts.subjects[0].usage.clone();
+            usage.saw(now);
+            changes.push(super::put(&facts.subjects[0], usage, longest));
             let details = Details::new().number("otp", otp.id).note("reason", &reason);
             let event =
                 Event::new(now, actor.clone(), "revoke", "done").subject(&facts.subjects[0].id.0).details(details);

@@ -162,7 +162,7 @@ impl Engine {
         }
     }
 
-    /// What can be said before the books are asked: the purpose, the number, the length of the text in segments.
+    /// What can be said before the database is asked: the purpose, the number, the length of the text in segments.
     async fn check(&self, ask: &Send) -> Result<u32> {
         if self.policy.purpose(&ask.purpose).is_none() {
             return Err(self.unknown_purpose(&ask.purpose));
@@ -186,7 +186,7 @@ impl Engine {
             .hint(format!("Known are {}; declare others in smsotp.toml under [purposes.NAME].", known.join(", ")))
     }
 
-    /// The books' side of the idempotency key: tags alone, because keys may hold what a caller would not want kept.
+    /// The database's side of the idempotency key: tags alone, because keys may hold what a caller would not want kept.
     fn reply_for(&self, ask: &Send) -> Result<Option<Reply>> {
         let Some(key) = &ask.idempotency_key else { return Ok(None) };
         let asked =
@@ -233,7 +233,7 @@ impl Engine {
         }
     }
 
-    /// Says before anything is booked how long the text will be, and refuses what is too long.
+    /// Says before anything is recorded how long the text will be, and refuses what is too long.
     fn measure(&self, ask: &Send) -> Result<u32> {
         let policy = self.policy.purpose(&ask.purpose).ok_or_else(|| self.unknown_purpose(&ask.purpose))?;
         let text = super::text::longest(&self.policy, &ask.purpose, policy, &ask.endings)?;
@@ -261,7 +261,7 @@ impl fmt::Debug for Sent {
     }
 }
 
-/// The books' side of an idempotency key, for what was asked.
+/// The database's side of an idempotency key, for what was asked.
 pub(super) fn reply_of(index: &crate::keys::IndexKey, key: &str, asked: &str) -> Result<Reply> {
     if key.is_empty() || key.len() > 255 || key.chars().any(char::is_control) {
         return Err(Error::new(error::Code::VALUE_INVALID, "an idempotency key has 1 to 255 visible characters")

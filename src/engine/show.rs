@@ -1,4 +1,4 @@
-//! list and show: what the books know. show puts together what the books and the audit log know of one otp: one timeline, without a code or a whole number.
+//! list and show: what the database knows. show puts together what the database and the audit log know of one otp: one timeline, without a code or a whole number.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub struct Step {
     pub at: Timestamp,
     /// Who did it.
     pub actor: String,
-    /// The deed: `send`, `settle`, `verify`, `revoke`, `dispatch`, ...
+    /// The operation: `send`, `settle`, `verify`, `revoke`, `dispatch`, ...
     pub action: String,
     /// How it ended.
     pub outcome: String,
@@ -59,7 +59,7 @@ pub struct Listing {
     pub rows: Vec<(Otp, u32)>,
     /// How many more match, counted up to a bound.
     pub more: u32,
-    /// True where only a part of the books was looked through: `next` goes on from there.
+    /// True where only a part of the database was looked through: `next` goes on from there.
     pub cut: bool,
     /// Where the next page begins.
     pub next: Option<i64>,
@@ -99,17 +99,17 @@ impl Engine {
         }
     }
 
-    /// The timeline of an otp: its own deeds, and the refusals that its phone met while it lived.
+    /// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
     ///
     /// # Errors
     /// `STORE_*`.
     pub async fn timeline(&self, otp: Otp) -> Result<Timeline> {
         let messages = self.store.messages_of(otp.id).await?;
-        let subject = self.store.ledgers(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
+        let subject = self.store.usages(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
         let mut steps = Vec::new();
         if let Some(subject) = subject {
             for head in self.store.audit_heads().await? {
-                let rows = self.store.audit_back(Some(subject.id), (head.lane, head.seq + 1), LOOK_MAX).await?;
+                let rows = self.store.audit_back(Some(subject.id), (head.chain, head.seq + 1), LOOK_MAX).await?;
                 steps.extend(rows.iter().filter_map(step).filter(|step| concerns(step, &otp)));
             }
             steps.sort_by_key(|step| step.at);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::ledger::{self, Fill, Ledger};
+use crate::usage::{self, Fill, Usage};
 use crate::limits::{Limits, Window};
 use crate::otp::User;
 use crate::phone::Phone;
@@ -53,7 +53,7 @@ impl Whom {
 /// The limits themselves, without anyone's standing.
 pub fn standings_of_nobody(policy: &Policy) -> Vec<Standing> {
     let limits = &policy.limits;
-    let empty = Ledger::default();
+    let empty = Usage::default();
     let mut rows = of_phone(limits, &empty, Timestamp(0), &[String::new()]);
     rows.extend(of_pair(limits, &empty));
     rows.extend(of_user(limits, &empty, Timestamp(0)));
@@ -76,30 +76,30 @@ impl Engine {
         let now = self.store.now().await?;
         let mut rows = Vec::new();
         if let Some(phone) = &whom.phone {
-            let ledger = self.ledger(Subject::Phone(phone.clone())).await?;
+            let usage = self.usage(Subject::Phone(phone.clone())).await?;
             let purposes: Vec<String> = match &whom.purpose {
                 Some(purpose) => vec![purpose.as_str().to_owned()],
-                None => ledger.purposes.keys().cloned().collect(),
+                None => usage.purposes.keys().cloned().collect(),
             };
-            rows.extend(of_phone(limits, &ledger, now, &purposes));
-            rows.extend(of_pair(limits, &self.ledger(Subject::Pair(whom.user.clone(), phone.clone())).await?));
+            rows.extend(of_phone(limits, &usage, now, &purposes));
+            rows.extend(of_pair(limits, &self.usage(Subject::Pair(whom.user.clone(), phone.clone())).await?));
         }
         if !whom.user.is_empty() {
-            rows.extend(of_user(limits, &self.ledger(Subject::User(whom.user.clone())).await?, now));
+            rows.extend(of_user(limits, &self.usage(Subject::User(whom.user.clone())).await?, now));
         }
         if let Some(ip) = whom.ip {
             let [ip, network] = Subject::of_client(ip);
-            rows.extend(of_ip(limits, &self.ledger(ip).await?, now));
-            rows.extend(of_wide("network", &limits.network, &self.ledger(network).await?, now));
+            rows.extend(of_ip(limits, &self.usage(ip).await?, now));
+            rows.extend(of_wide("network", &limits.network, &self.usage(network).await?, now));
         }
         // It closes for everyone alike.
-        rows.extend(of_wide("everything", &limits.everything, &self.ledger(Subject::Everything).await?, now));
+        rows.extend(of_wide("everything", &limits.everything, &self.usage(Subject::Everything).await?, now));
         Ok(rows)
     }
 
-    async fn ledger(&self, subject: Subject) -> Result<Ledger> {
-        let found = self.store.ledgers(&[subject]).await?;
-        Ok(found.into_iter().next().flatten().map(|fact| fact.ledger).unwrap_or_default())
+    async fn usage(&self, subject: Subject) -> Result<Usage> {
+        let found = self.store.usages(&[subject]).await?;
+        Ok(found.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default())
     }
 }
 
@@ -107,10 +107,10 @@ fn row(subject: &'static str, limit: &'static str, window: Window, fill: Fill) -
     Standing { subject, limit, purpose: None, window, used: Some(fill.used), wait: fill.wait }
 }
 
-fn of_phone(limits: &Limits, phone: &Ledger, now: Timestamp, purposes: &[String]) -> Vec<Standing> {
+fn of_phone(limits: &Limits, phone: &Usage, now: Timestamp, purposes: &[String]) -> Vec<Standing> {
     let mut rows: Vec<Standing> =
         limits.phone.iter().map(|window| row("phone", "phone", *window, phone.sends_in(*window, now))).collect();
-    rows.push(row("phone", "refused", limits.refused_phone, ledger::fill(&phone.refused, limits.refused_phone, now)));
+    rows.push(row("phone", "refused", limits.refused_phone, usage::fill(&phone.refused, limits.refused_phone, now)));
     for name in purposes {
         let known = phone.purpose(name);
         let (window, fill) = limits.cooldown(known, now).unwrap_or_else(|| {
@@ -121,35 +121,35 @@ fn of_phone(limits: &Limits, phone: &Ledger, now: Timestamp, purposes: &[String]
         rows.push(Standing { purpose: purpose.clone(), ..row("phone", "cooldown", window, fill) });
         let window = limits.guesses_per_phone;
         let guesses = known.map_or(&[][..], |purpose| &purpose.guesses);
-        rows.push(Standing { purpose, ..row("phone", "guesses", window, ledger::fill(guesses, window, now)) });
+        rows.push(Standing { purpose, ..row("phone", "guesses", window, usage::fill(guesses, window, now)) });
     }
     rows
 }
 
-fn of_pair(limits: &Limits, pair: &Ledger) -> Vec<Standing> {
+fn of_pair(limits: &Limits, pair: &Usage) -> Vec<Standing> {
     let window = Window { max: limits.guesses_in_a_row, per: Duration::ZERO };
     vec![row("pair", "guesses", window, Fill { used: pair.in_a_row, wait: None })]
 }
 
-fn of_user(limits: &Limits, user: &Ledger, now: Timestamp) -> Vec<Standing> {
+fn of_user(limits: &Limits, user: &Usage, now: Timestamp) -> Vec<Standing> {
     let mut rows: Vec<Standing> =
         limits.user.iter().map(|window| row("user", "user", *window, user.sends_in(*window, now))).collect();
     let window = limits.user_phones;
     rows.push(row("user", "user-phones", window, user.other_phones_in(window, "", now)));
-    rows.push(row("user", "refused", limits.refused_other, ledger::fill(&user.refused, limits.refused_other, now)));
+    rows.push(row("user", "refused", limits.refused_other, usage::fill(&user.refused, limits.refused_other, now)));
     rows
 }
 
-fn of_ip(limits: &Limits, ip: &Ledger, now: Timestamp) -> Vec<Standing> {
+fn of_ip(limits: &Limits, ip: &Usage, now: Timestamp) -> Vec<Standing> {
     let mut rows: Vec<Standing> =
         limits.ip.iter().map(|window| row("ip", "ip", *window, ip.sends_in(*window, now))).collect();
     rows.push(row("ip", "ip-phones", limits.ip_phones, ip.other_phones_in(limits.ip_phones, "", now)));
     let window = limits.guesses_per_ip;
-    rows.push(row("ip", "guesses", window, ledger::fill(&ip.guesses, window, now)));
-    rows.push(row("ip", "refused", limits.refused_other, ledger::fill(&ip.refused, limits.refused_other, now)));
+    rows.push(row("ip", "guesses", window, usage::fill(&ip.guesses, window, now)));
+    rows.push(row("ip", "refused", limits.refused_other, usage::fill(&ip.refused, limits.refused_other, now)));
     rows
 }
 
-fn of_wide(name: &'static str, windows: &[Window], ledger: &Ledger, now: Timestamp) -> Vec<Standing> {
-    windows.iter().map(|window| row(name, name, *window, ledger.slots_in(*window, now))).collect()
+fn of_wide(name: &'static str, windows: &[Window], usage: &Usage, now: Timestamp) -> Vec<Standing> {
+    windows.iter().map(|window| row(name, name, *window, usage.slots_in(*window, now))).collect()
 }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::error::{self, Error, Result};
 use crate::phone::Phone;
-use crate::store::{Change, Needs, OtpNeed, Subject, TestNumber, deed};
+use crate::store::{Change, Needs, OtpNeed, Subject, TestNumber, operation};
 
 /// How long a test number may be declared for (design §5).
 const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -40,7 +40,7 @@ impl Engine {
         let code_tag = self.store.keys().index.tag("test-code", &verify::test_code(&add.phone, &add.code));
         let needs = Needs { subjects: vec![Subject::Phone(add.phone.clone())], ..Needs::default() };
         let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
-        deed(self.store.as_ref(), needs, move |facts| {
+        operation(self.store.as_ref(), needs, move |facts| {
             let now = facts.now;
             if add.until <= now || add.until.since(now) > LONGEST {
                 return Err(Error::new(
@@ -58,14 +58,14 @@ impl Engine {
                 added_at: now,
                 added_by: actor.to_string(),
             };
-            let mut ledger = facts.subjects[0].ledger.clone();
-            ledger.saw(now);
+            let mut usage = facts.subjects[0].usage.clone();
+            usage.saw(now);
             let details = Details::new().number("until", add.until.millis());
             let event = Event::new(now, actor.clone(), "test-number.add", "done")
                 .subject(&facts.subjects[0].id.0)
                 .details(details);
             let changes = vec![
-                super::put(&facts.subjects[0], ledger, longest),
+                super::put(&facts.subjects[0], usage, longest),
                 Change::PutTestNumber(number.clone()),
                 Change::Audit(event),
             ];
@@ -92,13 +92,13 @@ impl Engine {
         }
         let needs = Needs { subjects: vec![Subject::Phone(phone.clone())], otp: OtpNeed::None, ..Needs::default() };
         let (actor, phone, longest) = (caller.actor.clone(), phone.clone(), self.policy.limits.longest());
-        deed(self.store.as_ref(), needs, move |facts| {
-            let mut ledger = facts.subjects[0].ledger.clone();
-            ledger.saw(facts.now);
+        operation(self.store.as_ref(), needs, move |facts| {
+            let mut usage = facts.subjects[0].usage.clone();
+            usage.saw(facts.now);
             let event =
                 Event::new(facts.now, actor.clone(), "test-number.remove", "done").subject(&facts.subjects[0].id.0);
             let changes = vec![
-                super::put(&facts.subjects[0], ledger, longest),
+                super::put(&facts.subjects[0], usage, longest),
                 Change::DropTestNumber(phone.clone()),
                 Change::Audit(event),
             ];

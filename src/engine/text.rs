@@ -22,7 +22,7 @@ pub fn of(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Times
     wording(&otp.purpose, custom)?.render(&Values { app: &policy.app_name, code, minutes }, endings)
 }
 
-/// The longest that a message for a purpose can get: to be measured before anything is booked.
+/// The longest that a message for a purpose can get: to be measured before anything is recorded.
 pub fn longest(
     policy: &Policy,
     purpose: &Purpose,

@@ -46,7 +46,7 @@ pub enum Whose {
     Service,
 }
 
-/// A token as its bearer shows it. It cannot be read from the books again.
+/// A token as its bearer shows it. It cannot be read from the database again.
 pub struct Secret(SecretString);
 
 impl Secret {
@@ -78,7 +78,7 @@ impl Engine {
         let (hash, actor) = (hash(&text), caller.actor.clone());
         let needs = Needs { ids: true, ..Needs::default() };
         let token = self
-            .deed(needs, move |facts| {
+            .operation(needs, move |facts| {
                 if new.expires_at.is_some_and(|end| end <= facts.now) {
                     return Err(Error::new(Code::VALUE_INVALID, "the token would have expired already")
                         .hint("Give a moment ahead, like --expires 90d."));
@@ -117,7 +117,7 @@ impl Engine {
     pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
         let needs = Needs { token: Some(id), ..Needs::default() };
         let actor = caller.actor.clone();
-        self.deed(needs, move |facts| {
+        self.operation(needs, move |facts| {
             let Some(mut token) = facts.token.clone() else { return Ok((Vec::new(), None)) };
             if token.revoked_at.is_some() {
                 return Ok((Vec::new(), Some(token)));

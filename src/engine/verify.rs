@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
-use crate::ledger::{self, Ledger};
+use crate::usage::{self, Usage};
 use crate::limits::Hit;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
@@ -148,7 +148,7 @@ impl Engine {
             reply,
             test_numbers: self.test_numbers,
         };
-        self.deed(needs, move |facts| asked.decide(facts)).await
+        self.operation(needs, move |facts| asked.decide(facts)).await
     }
 }
 
@@ -163,8 +163,8 @@ struct Judgement {
 
 impl Asked {
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
-        let ledgers: Vec<&Ledger> = facts.subjects.iter().map(|fact| &fact.ledger).collect();
-        let now = steady(facts.now, &ledgers)?;
+        let usages: Vec<&Usage> = facts.subjects.iter().map(|fact| &fact.usage).collect();
+        let now = steady(facts.now, &usages)?;
         let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
         if let Some(known) = &facts.reply {
             return self.again(facts, known, test);
@@ -191,7 +191,7 @@ impl Asked {
         Ok((changes, answer))
     }
 
-    /// The "verified" that this key was answered before. Whoever asks has to know the code again: the books cannot tell
+    /// The "verified" that this key was answered before. Whoever asks has to know the code again: the database cannot tell
     /// which code it was, but the otp's can be computed.
     fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<(Vec<Change>, VerifyAnswer)> {
         let mismatch = || {
@@ -226,12 +226,12 @@ impl Asked {
     fn closed(&self, facts: &Facts, now: Timestamp) -> Option<Hit> {
         let limits = &self.policy.limits;
         if let Some(fact) = facts.subjects.get(IP) {
-            let fill = ledger::fill(&fact.ledger.guesses, limits.guesses_per_ip, now);
+            let fill = usage::fill(&fact.usage.guesses, limits.guesses_per_ip, now);
             if fill.wait.is_some() {
                 return Some(Hit::new(("guesses", "ip"), limits.guesses_per_ip, fill.used, fill.wait));
             }
         }
-        limits.closed(&facts.subjects[PAIR].ledger, self.caller.known)
+        limits.closed(&facts.subjects[PAIR].usage, self.caller.known)
     }
 
     /// Compares, in the same steps whatever is there: one code for the otp at hand, one for an older one of the user's.
@@ -336,28 +336,28 @@ impl Asked {
         // Where there is no otp, the same statement is run on one that nobody has.
         let mut changes = vec![Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now)))];
         for (place, fact) in facts.subjects.iter().enumerate() {
-            let mut ledger = fact.ledger.clone();
-            ledger.saw(now);
+            let mut usage = fact.usage.clone();
+            usage.saw(now);
             match place {
                 PHONE => {
-                    let purpose = ledger.purpose_mut(self.purpose.as_str());
+                    let purpose = usage.purpose_mut(self.purpose.as_str());
                     if verified {
                         purpose.asked.clear();
                     }
                     if judged.guess {
                         let known = self.caller.known;
                         let guesses = if known { &mut purpose.known_guesses } else { &mut purpose.guesses };
-                        ledger::book(guesses, limits.guesses_per_phone, now);
+                        usage::count(guesses, limits.guesses_per_phone, now);
                     }
                 }
                 PAIR => {
-                    let streak = if self.caller.known { &mut ledger.known_in_a_row } else { &mut ledger.in_a_row };
+                    let streak = if self.caller.known { &mut usage.known_in_a_row } else { &mut usage.in_a_row };
                     *streak = if verified { 0 } else { streak.saturating_add(u32::from(judged.guess)) };
                 }
-                _ if judged.guess => ledger::book(&mut ledger.guesses, limits.guesses_per_ip, now),
+                _ if judged.guess => usage::count(&mut usage.guesses, limits.guesses_per_ip, now),
                 _ => {}
             }
-            changes.push(put(fact, ledger, limits.longest()));
+            changes.push(put(fact, usage, limits.longest()));
         }
         let mut details = Details::new().note("purpose", self.purpose.as_str());
         if let Some(id) = otp_id {

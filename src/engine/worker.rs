@@ -48,7 +48,7 @@ impl Default for Work {
 }
 
 impl Engine {
-    /// Works until its future is dropped. Every step is a deed or a call that survives being cut short: what was under way
+    /// Works until its future is dropped. Every step is an operation or a call that survives being cut short: what was under way
     /// is found again by the next step.
     pub async fn work(&self, how: Work, mut tell: impl FnMut(&Worked)) {
         let caller = Caller::new(Actor::System);
@@ -112,12 +112,12 @@ impl Engine {
         }
     }
 
-    /// Books what was learned, and when to ask again.
+    /// Records what was learned, and when to ask again.
     async fn poll_again(&self, caller: &Caller, asked: &Message, report: Option<Report>) -> Result<Fate> {
         let subjects = vec![Subject::Phone(asked.phone.clone())];
         let needs = Needs { subjects, message: Some(asked.id), ..Needs::default() };
         let actor = caller.actor.clone();
-        self.deed(needs, move |facts| {
+        self.operation(needs, move |facts| {
             let Some(message) = facts.message.as_ref().filter(|message| message.due_at.is_some()) else {
                 return Ok((Vec::new(), Fate::Gone));
             };

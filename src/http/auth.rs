@@ -39,7 +39,7 @@ async fn any_bearer(shared: &Shared, headers: &HeaderMap) -> Result<Token, Probl
     shared.engine.bearer(token.trim()).await?.ok_or_else(Problem::unauthorized)
 }
 
-/// For whom the bearer speaks, and as which caller the deed is done.
+/// For whom the bearer speaks, and as which caller the operation is done.
 ///
 /// A token of a user speaks for that user alone. A service names the user, and may vouch for what it knows.
 pub(super) fn on_behalf(token: &Token, claims: &Claims<'_>, client: Client) -> Result<(User, Caller), Problem> {

@@ -79,13 +79,13 @@ impl Signed {
     ),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, MessageStatus, ErrorCode, To, ..."),
     responses(
-        (status = 204, description = "Taken: booked, old, or about a message that is not known."),
+        (status = 204, description = "Taken: recorded, old, or about a message that is not known."),
         (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "The signature does not fit.", body = Document, content_type = "application/problem+json"),
         (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
         (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Result<StatusCode, Problem> {
@@ -120,7 +120,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) 
         (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
         (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books; Twilio may try again.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn inbound(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

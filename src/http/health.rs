@@ -16,7 +16,7 @@ use super::{Shared, auth, metrics, openapi};
 use crate::error::{Code, Error};
 use crate::token::Scope;
 
-/// The books have so long to answer before the server is not ready.
+/// The database has so long to answer before the server is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Alive or ready.
@@ -36,12 +36,12 @@ pub(super) async fn alive() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The books answer, and new requests are taken.
+/// The database answers, and new requests are taken.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "readyz", tag = "monitoring",
     responses(
-        (status = 200, description = "The books answer, and new requests are taken.", body = Health),
-        (status = 503, description = "The books do not answer, or the server is stopping.", body = Document, content_type = "application/problem+json"),
+        (status = 200, description = "The database answers, and new requests are taken.", body = Health),
+        (status = 503, description = "The database does not answer, or the server is stopping.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Health>, Problem> {
@@ -52,7 +52,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Heal
     match asked {
         Ok(Ok(_)) => Ok(Json(Health { status: "ready" })),
         Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Problem::new(Code::OVERLOADED, "the books do not answer")),
+        Err(_) => Err(Problem::new(Code::OVERLOADED, "the database does not answer")),
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Heal
         (status = 200, description = "Counters. Processes on this machine need no token, all others one with the scope `read`.", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the scope `read`.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

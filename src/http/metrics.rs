@@ -119,7 +119,7 @@ impl Metrics {
         it.register_with_unit("provider", "How long the provider took", Unit::Seconds, self.provider_seconds.clone());
         it.register_with_unit(
             "store",
-            "How long deeds took, commit included",
+            "How long operations took, commit included",
             Unit::Seconds,
             self.store_seconds.clone(),
         );

@@ -1,4 +1,4 @@
-//! send-otp and verify-otp: the seed's bodies and answers, the engine's deeds.
+//! send-otp and verify-otp: the seed's bodies and answers, the engine's operations.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,7 +146,7 @@ pub(super) struct VerifyResponse {
         (status = 429, description = "A limit is reached; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
         (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
@@ -216,7 +216,7 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
         (status = 422, description = "A field is missing, unknown or wrong.", body = Document, content_type = "application/problem+json"),
         (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
         (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its books.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_only_the_operator_can_mend_is_not_told_to_callers() {
-        let error = Error::new(Code::STORE_FAILED, "/var/lib/books.db: no space left").hint("look at /var/lib");
+        let error = Error::new(Code::STORE_FAILED, "/var/lib/database.db: no space left").hint("look at /var/lib");
         let text = serde_json::to_string(&Problem::from(error).0).unwrap();
 
         assert!(!text.contains("/var/lib"), "{text}");

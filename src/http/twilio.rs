@@ -101,7 +101,7 @@ impl Prober {
         (status = 400, description = "`check_failed`: something keeps codes from arriving; `checks` says what, and what to do.", body = Document, content_type = "application/problem+json"),
         (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the scope `test`.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy, cannot reach its books, or has no provider.", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy, cannot reach its database, or has no provider.", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn test(State(shared): State<Arc<Shared>>, request: Request) -> Result<Json<TestResponse>, Problem> {

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 const FILE_MAX: u64 = 64 * 1024;
 
 const HEAD: &str = "# Secret keys of smsotp, newest first. Whoever reads this file can compute codes.\n\
-                    # Without it the books cannot be used: keep a copy in a safe place, apart from copies of the books.\n";
+                    # Without it the database cannot be used: keep a copy in a safe place, apart from copies of the database.\n";
 
 /// Reads our own file. It must be a plain file of ours that nobody else may read or write.
 pub(super) fn read_own(path: &Path) -> Result<Zeroizing<String>> {
@@ -290,7 +290,7 @@ fn check_own(path: &Path, file: &File) -> Result<()> {
     if meta.uid() != uid {
         let message = format!("the key file {} belongs to user {}, not to user {uid}", path.display(), meta.uid());
         return Err(Error::new(Code::KEY_INVALID, message)
-            .hint("Run smsotp as the user who made the books, or name a key file with SMSOTP_SECRET_KEY_FILE."));
+            .hint("Run smsotp as the user who made the database, or name a key file with SMSOTP_SECRET_KEY_FILE."));
     }
     if mode != 0o600 {
         let message = format!("the key file {} has mode {mode:04o}; it must be 0600", path.display());
@@ -343,8 +343,8 @@ fn quoted(path: &Path) -> String {
 }
 
 fn missing_own(path: &Path) -> Error {
-    Error::new(Code::KEY_INVALID, format!("the books are there, but their key file {} is not", path.display()))
-        .hint("Run as the user who made the books, put the file back, or name the key with SMSOTP_SECRET_KEY_FILE.")
+    Error::new(Code::KEY_INVALID, format!("the database is there, but their key file {} is not", path.display()))
+        .hint("Run as the user who made the database, put the file back, or name the key with SMSOTP_SECRET_KEY_FILE.")
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {

@@ -125,7 +125,7 @@ fn a_missing_named_file_is_an_error_and_not_a_reason_to_make_a_key() {
 }
 
 #[test]
-fn a_key_is_never_made_for_books_that_exist() {
+fn a_key_is_never_made_for_database_that_exist() {
     let dir = TempDir::new().unwrap();
 
     let error = Keyring::load(&own(&dir), false).unwrap_err();

@@ -14,7 +14,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// What is over sooner needs no bar.
 const BAR_AFTER: Duration = Duration::from_millis(500);
 
-/// Progress of one long deed. It disappears when dropped; the final word is the result's.
+/// Progress of one long operation. It disappears when dropped; the final word is the result's.
 pub struct Progress(Shown);
 
 enum Shown {

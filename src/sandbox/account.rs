@@ -30,7 +30,7 @@ pub(super) async fn fetch(State(shared): State<Arc<Shared>>, Path(file): Path<St
 
 /// GET Balance.json
 pub(super) async fn balance(State(shared): State<Arc<Shared>>, _: Call) -> Answer {
-    let micros = shared.options.balance_millis.saturating_mul(1000) - shared.ledger().spent_micros;
+    let micros = shared.options.balance_millis.saturating_mul(1000) - shared.message_log().spent_micros;
     let sign = if micros < 0 { "-" } else { "" };
     let cents = micros.unsigned_abs() / 10_000;
     Ok(ok(json!({
@@ -112,7 +112,7 @@ pub(super) async fn call(State(shared): State<Arc<Shared>>, call: Call) -> Answe
 pub(super) async fn usage_today(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
     let today = shared.now().datetime().date_naive();
     let midnight = Timestamp::from(today.and_time(NaiveTime::MIN).and_utc());
-    let (count, segments, micros) = shared.ledger().usage_since(midnight);
+    let (count, segments, micros) = shared.message_log().usage_since(midnight);
     let price = format!("{}.{:05}", micros / 1_000_000, micros % 1_000_000 / 10);
     let asked = call.query.filled("Category");
     let records: Vec<Value> = ["sms", "sms-outbound", "totalprice"]

@@ -14,7 +14,7 @@ use url::{Host, Url};
 
 use super::Shared;
 use super::credentials::Credentials;
-use super::ledger::OptOut;
+use super::message_log::OptOut;
 use super::message::{Message, News};
 use crate::provider::twilio::signature::sign;
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::credentials::Caller;
 use super::fault::{Fault, On};
-use super::ledger::Outcome;
+use super::message_log::Outcome;
 use super::server::Connection;
 use super::{CallbackPlan, SentCallback, Shared};
 
@@ -103,7 +103,7 @@ pub(super) async fn outcome(State(shared): State<Arc<Shared>>, body: Bytes) -> R
     if !matches!(status.as_str(), "delivered" | "undelivered" | "failed" | "sent") {
         return Err(bad("status must be delivered, undelivered, failed or sent"));
     }
-    shared.ledger().set_outcome(&to, Outcome { status: status.clone(), error_code });
+    shared.message_log().set_outcome(&to, Outcome { status: status.clone(), error_code });
     Ok(Json(json!({"to": to, "status": status, "error_code": error_code})))
 }
 

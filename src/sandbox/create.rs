@@ -39,11 +39,11 @@ pub(super) async fn create(State(shared): State<Arc<Shared>>, call: Call) -> Ans
         (None, None) => "queued",
     };
     let message = {
-        let mut ledger = shared.ledger();
-        if ledger.is_opted_out(sender, order.to) {
+        let mut message_log = shared.message_log();
+        if message_log.is_opted_out(sender, order.to) {
             return Err(Refusal::new(21610, "The recipient replied STOP to this sender"));
         }
-        ledger.add(order.message(shared.now(), status))
+        message_log.add(order.message(shared.now(), status))
     };
     if let Some(on_message) = &shared.options.on_message {
         on_message(&Shown::of(&message));

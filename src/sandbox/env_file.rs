@@ -75,6 +75,6 @@ fn create(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn failed(deed: &str, path: &Path, why: std::io::Error) -> Error {
-    Error::new(Code::FILE_FAILED, format!("cannot {deed} {}", path.display())).because(why)
+fn failed(operation: &str, path: &Path, why: std::io::Error) -> Error {
+    Error::new(Code::FILE_FAILED, format!("cannot {operation} {}", path.display())).because(why)
 }

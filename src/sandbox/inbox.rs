@@ -124,12 +124,12 @@ pub(super) async fn serve(
 }
 
 fn matching(shared: &Shared, to: Option<&str>, since: Option<Timestamp>) -> Vec<Received> {
-    let ledger = shared.ledger();
+    let message_log = shared.message_log();
     let fits = |m: &&super::message::Message| {
         m.is_readable() && to.is_none_or(|to| m.to == to) && since.is_none_or(|since| m.created >= since)
     };
     let mut newest: Vec<Received> =
-        ledger.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
+        message_log.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
     newest.reverse();
     newest
 }

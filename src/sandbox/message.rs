@@ -54,7 +54,7 @@ pub(super) struct News {
     pub at: Timestamp,
 }
 
-/// A message in the ledger.
+/// A message in the message_log.
 #[derive(Clone)]
 pub(super) struct Message {
     /// Its place in the order of arrival.
@@ -115,7 +115,7 @@ impl Message {
             && !matches!(self.status.as_str(), "scheduled" | "canceled" | "failed" | "undelivered")
     }
 
-    /// How many bytes of text the ledger keeps for it.
+    /// How many bytes of text the message_log keeps for it.
     pub fn weight(&self) -> usize {
         self.body.len() + self.callback.as_ref().map_or(0, String::len) + self.to.len() + 512
     }

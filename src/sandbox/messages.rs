@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use super::Shared;
 use super::answer::{Answer, Refusal, created, gone, list_2010, ok, page_size, rfc2822};
 use super::call::{Call, Params};
-use super::ledger::Filter;
+use super::message_log::Filter;
 use super::message::News;
 use crate::clock::Timestamp;
 
@@ -21,8 +21,8 @@ pub(super) async fn fetch(
     Path((_, file)): Path<(String, String)>,
     call: Call,
 ) -> Answer {
-    let ledger = shared.ledger();
-    let message = sid_of(&file).and_then(|sid| ledger.get(sid)).ok_or_else(|| Refusal::not_found(&call.path))?;
+    let message_log = shared.message_log();
+    let message = sid_of(&file).and_then(|sid| message_log.get(sid)).ok_or_else(|| Refusal::not_found(&call.path))?;
     Ok(ok(message.to_json(&shared.credentials.account_sid)))
 }
 
@@ -35,18 +35,18 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answe
         Some(Err(_)) => return Err(Refusal::new(20001, "Page must be a whole number")),
     };
     let filter = filter(&call.query)?;
-    let ledger = shared.ledger();
-    let all = ledger.list(&filter);
+    let message_log = shared.message_log();
+    let all = message_log.list(&filter);
     // A token names a message and a direction, so that pages hold still while new messages come in.
     let token = call.query.filled("PageToken").map(|token| (token.get(..2), token.get(2..)));
     let mut shown: Vec<_> = match token {
         None => all.skip(page.saturating_mul(size)).take(size + 1).collect(),
         Some((Some("PA"), Some(sid))) => {
-            let place = ledger.place_of(sid).ok_or_else(bad_token)?;
+            let place = message_log.place_of(sid).ok_or_else(bad_token)?;
             all.skip_while(|m| m.seq >= place).take(size + 1).collect()
         }
         Some((Some("PB"), Some(sid))) => {
-            let place = ledger.place_of(sid).ok_or_else(bad_token)?;
+            let place = message_log.place_of(sid).ok_or_else(bad_token)?;
             let newer: Vec<_> = all.take_while(|m| m.seq > place).collect();
             let start = newer.len().saturating_sub(size);
             newer[start..].to_vec()
@@ -84,8 +84,8 @@ pub(super) async fn update(
     let missing = || Refusal::not_found(&call.path);
     let sid = sid_of(&file).ok_or_else(missing)?;
     let now = shared.now();
-    let mut ledger = shared.ledger();
-    let message = ledger.get(sid).ok_or_else(missing)?;
+    let mut message_log = shared.message_log();
+    let message = message_log.get(sid).ok_or_else(missing)?;
     let redacts = match call.form.get("Body") {
         Some("") => true,
         Some(_) => return Err(Refusal::new(20001, "'Body' can only be emptied")),
@@ -101,7 +101,7 @@ pub(super) async fn update(
         Some(_) => return Err(Refusal::new(20001, "'Status' can only be set to canceled")),
     }
     let cancels = call.form.filled("Status").is_some();
-    let message = ledger
+    let message = message_log
         .change(sid, now, |message| {
             if redacts {
                 message.body.clear();
@@ -124,7 +124,7 @@ pub(super) async fn delete(
     call: Call,
 ) -> Answer {
     let now = shared.now();
-    let delete = |sid| shared.ledger().change(sid, now, |message| message.deleted = true);
+    let delete = |sid| shared.message_log().change(sid, now, |message| message.deleted = true);
     sid_of(&file).and_then(delete).ok_or_else(|| Refusal::not_found(&call.path))?;
     Ok(gone())
 }
@@ -142,7 +142,7 @@ pub(super) async fn feedback(
     let now = shared.now();
     let outcome = outcome.to_owned();
     let message = shared
-        .ledger()
+        .message_log()
         .change(&sid, now, |message| message.feedback = Some(outcome))
         .ok_or_else(|| Refusal::not_found(&call.path))?;
     Ok(created(json!({
@@ -157,7 +157,7 @@ pub(super) async fn media(
     Path((_, sid)): Path<(String, String)>,
     call: Call,
 ) -> Answer {
-    shared.ledger().get(&sid).ok_or_else(|| Refusal::not_found(&call.path))?;
+    shared.message_log().get(&sid).ok_or_else(|| Refusal::not_found(&call.path))?;
     Ok(ok(list_2010("media_list", &call.path, Vec::new())))
 }
 

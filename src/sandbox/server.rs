@@ -144,8 +144,8 @@ async fn move_statuses(shared: Arc<Shared>) {
     let Some(tick) = shared.options.pace.tick() else { return };
     loop {
         let (moving, scheduled) = {
-            let ledger = shared.ledger();
-            (ledger.is_moving(), ledger.has_scheduled())
+            let message_log = shared.message_log();
+            (message_log.is_moving(), message_log.has_scheduled())
         };
         match (moving, scheduled) {
             (true, _) => tokio::time::sleep(tick).await,

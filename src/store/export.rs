@@ -1,8 +1,8 @@
-//! Books as lines of text, to carry them from one kind of store to the other: one JSON object a line, a head, the rows table by
+//! Database as lines of text, to carry them from one kind of store to the other: one JSON object a line, a head, the rows table by
 //! table, and an end that counts them.
 //!
 //! A copy never revives a code (design §8): on its way out every living otp is revoked and nothing waits to be sent any more.
-//! Only a move carries what lives, and it seals the books that it leaves. The books' own keys travel wrapped; the secret
+//! Only a move carries what lives, and it seals the database that it leaves. The database's own keys transfer wrapped; the secret
 //! keys that open them do not.
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use serde_json::{Map, Value};
 use crate::audit::{Actor, Details, Event, Head, Row};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::{BookKeys, KeyId, Keyring, WrappedKeys};
-use crate::ledger::Ledger;
+use crate::keys::{DatabaseKeys, KeyId, Keyring, WrappedKeys};
+use crate::usage::Usage;
 use crate::store::Subject;
 
 /// The version of the lines.
 const FORMAT: u32 = 1;
 
-/// The longest line that is read, in bytes: a ledger is bounded, and nothing else is long.
+/// The longest line that is read, in bytes: a usage is bounded, and nothing else is long.
 const LINE_MAX: u64 = 1 << 20;
 
 /// What a column holds.
@@ -52,16 +52,16 @@ pub struct Table {
 
 use Kind::{Body, Bool, Bytes, Int, Text};
 
-/// Every table that travels, in the order in which the rows can be written.
+/// Every table that transfer, in the order in which the rows can be written.
 pub const TABLES: &[Table] = &[
     Table {
-        name: "book_keys",
+        name: "database_keys",
         columns: &[("name", Text), ("key_id", Text), ("wrapped", Bytes), ("added_at", Int)],
         order: "name, key_id",
     },
     Table {
         name: "subjects",
-        columns: &[("tag", Bytes), ("id", Bytes), ("kind", Text), ("masked", Text), ("ledger", Text), ("idle_at", Int)],
+        columns: &[("tag", Bytes), ("id", Bytes), ("kind", Text), ("masked", Text), ("usage", Text), ("idle_at", Int)],
         order: "id",
     },
     Table {
@@ -134,23 +134,23 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "audit",
-        columns: &[("lane", Int), ("seq", Int), ("body", Body), ("mac", Bytes)],
-        order: "lane, seq",
+        columns: &[("chain", Int), ("seq", Int), ("body", Body), ("mac", Bytes)],
+        order: "chain, seq",
     },
 ];
 
-/// How books travel.
+/// How database transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Journey {
+pub enum Transfer {
     /// A copy, in which no code is alive.
     Copy,
-    /// They leave, with what lives, and the books that stay behind are sealed.
+    /// They leave, with what lives, and the database that stay behind are sealed.
     Move,
 }
 
-/// What travelled.
+/// What transferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Travelled {
+pub struct Transferred {
     /// Rows by table.
     pub rows: BTreeMap<String, u64>,
     /// Codes that lived and are revoked in the copy.
@@ -162,9 +162,9 @@ pub struct Travelled {
 pub struct Start {
     /// `FORMAT`.
     pub smsotp_export: u32,
-    /// Which books these are, in hex; the wrapped keys are bound to it.
-    pub book_id: String,
-    /// When the books were made, in milliseconds.
+    /// Which database these are, in hex; the wrapped keys are bound to it.
+    pub database_id: String,
+    /// When the database was made, in milliseconds.
     pub created_at: i64,
     /// When they left.
     pub exported_at: i64,
@@ -182,50 +182,50 @@ struct Line {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct End {
-    end: Travelled,
+    end: Transferred,
 }
 
 /// Writes the lines. What a copy may not carry is changed here, once, for every store.
 pub struct Lines<'a> {
     to: &'a mut (dyn Write + Send),
-    journey: Journey,
+    transfer: Transfer,
     now: Timestamp,
-    travelled: Travelled,
-    /// The head of lane 0, to which the copy's own row is chained.
+    transferred: Transferred,
+    /// The head of chain 0, to which the copy's own row is chained.
     head: Head,
 }
 
 impl<'a> Lines<'a> {
     /// Begins with the head.
-    pub fn begin(to: &'a mut (dyn Write + Send), journey: Journey, start: &Start) -> Result<Lines<'a>> {
+    pub fn begin(to: &'a mut (dyn Write + Send), transfer: Transfer, start: &Start) -> Result<Lines<'a>> {
         let now = Timestamp(start.exported_at);
-        let mut lines = Lines { to, journey, now, travelled: Travelled::default(), head: Head::empty(0) };
+        let mut lines = Lines { to, transfer, now, transferred: Transferred::default(), head: Head::empty(0) };
         lines.line(start)?;
         Ok(lines)
     }
 
-    /// The head's values for books that leave now.
-    pub fn start(book_id: &[u8; 16], created_at: i64, now: Timestamp, journey: Journey) -> Start {
+    /// The head's values for database that leave now.
+    pub fn start(database_id: &[u8; 16], created_at: i64, now: Timestamp, transfer: Transfer) -> Start {
         Start {
             smsotp_export: FORMAT,
-            book_id: hex(book_id),
+            database_id: hex(database_id),
             created_at,
             exported_at: now.millis(),
-            moved: journey == Journey::Move,
+            moved: transfer == Transfer::Move,
         }
     }
 
     /// Writes one row.
     pub fn row(&mut self, table: &Table, mut row: Map<String, Value>) -> Result<()> {
-        if self.journey == Journey::Copy {
+        if self.transfer == Transfer::Copy {
             self.quieten(table, &mut row);
         }
-        if table.name == "audit" && row.get("lane") == Some(&Value::from(0)) {
+        if table.name == "audit" && row.get("chain") == Some(&Value::from(0)) {
             let seq = row.get("seq").and_then(Value::as_u64).unwrap_or(0);
             let mac = row.get("mac").and_then(Value::as_str).and_then(unhex).and_then(|mac| mac.try_into().ok());
-            self.head = Head { lane: 0, seq, mac: mac.unwrap_or_default() };
+            self.head = Head { chain: 0, seq, mac: mac.unwrap_or_default() };
         }
-        *self.travelled.rows.entry(table.name.to_owned()).or_default() += 1;
+        *self.transferred.rows.entry(table.name.to_owned()).or_default() += 1;
         self.line(&Line { table: table.name.to_owned(), row })
     }
 
@@ -235,7 +235,7 @@ impl<'a> Lines<'a> {
         let now = Value::from(self.now.millis());
         match (table.name, state.as_deref()) {
             ("otps", Some("active")) => {
-                self.travelled.revoked += 1;
+                self.transferred.revoked += 1;
                 row.insert("state".into(), "revoked".into());
                 row.insert("ended_at".into(), now.clone());
                 row.insert("over_at".into(), now);
@@ -252,13 +252,13 @@ impl<'a> Lines<'a> {
     }
 
     /// Ends with the copy's own audit row and the counts. The audit rows have to be the last table.
-    pub fn end(mut self, keys: &BookKeys, actor: &Actor) -> Result<Travelled> {
-        let revoked = i64::try_from(self.travelled.revoked).unwrap_or(i64::MAX);
-        let details = Details::new().number("revoked", revoked).flag("moved", self.journey == Journey::Move);
+    pub fn end(mut self, keys: &DatabaseKeys, actor: &Actor) -> Result<Transferred> {
+        let revoked = i64::try_from(self.transferred.revoked).unwrap_or(i64::MAX);
+        let details = Details::new().number("revoked", revoked).flag("moved", self.transfer == Transfer::Move);
         let event = Event::new(self.now, actor.clone(), "db.copy", "done").details(details);
-        let Row { lane, seq, body, mac } = self.head.next(&keys.audit, &event);
+        let Row { chain, seq, body, mac } = self.head.next(&keys.audit, &event);
         let row = Map::from_iter([
-            ("lane".to_owned(), Value::from(lane)),
+            ("chain".to_owned(), Value::from(chain)),
             ("seq".to_owned(), Value::from(seq)),
             ("body".to_owned(), Value::from(String::from_utf8_lossy(&body))),
             ("mac".to_owned(), Value::from(hex(&mac))),
@@ -266,7 +266,7 @@ impl<'a> Lines<'a> {
         if let Some(audit) = TABLES.last() {
             self.row(audit, row)?;
         }
-        let end = End { end: self.travelled };
+        let end = End { end: self.transferred };
         let mut text = serde_json::to_string(&end).map_err(|error| unwritable(&error))?;
         text.push('\n');
         self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()).map_err(|error| unwritable(&error))?;
@@ -285,7 +285,7 @@ pub struct Reading<'a> {
     from: &'a mut (dyn BufRead + Send),
     /// The first line.
     pub start: Start,
-    travelled: Travelled,
+    transferred: Transferred,
     number: u64,
     ended: bool,
 }
@@ -297,7 +297,7 @@ impl<'a> Reading<'a> {
     /// Reads the head.
     ///
     /// # Errors
-    /// `VALUE_INVALID` where these are not books, or books of a newer smsotp.
+    /// `VALUE_INVALID` where these are not database, or database of a newer smsotp.
     pub fn begin(from: &'a mut (dyn BufRead + Send)) -> Result<Reading<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
         let version = serde_json::from_str::<Value>(&first).ok().and_then(|v| v.get("smsotp_export")?.as_u64());
@@ -309,13 +309,13 @@ impl<'a> Reading<'a> {
             Some(_) => {}
         }
         let start: Start = serde_json::from_str(&first).map_err(|_| invalid(1, "the head cannot be read"))?;
-        Ok(Reading { from, start, travelled: Travelled::default(), number: 1, ended: false })
+        Ok(Reading { from, start, transferred: Transferred::default(), number: 1, ended: false })
     }
 
-    /// The books' id.
-    pub fn book_id(&self) -> Result<[u8; 16]> {
-        let bytes = unhex(&self.start.book_id).and_then(|bytes| bytes.try_into().ok());
-        bytes.ok_or_else(|| invalid(1, "the id of the books is none"))
+    /// The database's id.
+    pub fn database_id(&self) -> Result<[u8; 16]> {
+        let bytes = unhex(&self.start.database_id).and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or_else(|| invalid(1, "the id of the database is none"))
     }
 
     /// Up to `most` rows; none at the end.
@@ -327,11 +327,11 @@ impl<'a> Reading<'a> {
                 read_line(self.from, self.number)?.ok_or_else(|| invalid(self.number, "the file was cut off"))?;
             if let Ok(End { end }) = serde_json::from_str(&text) {
                 self.ended = true;
-                let counted = Travelled { rows: std::mem::take(&mut self.travelled.rows), revoked: end.revoked };
+                let counted = Transferred { rows: std::mem::take(&mut self.transferred.rows), revoked: end.revoked };
                 if counted != end || read_line(self.from, self.number + 1)?.is_some() {
                     return Err(invalid(self.number, "the counts at the end are not those of the rows"));
                 }
-                self.travelled = counted;
+                self.transferred = counted;
                 break;
             }
             let Line { table, row } =
@@ -342,25 +342,25 @@ impl<'a> Reading<'a> {
             {
                 return Err(invalid(self.number, "the row does not fit its table"));
             }
-            *self.travelled.rows.entry(table.name.to_owned()).or_default() += 1;
+            *self.transferred.rows.entry(table.name.to_owned()).or_default() += 1;
             rows.push((table, row));
         }
         Ok(rows)
     }
 
-    /// What travelled, once everything was read.
-    pub fn done(self) -> Travelled {
-        self.travelled
+    /// What transferred, once everything was read.
+    pub fn done(self) -> Transferred {
+        self.transferred
     }
 }
 
-/// Unwraps the books' keys from the rows of `book_keys`.
+/// Unwraps the database's keys from the rows of `database_keys`.
 ///
 /// # Errors
 /// `KEY_INVALID` where the ring holds none of the keys that they are wrapped under.
-pub fn unwrap(rows: &[Read], book_id: &[u8; 16], ring: &Keyring) -> Result<BookKeys> {
+pub fn unwrap(rows: &[Read], database_id: &[u8; 16], ring: &Keyring) -> Result<DatabaseKeys> {
     let mut wraps: BTreeMap<String, [Vec<u8>; 2]> = BTreeMap::new();
-    for (_, row) in rows.iter().filter(|(table, _)| table.name == "book_keys") {
+    for (_, row) in rows.iter().filter(|(table, _)| table.name == "database_keys") {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
         let place = usize::from(text("name") == "audit");
         wraps.entry(text("key_id").to_owned()).or_default()[place] = unhex(text("wrapped")).unwrap_or_default();
@@ -370,7 +370,7 @@ pub fn unwrap(rows: &[Read], book_id: &[u8; 16], ring: &Keyring) -> Result<BookK
         .filter_map(|(id, [index, audit])| Some(WrappedKeys { key_id: KeyId::parse(&id)?, index, audit }))
         .collect();
     match wraps.iter().find_map(|wrap| ring.get(&wrap.key_id).map(|secret| (wrap, secret))) {
-        Some((wrap, secret)) => BookKeys::unwrap(wrap, secret, book_id),
+        Some((wrap, secret)) => DatabaseKeys::unwrap(wrap, secret, database_id),
         None => Err(ring.missing(&wraps.iter().map(|wrap| wrap.key_id).collect::<Vec<_>>())),
     }
 }
@@ -378,7 +378,7 @@ pub fn unwrap(rows: &[Read], book_id: &[u8; 16], ring: &Keyring) -> Result<BookK
 /// The memory of everything, taken out of the subjects that were read: the stores divide it differently.
 #[derive(Default)]
 pub struct Whole {
-    ledger: Option<Ledger>,
+    usage: Option<Usage>,
 }
 
 impl Whole {
@@ -387,21 +387,21 @@ impl Whole {
         if row.get("kind").and_then(Value::as_str) != Some("everything") {
             return Ok(false);
         }
-        let text = row.get("ledger").and_then(Value::as_str).unwrap_or("{}");
-        let ledger: Ledger = serde_json::from_str(text)
-            .map_err(|_| Error::new(Code::VALUE_INVALID, "the ledger of everything cannot be read"))?;
-        self.ledger.get_or_insert_default().add_slots(ledger);
+        let text = row.get("usage").and_then(Value::as_str).unwrap_or("{}");
+        let usage: Usage = serde_json::from_str(text)
+            .map_err(|_| Error::new(Code::VALUE_INVALID, "the usage of everything cannot be read"))?;
+        self.usage.get_or_insert_default().add_slots(usage);
         Ok(true)
     }
 
-    /// The rows of its shares in their new store. Together they remember at least as much: they may refuse early, never late.
-    pub fn shares(&self, keys: &BookKeys, shares: u32) -> Result<Vec<Map<String, Value>>> {
-        let Some(whole) = &self.ledger else { return Ok(Vec::new()) };
-        let share = whole.share_of_slots(shares);
-        let text = serde_json::to_string(&share).map_err(|error| unwritable(&error))?;
+    /// The rows of its shards in their new store. Together they remember at least as much: they may refuse early, never late.
+    pub fn shards(&self, keys: &DatabaseKeys, shards: u32) -> Result<Vec<Map<String, Value>>> {
+        let Some(whole) = &self.usage else { return Ok(Vec::new()) };
+        let shard = whole.shard_of_slots(shards);
+        let text = serde_json::to_string(&shard).map_err(|error| unwritable(&error))?;
         let mut rows = Vec::new();
-        for nth in 0..shares {
-            let subject = Subject::Share(nth);
+        for nth in 0..shards {
+            let subject = Subject::Shard(nth);
             let mut id = [0; 16];
             crate::keys::fill_random(&mut id)?;
             rows.push(Map::from_iter([
@@ -409,7 +409,7 @@ impl Whole {
                 ("id".to_owned(), Value::from(hex(&id))),
                 ("kind".to_owned(), Value::from(subject.kind())),
                 ("masked".to_owned(), Value::from(subject.masked())),
-                ("ledger".to_owned(), Value::from(text.as_str())),
+                ("usage".to_owned(), Value::from(text.as_str())),
                 ("idle_at".to_owned(), Value::Null),
             ]));
         }
@@ -427,16 +427,16 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
     base16ct::mixed::decode_vec(text.strip_prefix("\\x")?).ok()
 }
 
-/// What books that were moved elsewhere are told.
+/// What database that were moved elsewhere are told.
 pub fn sealed() -> Error {
-    Error::new(Code::STORE_FAILED, "these books were moved to another database and are sealed")
+    Error::new(Code::STORE_FAILED, "this database were moved to another database and are sealed")
         .hint("Point SMSOTP_DATABASE at the database that they were imported into.")
 }
 
-/// What an import into books that hold something is told.
+/// What an import into identity that hold something is told.
 pub fn not_empty() -> Error {
-    Error::new(Code::STORE_FAILED, "these books are not empty")
-        .hint("Import into new books: a new file, or a new database after `smsotp db migrate`.")
+    Error::new(Code::STORE_FAILED, "this database are not empty")
+        .hint("Import into a new database: a new file, or a new database after `smsotp db migrate`.")
 }
 
 fn fits(value: Option<&Value>, kind: Kind) -> bool {

@@ -1,7 +1,7 @@
-//! The memory in PostgreSQL, for several machines: the rows of a deed's subjects are its locks, taken in one order; the
+//! The memory in PostgreSQL, for several machines: the rows of an operation's subjects are its locks, taken in one order; the
 //! database tells the time; a commit whose answer was lost is looked up and not repeated.
 //!
-//! A deed takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. A deed whose message or otp
+//! An operation takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. An operation whose message or otp
 //! comes without its phone takes one more. Nothing outlives a transaction on a connection, so that a pooler may hand
 //! connections round between transactions.
 
@@ -9,14 +9,14 @@
 mod rows;
 mod apply;
 mod at_once;
-mod books;
+mod open;
 mod connect;
 mod dial;
 mod facts;
 mod purge;
 mod read;
 mod tls;
-mod travel;
+mod transfer;
 mod trouble;
 
 use std::io::{BufRead, Write};
@@ -29,42 +29,42 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use self::apply::{Operation, Writes};
+use self::apply::{OperationId, Writes};
 use self::connect::{Address, Connections, Session};
-use self::facts::{Asked, LANE};
+use self::facts::{Asked, CHAIN};
 use self::rows::{Value, int};
 use self::trouble::{Failure, before_commit};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
-use crate::keys::{BookKeys, Keyring};
+use crate::keys::{DatabaseKeys, Keyring};
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::export::{Journey, Travelled};
+use crate::store::export::{Transfer, Transferred};
 use crate::store::{
     Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
     SubjectId, TestNumber,
 };
 use crate::token::Token;
 
-/// How long a deed goes on trying: for a lock, through a fail-over, for a lost commit.
+/// How long an operation goes on trying: for a lock, through a fail-over, for a lost commit.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Into how many rows the memory of everything is divided.
-const SHARES: u32 = 8;
+const SHARDS: u32 = 8;
 
-/// Lanes of the audit log for deeds; lane 0 is for the housekeeping, which never waits for a lane of theirs.
-const LANES: i16 = 32;
+/// Chains of the audit log for operations; chain 0 is for the housekeeping, which never waits for a chain of theirs.
+const CHAINS: i16 = 32;
 
-/// For how long the database's time is extrapolated before it is asked again where no deed needs it under locks.
+/// For how long the database's time is extrapolated before it is asked again where no operation needs it under locks.
 const TIME_KEPT: i64 = 5_000;
 
-/// The books in a PostgreSQL database.
+/// The database in a PostgreSQL database.
 pub struct Postgres {
     connections: Connections,
     address: Address,
-    keys: BookKeys,
+    keys: DatabaseKeys,
     clock: Arc<dyn Clock>,
     patience: Duration,
     opened: Instant,
@@ -73,12 +73,12 @@ pub struct Postgres {
     heard_at: AtomicI64,
 }
 
-/// How to open the books.
+/// How to open the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
-    /// Connections at most: deeds at a time.
+    /// Connections at most: operations at a time.
     pub connections: usize,
-    /// How long a deed goes on trying.
+    /// How long an operation goes on trying.
     pub patience: Duration,
 }
 
@@ -89,7 +89,7 @@ impl Default for Opening {
 }
 
 impl Postgres {
-    /// Opens the books that a URL leads to and unwraps their keys with the ring. It makes and migrates nothing.
+    /// Opens the database that a URL leads to and unwraps their keys with the ring. It makes and migrates nothing.
     ///
     /// Needs a tokio runtime with time and I/O, which has to live as long as the store.
     ///
@@ -98,7 +98,7 @@ impl Postgres {
     /// tables are missing or old (run `smsotp db migrate`), `STORE_NEWER`, `KEY_INVALID`.
     pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
         let mut store = Postgres::bare(url, clock, opening)?;
-        store.keys = books::open(&store, ring).await?;
+        store.keys = open::open(&store, ring).await?;
         Ok(store)
     }
 
@@ -109,7 +109,7 @@ impl Postgres {
     /// As [`Postgres::open`].
     pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
         let store = Postgres::bare(url, clock, Opening { connections: 1, ..Opening::default() })?;
-        books::migrate(&store, ring).await
+        open::migrate(&store, ring).await
     }
 
     fn bare(url: &str, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
@@ -117,7 +117,7 @@ impl Postgres {
         Ok(Postgres {
             connections: address.pool(opening.connections, opening.patience)?,
             address,
-            keys: BookKeys::generate()?,
+            keys: DatabaseKeys::generate()?,
             clock,
             patience: opening.patience,
             opened: Instant::now(),
@@ -158,12 +158,12 @@ impl Postgres {
         self.query(sql, vec![int(id)]).await?.first().map(|row| rows::message(row, 0)).transpose()
     }
 
-    /// One attempt at a deed. `operation` is set from the moment on when it may have been committed.
+    /// One attempt at an operation. `operation` is set from the moment on when it may have been committed.
     async fn attempt(
         &self,
         asked: &Asked,
         decide: &mut Decide,
-        operation: &mut Option<Operation>,
+        operation: &mut Option<OperationId>,
     ) -> Result<(), Failure> {
         let mut session = self.connections.take().await?;
         let Some(loaded) = asked.load(self, &mut session).await? else {
@@ -184,7 +184,7 @@ impl Postgres {
         &self,
         mut session: Session,
         writes: &Writes,
-        operation: &mut Option<Operation>,
+        operation: &mut Option<OperationId>,
     ) -> Result<(), Failure> {
         session.ready(writes.list().map(|(sql, values)| (sql.clone(), values))).await.map_err(before_commit)?;
         *operation = Some(writes.operation);
@@ -198,7 +198,7 @@ impl Postgres {
     }
 
     /// What is left to do when patience is over and nobody knows whether an operation was committed.
-    async fn settle(&self, operation: Operation, error: Error) -> Result<()> {
+    async fn settle(&self, operation: OperationId, error: Error) -> Result<()> {
         let mut patience = Patience::of(self.patience);
         loop {
             match patience.within(self.happened(operation)).await {
@@ -218,19 +218,19 @@ impl Postgres {
         }
     }
 
-    /// Finds out whether an operation was committed, on a fresh connection: whoever holds its lane's lock has seen the end of
+    /// Finds out whether an operation was committed, on a fresh connection: whoever holds its chain's lock has seen the end of
     /// every transaction that held it before.
-    async fn happened(&self, operation: Operation) -> Result<bool, Failure> {
+    async fn happened(&self, operation: OperationId) -> Result<bool, Failure> {
         let session = self.connections.take().await?;
-        let lane: Value = (Box::new(operation.lane), Type::INT2);
-        let place = [(Box::new(operation.lane) as _, Type::INT2), int(operation.seq)];
+        let chain: Value = (Box::new(operation.chain), Type::INT2);
+        let place = [(Box::new(operation.chain) as _, Type::INT2), int(operation.seq)];
         let client = session.client();
-        let lane = [lane];
+        let chain = [chain];
         let (begun, locked, found, ended) = tokio::join!(
             biased;
             client.batch_execute(session.begin()),
-            session.ask(LANE, &lane),
-            session.ask("SELECT operation FROM smsotp.audit WHERE lane = $1 AND seq = $2", &place),
+            session.ask(CHAIN, &chain),
+            session.ask("SELECT operation FROM smsotp.audit WHERE chain = $1 AND seq = $2", &place),
             client.batch_execute("ROLLBACK"),
         );
         begun.map_err(before_commit)?;
@@ -299,12 +299,12 @@ fn whole_hour_after(at: Timestamp) -> Timestamp {
 
 #[async_trait]
 impl Store for Postgres {
-    fn keys(&self) -> &BookKeys {
+    fn keys(&self) -> &DatabaseKeys {
         &self.keys
     }
 
-    fn shares(&self) -> u32 {
-        SHARES
+    fn shards(&self) -> u32 {
+        SHARDS
     }
 
     async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
@@ -381,8 +381,8 @@ impl Store for Postgres {
         Ok(self.heard(rows::column(row, 0)?))
     }
 
-    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
-        read::ledgers(self, subjects).await
+    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+        read::usages(self, subjects).await
     }
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
@@ -406,8 +406,8 @@ impl Store for Postgres {
         Ok(false)
     }
 
-    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-        read::audit(self, lane, from, limit).await
+    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit(self, chain, from, limit).await
     }
 
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
@@ -423,24 +423,24 @@ impl Store for Postgres {
     }
 
     async fn status(&self) -> Result<Status> {
-        books::status(self).await
+        open::status(self).await
     }
 
     async fn check(&self) -> Result<Vec<String>> {
-        books::check(self).await
+        open::check(self).await
     }
 
     async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {
-        Err(Error::new(Code::STORE_FAILED, "the books are in PostgreSQL, which has its own backups")
+        Err(Error::new(Code::STORE_FAILED, "the database is in PostgreSQL, which has its own backups")
             .hint("For a copy in which no code is alive: smsotp db export. For the whole server: pg_basebackup with a WAL archive."))
     }
 
-    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
-        travel::export(self, to, journey, actor).await
+    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
+        transfer::export(self, to, transfer, actor).await
     }
 
-    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
-        travel::import(self, from, ring).await
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
+        transfer::import(self, from, ring).await
     }
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
@@ -448,6 +448,6 @@ impl Store for Postgres {
     }
 
     async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
-        books::rewrap(self, ring, actor).await
+        open::rewrap(self, ring, actor).await
     }
 }

@@ -1,8 +1,8 @@
-//! The memory in one SQLite file: WAL, `synchronous=FULL`, one immediate transaction for each deed, a fair wait.
+//! The memory in one SQLite file: WAL, `synchronous=FULL`, one immediate transaction for each operation, a fair wait.
 
 #[macro_use]
 mod rows;
-mod books;
+mod open;
 pub mod group;
 mod known;
 mod log;
@@ -10,7 +10,7 @@ mod purge;
 mod read;
 #[cfg(test)]
 mod tests;
-mod travel;
+mod transfer;
 mod turn;
 
 use std::io::{BufRead, Write};
@@ -23,48 +23,48 @@ use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
-pub use books::{exists, must_be_sqlite, none_yet};
+pub use open::{exists, must_be_sqlite, none_yet};
 use known::Known;
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
-use crate::keys::{BookKeys, Keyring};
-use crate::ledger::Ledger;
+use crate::keys::{DatabaseKeys, Keyring};
+use crate::usage::Usage;
 use crate::message::Message;
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
-use crate::store::export::{Journey, Travelled};
+use crate::store::export::{Transfer, Transferred};
 use crate::store::{
     Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
     Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 
-/// How long a deed waits for the writer's place before it says that the books are busy.
+/// How long an operation waits for the writer's place before it says that the database is busy.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes of log the last one out leaves to the next. Copying the log back costs two syncs; leaving it, the next one
 /// reads all of it before anything else, and a log that only one-shot programs write to would never start over.
 const LOG_LEFT: u64 = 512 * 1024;
 
-/// The books in one SQLite file.
+/// The database in one SQLite file.
 pub struct Sqlite {
     path: PathBuf,
     connection: Mutex<Connection>,
     queue: turn::Queue,
     patience: Duration,
-    keys: BookKeys,
+    keys: DatabaseKeys,
     clock: Arc<dyn Clock>,
     /// Belongs to the connection, and is touched under its lock.
     known: Mutex<Known>,
 }
 
-/// How to open the books.
+/// How to open the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
-    /// Make the books where there are none.
+    /// Make the database where there are none.
     pub create: bool,
     /// Make the directory too (0700): for the default place only.
     pub create_dir: bool,
@@ -79,22 +79,22 @@ impl Default for Opening {
 }
 
 impl Sqlite {
-    /// Opens the books at `path`: makes or migrates them as needed and unwraps their keys with the ring.
+    /// Opens the database at `path`: makes or migrates them as needed and unwraps their keys with the ring.
     ///
     /// # Errors
     /// `STORE_FAILED` where there are none and none are to be made, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
     pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Sqlite> {
-        let connection = books::connect(path, opening)?;
+        let connection = open::connect(path, opening)?;
         let mut sqlite = Sqlite {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             queue: turn::Queue::of(path),
             patience: opening.patience,
-            keys: BookKeys::generate()?,
+            keys: DatabaseKeys::generate()?,
             clock,
             known: Mutex::default(),
         };
-        sqlite.keys = books::prepare(&sqlite, ring, opening)?;
+        sqlite.keys = open::prepare(&sqlite, ring, opening)?;
         Ok(sqlite)
     }
 
@@ -126,7 +126,7 @@ impl Sqlite {
         let mut connection = self.connection();
         let turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
-        // It writes what no deed writes: the next deed reads for itself.
+        // It writes what no operation writes: the next operation reads for itself.
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
         let answer = run(&tx, &turn)?;
         tx.commit().map_err(trouble)?;
@@ -141,7 +141,7 @@ impl Sqlite {
         match turn {
             Ok(Some(turn)) => Ok(turn),
             Ok(None) => Err(busy(self.patience)),
-            Err(error) => Err(books::io_trouble(&self.path, &error)),
+            Err(error) => Err(open::io_trouble(&self.path, &error)),
         }
     }
 
@@ -157,7 +157,7 @@ impl Sqlite {
             let tag = self.tag(subject);
             facts.subjects.push(match subject_fact(tx, &tag)? {
                 Some(fact) => fact,
-                None => SubjectFact { id: SubjectId::fresh(facts.now)?, ledger: Ledger::default() },
+                None => SubjectFact { id: SubjectId::fresh(facts.now)?, usage: Usage::default() },
             });
             tags.push(tag);
         }
@@ -210,16 +210,16 @@ impl Sqlite {
                     known.wrote_message(message.id);
                 }
                 Change::PutMessage(message) => rows::update_message(tx, message)?,
-                Change::PutLedger(id, ledger, idle_at) => {
+                Change::PutUsage(id, usage, idle_at) => {
                     let nth = loaded.facts.subjects.iter().position(|fact| fact.id == *id);
                     let subject = nth.and_then(|nth| Some((needs.subjects.get(nth)?, loaded.tags.get(nth)?)));
                     let Some(subject) = subject else {
                         return Err(Error::new(
                             Code::BUG,
-                            "a deed wrote the ledger of a subject that it had not asked for",
+                            "an operation wrote the usage of a subject that it had not asked for",
                         ));
                     };
-                    put_ledger(tx, subject, *id, (ledger, *idle_at))?;
+                    put_usage(tx, subject, *id, (usage, *idle_at))?;
                 }
                 Change::PutReply(reply) => rows::put_reply(tx, reply)?,
                 Change::PutTestNumber(number) => {
@@ -249,7 +249,7 @@ impl Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        let log = std::fs::metadata(books::beside(&self.path, "-wal")).map_or(0, |meta| meta.len());
+        let log = std::fs::metadata(open::beside(&self.path, "-wal")).map_or(0, |meta| meta.len());
         if log > LOG_LEFT {
             let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
             // At worst the next one who closes does it.
@@ -260,7 +260,7 @@ impl Drop for Sqlite {
 
 #[async_trait]
 impl Store for Sqlite {
-    fn keys(&self) -> &BookKeys {
+    fn keys(&self) -> &DatabaseKeys {
         &self.keys
     }
 
@@ -322,7 +322,7 @@ impl Store for Sqlite {
         Ok(self.clock.now())
     }
 
-    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
         let connection = self.connection();
         subjects.iter().map(|subject| subject_fact(&connection, &self.tag(subject))).collect()
     }
@@ -347,8 +347,8 @@ impl Store for Sqlite {
         purge::scrub(self)
     }
 
-    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-        read::audit(&self.connection(), lane, from, limit)
+    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        read::audit(&self.connection(), chain, from, limit)
     }
 
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
@@ -364,23 +364,23 @@ impl Store for Sqlite {
     }
 
     async fn status(&self) -> Result<Status> {
-        books::status(self)
+        open::status(self)
     }
 
     async fn check(&self) -> Result<Vec<String>> {
-        books::check(&self.connection())
+        open::check(&self.connection())
     }
 
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
-        books::backup(self, to, actor)
+        open::backup(self, to, actor)
     }
 
-    async fn export(&self, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
-        travel::export(self, to, journey, actor)
+    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
+        transfer::export(self, to, transfer, actor)
     }
 
-    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
-        travel::import(self, from, ring)
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
+        transfer::import(self, from, ring)
     }
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
@@ -388,11 +388,11 @@ impl Store for Sqlite {
     }
 
     async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
-        books::rewrap(self, ring, actor)
+        open::rewrap(self, ring, actor)
     }
 }
 
-/// What a deed knows, and the tags of its subjects.
+/// What an operation knows, and the tags of its subjects.
 struct Loaded {
     facts: Facts,
     /// One for each of [`Facts::subjects`].
@@ -400,30 +400,30 @@ struct Loaded {
 }
 
 fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<SubjectFact>> {
-    let mut statement = connection.prepare_cached("SELECT id, ledger FROM subjects WHERE tag = ?1").map_err(trouble)?;
+    let mut statement = connection.prepare_cached("SELECT id, usage FROM subjects WHERE tag = ?1").map_err(trouble)?;
     let mut rows = statement.query([tag]).map_err(trouble)?;
     let Some(row) = rows.next().map_err(trouble)? else { return Ok(None) };
     let text = row.get_ref(1).and_then(|text| Ok(text.as_str()?)).map_err(trouble)?;
-    let ledger = serde_json::from_str(text).map_err(|error| {
-        Error::new(Code::STORE_CORRUPT, "a subject's ledger cannot be read")
+    let usage = serde_json::from_str(text).map_err(|error| {
+        Error::new(Code::STORE_CORRUPT, "a subject's usage cannot be read")
             .because(error)
             .hint("Run `smsotp db check`, then restore a backup.")
     })?;
-    Ok(Some(SubjectFact { id: SubjectId(row.get(0).map_err(trouble)?), ledger }))
+    Ok(Some(SubjectFact { id: SubjectId(row.get(0).map_err(trouble)?), usage }))
 }
 
-/// Writes a subject's ledger, with the same statement whether or not the subject was met before: an answer "no" takes the same
+/// Writes a subject's usage, with the same statement whether or not the subject was met before: an answer "no" takes the same
 /// steps either way.
-fn put_ledger(
+fn put_usage(
     tx: &Transaction<'_>,
     (subject, tag): (&Subject, &[u8; 32]),
     id: SubjectId,
-    (ledger, idle_at): (&Ledger, Option<Timestamp>),
+    (usage, idle_at): (&Usage, Option<Timestamp>),
 ) -> Result<()> {
-    let text = ledger.to_json()?;
+    let text = usage.to_json()?;
     tx.prepare_cached(
-        "INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (tag) DO UPDATE SET ledger = excluded.ledger, idle_at = excluded.idle_at",
+        "INSERT INTO subjects (tag, id, kind, masked, usage, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (tag) DO UPDATE SET usage = excluded.usage, idle_at = excluded.idle_at",
     )
     .and_then(|mut statement| {
         statement.execute(params![
@@ -469,7 +469,7 @@ fn load_recent(connection: &Connection, whose: (&User, &Phone, &Purpose)) -> Res
 
 /// Begins to write. Here a file that cannot be written, or is no file of ours, is met first: the error names it.
 pub(super) fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<'a>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| books::named(path, error))
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| open::named(path, error))
 }
 
 fn load_otp(connection: &Connection, id: i64) -> Result<Option<Otp>> {

@@ -1,4 +1,4 @@
-//! The audit log: each deed writes its one row in its own transaction, and whatever is done to the rows is found.
+//! The audit log: each operation writes its one row in its own transaction, and whatever is done to the rows is found.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::world::{
     send, send_as, verdict,
 };
 
-/// What a deed added to the log.
-fn added(world: &World, deed: impl Future<Output = ()>) -> Vec<String> {
+/// What an operation added to the log.
+fn added(world: &World, operation: impl Future<Output = ()>) -> Vec<String> {
     let before = world.audit().len();
-    block_on(deed);
+    block_on(operation);
     world.audit().split_off(before).into_iter().map(|(action, outcome)| format!("{action} {outcome}")).collect()
 }
 
 #[test]
-fn every_deed_writes_exactly_one_row_for_each_of_its_transactions() {
+fn every_operation_writes_exactly_one_row_for_each_of_its_transactions() {
     let world = World::new();
     let engine = world.engine();
     let phone = Phone::from_e164(PHONE).unwrap();
@@ -71,13 +71,13 @@ fn every_deed_writes_exactly_one_row_for_each_of_its_transactions() {
 }
 
 #[test]
-fn a_deed_that_failed_leaves_no_row_and_no_trace() {
+fn a_operation_that_failed_leaves_no_row_and_no_trace() {
     let world = World::new();
     let engine = world.engine();
     block_on(async { send(&engine, PHONE).await });
     let code = world.code_on(PHONE);
     let rows = world.audit().len();
-    // The log cannot be written: then nothing of the deed may be.
+    // The log cannot be written: then nothing of the operation may be.
     world
         .sql()
         .execute_batch("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'full'); END;")
@@ -169,7 +169,7 @@ fn a_removed_swapped_inserted_or_cut_off_row_is_found() {
             2,
         ),
         (
-            "INSERT INTO audit (lane, seq, body, mac) SELECT lane, 7, body, mac FROM audit WHERE seq = 6",
+            "INSERT INTO audit (chain, seq, body, mac) SELECT chain, 7, body, mac FROM audit WHERE seq = 6",
             BreakKind::Changed,
             7,
         ),
@@ -196,7 +196,7 @@ fn a_removed_swapped_inserted_or_cut_off_row_is_found() {
 }
 
 #[test]
-fn a_log_that_was_chained_by_other_books_is_foreign() {
+fn a_log_that_was_chained_by_other_database_is_foreign() {
     let (world, other) = (small_log(), small_log());
     let theirs = block_on(audit_rows(other.store().as_ref()));
     let sql = world.sql();
@@ -209,7 +209,7 @@ fn a_log_that_was_chained_by_other_books_is_foreign() {
 }
 
 #[test]
-fn a_row_of_another_course_of_the_same_books_is_found() {
+fn a_row_of_another_course_of_the_same_database_is_found() {
     let world = small_log();
     let fork = world.dir.path().join("fork.db");
     world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();

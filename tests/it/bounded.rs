@@ -11,7 +11,7 @@ use crate::served::{Place, Process};
 use crate::window::{SEND, VERIFY};
 
 /// What an attack may add, in MiB. There are 256 places; each holds at most a head of 16 KiB in a buffer that may be as large
-/// again, and a body of 16 KiB with a copy of it: 16 MiB. Three connections to the books cache 2 MiB each, the log of the books
+/// again, and a body of 16 KiB with a copy of it: 16 MiB. Three connections to the database cache 2 MiB each, the log of the database
 /// may map a few more, and the allocator gives little back: twice that is bounded, and what leaks with each of thousands of
 /// requests, or keeps what nobody ended, is beyond it.
 const GROWTH: u64 = 48;

@@ -40,7 +40,7 @@ fn state(world: &World, id: i64) -> State {
 }
 
 #[test]
-fn a_delivery_is_booked_forward_only_and_once() {
+fn a_delivery_is_recorded_forward_only_and_once() {
     let world = World::new();
     let window = Window::open(&world);
     let sent = block_on(send(&world.engine(), PHONE));
@@ -62,7 +62,7 @@ fn a_delivery_is_booked_forward_only_and_once() {
         assert_eq!(report(status), 204, "{status}");
         assert_eq!(state(&world, sent.message_id), expected, "after {status}");
     }
-    let reports = world.audit().into_iter().filter(|(deed, _)| deed == "report").count();
+    let reports = world.audit().into_iter().filter(|(operation, _)| operation == "report").count();
     assert_eq!(reports, 2, "news leave a row, old news none");
 }
 
@@ -261,7 +261,7 @@ fn the_sandboxs_own_callbacks_arrive() {
     world.sandbox.reply(OTHER, "Stop", None);
 
     let arrived = |world: &World| {
-        let opted_out = world.number("SELECT count(*) FROM subjects WHERE ledger LIKE '%opted_out_at%'") == 1;
+        let opted_out = world.number("SELECT count(*) FROM subjects WHERE usage LIKE '%opted_out_at%'") == 1;
         state(world, sent.message_id) == State::Delivered && opted_out
     };
     for _ in 0..1000 {

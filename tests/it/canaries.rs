@@ -1,4 +1,4 @@
-//! Canaries: unique codes, tokens, keys and phones are planted, the deeds are done, and every file, error and log line is
+//! Canaries: unique codes, tokens, keys and phones are planted, the operations are done, and every file, error and log line is
 //! looked through for them.
 
 use std::io::Write;
@@ -47,7 +47,7 @@ impl Heard {
     }
 }
 
-/// The deeds, well and badly, with what they say.
+/// The operations, well and badly, with what they say.
 async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     let engine = world.engine();
     let mut codes = Vec::new();
@@ -91,7 +91,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     world.policy.limits.cooldown = vec![Duration::from_secs(60)];
     heard.say(&format!("{:?}", refusal(&world.engine(), OTHER).await));
 
-    // And all that can be wrong with keys, books and clock.
+    // And all that can be wrong with keys, database and clock.
     let fail = |error: Error| heard.say_error(&error);
     let wrong = keyring(&[new_key()]);
     let opening = smsotp::store::sqlite::Opening::default;
@@ -109,9 +109,9 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     fail(engine.send(&caller(), ask(PHONE)).await.unwrap_err());
     fail(engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err());
     world.clock.set(now);
-    world.sql().execute_batch("UPDATE subjects SET ledger = 'nonsense' WHERE kind = 'phone'").unwrap();
+    world.sql().execute_batch("UPDATE subjects SET usage = 'nonsense' WHERE kind = 'phone'").unwrap();
     fail(engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err());
-    world.sql().execute_batch("UPDATE subjects SET ledger = '{}' WHERE kind = 'phone'").unwrap();
+    world.sql().execute_batch("UPDATE subjects SET usage = '{}' WHERE kind = 'phone'").unwrap();
     world.keys.insert(0, new_key());
     let newer = world.engine();
     send_as(&newer, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
@@ -161,7 +161,7 @@ fn no_code_token_key_or_phone_is_in_any_file_error_or_log() {
             assert!(!holds(&bytes, secret), "{what} in {}", path.display());
         }
     }
-    // A phone may stand in the books; nowhere else.
+    // A phone may stand in the database; nowhere else.
     for phone in [&PHONE[1..], &OTHER[1..]] {
         let line = text.lines().find(|line| line.contains(phone));
         assert_eq!(line, None, "a whole phone was logged or shown");

@@ -129,8 +129,8 @@ fn no_secret_leaves_by_any_way() {
         for code in &codes {
             assert!(!holds_number(&bytes, code), "{code} in {name}");
         }
-        let books = name.starts_with("smsotp.db") || name.starts_with("copy.db");
-        assert!(books || ![PHONE, OTHER].iter().any(|phone| holds(&bytes, phone.as_bytes())), "a number in {name}");
+        let database = name.starts_with("smsotp.db") || name.starts_with("copy.db");
+        assert!(database || ![PHONE, OTHER].iter().any(|phone| holds(&bytes, phone.as_bytes())), "a number in {name}");
     }
 }
 

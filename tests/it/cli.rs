@@ -59,7 +59,7 @@ fn help_knows_topics_and_commands_and_an_unknown_word_gets_a_suggestion() {
 }
 
 #[test]
-fn before_the_first_code_every_verb_says_that_there_are_no_books_and_leaves_nothing() {
+fn before_the_first_code_every_verb_says_that_there_are_no_database_and_leaves_nothing() {
     let desk = Desk::bare();
 
     for line in [
@@ -80,7 +80,7 @@ fn before_the_first_code_every_verb_says_that_there_are_no_books_and_leaves_noth
         "test-number list",
         "limits reset +14155552671 --reason x",
     ] {
-        desk.run(line).expect(74).says("there are no books at").says("hint: `smsotp send` makes them");
+        desk.run(line).expect(74).says("there is no database at").says("hint: `smsotp send` makes them");
     }
     desk.run("send +14155552671").expect(78).says("--provider console").says("smsotp demo");
     desk.run("test-twilio").expect(78).says("smsotp sandbox --write-env");
@@ -146,7 +146,7 @@ fn json_answers_are_one_document_with_version_and_kind_and_its_errors_go_to_stde
     desk.run("config show --json").expect(0).json("setting_list");
     desk.run("config check --json").expect(0).json("checks");
     assert_eq!(desk.run("revoke 1 --json").expect(0).json("revoked")["revoked"], serde_json::json!(["1"]));
-    assert_eq!(desk.run("keys rotate --json").expect(0).json("keys_changed")["deed"], "added");
+    assert_eq!(desk.run("keys rotate --json").expect(0).json("keys_changed")["operation"], "added");
     assert_eq!(desk.run("keys list --json").expect(0).json("key_list")["items"][1]["use"], "next");
 
     desk.run("show 99 --json").expect(1).error("not_found");
@@ -310,7 +310,7 @@ fn show_finds_a_code_by_its_id_its_message_and_its_number() {
     desk.run("show 99999999999999999999").expect(65);
     desk.run("show 1 --reveal").expect(0);
     assert_eq!(desk.run("list --reveal").expect(0).rows()[1][1], PHONE);
-    desk.run("audit list --deed reveal").expect(0).shows("reveal");
+    desk.run("audit list --action reveal").expect(0).shows("reveal");
 }
 
 #[test]
@@ -466,7 +466,7 @@ fn keys_that_are_not_ours_are_not_changed() {
 }
 
 #[test]
-fn the_books_are_described_checked_and_copied_without_living_codes() {
+fn the_database_are_described_checked_and_copied_without_living_codes() {
     let desk = Desk::new();
     let code = desk.send(PHONE);
 
@@ -489,14 +489,14 @@ fn the_books_are_described_checked_and_copied_without_living_codes() {
 }
 
 #[test]
-fn the_audit_log_is_listed_by_deed_and_number_and_a_changed_row_is_found() {
+fn the_audit_log_is_listed_by_operation_and_number_and_a_changed_row_is_found() {
     let desk = Desk::new();
     desk.send(&format!("{PHONE} --purpose login"));
     desk.send(&format!("{LONDON} --purpose login"));
     desk.run(&format!("revoke {LONDON}")).expect(0);
 
     let rows = |line: &str| desk.run(line).expect(0).rows().len();
-    assert_eq!(rows("audit list --deed revoke"), 1);
+    assert_eq!(rows("audit list --action revoke"), 1);
     assert_eq!(rows(&format!("audit list --phone {LONDON}")), 3);
     assert_eq!(rows("audit list --since 1h --limit 2"), 2);
     desk.run("audit list --limit 2").expect(0).says("more: --after 0.");
@@ -504,11 +504,11 @@ fn the_audit_log_is_listed_by_deed_and_number_and_a_changed_row_is_found() {
     assert_eq!(desk.run("audit verify").expect(0).rows()[0][0], "intact");
     assert_eq!(desk.run("audit verify -q").expect(0).out, "");
 
-    let books = rusqlite::Connection::open(desk.db()).unwrap();
-    let changed = books
+    let database = rusqlite::Connection::open(desk.db()).unwrap();
+    let changed = database
         .execute("UPDATE audit SET body = CAST(replace(CAST(body AS TEXT), 'done', 'none') AS BLOB) WHERE seq = 5", [])
         .unwrap();
-    drop(books);
+    drop(database);
     assert_eq!(changed, 1);
     let broken = desk.run("audit verify -q").expect(1);
     assert_eq!(broken.rows()[0][0], "broken");
@@ -603,7 +603,7 @@ fn two_of_a_kind_started_together_do_one_thing() {
 }
 
 #[test]
-fn two_first_sends_at_once_make_one_set_of_books() {
+fn two_first_sends_at_once_make_one_set_of_database() {
     let desk = Desk::new();
 
     let children: Vec<_> = (0..6).map(|n| desk.start(&format!("send +1415555267{n}"))).collect();

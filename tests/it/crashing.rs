@@ -1,4 +1,4 @@
-//! kill -9: whatever step a process dies at, the books are sound, nothing goes out twice by itself, and the next ask sends the
+//! kill -9: whatever step a process dies at, the database is sound, nothing goes out twice by itself, and the next ask sends the
 //! same code.
 
 use std::collections::BTreeMap;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use smsotp::engine::Step;
 use smsotp::sandbox::Fault;
 
-use crate::processes::{Crew, Deed, Job, Knobs, Left, Said, phone, step};
+use crate::processes::{Crew, Operation, Job, Knobs, Left, Said, phone, step};
 use crate::world::{OTHER, PHONE, World, block_on, code_in, dispatch, send};
 
 /// Lets one process do this and die at that step.
-fn dies(world: &World, deed: Deed, at: Step) {
-    let job = Job { die_at: Some((step(at), 1)), ..Job::new(world, vec![deed]) };
+fn dies(world: &World, operation: Operation, at: Step) {
+    let job = Job { die_at: Some((step(at), 1)), ..Job::new(world, vec![operation]) };
     let left = Crew::at_the_barrier(&[job]).go();
     assert!(!left[0].well && left[0].said.is_empty(), "it lived through {at:?}: {left:?}");
 }
 
-fn ask_for(phone: &str) -> Deed {
-    Deed::Send { phone: phone.to_owned(), user: "ada".to_owned(), ip: None, key: None }
+fn ask_for(phone: &str) -> Operation {
+    Operation::Send { phone: phone.to_owned(), user: "ada".to_owned(), ip: None, key: None }
 }
 
 const STEPS: [(Step, usize); 4] = [(Step::Reserved, 0), (Step::Handing, 0), (Step::Answered, 1), (Step::Settled, 1)];
@@ -139,7 +139,7 @@ fn after_a_kill_at_any_step_of_a_retry_at_most_one_message_is_out() {
         let world = World::unlimited();
         queued(&world);
         world.advance(2);
-        dies(&world, Deed::Dispatch, at);
+        dies(&world, Operation::Dispatch, at);
 
         assert_eq!(world.trouble(), [""; 0], "{at:?}");
         block_on(async {
@@ -194,30 +194,30 @@ const LIMIT: u32 = 5;
 
 /// What some processes are to do in one round, on a few phones.
 fn round(world: &World, dice: &mut Dice) -> Vec<Job> {
-    let deed = |dice: &mut Dice| {
+    let operation = |dice: &mut Dice| {
         let phone = phone(usize::try_from(dice.roll(3)).unwrap());
         let code = world.texts(&phone).last().map(code_in);
         match (dice.roll(8), code) {
-            (0, _) => Deed::Dispatch,
-            (1, _) => Deed::Purge { older_than: 365 * 86_400 },
+            (0, _) => Operation::Dispatch,
+            (1, _) => Operation::Purge { older_than: 365 * 86_400 },
             (2 | 3, Some(code)) => {
-                Deed::Verify { phone, user: "ada".into(), code: World::wrong(&code).expose().to_owned() }
+                Operation::Verify { phone, user: "ada".into(), code: World::wrong(&code).expose().to_owned() }
             }
-            (4, Some(code)) => Deed::Verify { phone, user: "ada".into(), code: code.expose().to_owned() },
-            _ => Deed::Send { phone, user: "ada".into(), ip: None, key: None },
+            (4, Some(code)) => Operation::Verify { phone, user: "ada".into(), code: code.expose().to_owned() },
+            _ => Operation::Send { phone, user: "ada".into(), ip: None, key: None },
         }
     };
     (0..3)
         .map(|_| {
-            let deeds = (0..6).map(|_| deed(dice)).collect();
+            let operations = (0..6).map(|_| operation(dice)).collect();
             let die_at = (dice.roll(2) == 0).then(|| ("any".to_owned(), u32::try_from(1 + dice.roll(8)).unwrap()));
             let limits = Knobs { phone: Some((LIMIT, 3600)), ..Knobs::default() };
-            Job { die_at, limits, ..Job::new(world, deeds) }
+            Job { die_at, limits, ..Job::new(world, operations) }
         })
         .collect()
 }
 
-/// What the books promised to those who lived to hear it.
+/// What the database promised to those who lived to hear it.
 fn keep_promises(world: &World, left: &[Left]) {
     for said in left.iter().flat_map(|left| &left.said) {
         match said {
@@ -287,7 +287,7 @@ fn kill_again_and_again(rounds: u32, seed: u64) {
     // On a slow machine the killed may not have come far; whoever comes after them does.
     let alone = Job { die_at: None, ..round(&world, &mut dice).remove(0) };
     let asks = vec![ask_for(&phone(0)), ask_for(&phone(1)), ask_for(&phone(2))];
-    keep_promises(&world, &Crew::at_the_barrier(&[Job { deeds: asks, ..alone }]).go());
+    keep_promises(&world, &Crew::at_the_barrier(&[Job { operations: asks, ..alone }]).go());
     invariants(&world, seed);
     block_on(async {
         let engine = world.engine();
@@ -296,7 +296,7 @@ fn kill_again_and_again(rounds: u32, seed: u64) {
             while dispatch(&engine).await.looked_at == 100 {}
         }
     });
-    // All is settled: what the provider took is what the books say that it took, one for one.
+    // All is settled: what the provider took is what the database says that it took, one for one.
     assert_eq!(world.number("SELECT count(*) FROM messages WHERE due_at IS NOT NULL"), 0, "seed {seed}");
     let known = world.number("SELECT count(provider_id) FROM messages");
     assert_eq!(known, world.number("SELECT count(DISTINCT provider_id) FROM messages"), "seed {seed}");

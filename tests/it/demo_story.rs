@@ -43,7 +43,7 @@ fn the_demo_in_json_is_one_document() {
 }
 
 #[test]
-fn the_demo_touches_neither_the_account_nor_the_books_of_its_user() {
+fn the_demo_touches_neither_the_account_nor_the_database_of_its_user() {
     let (mut desk, account) = Desk::with_sandbox(Options::default());
     let trap = Trap::new();
     for (name, value) in account.env() {

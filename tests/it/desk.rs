@@ -78,7 +78,7 @@ impl Desk {
         self.root().join("tmp")
     }
 
-    /// The books where nobody named others.
+    /// The database where nobody named others.
     pub fn db(&self) -> PathBuf {
         self.home().join(".local/share/smsotp/smsotp.db")
     }

@@ -8,14 +8,14 @@ use smsotp::engine::{Dispatched, Send, Step, Verdict};
 use smsotp::provider::twilio::Timeouts;
 use smsotp::sandbox::{Fault, On, Options, Sandbox};
 
-use crate::processes::{Crew, Deed, Job, step};
+use crate::processes::{Crew, Operation, Job, step};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, new_key, send, send_as, twilio, verdict};
 
 /// A message that surely was not sent waits, because its process died.
 fn waiting(world: &World, phone: &str) {
     world.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
-    let deed = Deed::Send { phone: phone.to_owned(), user: "ada".to_owned(), ip: None, key: None };
-    let job = Job { die_at: Some((step(Step::Settled), 1)), ..Job::new(world, vec![deed]) };
+    let operation = Operation::Send { phone: phone.to_owned(), user: "ada".to_owned(), ip: None, key: None };
+    let job = Job { die_at: Some((step(Step::Settled), 1)), ..Job::new(world, vec![operation]) };
     Crew::at_the_barrier(&[job]).go();
     world.advance(1);
 }
@@ -64,7 +64,7 @@ fn two_workers_at_once_send_a_waiting_message_once() {
     for n in 0..4 {
         waiting(&world, &crate::processes::phone(n));
     }
-    let jobs: Vec<Job> = (0..8).map(|_| Job::new(&world, vec![Deed::Dispatch])).collect();
+    let jobs: Vec<Job> = (0..8).map(|_| Job::new(&world, vec![Operation::Dispatch])).collect();
 
     let left = Crew::at_the_barrier(&jobs).go();
 
@@ -144,7 +144,7 @@ fn two_workers_at_once_give_one_found_message_to_one_of_ours() {
     world.sandbox.fault(Fault::Reset, 1);
     block_on(both_unknown(&world));
     world.advance(40);
-    let jobs: Vec<Job> = (0..12).map(|_| Job::new(&world, vec![Deed::Dispatch])).collect();
+    let jobs: Vec<Job> = (0..12).map(|_| Job::new(&world, vec![Operation::Dispatch])).collect();
 
     Crew::at_the_barrier(&jobs).go();
 

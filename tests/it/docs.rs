@@ -162,10 +162,10 @@ fn twilios_libraries_find_the_sandbox_as_the_page_says() {
             "client.messages.create({ to: '+14155550123', from: process.env.TWILIO_PHONE_NUMBER, body: 'js' });",
         ),
     ];
-    for (program, language, deed) in cases {
+    for (program, language, operation) in cases {
         let block = page.split(&format!("```{language}\n")).nth(1).unwrap().split("```").next().unwrap();
         let script = scene.home.path().join(format!("page.{language}"));
-        fs::write(&script, format!("{block}\n{deed}\n")).unwrap();
+        fs::write(&script, format!("{block}\n{operation}\n")).unwrap();
         let output = Command::new(program)
             .arg(&script)
             .env_clear()
@@ -333,7 +333,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("config show", "config show", 0),
     story("db status", "db status", 0),
     story("db backup", "db backup copy.db", 0),
-    story("db export", "db export books.jsonl", 0),
+    story("db export", "db export database.jsonl", 0),
     story("audit list", "audit list --limit 3", 0),
     story("audit verify", "audit verify", 0),
     story("sandbox inbox", "sandbox inbox", 0),

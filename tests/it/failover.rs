@@ -18,11 +18,11 @@ use smsotp::purpose::Purpose;
 use smsotp::store::postgres::{Opening, Postgres};
 
 use crate::pg::{self, Cluster};
-use crate::stores::Books;
-use crate::stores::crowd::{Copy, Deed, Job, line};
+use crate::stores::Database;
+use crate::stores::crowd::{Copy, Operation, Job, line};
 use crate::world::{World, ask, block_on, caller};
 
-/// How many processes make the load, and how many deeds each has under way.
+/// How many processes make the load, and how many operations each has under way.
 const PROCESSES: usize = 4;
 const TASKS: usize = 4;
 
@@ -33,7 +33,7 @@ enum Told {
     Sent(String, i64, i64),
     /// A code was verified.
     Verified(i64),
-    /// The deed ended with an error of this name: nobody was told that anything happened.
+    /// The operation ended with an error of this name: nobody was told that anything happened.
     Error(String),
 }
 
@@ -50,7 +50,7 @@ fn pair() -> Option<Pair> {
         let standby =
             primary.follow("standby1", &["-c", "hot_standby=on", "-c", "wal_retrieve_retry_interval=200ms"])?;
         let server = primary.url("postgres");
-        pg::run_on(&server, "CREATE DATABASE books");
+        pg::run_on(&server, "CREATE DATABASE database");
         pg::run_on(&server, "ALTER SYSTEM SET synchronous_standby_names = 'standby1'");
         pg::run_on(&server, "SELECT pg_reload_conf()");
         let until = Instant::now() + Duration::from_secs(30);
@@ -60,7 +60,7 @@ fn pair() -> Option<Pair> {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/books", primary.port, standby.port);
+        let url = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/database", primary.port, standby.port);
         Ok(Pair { primary, standby, url })
     };
     match start() {
@@ -80,18 +80,18 @@ fn what_was_told_survives_the_death_of_the_primary() {
     let Some(pair) = pair() else { return };
     let world = World::new();
     block_on(Postgres::migrate(&pair.url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let books = Books { world, clock: Arc::default(), url: Some(pair.url.clone()) };
+    let database = Database { world, clock: Arc::default(), url: Some(pair.url.clone()) };
 
     let mut load: Vec<Copy> = (0..PROCESSES)
         .map(|nth| {
             let job = Job {
-                url: books.url.clone(),
-                path: books.world.db(),
-                key: books.world.keys[0].clone(),
+                url: database.url.clone(),
+                path: database.world.db(),
+                key: database.world.keys[0].clone(),
                 offset_ms: 0,
-                env: books.world.sandbox.env(),
+                env: database.world.sandbox.env(),
                 phone_limit: Some(5),
-                deed: Deed::Send(format!("+1415{nth}")),
+                operation: Operation::Send(format!("+1415{nth}")),
             };
             Copy::start(&job, "failover::load")
         })
@@ -114,7 +114,7 @@ fn what_was_told_survives_the_death_of_the_primary() {
         copy.end();
     }
     told.sort_by_key(|(at, _)| *at);
-    judge(&books, &pair, &told);
+    judge(&database, &pair, &told);
 
     let good = |(_, told): &&(i64, Told)| !matches!(told, Told::Error(_));
     let after = told.iter().filter(good).find(|(at, _)| *at > killed_at.millis() + 50).expect("service came back").0;
@@ -126,7 +126,7 @@ fn what_was_told_survives_the_death_of_the_primary() {
         }
     }
     pg::report(&format!(
-        "fail-over: {} deeds were told of, {} ms without service ({} ms of them until the standby was promoted), errors {errors:?}",
+        "fail-over: {} operations were told of, {} ms without service ({} ms of them until the standby was promoted), errors {errors:?}",
         told.iter().filter(good).count(),
         after - before,
         promoted_at.since(killed_at).as_millis()
@@ -137,7 +137,7 @@ fn what_was_told_survives_the_death_of_the_primary() {
 fn wait_for_more(server: &Cluster, more: i64) {
     let count = || {
         let sql = "SELECT count(*) FROM smsotp.otps WHERE state = 'verified'";
-        pg::try_on(&server.url("books"), sql).ok().and_then(|rows| rows.first()?.parse::<i64>().ok())
+        pg::try_on(&server.url("database"), sql).ok().and_then(|rows| rows.first()?.parse::<i64>().ok())
     };
     let until = Instant::now() + Duration::from_secs(120);
     let mut begun = None;
@@ -153,9 +153,9 @@ fn wait_for_more(server: &Cluster, more: i64) {
 }
 
 /// Nothing that was told is lost, nothing happened twice.
-fn judge(books: &Books, pair: &Pair, told: &[(i64, Told)]) {
+fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
     let mut per_phone: HashMap<String, usize> = HashMap::new();
-    for message in books.world.sandbox.messages() {
+    for message in database.world.sandbox.messages() {
         *per_phone.entry(message.to.clone()).or_default() += 1;
     }
     assert!(per_phone.values().all(|count| *count == 1), "a message went out twice");
@@ -164,11 +164,11 @@ fn judge(books: &Books, pair: &Pair, told: &[(i64, Told)]) {
     assert_eq!(verified.iter().collect::<HashSet<_>>().len(), verified.len(), "a code was verified twice");
     assert!(verified.len() > 20, "too little load to mean anything: {}", verified.len());
     block_on(async {
-        let url = pair.standby.url("books");
-        let clock = Books::at_offset(120_000) as Arc<dyn Clock>;
-        let store = Arc::new(Postgres::open(&url, &books.world.keyring(), clock, Opening::default()).await.unwrap());
-        let engine = Engine::new(store, books.world.keyring(), Arc::new(books.world.policy.clone()))
-            .with_provider(Arc::new(books.world.twilio()));
+        let url = pair.standby.url("database");
+        let clock = Database::at_offset(120_000) as Arc<dyn Clock>;
+        let store = Arc::new(Postgres::open(&url, &database.world.keyring(), clock, Opening::default()).await.unwrap());
+        let engine = Engine::new(store, database.world.keyring(), Arc::new(database.world.policy.clone()))
+            .with_provider(Arc::new(database.world.twilio()));
         for (_, told) in told {
             match told {
                 Told::Sent(phone, otp, message) => {
@@ -180,7 +180,7 @@ fn judge(books: &Books, pair: &Pair, told: &[(i64, Told)]) {
                 Told::Verified(otp) => {
                     let otp = engine.store().otp(*otp).await.unwrap().expect("an otp that was told of is lost");
                     assert_eq!(otp.state, State::Verified);
-                    assert_eq!(verdict(&engine, &otp, &code_of(books, &otp)).await.unwrap(), Verdict::AlreadyUsed);
+                    assert_eq!(verdict(&engine, &otp, &code_of(database, &otp)).await.unwrap(), Verdict::AlreadyUsed);
                 }
                 Told::Error(_) => {}
             }
@@ -188,11 +188,11 @@ fn judge(books: &Books, pair: &Pair, told: &[(i64, Told)]) {
         // What nobody was told of is settled, and still nothing goes out twice.
         engine.dispatch(&caller(), 1000).await.unwrap();
         let mut seen = HashSet::new();
-        assert!(books.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
+        assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.store().audit_heads().await.unwrap();
         let mut verifier = smsotp::audit::Verifier::new(&engine.store().keys().audit).expect(heads.iter().copied());
         for head in heads {
-            for row in engine.store().audit(head.lane, 1, 100_000).await.unwrap() {
+            for row in engine.store().audit(head.chain, 1, 100_000).await.unwrap() {
                 verifier.feed(row);
             }
         }
@@ -200,8 +200,8 @@ fn judge(books: &Books, pair: &Pair, told: &[(i64, Told)]) {
     });
 }
 
-fn code_of(books: &Books, otp: &Otp) -> code::Code {
-    derived(&books.world.keyring(), otp)
+fn code_of(database: &Database, otp: &Otp) -> code::Code {
+    derived(&database.world.keyring(), otp)
 }
 
 fn derived(ring: &smsotp::keys::Keyring, otp: &Otp) -> code::Code {
@@ -225,7 +225,7 @@ async fn verdict(engine: &Engine, otp: &Otp, code: &code::Code) -> smsotp::error
 #[ignore = "started by the fail-over story, once for each process"]
 fn load() {
     let job: Job = serde_json::from_str(&line()).unwrap();
-    let Deed::Send(prefix) = &job.deed else { panic!("not a load") };
+    let Operation::Send(prefix) = &job.operation else { panic!("not a load") };
     block_on(async {
         let engine = job.engine_with(TASKS).await;
         println!("LOAD READY");
@@ -301,11 +301,11 @@ fn nothing_is_ever_decided_on_a_standby() {
         Postgres::migrate(&pair.url, &ring, Arc::new(SystemClock)).await.unwrap();
         let opening = Opening { patience: Duration::from_secs(3), ..Opening::default() };
         let open = async |url: String| Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await;
-        let error = open(pair.standby.url("books")).await.err().unwrap();
+        let error = open(pair.standby.url("database")).await.err().unwrap();
         assert_eq!(error.code(), Code::STORE_FAILED);
         assert!(error.hint_text().unwrap().contains("not a standby"), "{error:?}");
         // In whatever order they are named, the primary is found.
         let (primary, standby) = (pair.primary.port, pair.standby.port);
-        open(format!("postgres://postgres@127.0.0.1:{standby},127.0.0.1:{primary}/books")).await.unwrap();
+        open(format!("postgres://postgres@127.0.0.1:{standby},127.0.0.1:{primary}/database")).await.unwrap();
     });
 }

@@ -171,7 +171,7 @@ fn the_logs_and_the_help_of_hostile_words_are_harmless_too() {
     }
 }
 
-/// Works through many cases on a few desks at once, each with one living code, and looks whether the books are sound after it.
+/// Works through many cases on a few desks at once, each with one living code, and looks whether the database is sound after it.
 fn on_many_desks<T: Sync>(cases: Vec<T>, attack: impl Fn(&Desk, &T) + Sync) {
     let next = Mutex::new(cases.iter());
     std::thread::scope(|scope| {

@@ -8,7 +8,7 @@ use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::sandbox::Fault;
 
-use crate::processes::{Crew, Deed, Job, step};
+use crate::processes::{Crew, Operation, Job, step};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, purge, refused, send_as};
 
 fn keyed(phone: &str) -> Send {
@@ -109,9 +109,9 @@ fn whoever_asks_while_the_first_is_at_work_is_told_to_come_back() {
 fn after_a_kill_the_key_tells_what_became_of_its_message() {
     for (at, requests) in [(Step::Reserved, 0), (Step::Handing, 0), (Step::Answered, 1), (Step::Settled, 1)] {
         let world = World::unlimited();
-        let deed =
-            Deed::Send { phone: PHONE.to_owned(), user: "ada".to_owned(), ip: None, key: Some("order-17".to_owned()) };
-        Crew::at_the_barrier(&[Job { die_at: Some((step(at), 1)), ..Job::new(&world, vec![deed]) }]).go();
+        let operation =
+            Operation::Send { phone: PHONE.to_owned(), user: "ada".to_owned(), ip: None, key: Some("order-17".to_owned()) };
+        Crew::at_the_barrier(&[Job { die_at: Some((step(at), 1)), ..Job::new(&world, vec![operation]) }]).go();
         block_on(async {
             if at != Step::Settled {
                 let error = world.engine().send(&caller(), keyed(PHONE)).await.unwrap_err();

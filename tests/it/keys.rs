@@ -20,7 +20,7 @@ fn id(key: &str) -> String {
 }
 
 #[test]
-fn books_do_not_open_with_another_key_and_the_error_names_both() {
+fn database_do_not_open_with_another_key_and_the_error_names_both() {
     let world = World::new();
     drop(world.engine());
     let wrong = new_key();
@@ -32,7 +32,7 @@ fn books_do_not_open_with_another_key_and_the_error_names_both() {
         assert!(!said.contains(&wrong));
     }
     // Nothing was made anew, and the right key still works.
-    assert_eq!(world.number("SELECT count(*) FROM book_keys"), 2);
+    assert_eq!(world.number("SELECT count(*) FROM database_keys"), 2);
     drop(world.engine());
 }
 
@@ -77,8 +77,8 @@ fn a_waiting_message_whose_key_is_missing_is_not_taken_over() {
     let db = world.db();
     let engine = world.engine().watched(move |step| {
         if step == smsotp::engine::Step::Settled {
-            let books = rusqlite::Connection::open(&db).unwrap();
-            books.execute("UPDATE messages SET state = 'canceled', due_at = NULL", []).unwrap();
+            let database = rusqlite::Connection::open(&db).unwrap();
+            database.execute("UPDATE messages SET state = 'canceled', due_at = NULL", []).unwrap();
             clock.set(begun + std::time::Duration::from_secs(2));
         }
     });
@@ -108,12 +108,12 @@ fn what_is_over_needs_no_key_to_be_said_no_to() {
 }
 
 #[test]
-fn books_whose_wrapped_keys_were_damaged_or_mixed_up_do_not_open() {
+fn database_whose_wrapped_keys_were_damaged_or_mixed_up_do_not_open() {
     let damages = [
-        "UPDATE book_keys SET wrapped = zeroblob(length(wrapped))",
-        "UPDATE book_keys SET wrapped = (SELECT wrapped FROM book_keys AS b WHERE b.name <> book_keys.name)",
-        "UPDATE books SET book_id = zeroblob(16)",
-        "DELETE FROM book_keys",
+        "UPDATE database_keys SET wrapped = zeroblob(length(wrapped))",
+        "UPDATE database_keys SET wrapped = (SELECT wrapped FROM database_keys AS b WHERE b.name <> database_keys.name)",
+        "UPDATE identity SET database_id = zeroblob(16)",
+        "DELETE FROM database_keys",
     ];
     for damage in damages {
         let world = World::new();
@@ -125,7 +125,7 @@ fn books_whose_wrapped_keys_were_damaged_or_mixed_up_do_not_open() {
 }
 
 #[test]
-fn two_books_have_nothing_in_common_under_one_key() {
+fn two_database_have_nothing_in_common_under_one_key() {
     let key = new_key();
     let tags: Vec<[u8; 32]> = (0..2)
         .map(|_| {

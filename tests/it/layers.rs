@@ -13,7 +13,7 @@ struct Layer {
 }
 
 const RULES: &[&str] = &[
-    "abuse", "audit", "code", "ledger", "limits", "message", "otp", "phone", "price", "purpose", "risk", "segments",
+    "abuse", "audit", "code", "usage", "limits", "message", "otp", "phone", "price", "purpose", "risk", "segments",
     "template", "token",
 ];
 
@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store seam", modules: &["store"], may_name: &["rules", "ground", "keys"] },
     Layer { name: "provider seam", modules: &["provider"], may_name: &["rules", "ground"] },
     Layer {
-        name: "deeds",
+        name: "operations",
         modules: &["engine"],
         may_name: &["rules", "ground", "keys", "store seam", "provider seam"],
     },
@@ -51,7 +51,7 @@ const LAYERS: &[Layer] = &[
             "settings",
             "store seam",
             "provider seam",
-            "deeds",
+            "operations",
             "store adapters",
             "twilio",
             "console",
@@ -62,18 +62,18 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "counter",
         modules: &["cli", "main"],
-        may_name: &["rules", "ground", "deeds", "wiring", "settings", "output", "sandbox", "catalogue", "serve"],
+        may_name: &["rules", "ground", "operations", "wiring", "settings", "output", "sandbox", "catalogue", "serve"],
     },
     // The one verb that opens the window.
     Layer {
         name: "serve",
         modules: &["cli::serve"],
-        may_name: &["rules", "ground", "deeds", "wiring", "settings", "output", "counter", "window"],
+        may_name: &["rules", "ground", "operations", "wiring", "settings", "output", "counter", "window"],
     },
     Layer {
         name: "window",
         modules: &["http"],
-        may_name: &["rules", "ground", "deeds", "wiring", "settings", "twilio::signature", "wire"],
+        may_name: &["rules", "ground", "operations", "wiring", "settings", "twilio::signature", "wire"],
     },
     Layer {
         name: "sandbox",
@@ -153,15 +153,15 @@ fn every_module_belongs_to_a_layer() {
 fn planted_violations_are_found() {
     let planted = [
         ("otp", "use crate::store::Store;", "otp (rules) names store::Store (store seam)"),
-        ("otp", "use crate::{clock::Timestamp, engine::{send, verify}};", "otp (rules) names engine::send (deeds)"),
+        ("otp", "use crate::{clock::Timestamp, engine::{send, verify}};", "otp (rules) names engine::send (operations)"),
         ("phone", "fn f() { crate::output::visible(\"\"); }", "phone (rules) names output::visible (output)"),
         ("phone", "use tokio::sync::Mutex;", "phone: a rule touches tokio::"),
         ("limits", "let now = std::time::Instant::now();", "limits: a rule touches Instant::now("),
-        ("engine::send", "use crate::store::sqlite::Sqlite;", "engine::send (deeds) names store::sqlite::Sqlite"),
-        ("engine::send", "use crate::provider::twilio;", "engine::send (deeds) names provider::twilio (twilio)"),
-        ("engine::send", "use super::super::cli::send;", "engine::send (deeds) names cli::send (counter)"),
+        ("engine::send", "use crate::store::sqlite::Sqlite;", "engine::send (operations) names store::sqlite::Sqlite"),
+        ("engine::send", "use crate::provider::twilio;", "engine::send (operations) names provider::twilio (twilio)"),
+        ("engine::send", "use super::super::cli::send;", "engine::send (operations) names cli::send (counter)"),
         ("provider::twilio", "use super::console::Console;", "provider::twilio (twilio) names provider::console"),
-        ("provider::twilio::wire", "use crate::engine;", "provider::twilio::wire (twilio) names engine (deeds)"),
+        ("provider::twilio::wire", "use crate::engine;", "provider::twilio::wire (twilio) names engine (operations)"),
         ("store", "pub use self::sqlite::Sqlite;", "store (store seam) names store::sqlite::Sqlite"),
         ("cli::list", "use crate::store::sqlite;", "cli::list (counter) names store::sqlite (store adapters)"),
         ("cli::list", "let a = std::env::var(\"A\");", "cli::list: only config reads the environment"),

@@ -154,7 +154,7 @@ fn the_empty_user_is_nobody_in_particular_and_limits_no_stranger() {
 }
 
 #[test]
-fn many_messages_to_one_phone_do_not_make_the_books_forget_the_others() {
+fn many_messages_to_one_phone_do_not_make_the_database_forget_the_others() {
     let world = only(Limits { user: vec![Window::new(2, 600)], user_phones: Window::new(3, 86_400), ..unlimited() });
     block_on(async {
         let engine = world.engine();
@@ -203,7 +203,7 @@ fn a_reset_lets_ask_again_and_says_who_did_it_and_why() {
 }
 
 #[test]
-fn a_clock_that_was_more_than_five_minutes_ahead_stops_the_deeds_and_says_so() {
+fn a_clock_that_was_more_than_five_minutes_ahead_stops_the_operations_and_says_so() {
     let world = World::unlimited();
     block_on(async {
         let engine = world.engine();
@@ -262,7 +262,7 @@ fn an_expired_code_that_nobody_met_is_not_revived_by_a_clock_an_hour_back() {
         send(&engine, PHONE).await;
         let code = world.code_on(PHONE);
         world.advance(1200);
-        // A later deed for the phone, of another purpose, lets the books know what time it was.
+        // A later operation for the phone, of another purpose, lets the database knows what time it was.
         let purpose = Purpose::parse("registration").unwrap();
         send_as(&engine, &caller(), Send { purpose, ..ask(PHONE) }).await;
         world.clock.set(world.now() - Duration::from_secs(1000));

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod auditing;
-mod books_trouble;
+mod database_trouble;
 #[cfg(target_os = "linux")]
 mod bounded;
 mod callbacks;

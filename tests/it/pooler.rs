@@ -9,7 +9,7 @@ use smsotp::engine::{SendAnswer, Verdict};
 use smsotp::otp::User;
 
 use crate::pg;
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
 
 /// A pgbouncer in front of the shared server, with this many connections to it.
@@ -67,22 +67,22 @@ impl Drop for Pooler {
     }
 }
 
-fn books_behind(connections: u32) -> Option<(Books, Pooler)> {
-    let mut books = Books::postgres()?;
-    let server = books.url.clone()?;
+fn database_behind(connections: u32) -> Option<(Database, Pooler)> {
+    let mut database = Database::postgres()?;
+    let server = database.url.clone()?;
     let pooler = Pooler::start(&server, connections)?;
-    books.url = Some(pooler.url(&server));
-    Some((books, pooler))
+    database.url = Some(pooler.url(&server));
+    Some((database, pooler))
 }
 
 #[test]
 fn many_machines_share_a_few_connections() {
-    let Some((mut books, _pooler)) = books_behind(3) else { return };
-    (books.world.policy.limits.cooldown, books.world.policy.limits.user) = (Vec::new(), Vec::new());
+    let Some((mut database, _pooler)) = database_behind(3) else { return };
+    (database.world.policy.limits.cooldown, database.world.policy.limits.user) = (Vec::new(), Vec::new());
     block_on(async {
-        let engines = join_all((0..12).map(|_| books.engine())).await;
+        let engines = join_all((0..12).map(|_| database.engine())).await;
         send(&engines[0], PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         let wrong = World::wrong(&code);
         let answers = join_all(engines.iter().map(|engine| verdict(engine, PHONE, &wrong))).await;
         assert_eq!(answers.iter().filter(|v| matches!(v, Verdict::WrongCode { .. })).count(), 5, "{answers:?}");
@@ -99,11 +99,11 @@ fn many_machines_share_a_few_connections() {
 
 #[test]
 fn one_connection_is_enough_for_everyone() {
-    let Some((books, _pooler)) = books_behind(1) else { return };
+    let Some((database, _pooler)) = database_behind(1) else { return };
     block_on(async {
-        let engines = join_all((0..6).map(|_| books.engine())).await;
+        let engines = join_all((0..6).map(|_| database.engine())).await;
         send(&engines[0], PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         let answers = join_all(engines.iter().map(|engine| verdict(engine, PHONE, &code))).await;
         assert_eq!(answers.iter().filter(|v| **v == Verdict::Verified).count(), 1, "{answers:?}");
         // However long somebody goes on, nothing of theirs stays on the connection that all share.
@@ -111,6 +111,6 @@ fn one_connection_is_enough_for_everyone() {
             assert_eq!(verdict(&engines[0], PHONE, &code).await, Verdict::AlreadyUsed);
         }
     });
-    let left = pg::try_on(books.url.as_ref().unwrap(), "SELECT count(*) FROM pg_prepared_statements").unwrap();
+    let left = pg::try_on(database.url.as_ref().unwrap(), "SELECT count(*) FROM pg_prepared_statements").unwrap();
     assert_eq!(left, ["0"]);
 }

@@ -16,7 +16,7 @@ use smsotp::store::Store;
 use smsotp::store::postgres::{Opening, Postgres};
 
 use crate::pg;
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{PHONE, World, ask, block_on, caller, send, send_as, verdict};
 
 async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
@@ -51,7 +51,7 @@ fn nothing_is_made_unless_somebody_says_migrate() {
 }
 
 #[test]
-fn many_that_migrate_at_once_make_one_set_of_books() {
+fn many_that_migrate_at_once_make_one_set_of_database() {
     let Some(database) = pg::database() else { return };
     let ring = World::new().keyring();
     block_on(async {
@@ -104,17 +104,17 @@ fn no_error_tells_the_password() {
 }
 
 #[test]
-fn a_deed_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+fn a_operation_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     let idle = || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
         pg::try_on(&url, sql).unwrap()
     };
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         for patience in 0..40u64 {
             let wrong = World::wrong(&code);
             let half = verdict(&engine, "+14155550177", &wrong);
@@ -160,23 +160,23 @@ fn a_statement_that_is_kept_is_not_planned_anew() {
     let url = cluster.url("postgres");
     let world = World::unlimited();
     block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    // In books that have grown, a list of unknown length looks dearer than it is.
+    // In database that have grown, a list of unknown length looks dearer than it is.
     pg::run_on(
         &url,
-        "INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger) SELECT sha256(n::text::bytea), \
+        "INSERT INTO smsotp.subjects (tag, id, kind, masked, usage) SELECT sha256(n::text::bytea), \
          substr(sha256(n::text::bytea), 1, 16), 'phone', '', '{}' FROM generate_series(1, 20000) AS n; ANALYZE",
     );
-    let books = Books { world, clock: Arc::default(), url: Some(url) };
+    let database = Database { world, clock: Arc::default(), url: Some(url) };
     let plans = || {
         let log = std::fs::read_to_string(cluster.dir.join("log")).unwrap();
         log.matches("PLANNER STATISTICS").count()
     };
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let phone = |nth: u32| format!("+1415555{:04}", 100 + nth);
         for nth in 0..30 {
             send(&engine, &phone(nth)).await;
-            let code = books.world.code_on(&phone(nth));
+            let code = database.world.code_on(&phone(nth));
             let before = plans();
             assert_eq!(verdict(&engine, &phone(nth), &code).await, Verdict::Verified);
             // At first a connection prepares nothing, and then each statement once.
@@ -199,15 +199,15 @@ fn every_no_takes_the_same_statements() {
     world.policy.limits.guesses_per_otp = 1;
     let url = cluster.url("postgres");
     block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let books = Books { world, clock: Arc::default(), url: Some(url) };
+    let database = Database { world, clock: Arc::default(), url: Some(url) };
     let log = || std::fs::read_to_string(cluster.dir.join("log")).unwrap();
     let number = |nth: u32| format!("+1415555{:04}", 100 + nth);
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let mut codes = Vec::new();
         for nth in 1..=5 {
             send(&engine, &number(nth)).await;
-            codes.push(books.world.code_on(&number(nth)));
+            codes.push(database.world.code_on(&number(nth)));
         }
         let [wrong, used, older, revoked, expired] = codes.try_into().unwrap();
         assert_eq!(verdict(&engine, &number(2), &used).await, Verdict::Verified);
@@ -229,7 +229,7 @@ fn every_no_takes_the_same_statements() {
             (5, expired, "Expired"),
         ] {
             if kind == "Expired" {
-                books.advance(601);
+                database.advance(601);
             }
             let before = log().len();
             let verdict = format!("{:?}", verdict(&engine, &number(nth), &code).await);

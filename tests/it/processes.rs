@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What a child is to do, in a world that is not its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
-    pub deeds: Vec<Deed>,
+    pub operations: Vec<Operation>,
     pub db: PathBuf,
     pub keys: Vec<String>,
     pub now: i64,
@@ -41,12 +41,12 @@ pub struct Job {
     pub limits: Knobs,
     /// The child kills itself (SIGKILL) when it meets this step for the so-many-th time, counted from 1.
     pub die_at: Option<(String, u32)>,
-    /// Open the books only after the barrier.
+    /// Open the database only after the barrier.
     pub open_late: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Deed {
+pub enum Operation {
     Open,
     Send { phone: String, user: String, ip: Option<String>, key: Option<String> },
     Verify { phone: String, user: String, code: String },
@@ -79,9 +79,9 @@ impl Knobs {
 }
 
 impl Job {
-    pub fn new(world: &World, deeds: Vec<Deed>) -> Job {
+    pub fn new(world: &World, operations: Vec<Operation>) -> Job {
         Job {
-            deeds,
+            operations,
             db: world.db(),
             keys: world.keys.clone(),
             now: world.now().millis(),
@@ -111,9 +111,9 @@ impl Job {
         }))
     }
 
-    async fn run(&self, engine: &Engine, deed: &Deed) -> Result<Said> {
-        Ok(match deed {
-            Deed::Open => {
+    async fn run(&self, engine: &Engine, operation: &Operation) -> Result<Said> {
+        Ok(match operation {
+            Operation::Open => {
                 use smsotp::store::Store;
                 let sqlite: &dyn Store = engine.store();
                 let status = sqlite.status().await?;
@@ -124,7 +124,7 @@ impl Job {
                     heads: heads.len(),
                 }
             }
-            Deed::Send { phone, user, ip, key } => {
+            Operation::Send { phone, user, ip, key } => {
                 let ask = smsotp::engine::Send {
                     user: User::parse(user).unwrap(),
                     idempotency_key: key.clone(),
@@ -136,7 +136,7 @@ impl Job {
                     SendAnswer::Refused(refusal) => Said::Refused(refusal.code.name.to_owned()),
                 }
             }
-            Deed::Verify { phone, user, code } => {
+            Operation::Verify { phone, user, code } => {
                 let ask = Verify {
                     phone: Phone::from_e164(phone).unwrap(),
                     purpose: login(),
@@ -148,11 +148,11 @@ impl Job {
                 let evaluated = matches!(answer.verdict, Verdict::WrongCode { .. });
                 Said::Verdict { word, otp: answer.otp_id, evaluated }
             }
-            Deed::Dispatch => {
+            Operation::Dispatch => {
                 let done = engine.dispatch(&caller(), 100).await?;
                 Said::Dispatched { sent: done.sent, found: done.found }
             }
-            Deed::Purge { older_than } => {
+            Operation::Purge { older_than } => {
                 let older_than = Some(Duration::from_secs(*older_than));
                 let how = Purge { older_than, dry_run: false, exclusive: false, batch: None, scrub: false };
                 let report = engine.purge(&caller(), &how, |_| true).await?;
@@ -162,7 +162,7 @@ impl Job {
     }
 }
 
-/// What came of a deed.
+/// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Said {
     Opened { tag: String, schema: u32, heads: usize },
@@ -326,8 +326,8 @@ fn child() {
             return say(&serde_json::to_string(&said).unwrap());
         }
     };
-    for deed in &job.deeds {
-        let said = crate::world::block_on(job.run(&engine, deed))
+    for operation in &job.operations {
+        let said = crate::world::block_on(job.run(&engine, operation))
             .unwrap_or_else(|error| Said::Error { code: error.code().name.to_owned(), message: error.to_string() });
         say(&serde_json::to_string(&said).unwrap());
     }
@@ -345,16 +345,16 @@ pub fn phone(n: usize) -> String {
     format!("+1415555{:04}", 2000 + n)
 }
 
-fn send_to(phone: &str, user: &str) -> Deed {
-    Deed::Send { phone: phone.to_owned(), user: user.to_owned(), ip: None, key: None }
+fn send_to(phone: &str, user: &str) -> Operation {
+    Operation::Send { phone: phone.to_owned(), user: user.to_owned(), ip: None, key: None }
 }
 
-fn verify_ada(code: &Code) -> Deed {
-    Deed::Verify { phone: crate::world::PHONE.to_owned(), user: "ada".to_owned(), code: code.expose().to_owned() }
+fn verify_ada(code: &Code) -> Operation {
+    Operation::Verify { phone: crate::world::PHONE.to_owned(), user: "ada".to_owned(), code: code.expose().to_owned() }
 }
 
-fn crowd(world: &World, knobs: &Knobs, deed: impl Fn(usize) -> Deed) -> Vec<Job> {
-    (0..CROWD).map(|n| Job { limits: knobs.clone(), ..Job::new(world, vec![deed(n)]) }).collect()
+fn crowd(world: &World, knobs: &Knobs, operation: impl Fn(usize) -> Operation) -> Vec<Job> {
+    (0..CROWD).map(|n| Job { limits: knobs.clone(), ..Job::new(world, vec![operation(n)]) }).collect()
 }
 
 fn count(said: &[Said], wanted: &str) -> usize {
@@ -422,10 +422,10 @@ fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds() {
         "ip" => Knobs { ip: Some((n, 3600)), ..Knobs::default() },
         _ => Knobs { everything: Some((n, 3600)), ..Knobs::default() },
     };
-    let deed = |n: usize, who: &str| match who {
+    let operation = |n: usize, who: &str| match who {
         "phone" => send_to(crate::world::PHONE, "ada"),
         "user" => send_to(&phone(n), "ada"),
-        "ip" => Deed::Send { phone: phone(n), user: format!("u{n}"), ip: Some("192.0.2.7".to_owned()), key: None },
+        "ip" => Operation::Send { phone: phone(n), user: format!("u{n}"), ip: Some("192.0.2.7".to_owned()), key: None },
         _ => send_to(&phone(n), &format!("u{n}")),
     };
     let scenes = [("phone", 1), ("phone", 3), ("phone", 5), ("user", 1), ("ip", 3), ("everything", 5)];
@@ -433,7 +433,7 @@ fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds() {
         let world = World::unlimited();
         drop(world.engine());
 
-        let said = together(&crowd(&world, &one(max, who), |n| deed(n, who)));
+        let said = together(&crowd(&world, &one(max, who), |n| operation(n, who)));
 
         let max = max as usize;
         assert_eq!((count(&said, "accepted"), count(&said, "rate_limited")), (max, CROWD - max), "{who}");
@@ -446,13 +446,13 @@ fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds() {
 fn of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_its_answer() {
     let world = World::unlimited();
     drop(world.engine());
-    let deed = Deed::Send {
+    let operation = Operation::Send {
         phone: crate::world::PHONE.to_owned(),
         user: "ada".to_owned(),
         ip: None,
         key: Some("order-17".to_owned()),
     };
-    let jobs: Vec<Job> = (0..32).map(|_| Job::new(&world, vec![deed.clone()])).collect();
+    let jobs: Vec<Job> = (0..32).map(|_| Job::new(&world, vec![operation.clone()])).collect();
 
     let first = together(&jobs);
     // Whoever came while it was under way was told to ask again.
@@ -465,11 +465,11 @@ fn of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_i
 }
 
 #[test]
-fn sixteen_processes_that_open_new_books_at_once_make_one_set_of_keys_and_all_work() {
+fn sixteen_processes_that_open_new_database_at_once_make_one_set_of_keys_and_all_work() {
     for _ in 0..6 {
         let world = World::unlimited();
-        let deeds = |n: usize| vec![Deed::Open, send_to(&phone(n), "ada")];
-        let jobs: Vec<Job> = (0..16).map(|n| Job { open_late: true, ..Job::new(&world, deeds(n)) }).collect();
+        let operations = |n: usize| vec![Operation::Open, send_to(&phone(n), "ada")];
+        let jobs: Vec<Job> = (0..16).map(|n| Job { open_late: true, ..Job::new(&world, operations(n)) }).collect();
 
         let left = Crew::at_the_barrier(&jobs).go();
 
@@ -481,8 +481,8 @@ fn sixteen_processes_that_open_new_books_at_once_make_one_set_of_keys_and_all_wo
         };
         assert!(opened.iter().all(|said| tag(said) == tag(opened[0])), "{opened:?}");
         assert!(left.iter().all(|left| left.well && matches!(left.said[1], Said::Sent(_))), "{left:?}");
-        assert_eq!(world.number("SELECT count(*) FROM books"), 1);
-        assert_eq!(world.number("SELECT count(*) FROM book_keys"), 2);
+        assert_eq!(world.number("SELECT count(*) FROM identity"), 1);
+        assert_eq!(world.number("SELECT count(*) FROM database_keys"), 2);
         assert_eq!(world.trouble(), [""; 0]);
     }
 }
@@ -508,7 +508,7 @@ fn a_purge_beside_senders_and_guessers_loses_nothing_that_lives_and_resets_no_li
     world.advance(60);
 
     let said = together(&crowd(&world, &knobs, |n| match n % 4 {
-        0 => Deed::Purge { older_than: 3600 },
+        0 => Operation::Purge { older_than: 3600 },
         1 => send_to(crate::world::OTHER, "ada"),
         2 => send_to(&phone(100 + n), "bob"),
         _ => verify_ada(&World::wrong(&code)),

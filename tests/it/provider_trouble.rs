@@ -1,4 +1,4 @@
-//! Twilio in every kind of trouble: the exit code, what the books say afterwards, and what the next `send` and `dispatch` do.
+//! Twilio in every kind of trouble: the exit code, what the database says afterwards, and what the next `send` and `dispatch` do.
 #![cfg(unix)]
 
 use std::time::Duration;
@@ -23,12 +23,12 @@ fn message_state(desk: &Desk) -> String {
 
 /// Makes what is due later due now: processes have no clock that can be moved.
 fn make_due(desk: &Desk) {
-    let books = rusqlite::Connection::open(desk.db()).unwrap();
-    books.execute("UPDATE messages SET due_at = 1 WHERE due_at IS NOT NULL", []).unwrap();
+    let database = rusqlite::Connection::open(desk.db()).unwrap();
+    database.execute("UPDATE messages SET due_at = 1 WHERE due_at IS NOT NULL", []).unwrap();
 }
 
 #[test]
-fn each_fault_has_its_exit_code_and_its_place_in_the_books() {
+fn each_fault_has_its_exit_code_and_its_place_in_the_database() {
     use Fault::*;
     let surely_not = ["failed failed"];
     let maybe = ["active unknown"];
@@ -216,7 +216,7 @@ fn ctrl_c_while_twilio_hangs_leaves_a_code_that_can_still_be_settled() {
 }
 
 #[test]
-fn a_terminated_wait_exits_with_143_and_the_message_stays_booked() {
+fn a_terminated_wait_exits_with_143_and_the_message_stays_recorded() {
     let (desk, sandbox) = Desk::with_sandbox(Options { pace: Pace::Manual, ..Options::default() });
     let send = desk.start(&format!("send {PHONE} --wait=60s"));
     until(|| sandbox.messages().len() == 1);
@@ -263,7 +263,7 @@ fn the_checks_pass_for_a_good_account_and_deliver_a_message_on_request() {
     assert_eq!(sandbox.messages().len(), 1);
     assert_eq!(desk.run("test-twilio --json").expect(0).json("checks")["passed"], true);
     desk.run("test-twilio --to 12").expect(65);
-    assert!(!desk.db().exists(), "no books are needed");
+    assert!(!desk.db().exists(), "no database are needed");
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn a_scrub_leaves_no_byte_of_a_purged_phone_in_any_file() {
         // Neither as it is nor without its plus.
         assert_eq!((found(PHONE), found(&PHONE[1..])), (0, 0));
         assert_eq!((0..150).map(|n| found(&phone(n)[1..])).sum::<usize>(), 0);
-        assert!(found(OTHER) > 0, "who is still in the books stays");
+        assert!(found(OTHER) > 0, "who is still in the database stays");
         assert_eq!(verdict(&engine, OTHER, &world.code_on(OTHER)).await, Verdict::Verified);
     });
     assert_eq!(world.trouble(), [""; 0]);

@@ -39,7 +39,7 @@ fn codes_of_the_old_key_verify_while_new_ones_are_made_with_the_new() {
         engine.rewrap(&caller(), &world.keyring()).await.unwrap();
     });
     assert_eq!(uses(&world), [(true, 0, true, true)]);
-    assert_eq!(world.number("SELECT count(*) FROM book_keys"), 2);
+    assert_eq!(world.number("SELECT count(*) FROM database_keys"), 2);
     assert_eq!(world.trouble(), [""; 0]);
 }
 

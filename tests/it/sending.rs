@@ -1,4 +1,4 @@
-//! send: from the limits to the message, what each outcome leaves in the books, and what asking again does.
+//! send: from the limits to the message, what each outcome leaves in the database, and what asking again does.
 
 use std::time::Duration;
 
@@ -32,11 +32,11 @@ fn a_code_goes_out_once_and_the_next_one_waits_for_the_cooldown() {
     });
 }
 
-/// How much of the day's budget the books remember for a subject.
+/// How much of the day's budget the database remembers for a subject.
 async fn counted(engine: &Engine, subject: Subject) -> usize {
-    let facts = engine.store().ledgers(&[subject]).await.unwrap();
-    let ledger = facts.into_iter().next().flatten().map(|fact| fact.ledger).unwrap_or_default();
-    ledger.sends.len() + ledger.slots.first().map_or(0, |s| s.counts.iter().map(|(_, n)| *n as usize).sum())
+    let facts = engine.store().usages(&[subject]).await.unwrap();
+    let usage = facts.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default();
+    usage.sends.len() + usage.slots.first().map_or(0, |s| s.counts.iter().map(|(_, n)| *n as usize).sum())
 }
 
 /// Messages counted for the phone, the user, the client's address, its network, and everyone.
@@ -92,7 +92,7 @@ fn outcomes() -> Vec<Outcome> {
 }
 
 #[test]
-fn every_outcome_leaves_in_the_books_what_the_table_says() {
+fn every_outcome_leaves_in_the_database_what_the_table_says() {
     for row in outcomes() {
         let mut world = World::new();
         world.timeouts.create = Duration::from_secs(2);
@@ -336,13 +336,13 @@ fn nothing_is_sent_in_the_last_fifteen_seconds() {
     }
 }
 
-/// An engine on which somebody else's deed happens right after its first attempt was settled.
-fn meanwhile(world: &World, deed: impl FnOnce() + std::marker::Send + 'static) -> Engine {
-    let (clock, deed) = (std::sync::Arc::clone(&world.clock), std::sync::Mutex::new(Some(deed)));
+/// An engine on which somebody else's operation happens right after its first attempt was settled.
+fn meanwhile(world: &World, operation: impl FnOnce() + std::marker::Send + 'static) -> Engine {
+    let (clock, operation) = (std::sync::Arc::clone(&world.clock), std::sync::Mutex::new(Some(operation)));
     world.engine().watched(move |step| {
-        let deed = if step == Step::Settled { deed.lock().unwrap().take() } else { None };
-        if let Some(deed) = deed {
-            std::thread::scope(|scope| scope.spawn(deed).join().unwrap());
+        let operation = if step == Step::Settled { operation.lock().unwrap().take() } else { None };
+        if let Some(operation) = operation {
+            std::thread::scope(|scope| scope.spawn(operation).join().unwrap());
             clock.advance(Duration::from_secs(2));
         }
     })
@@ -448,7 +448,7 @@ fn a_code_is_the_same_for_nobody_else() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_said_before_anything_is_booked() {
+fn what_cannot_be_sent_is_said_before_anything_is_recorded() {
     let mut world = World::new();
     block_on(async {
         let bad = |error: error::Error| error.code();

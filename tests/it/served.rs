@@ -1,4 +1,4 @@
-//! The real `smsotp serve`, as a process: its books in a directory of its own, the sandbox in place of Twilio.
+//! The real `smsotp serve`, as a process: its database in a directory of its own, the sandbox in place of Twilio.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ impl Place {
         let dir = self.dir.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_smsotp"));
         command.env_clear().env("HOME", dir).current_dir(dir).stdin(Stdio::null());
-        command.args(args).arg("--db").arg(dir.join("books.db"));
+        command.args(args).arg("--db").arg(dir.join("smsotp.db"));
         command.arg("--env-file").arg(dir.join("env")).arg("--config").arg(dir.join("smsotp.toml"));
         command
     }

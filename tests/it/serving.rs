@@ -542,10 +542,10 @@ fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
 
     let acknowledged = acknowledged.into_inner().unwrap();
     assert!(acknowledged.len() >= ENOUGH);
-    let books = rusqlite::Connection::open(place.path().join("books.db")).unwrap();
+    let database = rusqlite::Connection::open(place.path().join("smsotp.db")).unwrap();
     let again = place.serve(&[]);
     for (id, phone, code) in &acknowledged {
-        let (state, of): (String, String) = books
+        let (state, of): (String, String) = database
             .query_row("SELECT state, phone_number FROM otps WHERE id = ?1", [id], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap_or_else(|error| panic!("otp {id} was acknowledged and is gone: {error}"));
         assert_eq!(of, *phone);

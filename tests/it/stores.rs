@@ -1,11 +1,11 @@
-//! One list of promises, kept by every store: each is told once, on books of either kind.
+//! One list of promises, kept by every store: each is told once, on database of either kind.
 //!
 //! Time flows as it does for users, and is moved on by an offset; where a story needs the very millisecond it belongs to
 //! `verifying`, on a clock that stands still.
 
 pub mod crowd;
 mod promises;
-mod travels;
+mod transfers;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,31 +34,31 @@ impl Clock for Moved {
     }
 }
 
-/// Books of one kind, with a phone network around them.
-pub struct Books {
+/// Database of one kind, with a phone network around them.
+pub struct Database {
     pub world: World,
     pub clock: Arc<Moved>,
     /// The URL of the database; `None`: a SQLite file.
     pub url: Option<String>,
 }
 
-impl Books {
-    pub fn sqlite() -> Books {
-        Books { world: World::new(), clock: Arc::default(), url: None }
+impl Database {
+    pub fn sqlite() -> Database {
+        Database { world: World::new(), clock: Arc::default(), url: None }
     }
 
     /// `None` where there is no server to be had; that is said aloud.
-    pub fn postgres() -> Option<Books> {
+    pub fn postgres() -> Option<Database> {
         let world = World::new();
-        let url = Books::postgres_for(&world.keyring())?.url;
-        Some(Books { world, clock: Arc::default(), url })
+        let url = Database::postgres_for(&world.keyring())?.url;
+        Some(Database { world, clock: Arc::default(), url })
     }
 
     /// The same under a ring of somebody else's.
-    pub fn postgres_for(ring: &Keyring) -> Option<Books> {
+    pub fn postgres_for(ring: &Keyring) -> Option<Database> {
         let database = pg::database()?;
         crate::world::block_on(Postgres::migrate(&database.url, ring, Arc::new(SystemClock))).unwrap();
-        Some(Books { world: World::new(), clock: Arc::default(), url: Some(database.url) })
+        Some(Database { world: World::new(), clock: Arc::default(), url: Some(database.url) })
     }
 
     pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Arc<dyn Store>> {
@@ -91,15 +91,15 @@ impl Books {
     }
 }
 
-/// Makes two tests of each promise: one for each kind of books.
+/// Makes two tests of each promise: one for each kind of database.
 macro_rules! on_both {
     ($($promise:ident),* $(,)?) => {
         mod on_sqlite {
-            $(#[test] fn $promise() { super::$promise(crate::stores::Books::sqlite()); })*
+            $(#[test] fn $promise() { super::$promise(crate::stores::Database::sqlite()); })*
         }
         mod on_postgres {
             $(#[test] fn $promise() {
-                if let Some(books) = crate::stores::Books::postgres() { super::$promise(books); }
+                if let Some(database) = crate::stores::Database::postgres() { super::$promise(database); }
             })*
         }
     };

@@ -67,7 +67,7 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
         &format!("verify +14155552671 {} --purpose login --user \"ada l\"", wrong(&code)),
     ));
     assert_eq!((text.as_str(), exit), ("Wrong code. 4 tries are left.\n", 1));
-    let (text, _) = screen(at_a_terminal(&desk, 100, "audit list --deed verify"));
+    let (text, _) = screen(at_a_terminal(&desk, 100, "audit list --action verify"));
     assert!(text.contains("otp 1, purpose login") && !text.contains('{'), "{text}");
 }
 

@@ -149,12 +149,12 @@ fn a_token_ends_at_its_time_and_when_it_is_taken_back() {
     assert!(block_on(engine.revoke_token(&caller(), 999)).unwrap().is_none());
     let states: Vec<_> = block_on(engine.tokens()).unwrap().iter().map(|token| token.state(world.now())).collect();
     assert_eq!(states, ["revoked", "expired"]);
-    let deeds: Vec<String> = world.audit().into_iter().map(|(deed, _)| deed).collect();
-    assert_eq!(deeds.iter().filter(|deed| deed.starts_with("token.")).count(), 3);
+    let operations: Vec<String> = world.audit().into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(operations.iter().filter(|operation| operation.starts_with("token.")).count(), 3);
 }
 
 #[test]
-fn the_books_hold_no_token() {
+fn the_database_hold_no_token() {
     let world = World::new();
     let engine = world.engine();
     let token = token_of(&engine, "ada", "verify");

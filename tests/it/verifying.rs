@@ -26,7 +26,7 @@ fn the_right_code_is_verified_once_and_never_again() {
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::AlreadyUsed);
 
-        // Also after the books were closed and opened again.
+        // Also after the database was closed and opened again.
         assert_eq!(verdict(&world.engine(), PHONE, &code).await, Verdict::AlreadyUsed);
     });
 }
@@ -66,7 +66,7 @@ fn five_wrong_guesses_lock_a_code_and_a_resend_does_not_open_it() {
             assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: left });
         }
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Locked);
-        // Neither a fresh look at the books nor a reset of the limits gives a guess back.
+        // Neither a fresh look at the database nor a reset of the limits gives a guess back.
         let subject = Subject::Phone(Phone::from_e164(PHONE).unwrap());
         let reset = Reset { subject, user: ada(), opt_out: false, reason: String::new() };
         engine.reset(&caller(), reset).await.unwrap();
@@ -75,7 +75,7 @@ fn five_wrong_guesses_lock_a_code_and_a_resend_does_not_open_it() {
 }
 
 #[test]
-fn a_wrong_guess_is_in_the_books_before_the_no_is_heard() {
+fn a_wrong_guess_is_in_the_database_before_the_no_is_heard() {
     let world = World::new();
     block_on(async {
         send(&world.engine(), PHONE).await;
@@ -130,7 +130,7 @@ fn a_code_is_worth_nothing_for_another_phone_purpose_or_user() {
 }
 
 #[test]
-fn a_row_that_was_moved_to_another_phone_purpose_or_user_in_the_books_verifies_nothing() {
+fn a_row_that_was_moved_to_another_phone_purpose_or_user_in_the_database_verifies_nothing() {
     for (column, value) in [("phone_number", OTHER), ("purpose", "registration"), ("\"user\"", "bob")] {
         let world = World::new();
         block_on(async {
@@ -292,7 +292,7 @@ fn a_success_ends_the_row_of_wrong_guesses() {
     });
 }
 
-/// What a guess leaves in the books, for somebody who can see how long it takes or how much is written.
+/// What a guess leaves in the database, for somebody who can see how long it takes or how much is written.
 fn traces(world: &World) -> Vec<i64> {
     let count = |table: &str| world.number(&format!("SELECT count(*) FROM {table}"));
     vec![count("audit"), count("subjects")]
@@ -310,9 +310,9 @@ fn a_guess_on_nobody_counts_like_any_other() {
         for n in 1..=15 {
             for (world, engine) in [(&nobody, &empty), (&somebody, &full)] {
                 engine.verify(&client("192.0.2.1"), guess(PHONE, &code)).await.unwrap();
-                let phone = engine.store().ledgers(&[Subject::Phone(Phone::from_e164(PHONE).unwrap())]).await.unwrap();
-                let ledger = &phone[0].as_ref().unwrap().ledger;
-                assert_eq!(ledger.purpose("login").unwrap().guesses.len(), n);
+                let phone = engine.store().usages(&[Subject::Phone(Phone::from_e164(PHONE).unwrap())]).await.unwrap();
+                let usage = &phone[0].as_ref().unwrap().usage;
+                assert_eq!(usage.purpose("login").unwrap().guesses.len(), n);
                 assert_eq!(
                     world.number("SELECT count(*) FROM audit WHERE action = 'verify'"),
                     i64::try_from(n).unwrap()

@@ -178,7 +178,7 @@ impl Answer {
     }
 }
 
-/// A free port, and no worker: stories move the clock, and the worker would be one more hand in the books.
+/// A free port, and no worker: stories move the clock, and the worker would be one more hand in the database.
 pub fn settings() -> Settings {
     Settings { listen: "127.0.0.1:0".parse().unwrap(), work: None, ..Settings::default() }
 }

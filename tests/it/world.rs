@@ -1,4 +1,4 @@
-//! The world of a story: books in a directory of its own, the sandbox in place of Twilio, a clock that moves when told to.
+//! The world of a story: database in a directory of its own, the sandbox in place of Twilio, a clock that moves when told to.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ impl World {
         World::with(sandbox::Options::default())
     }
 
-    /// A world whose sandbox is set up like this; books, sandbox and provider share the clock.
+    /// A world whose sandbox is set up like this; database, sandbox and provider share the clock.
     pub fn with(options: sandbox::Options) -> World {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -116,17 +116,17 @@ impl World {
         Code::parse(&format!("{first}{}", &code.expose()[1..])).unwrap()
     }
 
-    /// The books, past the store: for looking at rows and for damage.
+    /// The database, past the store: for looking at rows and for damage.
     pub fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.db()).unwrap()
     }
 
-    /// One number out of the books.
+    /// One number out of the database.
     pub fn number(&self, sql: &str) -> i64 {
         self.sql().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// One word out of the books.
+    /// One word out of the database.
     pub fn word(&self, sql: &str) -> String {
         self.sql().query_row(sql, [], |row| row.get(0)).unwrap()
     }
@@ -139,7 +139,7 @@ impl World {
         rows.map(Result::unwrap).collect()
     }
 
-    /// What is wrong with the books: nothing, if all is well.
+    /// What is wrong with the database: nothing, if all is well.
     pub fn trouble(&self) -> Vec<String> {
         let store = self.store();
         let mut found = block_on(store.check()).unwrap();

@@ -126,7 +126,7 @@ pub fn docs_url(code: u32) -> String {
 }
 
 impl Blame {
-    /// Who has to act, as the books and the deeds know it.
+    /// Who has to act, as the database and the operations know it.
     pub fn for_provider(self) -> provider::Blame {
         match self {
             Blame::Caller => provider::Blame::Request,

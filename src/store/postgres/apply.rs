@@ -1,4 +1,4 @@
-//! The second round trip of a deed: what it decided, its audit row, and the commit, sent together.
+//! The second round trip of an operation: what it decided, its audit row, and the commit, sent together.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::trouble::{Failure, at_commit};
 use super::{Postgres, whole_hour_after};
 use crate::audit::{Event, Head};
 use crate::error::{Code, Error, Result};
-use crate::ledger::Ledger;
+use crate::usage::Usage;
 use crate::otp::State;
 use crate::store::{Change, Facts};
 
@@ -22,17 +22,17 @@ const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// The rows are found by their key whatever the planner thinks of the arrays: a join would read the whole table while that is
 /// small, and prepared plans are kept while it grows.
-const LEDGERS: &str = "UPDATE smsotp.subjects SET ledger = ($2::text[])[array_position($1, tag)], \
+const LEDGERS: &str = "UPDATE smsotp.subjects SET usage = ($2::text[])[array_position($1, tag)], \
     idle_at = ($3::bigint[])[array_position($1, tag)] WHERE tag = ANY ($1)";
 
-const AUDIT: &str = "INSERT INTO smsotp.audit (lane, seq, body, mac, operation) VALUES ($1, $2, $3, $4, $5)";
+const AUDIT: &str = "INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES ($1, $2, $3, $4, $5)";
 
 /// Where a commit can be found again: it is there if this row of the audit log carries this operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// The lane of its audit row.
-    pub lane: i16,
-    /// The place in the lane.
+pub struct OperationId {
+    /// The chain of its audit row.
+    pub chain: i16,
+    /// The place in the chain.
     pub seq: i64,
     /// 16 random bytes.
     pub id: [u8; 16],
@@ -42,14 +42,14 @@ pub struct Operation {
 pub struct Writes {
     statements: Vec<Sent>,
     /// How the commit is found again.
-    pub operation: Operation,
+    pub operation: OperationId,
 }
 
 impl Writes {
     /// Turns decided changes into statements.
     pub fn of(store: &Postgres, asked: &Asked, loaded: &Loaded, changes: Vec<Change>) -> Result<Writes> {
         let mut statements = Vec::with_capacity(changes.len() + 1);
-        let mut ledgers = Ledgers::default();
+        let mut usages = Usages::default();
         let mut events = Vec::new();
         for change in changes {
             match change {
@@ -57,12 +57,12 @@ impl Writes {
                 Change::PutOtp(otp) => statements.push(rows::update_otp(&otp, known(&loaded.facts, otp.id))),
                 Change::NewMessage(message) => statements.push(rows::insert_message(&message)?),
                 Change::PutMessage(message) => statements.push(rows::update_message(&message)),
-                Change::PutLedger(id, ledger, idle_at) => {
+                Change::PutUsage(id, usage, idle_at) => {
                     let place = loaded.facts.subjects.iter().position(|fact| fact.id == id);
                     let tags = place.and_then(|place| asked.tags.get(place)).ok_or_else(|| {
-                        Error::new(Code::BUG, "a deed wrote the ledger of a subject that it had not asked for")
+                        Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
                     })?;
-                    ledgers.put(tags, &ledger, idle_at.map(|at| whole_hour_after(at).millis()))?;
+                    usages.put(tags, &usage, idle_at.map(|at| whole_hour_after(at).millis()))?;
                 }
                 Change::PutReply(reply) => {
                     let fresh = asked.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none();
@@ -75,13 +75,13 @@ impl Writes {
                 Change::Audit(event) => events.push(event),
             }
         }
-        statements.extend(ledgers.statement());
+        statements.extend(usages.statement());
         Writes::audited(store, statements, loaded.head, &events)
     }
 
     /// Adds the audit rows of `events` to `statements`: without one, nobody could tell later whether it was committed.
     pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, events: &[Event]) -> Result<Writes> {
-        let mut operation = Operation { lane: i16::try_from(head.lane).unwrap_or(0), seq: 0, id: [0; 16] };
+        let mut operation = OperationId { chain: i16::try_from(head.chain).unwrap_or(0), seq: 0, id: [0; 16] };
         crate::keys::fill_random(&mut operation.id)?;
         let mut head = head;
         for event in events {
@@ -92,7 +92,7 @@ impl Writes {
                 or_none: None,
                 sql: AUDIT,
                 values: vec![
-                    (Box::new(operation.lane), Type::INT2),
+                    (Box::new(operation.chain), Type::INT2),
                     int(operation.seq),
                     text(
                         String::from_utf8(row.body.clone())
@@ -105,7 +105,7 @@ impl Writes {
             head = row.head();
         }
         if events.is_empty() {
-            return Err(Error::new(Code::BUG, "a deed changed the books without a word in the audit log"));
+            return Err(Error::new(Code::BUG, "an operation changed the database without a word in the audit log"));
         }
         Ok(Writes { statements: at_once(statements), operation })
     }
@@ -132,21 +132,21 @@ fn known(facts: &Facts, id: i64) -> Option<State> {
     facts.otp.iter().chain(&facts.recent).find(|otp| otp.id == id).map(|otp| otp.state)
 }
 
-/// Ledgers to write: one statement for all.
+/// Usages to write: one statement for all.
 #[derive(Default)]
-struct Ledgers {
+struct Usages {
     tags: Vec<Vec<u8>>,
     texts: Vec<String>,
     idle: Vec<Option<i64>>,
 }
 
-impl Ledgers {
-    /// Everything as a whole is written to its first share, and the others are emptied: that is what a reset means.
-    fn put(&mut self, tags: &[[u8; 32]], ledger: &Ledger, idle_at: Option<i64>) -> Result<()> {
+impl Usages {
+    /// Everything as a whole is written to its first shard, and the others are emptied: that is what a reset means.
+    fn put(&mut self, tags: &[[u8; 32]], usage: &Usage, idle_at: Option<i64>) -> Result<()> {
         for (nth, tag) in tags.iter().enumerate() {
-            let empty = Ledger::default();
-            let ledger = if nth == 0 { ledger } else { &empty };
-            let text = ledger.to_json()?;
+            let empty = Usage::default();
+            let usage = if nth == 0 { usage } else { &empty };
+            let text = usage.to_json()?;
             // Of two writings of one subject the last one counts.
             if let Some(place) = self.tags.iter().position(|known| known == tag) {
                 (self.texts[place], self.idle[place]) = (text, idle_at);

@@ -27,7 +27,7 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// What holds in every transaction. A statement waits for a lock for 5 s, takes 8 s, and we are waited for 8 s: that ends well
-/// inside of a deed's patience, and a process that hangs keeps its locks no longer. Every statement of a deed has its index;
+/// inside of an operation's patience, and a process that hangs keeps its locks no longer. Every statement of an operation has its index;
 /// a plan that was made while a table was small must not outlive that.
 macro_rules! settings {
     ($before:literal, $set:literal) => {
@@ -96,8 +96,8 @@ impl Address {
 
     /// Connections that are kept and given out again, at most `most` at a time.
     pub fn pool(&self, most: usize, patience: Duration) -> Result<Connections> {
-        // A connection that died while nobody used it is noticed by the deed, which then takes another: that costs nothing
-        // while all is well, and a look before every deed would cost it a round trip.
+        // A connection that died while nobody used it is noticed by the operation, which then takes another: that costs nothing
+        // while all is well, and a look before every operation would cost it a round trip.
         let kept = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let tls = self.trust.as_ref().map(Trust::connector).transpose()?;
         let dial = Dial { tls, way: Arc::new(Way::default()) };
@@ -132,7 +132,7 @@ impl Address {
     }
 }
 
-/// The connections to the books.
+/// The connections to the database.
 pub struct Connections {
     pool: Pool,
     dial: Dial,
@@ -322,7 +322,7 @@ mod tests {
             let told = format!("{error} {error:?} {:?}", error.hint_text());
             assert!(!told.contains(canary), "{told}");
         }
-        let address = Address::parse(&format!("postgres://u:{canary}@a:1,b:2/books?sslmode=require")).unwrap();
-        assert_eq!(address.place(), "postgres://a:1,b:2/books");
+        let address = Address::parse(&format!("postgres://u:{canary}@a:1,b:2/database?sslmode=require")).unwrap();
+        assert_eq!(address.place(), "postgres://a:1,b:2/database");
     }
 }

@@ -1,4 +1,4 @@
-//! The first round trip of a deed: begin, lock the subjects and then its audit lane, read what it needs, ask for the time.
+//! The first round trip of an operation: begin, lock the subjects and then its audit chain, read what it needs, ask for the time.
 //!
 //! Everything goes out at once; the server runs it in this order. At READ COMMITTED each statement has a snapshot of its own,
 //! so that what is read after the locks is what the last holder of the locks committed.
@@ -12,27 +12,27 @@ use tokio_postgres::types::Type;
 use super::connect::{Session, in_order};
 use super::rows::{self, Value, bytes, column, int, text};
 use super::trouble::{Failure, before_commit};
-use super::{LANES, Postgres, SHARES, whole_hour_after};
+use super::{CHAINS, Postgres, SHARDS, whole_hour_after};
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::store::export;
 use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId};
 
-/// Locks the subjects in the order of their tags and reads them, makes those that are not there, then locks the lane: each
+/// Locks the subjects in the order of their tags and reads them, makes those that are not there, then locks the chain: each
 /// part reads what the one before it gives, and so runs after it. A locking SELECT answers with what the last holder
 /// committed. Existing rows are not written: a lock leaves no dead row behind.
 ///
 /// A row that somebody else makes at the same time is in neither part; then the transaction is begun anew.
 const LOCK: &str = "WITH here AS MATERIALIZED \
-        (SELECT tag, id, ledger FROM smsotp.subjects WHERE tag = ANY ($1) ORDER BY tag FOR NO KEY UPDATE), \
-    made AS (INSERT INTO smsotp.subjects (tag, id, kind, masked, ledger, idle_at) \
+        (SELECT tag, id, usage FROM smsotp.subjects WHERE tag = ANY ($1) ORDER BY tag FOR NO KEY UPDATE), \
+    made AS (INSERT INTO smsotp.subjects (tag, id, kind, masked, usage, idle_at) \
         SELECT tag, id, kind, masked, '{}', $5 FROM unnest($1, $2, $3, $4) AS asked (tag, id, kind, masked) \
-        WHERE tag <> ALL (ARRAY(SELECT tag FROM here)) ORDER BY tag ON CONFLICT (tag) DO NOTHING RETURNING tag, id, ledger), \
-    lane AS MATERIALIZED (SELECT lane FROM smsotp.audit_lanes \
-        WHERE lane = $6 AND (SELECT count(*) FROM made) >= 0 FOR NO KEY UPDATE) \
-    SELECT tag, id, ledger FROM here UNION ALL SELECT tag, id, ledger FROM made \
-    UNION ALL SELECT NULL, NULL, NULL FROM lane";
+        WHERE tag <> ALL (ARRAY(SELECT tag FROM here)) ORDER BY tag ON CONFLICT (tag) DO NOTHING RETURNING tag, id, usage), \
+    chain AS MATERIALIZED (SELECT chain FROM smsotp.audit_chains \
+        WHERE chain = $6 AND (SELECT count(*) FROM made) >= 0 FOR NO KEY UPDATE) \
+    SELECT tag, id, usage FROM here UNION ALL SELECT tag, id, usage FROM made \
+    UNION ALL SELECT NULL, NULL, NULL FROM chain";
 
 /// An otp with its newest messages: a row for each, one without where there is none.
 macro_rules! with_messages {
@@ -89,24 +89,24 @@ const TOKEN: &str = concat!("SELECT ", token_columns!(), " FROM smsotp.tokens WH
 
 pub(super) const REPLY: &str = "SELECT fingerprint, message_id, answer, created_at FROM smsotp.replies WHERE tag = $1";
 
-/// Locks the lane of a deed that is about no subject. Its head is read by the next statement, whose snapshot is taken after
+/// Locks the chain of an operation that is about no subject. Its head is read by the next statement, whose snapshot is taken after
 /// the lock.
-pub(super) const LANE: &str = "SELECT FROM smsotp.audit_lanes WHERE lane = $1 FOR NO KEY UPDATE";
+pub(super) const CHAIN: &str = "SELECT FROM smsotp.audit_chains WHERE chain = $1 FOR NO KEY UPDATE";
 
-/// Time, whether the books are sealed, and the lane's head; the time is of the moment when every lock was had.
+/// Time, whether the database is sealed, and the chain's head; the time is of the moment when every lock was had.
 macro_rules! last {
     ($more:literal, $from:literal) => {
         concat!(
             "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac",
             $more,
-            " FROM smsotp.books AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true ",
+            " FROM smsotp.identity AS b LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1) AS h ON true ",
             $from,
             " WHERE b.one = 1"
         )
     };
 }
 const LAST: &str = last!(", 0::bigint, 0::bigint, 0::bigint", "");
-/// Only the deed that makes a token asks for ids without asking for an otp.
+/// Only the operation that makes a token asks for ids without asking for an otp.
 const LAST_WITH_TOKEN_ID: &str = last!(", 0::bigint, 0::bigint, nextval('smsotp.token_ids')", "");
 const LAST_OF_PHONE: &str = last!(
     ", 0::bigint, 0::bigint, 0::bigint, t.phone_number, t.code_tag, t.until, t.added_at, t.added_by",
@@ -117,23 +117,23 @@ const LAST_OF_PHONE_WITH_IDS: &str = last!(
     "LEFT JOIN smsotp.test_numbers AS t ON t.phone_number = $2"
 );
 
-/// A deed's needs as rows: what is locked, and where each subject's fact is put together from.
+/// An operation's needs as rows: what is locked, and where each subject's fact is put together from.
 pub struct Asked {
-    /// As the deed named them.
+    /// As the operation named them.
     pub needs: Needs,
     /// The tags of each of [`Needs::subjects`]: one, but for everything as a whole.
     pub tags: Vec<Vec<[u8; 32]>>,
     /// Who is locked though nobody asked for it: the phone of a message or otp that came without.
     hidden: Option<Subject>,
-    /// The audit lane.
-    pub lane: i16,
+    /// The audit chain.
+    pub chain: i16,
 }
 
 /// The facts with what the store itself has to remember of them.
 pub struct Loaded {
     /// For the decision.
     pub facts: Facts,
-    /// The end of the audit lane.
+    /// The end of the audit chain.
     pub head: audit::Head,
 }
 
@@ -150,18 +150,18 @@ impl Asked {
             (None, None, OtpNeed::None) => None,
         };
         let tags: Vec<Vec<[u8; 32]>> = needs.subjects.iter().map(|subject| tags(store, subject)).collect();
-        let lane = match phone.or(hidden.as_ref()).or(needs.subjects.first()) {
-            Some(subject) => 1 + i16::from(store.tag(subject)[0]) % LANES,
+        let chain = match phone.or(hidden.as_ref()).or(needs.subjects.first()) {
+            Some(subject) => 1 + i16::from(store.tag(subject)[0]) % CHAINS,
             None => 0,
         };
-        Ok(Asked { needs, tags, hidden, lane })
+        Ok(Asked { needs, tags, hidden, chain })
     }
 
-    /// What locks everything, last the lane, and how many subjects that are.
+    /// What locks everything, last the chain, and how many subjects that are.
     fn lock(&self, store: &Postgres) -> Result<(&'static str, Vec<Value>, usize)> {
-        let lane: Value = (Box::new(self.lane), Type::INT2);
+        let chain: Value = (Box::new(self.chain), Type::INT2);
         if self.needs.subjects.is_empty() && self.hidden.is_none() {
-            return Ok((LANE, vec![lane], 0));
+            return Ok((CHAIN, vec![chain], 0));
         }
         let mut asked: Vec<([u8; 32], &Subject)> = Vec::new();
         for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
@@ -183,7 +183,7 @@ impl Asked {
             (Box::new(asked.iter().map(|(_, subject)| subject.kind()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             (Box::new(asked.iter().map(|(_, subject)| subject.masked()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             int(idle_at.millis()),
-            lane,
+            chain,
         ];
         Ok((LOCK, values, asked.len()))
     }
@@ -204,7 +204,7 @@ impl Asked {
     }
 
     fn last(&self) -> (&'static str, Vec<Value>) {
-        let mut values: Vec<Value> = vec![(Box::new(self.lane), Type::INT2)];
+        let mut values: Vec<Value> = vec![(Box::new(self.chain), Type::INT2)];
         let sql = match (&self.needs.otp, self.needs.ids) {
             (OtpNeed::Of(_, phone, _), ids) => {
                 values.push(text(phone.as_str()));
@@ -245,9 +245,9 @@ impl Asked {
             rows.push(answer.map_err(before_commit)?);
         }
         let [token, locked, otps, message, reply, last] = rows.as_slice() else {
-            return Err(Error::new(Code::BUG, "a deed got answers that it had not asked for").into());
+            return Err(Error::new(Code::BUG, "an operation got answers that it had not asked for").into());
         };
-        // The row of the lane, which comes with them, has no tag.
+        // The row of the chain, which comes with them, has no tag.
         if locked.iter().filter(|row| row.try_get::<_, &[u8]>(0).is_ok()).count() < subjects {
             return Ok(None);
         }
@@ -275,11 +275,11 @@ impl Asked {
                 let row = row.ok_or_else(|| Error::new(Code::BUG, "a subject that was locked is not there"))?;
                 let fact = SubjectFact {
                     id: SubjectId(rows::array(column(row, 1)?, "id")?),
-                    ledger: rows::ledger(column(row, 2)?)?,
+                    usage: rows::usage(column(row, 2)?)?,
                 };
                 match &mut whole {
                     None => whole = Some(fact),
-                    Some(whole) => whole.ledger.add_slots(fact.ledger),
+                    Some(whole) => whole.usage.add_slots(fact.usage),
                 }
             }
             facts.subjects.extend(whole);
@@ -288,7 +288,7 @@ impl Asked {
     }
 
     fn put_last(&self, store: &Postgres, facts: &mut Facts, last: &[Row]) -> Result<audit::Head> {
-        let row = last.first().ok_or_else(|| rows::damaged("books"))?;
+        let row = last.first().ok_or_else(|| rows::damaged("database"))?;
         if column::<Option<i64>>(row, 1)?.is_some() {
             return Err(export::sealed());
         }
@@ -298,7 +298,7 @@ impl Asked {
         if matches!(self.needs.otp, OtpNeed::Of(..)) && column::<Option<&str>>(row, 7)?.is_some() {
             facts.test_number = Some(rows::test_number(row, 7)?);
         }
-        head(self.lane, row, 2)
+        head(self.chain, row, 2)
     }
 }
 
@@ -312,17 +312,17 @@ async fn optional(
     }
 }
 
-/// The head of a lane, from two columns that are empty where the lane is.
-pub fn head(lane: i16, row: &Row, from: usize) -> Result<audit::Head> {
-    let lane = u32::try_from(lane).unwrap_or(0);
-    let Some(seq) = column::<Option<i64>>(row, from)? else { return Ok(audit::Head::empty(lane)) };
-    Ok(audit::Head { lane, seq: u64::try_from(seq).unwrap_or(0), mac: rows::array(column(row, from + 1)?, "mac")? })
+/// The head of a chain, from two columns that are empty where the chain is.
+pub fn head(chain: i16, row: &Row, from: usize) -> Result<audit::Head> {
+    let chain = u32::try_from(chain).unwrap_or(0);
+    let Some(seq) = column::<Option<i64>>(row, from)? else { return Ok(audit::Head::empty(chain)) };
+    Ok(audit::Head { chain, seq: u64::try_from(seq).unwrap_or(0), mac: rows::array(column(row, from + 1)?, "mac")? })
 }
 
 /// The tags of a subject: one, but for everything as a whole.
 pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
     match subject {
-        Subject::Everything => (0..SHARES).map(|nth| store.tag(&Subject::Share(nth))).collect(),
+        Subject::Everything => (0..SHARDS).map(|nth| store.tag(&Subject::Shard(nth))).collect(),
         subject => vec![store.tag(subject)],
     }
 }
@@ -348,7 +348,7 @@ fn put_otps(facts: &mut Facts, found: &[Row]) -> Result<()> {
 }
 
 impl Postgres {
-    /// Takes in what the database said of the time, and answers with the present as deeds see it.
+    /// Takes in what the database said of the time, and answers with the present as operations see it.
     pub(super) fn heard(&self, millis: i64) -> Timestamp {
         let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.ahead.store(millis - since_open, Ordering::Relaxed);

@@ -1,13 +1,13 @@
-//! Taking away what is finished, in short batches that wait for nobody: a row that a deed holds is left for the next run.
+//! Taking away what is finished, in short batches that wait for nobody: a row that an operation holds is left for the next run.
 //!
 //! What a batch leaves behind are dead rows in pages that autovacuum gives back to the same tables (its thresholds are set
-//! with the tables), so that books that are purged as fast as they grow stop growing.
+//! with the tables), so that database that are purged as fast as they grow stop growing.
 
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::books::{Done, House, Work, house};
+use super::open::{Done, House, Work, house};
 use super::rows::{column, int};
 use super::trouble::{Failure, before_commit};
 use crate::audit::{Details, Event};
@@ -18,7 +18,7 @@ use crate::store::{PurgeBatch, PurgeCursor, Purged};
 /// How many of the small tables' rows one batch takes.
 const SMALL: i64 = 500;
 
-/// The next otps that are over, in the order of the index. Those that a deed holds are passed over, and so is one with a
+/// The next otps that are over, in the order of the index. Those that an operation holds are passed over, and so is one with a
 /// message whose outcome is open.
 const CANDIDATES: &str = "SELECT id, over_at, EXISTS (SELECT 1 FROM smsotp.messages AS m WHERE m.otp_id = o.id \
         AND m.state IN ('scheduled', 'queued', 'sending', 'unknown')) AS open \

@@ -1,4 +1,4 @@
-//! Reading the books. Every query has an index and a bound.
+//! Reading the database. Every query has an index and a bound.
 
 use tokio_postgres::types::Type;
 
@@ -213,18 +213,18 @@ pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>
     found.iter().map(|row| column(row, 0)).collect()
 }
 
-/// The ledgers of subjects; the shares of everything are added up.
-pub async fn ledgers(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+/// The usages of subjects; the shards of everything are added up.
+pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
     let mut answers = Vec::with_capacity(subjects.len());
     for subject in subjects {
         let tags: Vec<Vec<u8>> = facts::tags(store, subject).iter().map(|tag| tag.to_vec()).collect();
-        let sql = "SELECT id, ledger FROM smsotp.subjects WHERE tag = ANY ($1) ORDER BY tag";
+        let sql = "SELECT id, usage FROM smsotp.subjects WHERE tag = ANY ($1) ORDER BY tag";
         let mut whole: Option<SubjectFact> = None;
         for row in store.query(sql, vec![(Box::new(tags), Type::BYTEA_ARRAY)]).await? {
-            let ledger = rows::ledger(column(&row, 1)?)?;
+            let usage = rows::usage(column(&row, 1)?)?;
             match &mut whole {
-                None => whole = Some(SubjectFact { id: SubjectId(rows::array(column(&row, 0)?, "id")?), ledger }),
-                Some(whole) => whole.ledger.add_slots(ledger),
+                None => whole = Some(SubjectFact { id: SubjectId(rows::array(column(&row, 0)?, "id")?), usage }),
+                Some(whole) => whole.usage.add_slots(usage),
             }
         }
         answers.push(whole);
@@ -254,46 +254,46 @@ pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
 pub async fn audit_back(
     store: &Postgres,
     subject: Option<SubjectId>,
-    (lane, before): (u32, u64),
+    (chain, before): (u32, u64),
     limit: u32,
 ) -> Result<Vec<audit::Row>> {
     let before = i64::try_from(before).unwrap_or(i64::MAX);
-    let mut values = vec![int(i64::from(lane)), int(before), int(i64::from(limit))];
+    let mut values = vec![int(i64::from(chain)), int(before), int(i64::from(limit))];
     let sql = match subject {
         Some(id) => {
             values.push(text(id.hex()));
-            "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq < $2 \
+            "SELECT seq, body, mac FROM smsotp.audit WHERE chain = $1::bigint AND seq < $2 \
              AND body::jsonb #>> '{subjects,0}' = $4 ORDER BY seq DESC LIMIT $3"
         }
         None => {
-            "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq < $2 ORDER BY seq DESC LIMIT $3"
+            "SELECT seq, body, mac FROM smsotp.audit WHERE chain = $1::bigint AND seq < $2 ORDER BY seq DESC LIMIT $3"
         }
     };
-    store.query(sql, values).await?.iter().map(|row| audit_row(lane, row)).collect()
+    store.query(sql, values).await?.iter().map(|row| audit_row(chain, row)).collect()
 }
 
 /// Rows of the audit log, upwards.
-pub async fn audit(store: &Postgres, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-    let sql = "SELECT seq, body, mac FROM smsotp.audit WHERE lane = $1::bigint AND seq >= $2 ORDER BY seq LIMIT $3";
+pub async fn audit(store: &Postgres, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+    let sql = "SELECT seq, body, mac FROM smsotp.audit WHERE chain = $1::bigint AND seq >= $2 ORDER BY seq LIMIT $3";
     let from = i64::try_from(from).unwrap_or(i64::MAX);
-    let found = store.query(sql, vec![int(i64::from(lane)), int(from), int(i64::from(limit))]).await?;
-    found.iter().map(|row| audit_row(lane, row)).collect()
+    let found = store.query(sql, vec![int(i64::from(chain)), int(from), int(i64::from(limit))]).await?;
+    found.iter().map(|row| audit_row(chain, row)).collect()
 }
 
-fn audit_row(lane: u32, row: &tokio_postgres::Row) -> Result<audit::Row> {
+fn audit_row(chain: u32, row: &tokio_postgres::Row) -> Result<audit::Row> {
     let seq: i64 = column(row, 0)?;
     Ok(audit::Row {
-        lane,
+        chain,
         seq: u64::try_from(seq).unwrap_or(0),
         body: column::<String>(row, 1)?.into_bytes(),
         mac: rows::array(column(row, 2)?, "mac")?,
     })
 }
 
-/// The last row of each lane.
+/// The last row of each chain.
 pub async fn audit_heads(store: &Postgres) -> Result<Vec<audit::Head>> {
-    let sql = "SELECT l.lane, h.seq, h.mac FROM smsotp.audit_lanes AS l LEFT JOIN LATERAL \
-               (SELECT seq, mac FROM smsotp.audit AS a WHERE a.lane = l.lane ORDER BY seq DESC LIMIT 1) AS h ON true ORDER BY l.lane";
+    let sql = "SELECT l.chain, h.seq, h.mac FROM smsotp.audit_chains AS l LEFT JOIN LATERAL \
+               (SELECT seq, mac FROM smsotp.audit AS a WHERE a.chain = l.chain ORDER BY seq DESC LIMIT 1) AS h ON true ORDER BY l.chain";
     let found = store.query(sql, Vec::new()).await?;
     found.iter().map(|row| facts::head(column(row, 0)?, row, 1)).collect()
 }

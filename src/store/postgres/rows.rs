@@ -6,7 +6,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
-use crate::ledger::Ledger;
+use crate::usage::Usage;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
@@ -382,9 +382,9 @@ pub fn update_token(token: &Token) -> Statement {
     }
 }
 
-/// Reads a ledger.
-pub fn ledger(text: &str) -> Result<Ledger> {
-    serde_json::from_str(text).map_err(|_| damaged("ledger"))
+/// Reads a usage.
+pub fn usage(text: &str) -> Result<Usage> {
+    serde_json::from_str(text).map_err(|_| damaged("usage"))
 }
 
 /// Bytes of a known length.

@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means: to a user, and to a deed that has to know whether it happened.
+//! What an error of PostgreSQL means: to a user, and to an operation that has to know whether it happened.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub enum Failure {
     Final(Error),
     /// It surely did not happen; with fresh facts it may. The error is for when patience is over.
     Again(Error),
-    /// The connection was lost while committing: only the books know whether it happened.
+    /// The connection was lost while committing: only the database knows whether it happened.
     Unknown(Error),
 }
 
@@ -172,7 +172,7 @@ fn meaning(db: &DbError) -> Error {
             "Make it with `createdb`, or name another in SMSOTP_DATABASE.",
         ),
         "3F000" | "42P01" => {
-            (Code::STORE_FAILED, "the database has no books of smsotp yet", "Make them: smsotp db migrate")
+            (Code::STORE_FAILED, "the database has no smsotp tables yet", "Make them: smsotp db migrate")
         }
         "42501" => (
             Code::STORE_FAILED,

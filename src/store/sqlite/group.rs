@@ -1,5 +1,5 @@
-//! Group commit: one writer on a thread of its own takes many deeds into one transaction and answers none of them before the
-//! commit. A durable commit costs the disk the same for one deed as for a hundred.
+//! Group commit: one writer on a thread of its own takes many operations into one transaction and answers none of them before the
+//! commit. A durable commit costs the disk the same for one operation as for a hundred.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 
 use super::known::Known;
 use super::log::{Log, Moving};
-use super::{Loaded, Opening, Sqlite, books, trouble};
+use super::{Loaded, Opening, Sqlite, open, trouble};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
-use crate::keys::{BookKeys, Keyring};
+use crate::keys::{DatabaseKeys, Keyring};
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
@@ -28,26 +28,26 @@ use crate::store::{
 };
 use crate::token::Token;
 
-/// How many deeds one commit takes at most.
+/// How many operations one commit takes at most.
 const GROUP_MAX: usize = 256;
 
-/// How long a group goes on taking deeds in, so that other processes get their turn and the first one its answer.
+/// How long a group goes on taking operations in, so that other processes get their turn and the first one its answer.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
-/// How long a group waits at most for deeds that are about to come: about what one commit takes.
+/// How long a group waits at most for operations that are about to come: about what one commit takes.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// How long it waits for the next one.
 const LULL: Duration = Duration::from_micros(25);
 
-/// What the writer may keep of the books, in KiB. A crowd's deeds change many hundred pages between two commits; those that do
+/// What the writer may keep of the database, in KiB. A crowd's operations change many hundred pages between two commits; those that do
 /// not fit are written to the log, and read again, before their time.
 const WRITER_CACHE_KIB: i64 = 3 * 1024;
 
-/// How many deeds may wait for the writer; more of them are told to come back.
+/// How many operations may wait for the writer; more of them are told to come back.
 const QUEUE_MAX: usize = 4096;
 
-/// The books in one SQLite file, for a process that does many deeds at once.
+/// The database in one SQLite file, for a process that does many operations at once.
 pub struct Grouped {
     /// `None` once it is being dropped.
     jobs: Option<SyncSender<Job>>,
@@ -58,7 +58,7 @@ pub struct Grouped {
     aside: Arc<Sqlite>,
 }
 
-/// A deed on its way to the writer.
+/// An operation on its way to the writer.
 struct Job {
     needs: Needs,
     decide: Decide,
@@ -66,7 +66,7 @@ struct Job {
 }
 
 impl Grouped {
-    /// Opens the books as [`Sqlite::open`] does, and starts the writer.
+    /// Opens the database as [`Sqlite::open`] does, and starts the writer.
     ///
     /// # Errors
     /// As [`Sqlite::open`].
@@ -77,7 +77,7 @@ impl Grouped {
         let aside = Arc::new(Sqlite::open(path, ring, clock, again)?);
         writing.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(trouble)?;
         let log = Log::watched(&mut writing.connection())?;
-        let mover = books::connect(path, again)?;
+        let mover = open::connect(path, again)?;
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let spawn = std::thread::Builder::new().name("writer".to_owned());
         let writer = spawn
@@ -104,7 +104,7 @@ impl Drop for Grouped {
     }
 }
 
-/// The writer's life: waits for a deed, takes in what has come meanwhile, commits, answers.
+/// The writer's life: waits for an operation, takes in what has come meanwhile, commits, answers.
 fn write_all(sqlite: &Sqlite, (mover, log): (Connection, Arc<Log>), queue: &Receiver<Job>) {
     let mut moving = Moving::begin(mover, log);
     let mut size = 1;
@@ -115,7 +115,7 @@ fn write_all(sqlite: &Sqlite, (mover, log): (Connection, Arc<Log>), queue: &Rece
     moving.end();
 }
 
-/// The first deed with those that come at once. Where the last group was a crowd, its callers are just being answered and come
+/// The first operation with those that come at once. Where the last group was a crowd, its callers are just being answered and come
 /// again in a moment: most of them are waited for, for as long as one follows on the other, because a commit costs the same
 /// for all. Whoever is alone never waits.
 fn gathered(first: Job, queue: &Receiver<Job>, most: usize) -> Vec<Job> {
@@ -130,7 +130,7 @@ fn gathered(first: Job, queue: &Receiver<Job>, most: usize) -> Vec<Job> {
                 last = now;
             }
             Err(_) if now - last > LULL || now - begun > GATHER => break,
-            // Too short for a timer: whoever prepares a deed gets the processor.
+            // Too short for a timer: whoever prepares an operation gets the processor.
             Err(_) => std::thread::yield_now(),
         }
     }
@@ -139,9 +139,9 @@ fn gathered(first: Job, queue: &Receiver<Job>, most: usize) -> Vec<Job> {
 
 /// What came of a group's quick way.
 enum Quick {
-    /// It is on the disk; each deed has its result.
+    /// It is on the disk; each operation has its result.
     Committed,
-    /// A deed broke off in the middle of its writing, so nothing of the group was kept.
+    /// An operation broke off in the middle of its writing, so nothing of the group was kept.
     Spoiled,
 }
 
@@ -158,19 +158,19 @@ fn group(sqlite: &Sqlite, mut jobs: Vec<Job>, queue: &Receiver<Job>) -> usize {
     let (size, mut results) = (jobs.len(), results.into_iter());
     for Job { tell, .. } in jobs {
         let result = results.next();
-        // Whoever asked may have gone; the deed stands all the same.
+        // Whoever asked may have gone; the operation stands all the same.
         let _ = tell.send(match &committed {
-            Ok(()) => result.unwrap_or_else(|| Err(Error::new(Code::BUG, "a deed was committed without a result"))),
+            Ok(()) => result.unwrap_or_else(|| Err(Error::new(Code::BUG, "an operation was committed without a result"))),
             Err(error) => Err(same(error)),
         });
     }
     size
 }
 
-/// One transaction of many deeds; more are taken in while it runs. An error means that none of them happened.
+/// One transaction of many operations; more are taken in while it runs. An error means that none of them happened.
 ///
-/// A deed that says no has written nothing, so there is nothing to take back and no savepoint: one for each deed would copy
-/// every page that the deed touches, and that costs a fifth of the writer's time. A deed that breaks off while it writes
+/// An operation that says no has written nothing, so there is nothing to take back and no savepoint: one for each operation would copy
+/// every page that the operation touches, and that costs a fifth of the writer's time. An operation that breaks off while it writes
 /// spoils the group, which is then gone through again, carefully.
 fn quickly(
     sqlite: &Sqlite,
@@ -186,7 +186,7 @@ fn quickly(
     let mut changed = false;
     while let Some(Job { needs, decide, .. }) = jobs.get_mut(results.len()) {
         match decided(sqlite, (&tx, &mut known), needs, decide) {
-            // Where reading failed so badly that the transaction is gone, the deeds before this one are gone too.
+            // Where reading failed so badly that the transaction is gone, the operations before this one are gone too.
             Err(error) if tx.is_autocommit() => return Err(error),
             Err(error) => results.push(Err(error)),
             Ok((loaded, changes)) => {
@@ -204,7 +204,7 @@ fn quickly(
             jobs.extend(queue.try_recv());
         }
     }
-    // Also a "no" waits for the commit: it may rest on what a deed before it in this transaction did.
+    // Also a "no" waits for the commit: it may rest on what an operation before it in this transaction did.
     if changed {
         tx.commit().map_err(trouble)?
     } else {
@@ -214,7 +214,7 @@ fn quickly(
     Ok(Quick::Committed)
 }
 
-/// The same deeds again, each in a savepoint: the one that breaks off is taken back alone.
+/// The same operations again, each in a savepoint: the one that breaks off is taken back alone.
 fn carefully(sqlite: &Sqlite, jobs: &mut [Job], results: &mut Vec<Result<()>>) -> Result<()> {
     let mut connection = sqlite.connection();
     let _turn = sqlite.take_turn()?;
@@ -223,7 +223,7 @@ fn carefully(sqlite: &Sqlite, jobs: &mut [Job], results: &mut Vec<Result<()>>) -
     for Job { needs, decide, .. } in jobs {
         let result = in_savepoint(sqlite, (&tx, &mut known), needs, decide);
         match result {
-            // A full disk takes the whole transaction back, and with it the deeds before this one.
+            // A full disk takes the whole transaction back, and with it the operations before this one.
             Err(error) if tx.is_autocommit() => return Err(error),
             result => results.push(result),
         }
@@ -231,7 +231,7 @@ fn carefully(sqlite: &Sqlite, jobs: &mut [Job], results: &mut Vec<Result<()>>) -
     tx.commit().map_err(trouble)
 }
 
-/// What a deed knows and what it wants to write.
+/// What an operation knows and what it wants to write.
 fn decided(
     sqlite: &Sqlite,
     (tx, known): (&Transaction<'_>, &mut Known),
@@ -247,10 +247,10 @@ fn decided(
 }
 
 fn broke_off() -> Error {
-    Error::new(Code::BUG, "a deed broke off; nothing of it was written")
+    Error::new(Code::BUG, "an operation broke off; nothing of it was written")
 }
 
-/// One deed that may fail in the middle.
+/// One operation that may fail in the middle.
 fn in_savepoint(
     sqlite: &Sqlite,
     (tx, known): (&Transaction<'_>, &mut Known),
@@ -258,17 +258,17 @@ fn in_savepoint(
     decide: &mut Decide,
 ) -> Result<()> {
     let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
-    run("SAVEPOINT deed")?;
+    run("SAVEPOINT operation")?;
     let done = decided(sqlite, (tx, known), needs, decide).and_then(|(loaded, changes)| {
         let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &loaded), &changes)));
         applied.unwrap_or_else(|_| Err(broke_off()))
     });
     if done.is_err() && !tx.is_autocommit() {
-        run("ROLLBACK TO deed")?;
+        run("ROLLBACK TO operation")?;
         known.forget();
     }
     if !tx.is_autocommit() {
-        run("RELEASE deed")?;
+        run("RELEASE operation")?;
     }
     done
 }
@@ -290,17 +290,17 @@ fn same(error: &Error) -> Error {
 
 #[async_trait]
 impl Store for Grouped {
-    fn keys(&self) -> &BookKeys {
+    fn keys(&self) -> &DatabaseKeys {
         &self.reads.keys
     }
 
     async fn transact(&self, needs: Needs, decide: Decide) -> Result<()> {
         let (tell, told) = oneshot::channel();
-        let stopped = || Error::new(Code::BUG, "the writer of the books has stopped");
+        let stopped = || Error::new(Code::BUG, "the writer of the database has stopped");
         match self.jobs.as_ref().ok_or_else(stopped)?.try_send(Job { needs, decide, tell }) {
             Ok(()) => told.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => {
-                Err(Error::new(Code::STORE_BUSY, format!("{QUEUE_MAX} deeds wait for the books already"))
+                Err(Error::new(Code::STORE_BUSY, format!("{QUEUE_MAX} operations wait for the database already"))
                     .retry_after(Duration::from_secs(1)))
             }
             Err(TrySendError::Disconnected(_)) => Err(stopped()),
@@ -347,8 +347,8 @@ impl Store for Grouped {
         self.reads.now().await
     }
 
-    async fn ledgers(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
-        self.aside.ledgers(subjects).await
+    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
+        self.aside.usages(subjects).await
     }
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
@@ -372,8 +372,8 @@ impl Store for Grouped {
         self.beside(super::purge::scrub).await
     }
 
-    async fn audit(&self, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-        self.aside.audit(lane, from, limit).await
+    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+        self.aside.audit(chain, from, limit).await
     }
 
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
@@ -393,12 +393,12 @@ impl Store for Grouped {
     }
 
     async fn check(&self) -> Result<Vec<String>> {
-        self.beside(|aside| books::check(&aside.connection())).await
+        self.beside(|aside| open::check(&aside.connection())).await
     }
 
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
         let (to, actor) = (to.to_owned(), actor.clone());
-        self.beside(move |aside| books::backup(aside, &to, &actor)).await
+        self.beside(move |aside| open::backup(aside, &to, &actor)).await
     }
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
@@ -423,7 +423,7 @@ mod tests {
 
     fn open(dir: &Path) -> Grouped {
         let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
-        Grouped::open(&dir.join("books.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
+        Grouped::open(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
     }
 
     fn note(facts: &crate::store::Facts, outcome: &str) -> Change {
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deed_that_fails_or_panics_takes_nobody_elses_with_it() {
+    fn a_operation_that_fails_or_panics_takes_nobody_elses_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         // No panic message of a planned panic in the log of the tests.
@@ -443,7 +443,7 @@ mod tests {
         std::panic::set_hook(Box::new(|_| {}));
         let ran = AtomicU32::new(0);
         block_on(async {
-            let deeds = (0..60u32).map(|nth| {
+            let operations = (0..60u32).map(|nth| {
                 let decide: Decide = Box::new(move |facts| match nth % 3 {
                     0 => Ok(vec![note(facts, "done")]),
                     1 => Err(Error::new(Code::VALUE_INVALID, "no")),
@@ -460,7 +460,7 @@ mod tests {
                     ran.fetch_add(1, Ordering::SeqCst);
                 }
             });
-            futures_util::future::join_all(deeds).await;
+            futures_util::future::join_all(operations).await;
         });
         std::panic::set_hook(hook);
 
@@ -470,16 +470,16 @@ mod tests {
     }
 
     #[test]
-    fn a_deed_that_breaks_off_while_it_writes_is_taken_back_alone() {
+    fn a_operation_that_breaks_off_while_it_writes_is_taken_back_alone() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         block_on(async {
-            let deeds = (0..40u32).map(|nth| {
+            let operations = (0..40u32).map(|nth| {
                 let decide: Decide = Box::new(move |facts| {
                     let mut changes = vec![note(facts, if nth % 4 == 0 { "broken" } else { "whole" })];
                     if nth % 4 == 0 {
-                        // The ledger of a subject that nobody asked for cannot be written.
-                        changes.push(Change::PutLedger(SubjectId([7; 16]), Default::default(), None));
+                        // The usage of a subject that nobody asked for cannot be written.
+                        changes.push(Change::PutUsage(SubjectId([7; 16]), Default::default(), None));
                     }
                     Ok(changes)
                 });
@@ -489,7 +489,7 @@ mod tests {
                     assert_eq!(result.is_err(), nth % 4 == 0, "{nth}: {result:?}");
                 }
             });
-            futures_util::future::join_all(deeds).await;
+            futures_util::future::join_all(operations).await;
         });
         let rows = block_on(store.audit(0, 0, 100)).unwrap();
         let said = |what: &str| rows.iter().filter(|row| String::from_utf8_lossy(&row.body).contains(what)).count();
@@ -519,7 +519,7 @@ mod tests {
                 store.transact(Needs::default(), decide).await.unwrap();
             }
         });
-        let log = std::fs::metadata(dir.path().join("books.db-wal")).unwrap().len();
+        let log = std::fs::metadata(dir.path().join("smsotp.db-wal")).unwrap().len();
         assert!(log < u64::from(TOO_LONG) * 4096 * 2, "{log}");
     }
 }

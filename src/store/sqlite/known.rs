@@ -1,4 +1,4 @@
-//! What every deed has to know before it begins and the deed before it knew already: that the books are open, which ids come
+//! What every operation has to know before it begins and the operation before it knew already: that the database is open, which ids come
 //! next, whether there are test numbers, where the audit log ends.
 //!
 //! It is read once and kept, from transaction to transaction, for as long as nobody else commits: SQLite counts what other
@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::keys::AuditKey;
 use crate::store::{Facts, export};
 
-/// The lane of the audit log that this store writes.
-const LANE: u32 = 0;
+/// The chain of the audit log that this store writes.
+const CHAIN: u32 = 0;
 
 /// What is known inside one write transaction.
 #[derive(Default)]
@@ -58,11 +58,11 @@ impl Known {
         *self = Known { version: self.version, ..Known::default() };
     }
 
-    /// Fails where the books were moved elsewhere.
+    /// Fails where the database was moved elsewhere.
     pub fn must_be_open(&mut self, connection: &Connection) -> Result<()> {
         if !self.open {
             let sealed: bool = connection
-                .prepare_cached("SELECT sealed_at IS NOT NULL FROM books WHERE only = 1")
+                .prepare_cached("SELECT sealed_at IS NOT NULL FROM identity WHERE only = 1")
                 .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
                 .map_err(trouble)?;
             if sealed {
@@ -125,12 +125,12 @@ impl Known {
     pub fn append_audit(&mut self, tx: &Transaction<'_>, key: &AuditKey, event: &Event) -> Result<()> {
         let head = match self.head.take() {
             Some(head) => head,
-            None => read::audit_head(tx, LANE)?,
+            None => read::audit_head(tx, CHAIN)?,
         };
         let row = head.next(key, event);
-        tx.prepare_cached("INSERT INTO audit (lane, seq, body, mac) VALUES (?1, ?2, ?3, ?4)")
+        tx.prepare_cached("INSERT INTO audit (chain, seq, body, mac) VALUES (?1, ?2, ?3, ?4)")
             .and_then(|mut statement| {
-                statement.execute(params![LANE, i64::try_from(row.seq).unwrap_or(i64::MAX), row.body, row.mac])
+                statement.execute(params![CHAIN, i64::try_from(row.seq).unwrap_or(i64::MAX), row.body, row.mac])
             })
             .map_err(trouble)?;
         self.head = Some(row.head());
@@ -167,7 +167,7 @@ mod tests {
     use crate::otp::User;
     use crate::phone::Phone;
     use crate::purpose::Purpose;
-    use crate::store::export::Journey;
+    use crate::store::export::Transfer;
     use crate::store::sqlite::{Opening, Sqlite};
     use crate::store::{Change, Decide, Facts, Needs, OtpNeed, Store, SubjectId, TestNumber};
     use crate::token::{Scopes, Token};
@@ -191,8 +191,8 @@ mod tests {
         }
     }
 
-    /// A deed that takes the next id and the next row of the audit log.
-    fn deed() -> Decide {
+    /// An operation that takes the next id and the next row of the audit log.
+    fn operation() -> Decide {
         Box::new(|facts| {
             let event = Event::new(facts.now, Actor::System, "test", "done");
             Ok(vec![Change::NewToken(token(facts.next_token_id, facts.now)), Change::Audit(event)])
@@ -207,21 +207,21 @@ mod tests {
     async fn what_is_remembered_gives_way_to_what_somebody_else_wrote() {
         let dir = tempfile::tempdir().unwrap();
         let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
-        let path = dir.path().join("books.db");
+        let path = dir.path().join("smsotp.db");
         let (one, other) = (open(&path, &ring), open(&path, &ring));
         for store in [&one, &one, &other, &one, &other, &other, &one] {
-            store.transact(needs(), deed()).await.unwrap();
+            store.transact(needs(), operation()).await.unwrap();
         }
         let ids: Vec<i64> = one.tokens().await.unwrap().iter().map(|token| token.id).collect();
         assert_eq!(ids, [7, 6, 5, 4, 3, 2, 1]);
 
-        // A deed that fails after it took an id gives it back.
+        // An operation that fails after it took an id gives it back.
         let broken: Decide = Box::new(|facts| {
             let again = token(facts.next_token_id, facts.now);
             Ok(vec![Change::NewToken(again.clone()), Change::NewToken(again)])
         });
         one.transact(needs(), broken).await.unwrap_err();
-        one.transact(needs(), deed()).await.unwrap();
+        one.transact(needs(), operation()).await.unwrap();
         assert_eq!(one.tokens().await.unwrap()[0].id, 8);
 
         // A test number counts at once, whoever declared it.
@@ -259,10 +259,10 @@ mod tests {
 
         // The housekeeping of the same connection writes audit rows of its own.
         one.backup(&dir.path().join("copy.db"), &Actor::System).await.unwrap();
-        one.transact(needs(), deed()).await.unwrap();
+        one.transact(needs(), operation()).await.unwrap();
 
-        other.export(&mut std::io::sink(), Journey::Move, &Actor::System).await.unwrap();
-        let sealed = one.transact(needs(), deed()).await.unwrap_err();
+        other.export(&mut std::io::sink(), Transfer::Move, &Actor::System).await.unwrap();
+        let sealed = one.transact(needs(), operation()).await.unwrap_err();
         assert!(sealed.message().contains("sealed"), "{sealed:?}");
     }
 

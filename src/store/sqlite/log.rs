@@ -1,4 +1,4 @@
-//! The write-ahead log of a writer that never rests: a thread beside it moves the log into the books, and the writer itself
+//! The write-ahead log of a writer that never rests: a thread beside it moves the log into the database, and the writer itself
 //! only the last bit, so that the log starts over and nobody who waits for an answer waits for that.
 
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn follow(mover: &Connection, log: &Log) {
     }
 }
 
-/// A checkpoint that waits for nobody. Answers how many pages of the log are in the books now.
+/// A checkpoint that waits for nobody. Answers how many pages of the log are in the database now.
 fn move_on(connection: &Connection) -> Result<u32> {
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2)).map_err(trouble)
 }

@@ -1,4 +1,4 @@
-//! Reading the books. Every query has an index and a bound.
+//! Reading the database. Every query has an index and a bound.
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
@@ -19,7 +19,7 @@ const LOOK_MAX: i64 = 20_000;
 /// Phone and user have an index; every other filter walks down the ids, at most [`LOOK_MAX`] of them. What was made when
 /// is found by halving, because ids grow with time.
 pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
-    // One look at the books for all of the page: its rows and what is counted belong together.
+    // One look at the database for all of the page: its rows and what is counted belong together.
     let connection = &*connection.unchecked_transaction().map_err(trouble)?;
     let limit = filter.limit.max(1);
     let mut walk = Walk::over(connection, filter, now)?;
@@ -262,12 +262,12 @@ pub fn tokens(connection: &Connection) -> Result<Vec<Token>> {
 }
 
 /// Rows of the audit log, upwards.
-pub fn audit(connection: &Connection, lane: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
+pub fn audit(connection: &Connection, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
     let mut statement = connection
-        .prepare_cached("SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")
+        .prepare_cached("SELECT chain, seq, body, mac FROM audit WHERE chain = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3")
         .map_err(trouble)?;
     let from = i64::try_from(from).unwrap_or(i64::MAX);
-    let found = statement.query_map(params![lane, from, limit], audit_row).map_err(trouble)?;
+    let found = statement.query_map(params![chain, from, limit], audit_row).map_err(trouble)?;
     found.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 
@@ -275,52 +275,52 @@ pub fn audit(connection: &Connection, lane: u32, from: u64, limit: u32) -> Resul
 pub fn audit_back(
     connection: &Connection,
     subject: Option<SubjectId>,
-    (lane, before): (u32, u64),
+    (chain, before): (u32, u64),
     limit: u32,
 ) -> Result<Vec<audit::Row>> {
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     let sql = match subject {
         Some(_) => {
-            "SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq < ?2 AND subject = ?4 ORDER BY seq DESC LIMIT ?3"
+            "SELECT chain, seq, body, mac FROM audit WHERE chain = ?1 AND seq < ?2 AND subject = ?4 ORDER BY seq DESC LIMIT ?3"
         }
-        None => "SELECT lane, seq, body, mac FROM audit WHERE lane = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
+        None => "SELECT chain, seq, body, mac FROM audit WHERE chain = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3",
     };
     let mut statement = connection.prepare_cached(sql).map_err(trouble)?;
     let found = match subject {
-        Some(id) => statement.query_map(params![lane, before, limit, id.hex()], audit_row),
-        None => statement.query_map(params![lane, before, limit], audit_row),
+        Some(id) => statement.query_map(params![chain, before, limit, id.hex()], audit_row),
+        None => statement.query_map(params![chain, before, limit], audit_row),
     };
     found.map_err(trouble)?.collect::<rusqlite::Result<_>>().map_err(trouble)
 }
 
 fn audit_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<audit::Row> {
     let seq: i64 = row.get(1)?;
-    Ok(audit::Row { lane: row.get(0)?, seq: u64::try_from(seq).unwrap_or(0), body: row.get(2)?, mac: row.get(3)? })
+    Ok(audit::Row { chain: row.get(0)?, seq: u64::try_from(seq).unwrap_or(0), body: row.get(2)?, mac: row.get(3)? })
 }
 
-/// The last row of a lane.
-pub fn audit_head(connection: &Connection, lane: u32) -> Result<audit::Head> {
+/// The last row of a chain.
+pub fn audit_head(connection: &Connection, chain: u32) -> Result<audit::Head> {
     let head = connection
-        .prepare_cached("SELECT seq, mac FROM audit WHERE lane = ?1 ORDER BY seq DESC LIMIT 1")
+        .prepare_cached("SELECT seq, mac FROM audit WHERE chain = ?1 ORDER BY seq DESC LIMIT 1")
         .and_then(|mut statement| {
-            statement.query_row([lane], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).optional()
+            statement.query_row([chain], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?))).optional()
         })
         .map_err(trouble)?;
-    Ok(head.map_or(audit::Head::empty(lane), |(seq, mac)| audit::Head {
-        lane,
+    Ok(head.map_or(audit::Head::empty(chain), |(seq, mac)| audit::Head {
+        chain,
         seq: u64::try_from(seq).unwrap_or(0),
         mac,
     }))
 }
 
-/// The last row of each lane: lane 0, and those that came from a store with several.
+/// The last row of each chain: chain 0, and those that came from a store with several.
 pub fn audit_heads(connection: &Connection) -> Result<Vec<audit::Head>> {
     let mut heads = vec![audit_head(connection, 0)?];
-    let mut next = connection.prepare_cached("SELECT min(lane) FROM audit WHERE lane > ?1").map_err(trouble)?;
-    let mut lane = 0;
-    while let Some(further) = next.query_row([lane], |row| row.get::<_, Option<u32>>(0)).map_err(trouble)? {
+    let mut next = connection.prepare_cached("SELECT min(chain) FROM audit WHERE chain > ?1").map_err(trouble)?;
+    let mut chain = 0;
+    while let Some(further) = next.query_row([chain], |row| row.get::<_, Option<u32>>(0)).map_err(trouble)? {
         heads.push(audit_head(connection, further)?);
-        lane = further;
+        chain = further;
     }
     Ok(heads)
 }

@@ -68,7 +68,7 @@ macro_rules! otp_of_columns {
     };
 }
 
-/// An otp of this phone and purpose, nearly always of this user. Up to 64 of them are read for each deed.
+/// An otp of this phone and purpose, nearly always of this user. Up to 64 of them are read for each operation.
 pub fn otp_of(row: &Row<'_>, (user, phone, purpose): (&User, &Phone, &Purpose)) -> rusqlite::Result<Otp> {
     let known = |text: &str| if text == user.as_str() { Ok(user.clone()) } else { User::parse(text) };
     Ok(Otp {

@@ -1,4 +1,4 @@
-//! A test of its own: whatever the deeds and the readers ask of the books, an index answers it, at a thousand rows and at ten
+//! A test of its own: whatever the operations and the readers ask of the database, an index answers it, at a thousand rows and at ten
 //! million alike.
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ const BOUNDED: [&str; 11] = [
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
     "FROM tokens",
-    "FROM book_keys",
+    "FROM database_keys",
     // One row of the sequence for each table that has one.
     "FROM sqlite_sequence",
     "SELECT 1 FROM sqlite_schema LIMIT 1",
@@ -55,7 +55,7 @@ struct Scene {
 
 fn scene() -> Scene {
     let dir = tempfile::tempdir().unwrap();
-    let db = dir.path().join("books.db");
+    let db = dir.path().join("smsotp.db");
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
     let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
@@ -101,7 +101,7 @@ fn ask(key: Option<&str>) -> Send {
     }
 }
 
-async fn deeds(scene: &Scene) {
+async fn operations(scene: &Scene) {
     let Scene { engine, clock, sandbox, .. } = scene;
     let phone = Phone::from_e164(PHONE).unwrap();
     for fault in [Fault::Latency(Duration::ZERO), Fault::ResetAfterAccepting, Fault::Code(21_610)] {
@@ -175,17 +175,17 @@ fn every_statement_is_answered_by_an_index() {
     let scene = scene();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        deeds(&scene).await;
+        operations(&scene).await;
         reads(&scene).await;
     });
 
-    let books = super::books::connect(&scene.db, Opening::default()).unwrap();
+    let database = super::open::connect(&scene.db, Opening::default()).unwrap();
     let ran = scene.ran.lock().unwrap().clone();
     let mut walks = Vec::new();
     let mut explained = 0;
     for sql in ran.iter().filter(|sql| is_question(sql)) {
         explained += 1;
-        let mut statement = books.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         // The plan is the same whatever is bound.
         let lines: Vec<String> = statement.raw_query().mapped(|row| row.get(3)).map(Result::unwrap).collect();
         let walked = lines.iter().filter(|line| {
@@ -204,9 +204,9 @@ fn every_statement_is_answered_by_an_index() {
 #[test]
 fn a_prepared_statement_stays_prepared_whatever_is_bound() {
     let scene = scene();
-    let books = super::books::connect(&scene.db, Opening::default()).unwrap();
+    let database = super::open::connect(&scene.db, Opening::default()).unwrap();
     let sql = "SELECT id FROM messages WHERE otp_id = ?1 AND due_at = ?2 ORDER BY id DESC LIMIT ?3";
-    let mut statement = books.prepare(sql).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
     for bound in 1..20 {
         let found = statement.query_map([bound, bound, bound], |_| Ok(())).unwrap().count();
         assert_eq!(found, 0);
@@ -217,7 +217,7 @@ fn a_prepared_statement_stays_prepared_whatever_is_bound() {
 #[test]
 fn a_column_that_does_not_exist_is_an_error_in_double_quotes_too() {
     let scene = scene();
-    let connection = super::books::connect(&scene.db, Opening::default()).unwrap();
+    let connection = super::open::connect(&scene.db, Opening::default()).unwrap();
     for sql in [r#"SELECT "usr" FROM otps"#, r#"CREATE INDEX wrong ON otps (id) WHERE state = "active""#] {
         let error = connection.prepare(sql).err().unwrap_or_else(|| panic!("{sql} was taken"));
         assert!(error.to_string().contains("no such column"), "{sql}: {error}");

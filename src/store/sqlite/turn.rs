@@ -2,7 +2,7 @@
 //!
 //! SQLite's own busy handler sleeps and tries, and starves whoever sleeps longer: of 16 processes one got a single
 //! transaction through while another got 6130 (measured; see `benches/`). Here a waiter holds the "next" lock while it
-//! waits for the "current" one, and all others stand in line for that one. Whoever has the place keeps it for a few deeds if
+//! waits for the "current" one, and all others stand in line for that one. Whoever has the place keeps it for a few operations if
 //! they come at once, and then stands in line as well.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,14 +14,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// So many turns in a row a process may take before it has to stand in line again: whoever comes next reads anew what this
-/// one knows already, which costs about as much as a deed, and keeping the place makes others wait.
+/// one knows already, which costs about as much as an operation, and keeping the place makes others wait.
 const TURNS: u32 = 8;
 
-/// So often the next one in line looks whether the place is free. Between two deeds it is free for a few microseconds, which a
+/// So often the next one in line looks whether the place is free. Between two operations it is free for a few microseconds, which a
 /// look hits seldom; looking without a pause would end every row of turns after its first.
 const LOOK: Duration = Duration::from_micros(100);
 
-/// The two lock files beside the books.
+/// The two lock files beside the database.
 pub struct Queue {
     database: PathBuf,
     /// Opened by the first one who waits: whoever only reads has no use for them.
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn one_at_a_time_and_patience_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("books.db");
+        let path = dir.path().join("smsotp.db");
         let (a, b) = (Queue::of(&path), Queue::of(&path));
 
         let turn = a.take(Duration::from_secs(5)).unwrap().unwrap();
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn whoever_comes_again_and_again_lets_those_in_line_go_first() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("books.db");
+        let path = dir.path().join("smsotp.db");
         let patience = Duration::from_secs(60);
         let (again, waits) = (Queue::of(&path), Queue::of(&path));
         let (tell, told) = mpsc::channel();

@@ -7,25 +7,25 @@ use std::time::Duration;
 use smsotp::audit::Actor;
 use smsotp::clock::SystemClock;
 use smsotp::engine::{Purge, Verdict};
-use smsotp::store::export::Journey;
+use smsotp::store::export::Transfer;
 use smsotp::store::postgres::Postgres;
 use tokio_postgres::NoTls;
 
 use super::wire::{Fate, Wire};
 use crate::pg::{self, Cluster};
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{OTHER, PHONE, World, block_on, caller, guess, send, unlimited, verdict};
 
 #[test]
-fn what_changed_under_a_deeds_hands_is_decided_anew() {
-    let Some(mut books) = Books::postgres() else { return };
+fn what_changed_under_a_operations_hands_is_decided_anew() {
+    let Some(mut database) = Database::postgres() else { return };
     block_on(async {
-        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
-        let engine = books.engine().await;
+        let (wire, url) = Wire::to(&mut database, Fate::Held).await;
+        let engine = database.engine().await;
         let sent = send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         wire.arm();
-        let deed = {
+        let operation = {
             let (engine, guess) = (engine.clone(), guess(PHONE, &code));
             tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
         };
@@ -35,31 +35,31 @@ fn what_changed_under_a_deeds_hands_is_decided_anew() {
             &format!("UPDATE smsotp.otps SET state = 'revoked', ended_at = created_at WHERE id = {}", sent.otp_id),
         );
         wire.let_go();
-        assert_eq!(deed.await.unwrap(), Verdict::Revoked, "what it had read was no longer so");
+        assert_eq!(operation.await.unwrap(), Verdict::Revoked, "what it had read was no longer so");
     });
 }
 
 #[test]
-fn a_move_waits_for_the_deeds_under_way() {
-    let Some(mut books) = Books::postgres() else { return };
-    let Some(target) = Books::postgres_for(&books.world.keyring()) else { return };
+fn a_move_waits_for_the_operations_under_way() {
+    let Some(mut database) = Database::postgres() else { return };
+    let Some(target) = Database::postgres_for(&database.world.keyring()) else { return };
     block_on(async {
-        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
-        let engine = books.engine().await;
+        let (wire, url) = Wire::to(&mut database, Fate::Held).await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         wire.arm();
-        let deed = {
+        let operation = {
             let (engine, guess) = (engine.clone(), guess(PHONE, &code));
             tokio::spawn(async move { engine.verify(&caller(), guess).await.map(|answer| answer.verdict) })
         };
         wire.held().await;
 
-        books.url = Some(url.clone());
-        let leaving = books.store().await;
+        database.url = Some(url.clone());
+        let leaving = database.store().await;
         let mut lines = Vec::new();
         let moving = async {
-            leaving.export(&mut lines, Journey::Move, &Actor::System).await.unwrap();
+            leaving.export(&mut lines, Transfer::Move, &Actor::System).await.unwrap();
         };
         let let_go = async {
             let waits =
@@ -72,9 +72,9 @@ fn a_move_waits_for_the_deeds_under_way() {
             wire.let_go();
         };
         tokio::join!(moving, let_go);
-        let told = deed.await.unwrap();
+        let told = operation.await.unwrap();
 
-        let target = Books { world: books.world, ..target };
+        let target = Database { world: database.world, ..target };
         let ring = target.world.keyring();
         target.store().await.import(&mut Cursor::new(&lines), &ring).await.unwrap();
         let there = verdict(&target.engine().await, PHONE, &code).await;
@@ -88,14 +88,14 @@ fn a_move_waits_for_the_deeds_under_way() {
 
 #[test]
 fn purge_passes_over_what_somebody_holds_and_takes_it_the_next_time() {
-    let Some(mut books) = Books::postgres() else { return };
-    books.world.policy.limits = unlimited();
-    let url = books.url.clone().unwrap();
+    let Some(mut database) = Database::postgres() else { return };
+    database.world.policy.limits = unlimited();
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let held = send(&engine, PHONE).await;
         send(&engine, OTHER).await;
-        books.advance(2 * 86_400);
+        database.advance(2 * 86_400);
         let (holder, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);
         let lock = format!("BEGIN; SELECT 1 FROM smsotp.otps WHERE id = {} FOR UPDATE", held.otp_id);
@@ -120,7 +120,7 @@ fn size(url: &str) -> u64 {
 
 /// What a vacuum gives back is used again once no transaction of the whole server is older: it gets a server of its own.
 #[test]
-fn books_that_are_purged_as_fast_as_they_grow_stop_growing() {
+fn database_that_are_purged_as_fast_as_they_grow_stop_growing() {
     if pg::shared().is_none() {
         return;
     }
@@ -129,17 +129,17 @@ fn books_that_are_purged_as_fast_as_they_grow_stop_growing() {
     world.policy.limits = unlimited();
     let url = cluster.url("postgres");
     block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let books = Books { world, clock: Arc::default(), url: Some(url.clone()) };
+    let database = Database { world, clock: Arc::default(), url: Some(url.clone()) };
     let mut sizes = Vec::new();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         for _ in 0..8 {
             let sends = (0..150).map(|nth| {
                 let engine = engine.clone();
                 async move { send(&engine, &format!("+1415555{nth:04}")).await }
             });
             futures_util::future::join_all(sends).await;
-            books.advance(2 * 86_400);
+            database.advance(2 * 86_400);
             let purged = engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged;
             assert_eq!((purged.otps, purged.messages), (150, 150));
             // What autovacuum does in its own time.

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls};
 
 use super::wire::{Fate, Wire};
 use crate::pg;
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, guess, send, verdict};
 
 /// A session of somebody else's: an operator with psql, a report, a stranger.
@@ -26,10 +26,10 @@ async fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Waits until a deed waits for a lock; false where it ends without.
-async fn waits_for_a_lock<T>(deed: &JoinHandle<T>, watcher: &Client) -> bool {
+/// Waits until an operation waits for a lock; false where it ends without.
+async fn waits_for_a_lock<T>(operation: &JoinHandle<T>, watcher: &Client) -> bool {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while !deed.is_finished() {
+    while !operation.is_finished() {
         if number(watcher, sql).await > 0 {
             return true;
         }
@@ -63,25 +63,25 @@ async fn what_a_send_waits_for(engine: &Engine, url: &str) -> Vec<(Vec<u8>, Vec<
     for row in &all {
         holder.batch_execute("BEGIN").await.unwrap();
         holder.query("SELECT 1 FROM smsotp.subjects WHERE tag = $1 FOR UPDATE", &[row]).await.unwrap();
-        let deed = another_send(engine);
-        if waits_for_a_lock(&deed, &watcher).await {
+        let operation = another_send(engine);
+        if waits_for_a_lock(&operation, &watcher).await {
             let free = watcher.query("SELECT tag FROM smsotp.subjects FOR UPDATE SKIP LOCKED", &[]).await.unwrap();
             let free: Vec<Vec<u8>> = free.iter().map(|row| row.get(0)).collect();
             let held = all.iter().filter(|tag| *tag != row && !free.contains(tag)).cloned().collect();
             found.push((row.clone(), held));
         }
         holder.batch_execute("ROLLBACK").await.unwrap();
-        deed.await.unwrap();
+        operation.await.unwrap();
     }
     found
 }
 
 #[test]
-fn a_deed_takes_its_locks_in_one_order() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+fn a_operation_takes_its_locks_in_one_order() {
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         // Several times: an order that is right by chance is not always.
         for _ in 0..4 {
@@ -101,11 +101,11 @@ fn a_deed_takes_its_locks_in_one_order() {
 }
 
 #[test]
-fn the_lane_of_the_audit_log_is_locked_last() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+fn the_chain_of_the_audit_log_is_locked_last() {
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
         let free = async |table: &str| {
@@ -113,46 +113,46 @@ fn the_lane_of_the_audit_log_is_locked_last() {
                 format!("WITH free AS (SELECT 1 FROM smsotp.{table} FOR UPDATE SKIP LOCKED) SELECT count(*) FROM free");
             number(&watcher, &sql).await
         };
-        let (subjects, lanes) = (free("subjects").await, free("audit_lanes").await);
+        let (subjects, chains) = (free("subjects").await, free("audit_chains").await);
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects ORDER BY tag DESC FOR UPDATE").await.unwrap();
-        let deed = another_send(&engine);
-        assert!(waits_for_a_lock(&deed, &watcher).await);
-        assert_eq!(free("audit_lanes").await, lanes, "a deed that waits for a phone holds up other phones");
+        let operation = another_send(&engine);
+        assert!(waits_for_a_lock(&operation, &watcher).await);
+        assert_eq!(free("audit_chains").await, chains, "an operation that waits for a phone holds up other phones");
         holder.batch_execute("ROLLBACK").await.unwrap();
-        deed.await.unwrap();
+        operation.await.unwrap();
 
-        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_lanes FOR UPDATE").await.unwrap();
-        let deed = another_send(&engine);
-        assert!(waits_for_a_lock(&deed, &watcher).await);
-        assert!(free("subjects").await < subjects, "the lane was locked before the subjects");
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_chains FOR UPDATE").await.unwrap();
+        let operation = another_send(&engine);
+        assert!(waits_for_a_lock(&operation, &watcher).await);
+        assert!(free("subjects").await < subjects, "the chain was locked before the subjects");
         holder.batch_execute("ROLLBACK").await.unwrap();
-        deed.await.unwrap();
+        operation.await.unwrap();
     });
 }
 
 #[test]
 fn a_deadlock_with_somebody_elses_order_is_tried_again() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         let waits = what_a_send_waits_for(&engine, &url).await;
         let (lowest, highest) = (&waits.first().unwrap().0, &waits.last().unwrap().0);
         let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
         let lock = "SELECT 1 FROM smsotp.subjects WHERE tag = $1 FOR UPDATE";
-        // The deed finds the deadlock first and gives way.
+        // The operation finds the deadlock first and gives way.
         holder.batch_execute("SET deadlock_timeout = '1h'; SET lock_timeout = '4s'").await.unwrap();
         let mut broken = false;
         for _ in 0..5 {
             holder.batch_execute("BEGIN").await.unwrap();
             holder.query(lock, &[highest]).await.unwrap();
-            let deed = another_send(&engine);
-            assert!(waits_for_a_lock(&deed, &watcher).await);
+            let operation = another_send(&engine);
+            assert!(waits_for_a_lock(&operation, &watcher).await);
             // Too late on a slow machine: then nobody looks any more, and there is another round.
             let got = holder.query(lock, &[lowest]).await;
             holder.batch_execute("ROLLBACK").await.unwrap();
-            deed.await.unwrap();
+            operation.await.unwrap();
             broken = got.is_ok();
             if broken {
                 break;
@@ -163,27 +163,27 @@ fn a_deadlock_with_somebody_elses_order_is_tried_again() {
 }
 
 #[test]
-fn what_the_last_holder_wrote_is_what_a_deed_decides_on() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+fn what_the_last_holder_wrote_is_what_a_operation_decides_on() {
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
         let attempt = async |change: &str| {
             holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
-            let deed = {
+            let operation = {
                 let (engine, guess) = (engine.clone(), guess(PHONE, &code));
                 tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
             };
-            assert!(waits_for_a_lock(&deed, &watcher).await);
+            assert!(waits_for_a_lock(&operation, &watcher).await);
             holder.batch_execute(&format!("{change}; COMMIT")).await.unwrap();
-            deed.await.unwrap()
+            operation.await.unwrap()
         };
-        let closed = attempt(r#"UPDATE smsotp.subjects SET ledger = '{"in_a_row": 1000}' WHERE kind = 'pair'"#).await;
+        let closed = attempt(r#"UPDATE smsotp.subjects SET usage = '{"in_a_row": 1000}' WHERE kind = 'pair'"#).await;
         assert!(matches!(closed, Verdict::TooManyGuesses(_)), "it read {closed:?} before it had the locks");
-        // A purge takes what decides nothing any more; the deed makes it anew.
+        // A purge takes what decides nothing any more; the operation makes it anew.
         assert_eq!(attempt("DELETE FROM smsotp.subjects WHERE kind <> 'everything'").await, Verdict::Verified);
         assert_eq!(number(&watcher, "SELECT count(*) FROM smsotp.subjects WHERE kind = 'phone'").await, 1);
     });
@@ -191,12 +191,12 @@ fn what_the_last_holder_wrote_is_what_a_deed_decides_on() {
 
 #[test]
 fn two_who_ask_for_the_first_time_at_once_are_both_counted() {
-    let Some(mut books) = Books::postgres() else { return };
+    let Some(mut database) = Database::postgres() else { return };
     block_on(async {
-        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
-        let first = books.engine().await;
-        books.url = Some(url.clone());
-        let second = books.engine().await;
+        let (wire, url) = Wire::to(&mut database, Fate::Held).await;
+        let first = database.engine().await;
+        database.url = Some(url.clone());
+        let second = database.engine().await;
         let some = smsotp::code::Code::parse("000000").unwrap();
         let verify = |engine: &Engine| {
             let (engine, guess) = (engine.clone(), guess(PHONE, &some));
@@ -210,26 +210,26 @@ fn two_who_ask_for_the_first_time_at_once_are_both_counted() {
         assert!(waits_for_a_lock(&waits, &watcher).await);
         wire.let_go();
         assert_eq!((held.await.unwrap(), waits.await.unwrap()), (Verdict::NotFound, Verdict::NotFound));
-        let counted = "SELECT (ledger::jsonb ->> 'in_a_row')::bigint FROM smsotp.subjects WHERE kind = 'pair'";
+        let counted = "SELECT (usage::jsonb ->> 'in_a_row')::bigint FROM smsotp.subjects WHERE kind = 'pair'";
         assert_eq!(number(&watcher, counted).await, 2);
     });
 }
 
 #[test]
 fn time_is_read_when_every_lock_is_had() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
-        let deed = another_send(&engine);
-        assert!(waits_for_a_lock(&deed, &watcher).await);
+        let operation = another_send(&engine);
+        assert!(waits_for_a_lock(&operation, &watcher).await);
         tokio::time::sleep(Duration::from_millis(20)).await;
         let now = number(&watcher, "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint").await;
         holder.batch_execute("ROLLBACK").await.unwrap();
-        deed.await.unwrap();
+        operation.await.unwrap();
         let at = number(&watcher, "SELECT max(at) FROM smsotp.audit_log").await;
         assert!(at >= now, "decided by the time of {} ms before it had its locks", now - at);
     });
@@ -246,15 +246,15 @@ impl Clock for Ahead {
 
 #[test]
 fn the_clock_of_a_machine_decides_nothing() {
-    let Some(books) = Books::postgres() else { return };
-    let url = books.url.clone().unwrap();
+    let Some(database) = Database::postgres() else { return };
+    let url = database.url.clone().unwrap();
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
-        let ring = books.world.keyring();
+        let code = database.world.code_on(PHONE);
+        let ring = database.world.keyring();
         let store = Postgres::open(&url, &ring, Arc::new(Ahead), Opening::default()).await.unwrap();
-        let ahead = Engine::new(Arc::new(store), ring, Arc::new(books.world.policy.clone()));
+        let ahead = Engine::new(Arc::new(store), ring, Arc::new(database.world.policy.clone()));
         assert_eq!(verdict(&ahead, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
         // For whoever only looks, too.
         let server =
@@ -277,24 +277,24 @@ const PHONES: [&str; 2] = [PHONE, OTHER];
 
 impl Two {
     /// Each has a code of its own, and a connection that has seen enough to keep what it prepared, where it may.
-    async fn of(books: &mut Books) -> Two {
-        let straight = books.engine().await;
-        let (_, url) = Wire::to(books, Fate::Held).await;
-        let engines = [straight, books.engine().await];
+    async fn of(database: &mut Database) -> Two {
+        let straight = database.engine().await;
+        let (_, url) = Wire::to(database, Fate::Held).await;
+        let engines = [straight, database.engine().await];
         for (engine, phone) in engines.iter().zip(PHONES) {
             send(engine, phone).await;
             for _ in 0..4 {
                 assert_eq!(
-                    verdict(engine, "+14155550177", &World::wrong(&books.world.code_on(phone))).await,
+                    verdict(engine, "+14155550177", &World::wrong(&database.world.code_on(phone))).await,
                     Verdict::NotFound
                 );
             }
         }
-        Two { engines, codes: PHONES.map(|phone| books.world.code_on(phone)), url }
+        Two { engines, codes: PHONES.map(|phone| database.world.code_on(phone)), url }
     }
 
     /// One after the other tries, and is told that the server gave up, for this reason. At once they might wait for each
-    /// other: now and then two phones have the same lane of the audit log.
+    /// other: now and then two phones have the same chain of the audit log.
     async fn both_are_told(&self, reason: &str) {
         for ((engine, phone), code) in self.engines.iter().zip(PHONES).zip(&self.codes) {
             let error = engine.verify(&caller(), guess(phone, code)).await.unwrap_err();
@@ -315,9 +315,9 @@ impl Two {
 
 #[test]
 fn whoever_holds_a_lock_for_too_long_is_told_of_and_nothing_happens() {
-    let Some(mut books) = Books::postgres() else { return };
+    let Some(mut database) = Database::postgres() else { return };
     block_on(async {
-        let two = Two::of(&mut books).await;
+        let two = Two::of(&mut database).await;
         let holder = somebody(&two.url).await;
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
         two.both_are_told("55P03").await;
@@ -328,9 +328,9 @@ fn whoever_holds_a_lock_for_too_long_is_told_of_and_nothing_happens() {
 
 #[test]
 fn a_statement_that_takes_too_long_is_ended_and_nothing_happens() {
-    let Some(mut books) = Books::postgres() else { return };
+    let Some(mut database) = Database::postgres() else { return };
     block_on(async {
-        let two = Two::of(&mut books).await;
+        let two = Two::of(&mut database).await;
         pg::run_on(
             &two.url,
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'; \
@@ -343,22 +343,22 @@ fn a_statement_that_takes_too_long_is_ended_and_nothing_happens() {
 }
 
 #[test]
-fn a_machine_that_stands_still_loses_its_locks_and_its_deed() {
-    let Some(mut books) = Books::postgres() else { return };
+fn a_machine_that_stands_still_loses_its_locks_and_its_operation() {
+    let Some(mut database) = Database::postgres() else { return };
     block_on(async {
-        let (wire, url) = Wire::to(&mut books, Fate::Held).await;
-        let stuck = books.engine().await;
+        let (wire, url) = Wire::to(&mut database, Fate::Held).await;
+        let stuck = database.engine().await;
         send(&stuck, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         wire.arm();
-        let deed = {
+        let operation = {
             let (engine, guess) = (stuck.clone(), guess(PHONE, &code));
             tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
         };
         wire.held().await;
 
-        books.url = Some(url);
-        let other = books.engine().await;
+        database.url = Some(url);
+        let other = database.engine().await;
         let mut told = Vec::new();
         let verdict = loop {
             match other.verify(&caller(), guess(PHONE, &code)).await {
@@ -370,6 +370,6 @@ fn a_machine_that_stands_still_loses_its_locks_and_its_deed() {
         assert_eq!(verdict, Verdict::Verified);
         assert!(told.iter().all(|code| *code == Code::STORE_BUSY), "{told:?}");
         wire.let_go();
-        assert_eq!(deed.await.unwrap(), Verdict::AlreadyUsed, "its commit came too late");
+        assert_eq!(operation.await.unwrap(), Verdict::AlreadyUsed, "its commit came too late");
     });
 }

@@ -8,7 +8,7 @@ use crate::world::new_key;
 
 const CANARY: &str = "s3cr3t-canary-4711";
 
-/// A desk whose books are in a database of its own, behind a URL with a password in it.
+/// A desk whose database is in a database of its own, behind a URL with a password in it.
 fn desk() -> Option<(Desk, smsotp::sandbox::Sandbox, String)> {
     let url = pg::database()?.url;
     let (mut desk, sandbox) = Desk::with_sandbox(Options::default());
@@ -44,18 +44,18 @@ fn the_password_of_the_url_is_told_nowhere() {
     for line in ["config show", "config show --json", "db status -vv", "db status --json"] {
         let told = quiet(&desk, line, 0);
         let place = url.split_once('@').unwrap().1.split('?').next().unwrap();
-        assert!(told.contains(place) || line.starts_with("config"), "where the books are is no secret: {told}");
+        assert!(told.contains(place) || line.starts_with("config"), "where the database is is no secret: {told}");
     }
     // Nor where it goes wrong: no such server, no such database, a word that is no port.
     let bare = Desk::new();
-    let broken = bare.write("broken.toml", format!("database = \"postgres://u:{CANARY}@h/books\"\n"));
+    let broken = bare.write("broken.toml", format!("database = \"postgres://u:{CANARY}@h/database\"\n"));
     let told = quiet(&bare, &format!("list --config {}", broken.display()), 78);
     assert!(told.contains("hint: "), "{told}");
     let with = |url: &str, password: &str| url.replacen("://postgres@", &format!("://postgres:{password}@"), 1);
     for (broken, exit) in [
         (with(&format!("{url}_missing"), CANARY), 78),
-        (format!("postgres://u:{CANARY}@127.0.0.1:port/books"), 78),
-        (format!("postgres://u:{CANARY}@127.0.0.1/books?sslmode=prefer"), 78),
+        (format!("postgres://u:{CANARY}@127.0.0.1:port/database"), 78),
+        (format!("postgres://u:{CANARY}@127.0.0.1/database?sslmode=prefer"), 78),
     ] {
         desk.set("SMSOTP_DATABASE", &broken);
         quiet(&desk, "db status -vv", exit);
@@ -64,17 +64,17 @@ fn the_password_of_the_url_is_told_nowhere() {
 }
 
 #[test]
-fn every_lane_of_the_audit_log_is_verified() {
+fn every_chain_of_the_audit_log_is_verified() {
     let Some((desk, _sandbox, url)) = desk() else { return };
     desk.run("db migrate").expect(0);
     for nth in 0..4 {
         desk.run(&format!("send +1415555012{nth}")).expect(0);
     }
     desk.run("audit verify").expect(0);
-    let lanes = pg::try_on(&url, "SELECT DISTINCT lane FROM smsotp.audit ORDER BY lane DESC").unwrap();
-    assert!(lanes.len() > 1, "all in one lane: {lanes:?}");
-    for lane in lanes {
-        let place = format!("lane = {lane} AND seq = 1");
+    let chains = pg::try_on(&url, "SELECT DISTINCT chain FROM smsotp.audit ORDER BY chain DESC").unwrap();
+    assert!(chains.len() > 1, "all in one chain: {chains:?}");
+    for chain in chains {
+        let place = format!("chain = {chain} AND seq = 1");
         pg::run_on(&url, &format!("UPDATE smsotp.audit SET body = replace(body, 'send', 'sent') WHERE {place}"));
         desk.run("audit verify").expect(1).shows("broken");
         pg::run_on(&url, &format!("UPDATE smsotp.audit SET body = replace(body, 'sent', 'send') WHERE {place}"));

@@ -11,7 +11,7 @@ use smsotp::keys::Keyring;
 use smsotp::store::postgres::{Opening, Postgres};
 
 use crate::pg::{self, Cluster};
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{PHONE, World, block_on, send, verdict};
 
 /// Makes an authority and a certificate of its for 127.0.0.1 and no name.
@@ -43,7 +43,7 @@ fn server(dir: &Path) -> Result<Cluster, String> {
         "CREATE ROLE poor LOGIN",
         "CREATE ROLE guarded LOGIN",
         "CREATE ROLE asked LOGIN PASSWORD 'right'",
-        "CREATE DATABASE books",
+        "CREATE DATABASE database",
     ] {
         pg::run_on(&url, sql);
     }
@@ -69,46 +69,46 @@ fn who_is_not_believed_or_not_let_in_is_told_why() {
     let at = |user: &str, host: &str, rest: &str| format!("postgres://{user}@{host}:{}/{rest}", cluster.port);
     let roots = |name: &str| format!("sslrootcert={}", dir.join(name).display());
     block_on(async {
-        let books = at("postgres", "127.0.0.1", "books");
-        Postgres::migrate(&books, &ring, Arc::new(SystemClock)).await.unwrap();
+        let database = at("postgres", "127.0.0.1", "database");
+        Postgres::migrate(&database, &ring, Arc::new(SystemClock)).await.unwrap();
         // The authority is named and the host is the certificate's; or the URL asks for less.
         for good in [
-            format!("{books}?{}", roots("ca.pem")),
-            at("postgres", "localhost", &format!("books?sslmode=verify-ca&{}", roots("ca.pem"))),
-            at("postgres", "localhost", "books?sslmode=require"),
+            format!("{database}?{}", roots("ca.pem")),
+            at("postgres", "localhost", &format!("database?sslmode=verify-ca&{}", roots("ca.pem"))),
+            at("postgres", "localhost", "database?sslmode=require"),
         ] {
             let opened = open(&good, &ring).await;
             assert!(opened.is_ok(), "{good}: {:?}", opened.err());
             let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND application_name = 'smsotp'";
-            assert_ne!(pg::try_on(&books, encrypted).unwrap(), ["0"], "{good}");
+            assert_ne!(pg::try_on(&database, encrypted).unwrap(), ["0"], "{good}");
         }
         for (bad, words) in [
-            (at("postgres", "localhost", &format!("books?{}", roots("ca.pem"))), "certificate"),
-            (format!("{books}?{}", roots("other.pem")), "certificate"),
-            (format!("{books}?sslmode=verify-ca&{}", roots("other.pem")), "certificate"),
+            (at("postgres", "localhost", &format!("database?{}", roots("ca.pem"))), "certificate"),
+            (format!("{database}?{}", roots("other.pem")), "certificate"),
+            (format!("{database}?sslmode=verify-ca&{}", roots("other.pem")), "certificate"),
             (at("postgres", "127.0.0.1", "no_such"), "no database of that name"),
-            (at("asked:wrong", "127.0.0.1", "books"), "refused the password"),
-            (at("asked", "127.0.0.1", "books"), "asks for a password"),
-            (at("guarded", "127.0.0.1", "books"), "does not let that user in"),
-            (at("nobody", "127.0.0.1", "books"), "does not let that user in"),
+            (at("asked:wrong", "127.0.0.1", "database"), "refused the password"),
+            (at("asked", "127.0.0.1", "database"), "asks for a password"),
+            (at("guarded", "127.0.0.1", "database"), "does not let that user in"),
+            (at("nobody", "127.0.0.1", "database"), "does not let that user in"),
         ] {
             let error = open(&bad, &ring).await.err().unwrap();
             assert_eq!(error.code(), Code::CONFIG_INVALID, "{bad}: {error:?}");
             assert!(error.message().contains(words) && error.hint_text().is_some(), "{bad}: {error:?}");
         }
-        let poor = at("poor", "127.0.0.1", "books");
+        let poor = at("poor", "127.0.0.1", "database");
         let error = open(&poor, &ring).await.err().unwrap();
         assert!(error.hint_text().unwrap().starts_with("Grant it"), "{error:?}");
         // What the hint and the page say is enough.
         for all in
             ["USAGE ON SCHEMA smsotp", "ALL ON ALL TABLES IN SCHEMA smsotp", "ALL ON ALL SEQUENCES IN SCHEMA smsotp"]
         {
-            pg::run_on(&books, &format!("GRANT {all} TO poor"));
+            pg::run_on(&database, &format!("GRANT {all} TO poor"));
         }
-        let books = Books { world, clock: Arc::default(), url: Some(poor) };
-        let engine = books.engine().await;
+        let database = Database { world, clock: Arc::default(), url: Some(poor) };
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        assert_eq!(verdict(&engine, PHONE, &books.world.code_on(PHONE)).await, Verdict::Verified);
+        assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
         engine.store().status().await.unwrap();
     });
     // The shared server shows no certificate.

@@ -1,4 +1,4 @@
-//! A wire between a deed and its server that counts round trips and breaks, or stands still, at a deed's own commit.
+//! A wire between an operation and its server that counts round trips and breaks, or stands still, at an operation's own commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::pg;
-use crate::stores::Books;
+use crate::stores::Database;
 use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
 
 /// What befalls the next commit.
@@ -39,9 +39,9 @@ struct Seen {
 }
 
 impl Wire {
-    /// Books that are reached over a wire, and the URL that leads past it.
-    pub async fn to(books: &mut Books, fate: Fate) -> (Wire, String) {
-        let straight = books.url.clone().unwrap();
+    /// Database that are reached over a wire, and the URL that leads past it.
+    pub async fn to(database: &mut Database, fate: Fate) -> (Wire, String) {
+        let straight = database.url.clone().unwrap();
         let (server, database) = straight.rsplit_once(':').unwrap().1.split_once('/').unwrap();
         let server: u16 = server.parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -55,7 +55,7 @@ impl Wire {
                 tokio::spawn(carry(client, server, Arc::clone(&shared)));
             }
         });
-        books.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{database}"));
+        database.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{database}"));
         (Wire { seen }, straight)
     }
 
@@ -95,7 +95,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, seen: Arc<Seen>) {
                     seen.trips.fetch_add(1, Ordering::SeqCst);
                     answered = false;
                 }
-                // A deed's own commit, and not that of a look at a new connection.
+                // An operation's own commit, and not that of a look at a new connection.
                 let commits = up[..n].windows(26).any(|words| words == b"statement_timeout = 0; COM");
                 let now = commits && seen.armed.swap(false, Ordering::SeqCst);
                 if now && seen.fate == Fate::CutBefore {
@@ -135,15 +135,15 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, seen: Arc<Seen>) {
 #[test]
 fn a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated() {
     for fate in [Fate::CutBefore, Fate::CutAfter, Fate::CutAndLate] {
-        let Some(mut books) = Books::postgres() else { return };
+        let Some(mut database) = Database::postgres() else { return };
         let url = block_on(async {
-            let (wire, url) = Wire::to(&mut books, fate).await;
-            let engine = books.engine().await;
+            let (wire, url) = Wire::to(&mut database, fate).await;
+            let engine = database.engine().await;
             wire.arm();
             send(&engine, PHONE).await;
             assert!(wire.was_met(), "the wire was not cut");
-            let code = books.world.code_on(PHONE);
-            assert_eq!(books.world.sandbox.messages().len(), 1, "{fate:?}");
+            let code = database.world.code_on(PHONE);
+            assert_eq!(database.world.sandbox.messages().len(), 1, "{fate:?}");
 
             wire.arm();
             let wrong = World::wrong(&code);
@@ -159,22 +159,22 @@ fn a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated() {
     }
 }
 
-/// What the page for operators says of a deed.
-fn told(deed: &str) -> u32 {
+/// What the page for operators says of an operation.
+fn told(operation: &str) -> u32 {
     let page = include_str!("../../../docs/postgresql.md");
-    let row = page.lines().find(|line| line.starts_with(&format!("| {deed} |"))).unwrap_or_else(|| panic!("no {deed}"));
+    let row = page.lines().find(|line| line.starts_with(&format!("| {operation} |"))).unwrap_or_else(|| panic!("no {operation}"));
     row.split('|').nth(2).unwrap().trim().parse().unwrap()
 }
 
 #[test]
-fn a_deed_waits_for_the_server_as_often_as_the_page_says() {
-    let Some(mut books) = Books::postgres() else { return };
-    books.world.policy.limits = crate::world::unlimited();
+fn a_operation_waits_for_the_server_as_often_as_the_page_says() {
+    let Some(mut database) = Database::postgres() else { return };
+    database.world.policy.limits = crate::world::unlimited();
     block_on(async {
-        let (wire, _) = Wire::to(&mut books, Fate::Held).await;
-        let engine = books.engine().await;
+        let (wire, _) = Wire::to(&mut database, Fate::Held).await;
+        let engine = database.engine().await;
         let sent = send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         wire.trips();
 
         for round in 0..4 {

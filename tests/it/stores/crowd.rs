@@ -1,6 +1,6 @@
-//! Promises about processes, proven with processes: 64 copies of this test binary on one set of books.
+//! Promises about processes, proven with processes: 64 copies of this test binary on one database.
 //!
-//! A copy reads one line of JSON, says that it is ready, waits for the word, does its deed and says what came of it.
+//! A copy reads one line of JSON, says that it is ready, waits for the word, does its operation and says what came of it.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
 use smsotp::store::sqlite::{self, Sqlite};
 
-use super::{Books, on_both};
+use super::{Database, on_both};
 use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
 
 /// How many.
@@ -42,11 +42,11 @@ pub struct Job {
     pub offset_ms: u64,
     pub env: Vec<(String, String)>,
     pub phone_limit: Option<u32>,
-    pub deed: Deed,
+    pub operation: Operation,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub enum Deed {
+pub enum Operation {
     Send(String),
     Verify(String, String),
     Purge,
@@ -114,15 +114,15 @@ fn all(jobs: &[Job]) -> Vec<String> {
     said
 }
 
-fn job(books: &Books, deed: Deed) -> Job {
+fn job(database: &Database, operation: Operation) -> Job {
     Job {
-        url: books.url.clone(),
-        path: books.world.db(),
-        key: books.world.keys[0].clone(),
-        offset_ms: books.offset_ms(),
-        env: books.world.sandbox.env(),
+        url: database.url.clone(),
+        path: database.world.db(),
+        key: database.world.keys[0].clone(),
+        offset_ms: database.offset_ms(),
+        env: database.world.sandbox.env(),
         phone_limit: None,
-        deed,
+        operation,
     }
 }
 
@@ -155,7 +155,7 @@ impl Job {
 
     pub async fn engine_with(&self, connections: usize) -> Engine {
         let ring = self.keyring();
-        let clock = Books::at_offset(self.offset_ms) as Arc<dyn Clock>;
+        let clock = Database::at_offset(self.offset_ms) as Arc<dyn Clock>;
         let store: Arc<dyn Store> = match &self.url {
             Some(url) => {
                 let opening = postgres::Opening { connections, patience: std::time::Duration::from_secs(120) };
@@ -188,15 +188,15 @@ impl Job {
     }
 
     async fn run(&self, engine: &Engine) -> String {
-        match &self.deed {
-            Deed::Send(phone) => match engine.send(&caller(), ask(phone)).await.unwrap() {
+        match &self.operation {
+            Operation::Send(phone) => match engine.send(&caller(), ask(phone)).await.unwrap() {
                 SendAnswer::Sent(sent) => format!("sent {}", sent.state.as_str()),
                 SendAnswer::Refused(refusal) => format!("refused {}", refusal.hits[0].limit),
             },
-            Deed::Verify(phone, code) => {
+            Operation::Verify(phone, code) => {
                 format!("{:?}", verdict(engine, phone, &Code::parse(code).unwrap()).await)
             }
-            Deed::Purge => {
+            Operation::Purge => {
                 let how = Purge { older_than: None, dry_run: false, exclusive: false, scrub: false, batch: None };
                 format!("purged {}", engine.purge(&caller(), &how, |_| true).await.unwrap().purged.otps)
             }
@@ -208,56 +208,56 @@ fn count(said: &[String], word: &str) -> usize {
     said.iter().filter(|line| line.starts_with(word)).count()
 }
 
-fn of_64_processes_with_the_right_code_one_is_told_verified(books: Books) {
+fn of_64_processes_with_the_right_code_one_is_told_verified(database: Database) {
     let code = block_on(async {
-        send(&books.engine().await, PHONE).await;
-        books.world.code_on(PHONE)
+        send(&database.engine().await, PHONE).await;
+        database.world.code_on(PHONE)
     });
-    let deed = Deed::Verify(PHONE.to_owned(), code.expose().to_owned());
-    let said = all(&vec![job(&books, deed); CROWD]);
+    let operation = Operation::Verify(PHONE.to_owned(), code.expose().to_owned());
+    let said = all(&vec![job(&database, operation); CROWD]);
     assert_eq!((count(&said, "Verified"), count(&said, "AlreadyUsed")), (1, CROWD - 1), "{said:?}");
 }
 
-fn of_64_processes_as_many_messages_go_out_as_the_limit_holds(books: Books) {
+fn of_64_processes_as_many_messages_go_out_as_the_limit_holds(database: Database) {
     for (nth, limit) in [1usize, 3, 5].into_iter().enumerate() {
         let phone = format!("+1415555010{nth}");
-        let before = books.world.sandbox.messages().len();
-        let job = Job { phone_limit: u32::try_from(limit).ok(), ..job(&books, Deed::Send(phone)) };
+        let before = database.world.sandbox.messages().len();
+        let job = Job { phone_limit: u32::try_from(limit).ok(), ..job(&database, Operation::Send(phone)) };
         let said = all(&vec![job; CROWD]);
         assert_eq!((count(&said, "sent accepted"), count(&said, "refused phone")), (limit, CROWD - limit), "{said:?}");
-        assert_eq!(books.world.sandbox.messages().len() - before, limit);
+        assert_eq!(database.world.sandbox.messages().len() - before, limit);
     }
 }
 
-fn of_64_wrong_guesses_at_once_five_are_compared(books: Books) {
+fn of_64_wrong_guesses_at_once_five_are_compared(database: Database) {
     let code = block_on(async {
-        send(&books.engine().await, PHONE).await;
-        books.world.code_on(PHONE)
+        send(&database.engine().await, PHONE).await;
+        database.world.code_on(PHONE)
     });
     let wrong = World::wrong(&code);
-    let said = all(&vec![job(&books, Deed::Verify(PHONE.to_owned(), wrong.expose().to_owned())); CROWD]);
+    let said = all(&vec![job(&database, Operation::Verify(PHONE.to_owned(), wrong.expose().to_owned())); CROWD]);
     assert_eq!(count(&said, "WrongCode"), 5, "{said:?}");
     assert_eq!(count(&said, "Locked"), CROWD - 5, "{said:?}");
     block_on(async {
-        assert_eq!(verdict(&books.engine().await, PHONE, &code).await, smsotp::engine::Verdict::Locked);
+        assert_eq!(verdict(&database.engine().await, PHONE, &code).await, smsotp::engine::Verdict::Locked);
     });
 }
 
-fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(books: Books) {
-    let deed = |nth: usize| match nth % 8 {
-        0 => Deed::Purge,
-        _ => Deed::Send(format!("+1415555{nth:04}")),
+fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database) {
+    let operation = |nth: usize| match nth % 8 {
+        0 => Operation::Purge,
+        _ => Operation::Send(format!("+1415555{nth:04}")),
     };
-    let jobs: Vec<Job> = (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&books, deed(100 + nth)) }).collect();
+    let jobs: Vec<Job> = (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
     let said = all(&jobs);
     // Three phones a day are what a user may ask for; the rest is refused, each with its row.
     assert_eq!(count(&said, "sent accepted"), 3, "{said:?}");
     block_on(async {
-        let store = books.store().await;
+        let store = database.store().await;
         let heads = store.audit_heads().await.unwrap();
         let mut verifier = smsotp::audit::Verifier::new(&store.keys().audit).expect(heads.iter().copied());
         for head in heads {
-            for row in store.audit(head.lane, 1, 10_000).await.unwrap() {
+            for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
                 verifier.feed(row);
             }
         }

@@ -17,7 +17,7 @@ use smsotp::purpose::Purpose;
 use smsotp::sandbox::Fault;
 use smsotp::store::{Filter, Store, Subject};
 
-use super::{Books, on_both};
+use super::{Database, on_both};
 use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
 
 on_both![
@@ -39,7 +39,7 @@ on_both![
     a_revoked_code_is_dead,
     a_test_number_gets_its_code_without_a_message,
     the_audit_chain_holds_under_a_crowd,
-    every_accepted_key_opens_the_books_and_no_other,
+    every_accepted_key_opens_the_database_and_no_other,
     a_list_pages_through_everything_once,
     a_clock_that_fell_behind_is_noticed,
 ];
@@ -59,40 +59,40 @@ async fn refused(engine: &smsotp::engine::Engine, ask: smsotp::engine::Send) -> 
     }
 }
 
-fn the_right_code_is_verified_once_and_never_again(books: Books) {
+fn the_right_code_is_verified_once_and_never_again(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::AlreadyUsed);
-        assert_eq!(verdict(&books.engine().await, PHONE, &code).await, Verdict::AlreadyUsed, "nor after a restart");
+        assert_eq!(verdict(&database.engine().await, PHONE, &code).await, Verdict::AlreadyUsed, "nor after a restart");
         assert_eq!(verdict(&engine, "+14155559999", &code).await, Verdict::NotFound);
     });
 }
 
-fn a_code_dies_with_its_time(books: Books) {
+fn a_code_dies_with_its_time(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
-        books.advance(590);
+        let code = database.world.code_on(PHONE);
+        database.advance(590);
         assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
-        books.advance(10);
+        database.advance(10);
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Expired);
     });
 }
 
-fn five_wrong_guesses_lock_a_code_and_a_resend_does_not_open_it(books: Books) {
+fn five_wrong_guesses_lock_a_code_and_a_resend_does_not_open_it(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         for left in [4, 3] {
             assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: left });
         }
-        books.advance(31);
+        database.advance(31);
         assert!(send(&engine, PHONE).await.resent);
         for left in [2, 1, 0] {
             assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: left });
@@ -101,26 +101,26 @@ fn five_wrong_guesses_lock_a_code_and_a_resend_does_not_open_it(books: Books) {
     });
 }
 
-fn a_resend_waits_for_the_cooldown_and_carries_the_same_code(books: Books) {
+fn a_resend_waits_for_the_cooldown_and_carries_the_same_code(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         assert_eq!(refused(&engine, ask(PHONE)).await, "cooldown");
-        books.advance(31);
+        database.advance(31);
         let again = send(&engine, PHONE).await;
         assert!(again.resent);
-        assert_eq!(books.world.code_on(PHONE).expose(), code.expose());
-        assert_eq!(books.world.sandbox.messages().len(), 2);
+        assert_eq!(database.world.code_on(PHONE).expose(), code.expose());
+        assert_eq!(database.world.sandbox.messages().len(), 2);
     });
 }
 
-fn a_new_code_takes_the_old_ones_place(books: Books) {
+fn a_new_code_takes_the_old_ones_place(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let old = send(&engine, PHONE).await;
-        let old_code = books.world.code_on(PHONE);
-        books.advance(31);
+        let old_code = database.world.code_on(PHONE);
+        database.advance(31);
         let SendAnswer::Sent(new) =
             engine.send(&caller(), smsotp::engine::Send { new_code: true, ..ask(PHONE) }).await.unwrap()
         else {
@@ -129,33 +129,33 @@ fn a_new_code_takes_the_old_ones_place(books: Books) {
         assert_ne!(new.otp_id, old.otp_id);
         assert_eq!(engine.store().otp(old.otp_id).await.unwrap().unwrap().state, State::Superseded);
         assert_eq!(verdict(&engine, PHONE, &old_code).await, Verdict::Superseded);
-        assert_eq!(verdict(&engine, PHONE, &books.world.code_on(PHONE)).await, Verdict::Verified);
+        assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
     });
 }
 
-fn a_phone_gets_no_more_messages_than_its_windows_hold(books: Books) {
+fn a_phone_gets_no_more_messages_than_its_windows_hold(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         for pause in [31, 61, 121] {
             send(&engine, PHONE).await;
-            books.advance(pause);
+            database.advance(pause);
         }
         // Three in ten minutes are used up, although the cooldown is over.
-        books.advance(180);
+        database.advance(180);
         assert_eq!(refused(&engine, ask(PHONE)).await, "phone");
-        books.advance(600);
+        database.advance(600);
         send(&engine, PHONE).await;
-        assert_eq!(books.world.sandbox.messages().len(), 4);
+        assert_eq!(database.world.sandbox.messages().len(), 4);
     });
 }
 
-fn everything_together_gets_no_more_than_its_window_whoever_asks(mut books: Books) {
-    // Shares of 3: some are empty from the start, and their phones find room elsewhere.
+fn everything_together_gets_no_more_than_its_window_whoever_asks(mut database: Database) {
+    // Shards of 3: some are empty from the start, and their phones find room elsewhere.
     for max in [3u32, 11] {
-        books.world.policy.limits.everything = vec![Window::new(max, 3600)];
+        database.world.policy.limits.everything = vec![Window::new(max, 3600)];
         block_on(async {
-            let engine = books.engine().await;
-            let sent = books.world.sandbox.messages().len();
+            let engine = database.engine().await;
+            let sent = database.world.sandbox.messages().len();
             let asks = (0..20).map(|nth| {
                 let phone = phone(nth + 100 * max);
                 let engine = engine.clone();
@@ -166,10 +166,10 @@ fn everything_together_gets_no_more_than_its_window_whoever_asks(mut books: Book
             });
             let went = join_all(asks).await.into_iter().filter(|went| *went).count();
             assert_eq!(went, max as usize);
-            assert_eq!(books.world.sandbox.messages().len() - sent, max as usize);
-            let ledger = &engine.store().ledgers(&[Subject::Everything]).await.unwrap()[0];
+            assert_eq!(database.world.sandbox.messages().len() - sent, max as usize);
+            let usage = &engine.store().usages(&[Subject::Everything]).await.unwrap()[0];
             let used =
-                ledger.as_ref().unwrap().ledger.slots_in(Window::new(max, 3600), engine.store().now().await.unwrap());
+                usage.as_ref().unwrap().usage.slots_in(Window::new(max, 3600), engine.store().now().await.unwrap());
             assert_eq!(used.used, max);
             let whole =
                 Reset { subject: Subject::Everything, user: User::default(), opt_out: false, reason: "test".into() };
@@ -178,9 +178,9 @@ fn everything_together_gets_no_more_than_its_window_whoever_asks(mut books: Book
     }
 }
 
-fn an_address_guesses_thirty_times_an_hour(books: Books) {
+fn an_address_guesses_thirty_times_an_hour(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let from = |last: u8| Caller { ip: Some(std::net::IpAddr::from([198, 51, 100, last])), ..caller() };
         let guess = |nth: u32, from: Caller| {
             let engine = engine.clone();
@@ -201,56 +201,56 @@ fn an_address_guesses_thirty_times_an_hour(books: Books) {
     });
 }
 
-fn a_message_that_surely_was_not_sent_is_given_back(books: Books) {
+fn a_message_that_surely_was_not_sent_is_given_back(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
-        books.world.sandbox.fault(Fault::Code(21211), 1);
+        let engine = database.engine().await;
+        database.world.sandbox.fault(Fault::Code(21211), 1);
         let failed = send(&engine, PHONE).await;
         assert_eq!(failed.state, MessageState::Failed);
         assert_eq!(engine.store().otp(failed.otp_id).await.unwrap().unwrap().state, State::Failed);
         // No cooldown for what never went out.
         assert_eq!(send(&engine, PHONE).await.state, MessageState::Accepted);
-        assert_eq!(verdict(&engine, PHONE, &books.world.code_on(PHONE)).await, Verdict::Verified);
+        assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
     });
 }
 
-fn what_may_have_been_sent_is_found_again_and_not_sent_twice(books: Books) {
+fn what_may_have_been_sent_is_found_again_and_not_sent_twice(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
-        books.world.sandbox.fault(Fault::Error500AfterAccepting, 1);
+        let engine = database.engine().await;
+        database.world.sandbox.fault(Fault::Error500AfterAccepting, 1);
         let maybe = send(&engine, PHONE).await;
         assert_eq!(maybe.state, MessageState::Unknown);
-        books.advance(31);
+        database.advance(31);
         let done = engine.dispatch(&caller(), 10).await.unwrap();
         assert_eq!((done.looked_at, done.found), (1, 1), "{done:?}");
         assert!(engine.store().message(maybe.message_id).await.unwrap().unwrap().provider_id.is_some());
-        assert_eq!(books.world.sandbox.messages().len(), 1);
-        assert_eq!(verdict(&engine, PHONE, &books.world.code_on(PHONE)).await, Verdict::Verified);
+        assert_eq!(database.world.sandbox.messages().len(), 1);
+        assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
     });
 }
 
-fn the_same_idempotency_key_gets_the_same_answer(books: Books) {
+fn the_same_idempotency_key_gets_the_same_answer(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let with_key = |phone: &str| smsotp::engine::Send { idempotency_key: Some("order-1".into()), ..ask(phone) };
         let SendAnswer::Sent(first) = engine.send(&caller(), with_key(PHONE)).await.unwrap() else { panic!("refused") };
-        books.advance(3600);
+        database.advance(3600);
         // A purge takes the otp and not the answer: an answer that is forgotten is a message that goes out twice.
         let now = Purge { older_than: Some(Duration::ZERO), ..purge() };
         assert_eq!(engine.purge(&caller(), &now, |_| true).await.unwrap().purged.otps, 1);
         let SendAnswer::Sent(again) = engine.send(&caller(), with_key(PHONE)).await.unwrap() else { panic!("refused") };
         assert_eq!(first, again);
-        assert_eq!(books.world.sandbox.messages().len(), 1);
+        assert_eq!(database.world.sandbox.messages().len(), 1);
         let error = engine.send(&caller(), with_key(&phone(1))).await.unwrap_err();
         assert_eq!(error.code(), error::Code::IDEMPOTENCY_MISMATCH);
     });
 }
 
-fn two_at_once_with_one_idempotency_key_send_one_message(books: Books) {
+fn two_at_once_with_one_idempotency_key_send_one_message(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         for round in 0..4 {
-            let sent = books.world.sandbox.messages().len();
+            let sent = database.world.sandbox.messages().len();
             let asks = (0..6).map(|nth| {
                 // The same key for different phones, too: one asker wins it.
                 let ask = smsotp::engine::Send {
@@ -271,7 +271,7 @@ fn two_at_once_with_one_idempotency_key_send_one_message(books: Books) {
                     ),
                 }
             }
-            assert_eq!(books.world.sandbox.messages().len() - sent, 1);
+            assert_eq!(database.world.sandbox.messages().len() - sent, 1);
         }
     });
 }
@@ -280,29 +280,29 @@ fn purge() -> Purge {
     Purge { older_than: None, dry_run: false, exclusive: false, scrub: false, batch: None }
 }
 
-fn purge_takes_what_is_finished_and_weakens_nothing(books: Books) {
+fn purge_takes_what_is_finished_and_weakens_nothing(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         for _ in 0..4 {
             verdict(&engine, PHONE, &World::wrong(&code)).await;
         }
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
-        books.world.sandbox.fault(Fault::ResetAfterAccepting, 1);
+        database.world.sandbox.fault(Fault::ResetAfterAccepting, 1);
         let open = send(&engine, &phone(1)).await;
         assert_eq!(open.state, MessageState::Unknown);
-        books.advance(24 * 3600 - 60);
+        database.advance(24 * 3600 - 60);
         assert_eq!(engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged.otps, 0, "not yet a day");
         // By now the unsettled one is over for a day as well.
-        books.advance(800);
+        database.advance(800);
         let living = send(&engine, &phone(2)).await;
         let counted = engine.purge(&caller(), &Purge { dry_run: true, ..purge() }, |_| true).await.unwrap().purged;
         assert_eq!((counted.otps, counted.messages), (1, 1));
         let taken = engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged;
         assert_eq!((taken.otps, taken.messages), (1, 1), "the unsettled one stays");
         assert!(engine.store().otp(open.otp_id).await.unwrap().is_some());
-        assert_eq!(verdict(&engine, &phone(2), &books.world.code_on(&phone(2))).await, Verdict::Verified);
+        assert_eq!(verdict(&engine, &phone(2), &database.world.code_on(&phone(2))).await, Verdict::Verified);
         assert!(engine.store().otp(living.otp_id).await.unwrap().is_some());
 
         // The four guesses of yesterday are out of their window by now; those of a moment ago are not.
@@ -314,16 +314,16 @@ fn purge_takes_what_is_finished_and_weakens_nothing(books: Books) {
     });
 }
 
-fn purge_beside_senders_loses_nothing(mut books: Books) {
-    books.world.policy.limits = unlimited(&books);
+fn purge_beside_senders_loses_nothing(mut database: Database) {
+    database.world.policy.limits = unlimited(&database);
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         for nth in 0..40 {
             let to = phone(nth);
             let ask = smsotp::engine::Send { user: User::default(), ..ask(&to) };
             engine.send(&caller(), ask).await.unwrap();
         }
-        books.advance(25 * 3600);
+        database.advance(25 * 3600);
         let senders = join_all((0..40).map(|nth| {
             let engine = engine.clone();
             async move {
@@ -351,22 +351,22 @@ fn purge_beside_senders_loses_nothing(mut books: Books) {
                 phone: e164(&to),
                 purpose: Purpose::parse("login").unwrap(),
                 user: User::default(),
-                code: books.world.code_on(&to),
+                code: database.world.code_on(&to),
             };
             assert_eq!(engine.verify(&caller(), ask).await.unwrap().verdict, Verdict::Verified);
         }
     });
 }
 
-fn unlimited(books: &Books) -> smsotp::limits::Limits {
-    let mut limits = books.world.policy.limits.clone();
+fn unlimited(database: &Database) -> smsotp::limits::Limits {
+    let mut limits = database.world.policy.limits.clone();
     (limits.cooldown, limits.phone, limits.user) = (Vec::new(), Vec::new(), Vec::new());
     limits
 }
 
-fn a_reset_opens_what_was_closed(books: Books) {
+fn a_reset_opens_what_was_closed(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         assert_eq!(refused(&engine, ask(PHONE)).await, "cooldown");
         let reset = Reset {
@@ -380,38 +380,38 @@ fn a_reset_opens_what_was_closed(books: Books) {
     });
 }
 
-fn a_revoked_code_is_dead(books: Books) {
+fn a_revoked_code_is_dead(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let sent = send(&engine, PHONE).await;
         let revoked = engine.revoke(&caller(), &Revoke::Phone(e164(PHONE), None, None), "lost phone").await.unwrap();
         assert_eq!(revoked[0].otp_id, sent.otp_id);
-        assert_eq!(verdict(&engine, PHONE, &books.world.code_on(PHONE)).await, Verdict::Revoked);
+        assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Revoked);
         assert!(engine.revoke(&caller(), &Revoke::Id(sent.otp_id), "again").await.unwrap().is_empty());
     });
 }
 
-fn a_test_number_gets_its_code_without_a_message(books: Books) {
+fn a_test_number_gets_its_code_without_a_message(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let code = Code::parse("123456").unwrap();
         let until = engine.store().now().await.unwrap() + Duration::from_secs(86_400);
         let add = AddTestNumber { phone: e164(PHONE), code: code.clone(), until };
         engine.add_test_number(&caller(), add).await.unwrap();
         assert!(send(&engine, PHONE).await.test);
-        assert!(books.world.sandbox.messages().is_empty());
+        assert!(database.world.sandbox.messages().is_empty());
         assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
-        books.advance(2 * 86_400);
+        database.advance(2 * 86_400);
         let taken = engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged;
         assert_eq!(taken.test_numbers, 1);
     });
 }
 
-fn the_audit_chain_holds_under_a_crowd(books: Books) {
+fn the_audit_chain_holds_under_a_crowd(database: Database) {
     block_on(async {
-        let engine = books.engine().await;
-        let deeds = (0..24).map(|nth| {
+        let engine = database.engine().await;
+        let operations = (0..24).map(|nth| {
             let engine = engine.clone();
             async move {
                 let to = phone(nth);
@@ -420,7 +420,7 @@ fn the_audit_chain_holds_under_a_crowd(books: Books) {
                 verdict(&engine, &to, &Code::parse("000000").unwrap()).await
             }
         });
-        join_all(deeds).await;
+        join_all(operations).await;
         engine.purge(&caller(), &Purge { older_than: Some(Duration::ZERO), ..purge() }, |_| true).await.unwrap();
         let store = engine.store();
         assert_eq!(read_chain(store, None).await.unwrap(), 24 * 3);
@@ -430,13 +430,13 @@ fn the_audit_chain_holds_under_a_crowd(books: Books) {
     });
 }
 
-/// Reads every lane as `audit verify` does; `without` leaves one row out.
+/// Reads every chain as `audit verify` does; `without` leaves one row out.
 pub async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, String> {
     let heads = store.audit_heads().await.unwrap();
     let mut verifier = Verifier::new(&store.keys().audit).expect(heads.iter().copied());
     let mut nth = 0;
     for head in heads {
-        for row in store.audit(head.lane, 1, 10_000).await.unwrap() {
+        for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
             nth += 1;
             if Some(nth) != without {
                 verifier.feed(row);
@@ -447,37 +447,37 @@ pub async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, 
     verifier.finish().map(|_| rows).map_err(|broken| format!("{broken:?}"))
 }
 
-fn every_accepted_key_opens_the_books_and_no_other(books: Books) {
+fn every_accepted_key_opens_the_database_and_no_other(database: Database) {
     block_on(async {
-        let old = books.world.keys[0].clone();
+        let old = database.world.keys[0].clone();
         let key = |text: &str| SecretKey::from_base64(text).unwrap();
         let new = SecretKey::generate().unwrap().to_base64().to_string();
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
         let both = Keyring::of(vec![key(&new), key(&old)]).unwrap();
-        // Opening with a new key added wraps the books' keys under it as well.
-        books.store_with(&both).await.unwrap();
+        // Opening with a new key added wraps the database's keys under it as well.
+        database.store_with(&both).await.unwrap();
         let alone = Keyring::of(vec![key(&new)]).unwrap();
-        let store = books.store_with(&alone).await.unwrap();
-        assert!(store.ledgers(&[Subject::Phone(e164(PHONE))]).await.unwrap()[0].is_some(), "the same subjects");
+        let store = database.store_with(&alone).await.unwrap();
+        assert!(store.usages(&[Subject::Phone(e164(PHONE))]).await.unwrap()[0].is_some(), "the same subjects");
         store.rewrap(&alone, &smsotp::audit::Actor::System).await.unwrap();
-        let error = books.store_with(&books.world.keyring()).await.err().unwrap();
+        let error = database.store_with(&database.world.keyring()).await.err().unwrap();
         assert_eq!(error.code(), error::Code::KEY_INVALID);
         assert_eq!(store.status().await.unwrap().wrapped_by.len(), 1);
         assert_eq!(store.keys_in_use(store.now().await.unwrap()).await.unwrap()[0].1, 1);
     });
 }
 
-fn a_list_pages_through_everything_once(mut books: Books) {
-    books.world.policy.limits = unlimited(&books);
+fn a_list_pages_through_everything_once(mut database: Database) {
+    database.world.policy.limits = unlimited(&database);
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let mut ids = Vec::new();
         for nth in 0..7 {
             ids.insert(0, send_as(&engine, &phone(nth), "").await);
         }
         ids.insert(0, send_as(&engine, &phone(0), "bea").await);
-        verdict_as(&engine, &phone(0), "bea", &books.world.code_on(&phone(0))).await;
+        verdict_as(&engine, &phone(0), "bea", &database.world.code_on(&phone(0))).await;
         let store = engine.store();
         let now = store.now().await.unwrap();
         let listed = async |filter: Filter| {
@@ -523,12 +523,12 @@ async fn verdict_as(engine: &smsotp::engine::Engine, from: &str, user: &str, cod
     assert_eq!(engine.verify(&caller(), ask).await.unwrap().verdict, Verdict::Verified);
 }
 
-fn a_clock_that_fell_behind_is_noticed(mut books: Books) {
+fn a_clock_that_fell_behind_is_noticed(mut database: Database) {
     block_on(async {
-        books.advance(1000);
-        send(&books.engine().await, PHONE).await;
-        books.clock = Arc::default();
-        let engine = books.engine().await;
+        database.advance(1000);
+        send(&database.engine().await, PHONE).await;
+        database.clock = Arc::default();
+        let engine = database.engine().await;
         let error = engine.send(&caller(), ask(PHONE)).await.unwrap_err();
         assert_eq!(error.code(), error::Code::CLOCK_WRONG);
     });

@@ -1,4 +1,4 @@
-//! Looking after the books as a whole, and rows in the audit log for what changes nothing but must not go unnoticed.
+//! Looking after the database as a whole, and rows in the audit log for what changes nothing but must not go unnoticed.
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -6,11 +6,11 @@ use std::path::Path;
 use super::{Caller, Engine};
 use crate::audit::{Details, Event};
 use crate::error::Result;
-use crate::store::export::{Journey, Travelled};
-use crate::store::{Change, Needs, Status, deed};
+use crate::store::export::{Transfer, Transferred};
+use crate::store::{Change, Needs, Status, operation};
 
 impl Engine {
-    /// Facts about the books.
+    /// Facts about the database.
     ///
     /// # Errors
     /// `STORE_*`.
@@ -26,24 +26,24 @@ impl Engine {
         self.store.check().await
     }
 
-    /// Writes the books as lines, for either kind of store to read. As a copy no code in it is alive; as a move they take what
-    /// lives along and these books are sealed.
+    /// Writes the database as lines, for either kind of store to read. As a copy no code in it is alive; as a move they take what
+    /// lives along and this database are sealed.
     ///
     /// # Errors
     /// `FILE_FAILED` where the lines cannot be written; `STORE_*`.
-    pub async fn export(&self, caller: &Caller, to: &mut (dyn Write + Send), journey: Journey) -> Result<Travelled> {
-        self.store.export(to, journey, &caller.actor).await
+    pub async fn export(&self, caller: &Caller, to: &mut (dyn Write + Send), transfer: Transfer) -> Result<Transferred> {
+        self.store.export(to, transfer, &caller.actor).await
     }
 
-    /// Reads lines into empty books. They have to be opened anew afterwards.
+    /// Reads lines into an empty database. They have to be opened anew afterwards.
     ///
     /// # Errors
     /// `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where the keys among them do not open; `STORE_*`.
-    pub async fn import(&self, from: &mut (dyn BufRead + Send)) -> Result<Travelled> {
+    pub async fn import(&self, from: &mut (dyn BufRead + Send)) -> Result<Transferred> {
         self.store.import(from, &self.keyring).await
     }
 
-    /// Writes a copy of the books in which no code is alive. Answers how many lived.
+    /// Writes a copy of the database in which no code is alive. Answers how many lived.
     ///
     /// # Errors
     /// `FILE_FAILED` where the file is there already; `STORE_*`.
@@ -57,7 +57,7 @@ impl Engine {
     /// `STORE_*`.
     pub async fn record(&self, caller: &Caller, action: &'static str, details: Details) -> Result<()> {
         let actor = caller.actor.clone();
-        deed(self.store.as_ref(), Needs::default(), move |facts| {
+        operation(self.store.as_ref(), Needs::default(), move |facts| {
             let event = Event::new(facts.now, actor.clone(), action, "done").details(details.clone());
             Ok((vec![Change::Audit(event)], ()))
         })

@@ -22,7 +22,7 @@ pub(super) struct Outcome {
 }
 
 /// The messages and the phones.
-pub(super) struct Ledger {
+pub(super) struct MessageLog {
     max_messages: usize,
     max_weight: usize,
     messages: VecDeque<Message>,
@@ -60,16 +60,16 @@ impl Filter {
     }
 }
 
-impl Default for Ledger {
+impl Default for MessageLog {
     fn default() -> Self {
-        Ledger::bounded(MAX_MESSAGES, MAX_WEIGHT)
+        MessageLog::bounded(MAX_MESSAGES, MAX_WEIGHT)
     }
 }
 
-impl Ledger {
-    /// An empty ledger that forgets its oldest messages above these numbers of messages and bytes.
-    pub fn bounded(max_messages: usize, max_weight: usize) -> Ledger {
-        Ledger {
+impl MessageLog {
+    /// An empty message_log that forgets its oldest messages above these numbers of messages and bytes.
+    pub fn bounded(max_messages: usize, max_weight: usize) -> MessageLog {
+        MessageLog {
             max_messages,
             max_weight,
             messages: VecDeque::new(),
@@ -317,26 +317,26 @@ mod tests {
     #[test]
     fn the_oldest_messages_go_when_there_are_too_many_or_too_long_ones() {
         let credentials = Credentials::new(&Options::default()).unwrap();
-        let mut ledger = Ledger::bounded(100, 200_000);
-        let text = |ledger: &mut Ledger, body: &str| {
+        let mut message_log = MessageLog::bounded(100, 200_000);
+        let text = |message_log: &mut MessageLog, body: &str| {
             let text = Inbound { from: "+12025550123", to: "+12025550100", body, now: Timestamp(0) };
-            ledger.inbound(text, &credentials).sid
+            message_log.inbound(text, &credentials).sid
         };
-        let first = text(&mut ledger, "the first");
-        let second = text(&mut ledger, "the second");
-        let last = (1..100).map(|_| text(&mut ledger, "more")).last().unwrap();
+        let first = text(&mut message_log, "the first");
+        let second = text(&mut message_log, "the second");
+        let last = (1..100).map(|_| text(&mut message_log, "more")).last().unwrap();
 
-        assert_eq!((ledger.messages.len(), ledger.by_sid.len()), (100, 100));
-        assert!(ledger.get(&first).is_none());
-        assert_eq!(ledger.get(&second).map(|m| m.body.as_str()), Some("the second"));
-        assert_eq!(ledger.list(&Filter::default()).next().map(|m| m.sid.clone()), Some(last));
+        assert_eq!((message_log.messages.len(), message_log.by_sid.len()), (100, 100));
+        assert!(message_log.get(&first).is_none());
+        assert_eq!(message_log.get(&second).map(|m| m.body.as_str()), Some("the second"));
+        assert_eq!(message_log.list(&Filter::default()).next().map(|m| m.sid.clone()), Some(last));
 
         for _ in 0..10 {
-            text(&mut ledger, &"x".repeat(50_000));
+            text(&mut message_log, &"x".repeat(50_000));
         }
-        assert!(ledger.weight <= 200_000 && ledger.messages.len() < 10);
-        assert_eq!(ledger.weight, ledger.messages.iter().map(Message::weight).sum::<usize>());
-        ledger.change(&second, Timestamp(1), |m| m.body.clear());
-        assert!(ledger.place_of(&second).is_none(), "what went is gone");
+        assert!(message_log.weight <= 200_000 && message_log.messages.len() < 10);
+        assert_eq!(message_log.weight, message_log.messages.iter().map(Message::weight).sum::<usize>());
+        message_log.change(&second, Timestamp(1), |m| m.body.clear());
+        assert!(message_log.place_of(&second).is_none(), "what went is gone");
     }
 }

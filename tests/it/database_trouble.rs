@@ -1,4 +1,4 @@
-//! Books that are missing, damaged, foreign, locked, full or without their key: an exact exit code, the cause, the next step, and
+//! Database that are missing, damaged, foreign, locked, full or without their key: an exact exit code, the cause, the next step, and
 //! never a "verified".
 #![cfg(unix)]
 
@@ -11,7 +11,7 @@ use super::desk::{BINARY, Desk, Ran};
 
 const PHONE: &str = "+14155552671";
 
-/// Books with one living code, closed properly, and that code.
+/// Database with one living code, closed properly, and that code.
 fn with_a_code() -> (Desk, String) {
     let desk = Desk::new();
     let code = desk.send(PHONE);
@@ -29,18 +29,18 @@ fn trouble(desk: &Desk, code: &str, exit: i32) -> Ran {
     ran
 }
 
-/// Puts the log into the file itself, so that the file alone is the books.
+/// Puts the log into the file itself, so that the file alone is the database.
 fn fold(db: &Path) {
-    let books = rusqlite::Connection::open(db).unwrap();
-    books.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-    books.close().unwrap();
+    let database = rusqlite::Connection::open(db).unwrap();
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    database.close().unwrap();
     for tail in ["-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{tail}", db.display()));
     }
 }
 
 #[test]
-fn books_that_are_no_books_are_named_and_left_alone() {
+fn database_that_are_no_database_are_named_and_left_alone() {
     let (desk, code) = with_a_code();
     fold(&desk.db());
     let good = fs::read(desk.db()).unwrap();
@@ -76,7 +76,7 @@ fn a_page_that_was_overwritten_is_found_by_the_check() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_the_books_is_said_to_be_one() {
+fn a_directory_in_the_place_of_the_database_is_said_to_be_one() {
     let desk = Desk::new();
     fs::create_dir_all(desk.db()).unwrap();
 
@@ -101,11 +101,11 @@ fn another_programs_database_is_not_touched() {
 }
 
 #[test]
-fn an_empty_file_becomes_books_only_when_something_is_sent() {
+fn an_empty_file_becomes_database_only_when_something_is_sent() {
     let desk = Desk::new();
     desk.write("new.db", "");
 
-    desk.run("list --db new.db").expect(74).says("no books");
+    desk.run("list --db new.db").expect(74).says("no database");
     desk.run(&format!("send {PHONE} --db new.db")).expect(0);
     desk.run("list --db new.db").expect(0).shows("active");
 }
@@ -123,10 +123,10 @@ fn a_database_in_a_directory_that_is_not_there_is_not_made_silently() {
 #[test]
 fn a_newer_schema_is_refused_in_words() {
     let (desk, code) = with_a_code();
-    let books = rusqlite::Connection::open(desk.db()).unwrap();
-    let version: i64 = books.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    books.pragma_update(None, "user_version", version + 1).unwrap();
-    books.close().unwrap();
+    let database = rusqlite::Connection::open(desk.db()).unwrap();
+    let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    database.pragma_update(None, "user_version", version + 1).unwrap();
+    database.close().unwrap();
 
     trouble(&desk, &code, 74).says("newer");
 }
@@ -155,7 +155,7 @@ fn a_missing_a_wrong_and_a_foreign_key_are_told_apart_and_none_is_made() {
     fs::remove_file(desk.key_file()).unwrap();
     let missing = trouble(&desk, &code, 78);
     assert!(missing.err.contains("secret.key") && missing.err.contains("home"), "path and HOME: {}", missing.err);
-    assert!(!desk.key_file().exists(), "no new key is made for old books");
+    assert!(!desk.key_file().exists(), "no new key is made for old database");
 
     back();
     fs::set_permissions(desk.key_file(), fs::Permissions::from_mode(0o644)).unwrap();
@@ -261,7 +261,7 @@ fn files_and_directories_that_may_not_be_written_are_named() {
     fold(&desk.db());
     let dir = desk.db().parent().unwrap().to_owned();
     let as_nobody = is_root();
-    // Modes mean nothing to root: there the same is tried as another user, to whom everything but the books belongs.
+    // Modes mean nothing to root: there the same is tried as another user, to whom everything but the database belongs.
     if as_nobody && !Command::new("setpriv").arg("--version").output().is_ok_and(|o| o.status.success()) {
         eprintln!("SKIPPED: root may write everything, and setpriv is not there to become someone else");
         return;
@@ -291,7 +291,7 @@ fn files_and_directories_that_may_not_be_written_are_named() {
     assert!(ran.err.contains("read-only") && ran.err.contains("hint: "), "{}", ran.err);
     mode(&desk.db(), 0o000);
     verify(&desk).expect(74).says("hint: ");
-    // SQLite made its files beside the books with the books' mode.
+    // SQLite made its files beside the database with the database's mode.
     for entry in fs::read_dir(&dir).unwrap() {
         mode(&entry.unwrap().path(), 0o600);
     }

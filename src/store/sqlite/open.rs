@@ -1,4 +1,4 @@
-//! Opening the books: make, migrate, unwrap the keys; status, check and backup.
+//! Opening the database: make, migrate, unwrap the keys; status, check and backup.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -11,28 +11,28 @@ use super::{Opening, Sqlite, trouble, turn};
 use crate::audit::{Actor, Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::{self, BookKeys, KeyId, Keyring, WrappedKeys};
+use crate::keys::{self, DatabaseKeys, KeyId, Keyring, WrappedKeys};
 use crate::store::{MORE_MAX, Status};
 
 /// The migrations in their order: version and SQL. A migration that has landed never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_books.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_initial.sql"))];
 
 /// "SMSO" in the file's header: ours, and not some other program's database.
 const APPLICATION_ID: u32 = 0x534D_534F;
 
-/// From so many pages on (10 MB) whoever commits moves the log into the books. A purge moves it after each batch, and its log
+/// From so many pages on (10 MB) whoever commits moves the log into the database. A purge moves it after each batch, and its log
 /// stays shorter than this: otherwise those who send beside it would do the moving.
 const LOG_PAGES: u32 = 2_500;
 
-/// How many prepared statements a connection keeps: more than any deed uses.
+/// How many prepared statements a connection keeps: more than any operation uses.
 const STATEMENTS: usize = 64;
 
-/// True where there are books, or something else, at `path`. An empty file is what a crash before the first commit leaves.
+/// True where there is a database, or something else, at `path`. An empty file is what a crash before the first commit leaves.
 pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
 
-/// The path of one of the files that stand beside the books.
+/// The path of one of the files that stand beside the database.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -53,7 +53,7 @@ pub fn must_be_sqlite(path: &Path) -> Result<()> {
     match io::Read::read_exact(&mut file, &mut head) {
         Ok(()) if head == *MAGIC => Ok(()),
         _ => Err(Error::new(Code::STORE_CORRUPT, format!("{} is damaged or not a database", path.display()))
-            .hint("Name the books with --db or SMSOTP_DATABASE; if these are the books, restore a backup.")),
+            .hint("Name the database with --db or SMSOTP_DATABASE; if these are the database, restore a backup.")),
     }
 }
 
@@ -65,9 +65,9 @@ fn must_not_be_a_directory(path: &Path) -> Result<()> {
         .hint("Name the file in it with --db or SMSOTP_DATABASE."))
 }
 
-/// There are no books, and none are to be made.
+/// There are no database, and none are to be made.
 pub fn none_yet(path: &Path) -> Error {
-    Error::new(Code::STORE_FAILED, format!("there are no books at {} yet", path.display()))
+    Error::new(Code::STORE_FAILED, format!("there is no database at {} yet", path.display()))
         .hint("`smsotp send` makes them; or name others with --db or SMSOTP_DATABASE.")
 }
 
@@ -125,17 +125,17 @@ fn make(path: &Path, opening: Opening) -> Result<()> {
     }
 }
 
-/// Brings the tables up to date and unwraps the keys; makes both where the books are new.
-pub fn prepare(sqlite: &Sqlite, ring: &Keyring, opening: Opening) -> Result<BookKeys> {
+/// Brings the tables up to date and unwraps the keys; makes both where the database is new.
+pub fn prepare(sqlite: &Sqlite, ring: &Keyring, opening: Opening) -> Result<DatabaseKeys> {
     let version = version(&sqlite.connection(), &sqlite.path)?;
     if version != newest() {
         migrate(sqlite, version, ring, opening)?;
     }
-    let (book_id, wraps) = wraps(&sqlite.connection())?;
-    let keys = unwrap(&book_id, &wraps, ring)?;
+    let (database_id, wraps) = wraps(&sqlite.connection())?;
+    let keys = unwrap(&database_id, &wraps, ring)?;
     let missing = ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id));
     if missing {
-        sqlite.write(|tx| wrap(tx, (&book_id, &keys), ring, sqlite.clock.now()))?;
+        sqlite.write(|tx| wrap(tx, (&database_id, &keys), ring, sqlite.clock.now()))?;
     }
     Ok(keys)
 }
@@ -160,7 +160,7 @@ fn version(connection: &Connection, path: &Path) -> Result<u32> {
     }
     if foreign {
         return Err(Error::new(Code::STORE_FAILED, format!("{} is another program's database", path.display()))
-            .hint("Name the books with --db or SMSOTP_DATABASE; nothing was changed in this file."));
+            .hint("Name the database with --db or SMSOTP_DATABASE; nothing was changed in this file."));
     }
     Ok(version)
 }
@@ -182,7 +182,7 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Resu
             .map_err(|error| named(&sqlite.path, error))?;
         if mode != "wal" {
             return Err(Error::new(Code::STORE_FAILED, "the file system of the database has no shared memory")
-                .hint("Put the books on a local disk; network file systems lose locks and commits."));
+                .hint("Put the database on a local disk; network file systems lose locks and commits."));
         }
     } else {
         let copy = sqlite.path.with_extension(format!("before-{}.db", newest()));
@@ -198,58 +198,58 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Resu
         }
         if from == 0 {
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(trouble)?;
-            let mut book_id = [0; 16];
-            keys::fill_random(&mut book_id)?;
+            let mut database_id = [0; 16];
+            keys::fill_random(&mut database_id)?;
             tx.execute(
-                "INSERT INTO books (only, book_id, created_at) VALUES (1, ?1, ?2)",
-                params![book_id, sqlite.clock.now().millis()],
+                "INSERT INTO identity (only, database_id, created_at) VALUES (1, ?1, ?2)",
+                params![database_id, sqlite.clock.now().millis()],
             )
             .map_err(trouble)?;
-            wrap(tx, (&book_id, &BookKeys::generate()?), ring, sqlite.clock.now())?;
+            wrap(tx, (&database_id, &DatabaseKeys::generate()?), ring, sqlite.clock.now())?;
         }
         Ok(())
     })
 }
 
-/// The books' id and their keys as wrapped under each accepted key.
+/// The database's id and their keys as wrapped under each accepted key.
 fn wraps(connection: &Connection) -> Result<([u8; 16], Vec<WrappedKeys>)> {
-    let book_id =
-        connection.query_row("SELECT book_id FROM books WHERE only = 1", [], |row| row.get(0)).map_err(trouble)?;
+    let database_id =
+        connection.query_row("SELECT database_id FROM identity WHERE only = 1", [], |row| row.get(0)).map_err(trouble)?;
     let mut statement = connection
-        .prepare("SELECT key_id, name, wrapped FROM book_keys ORDER BY key_id, name DESC LIMIT 200")
+        .prepare("SELECT key_id, name, wrapped FROM database_keys ORDER BY key_id, name DESC LIMIT 200")
         .map_err(trouble)?;
     let found = statement
         .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))
         .and_then(|found| found.collect::<rusqlite::Result<Vec<(String, String, Vec<u8>)>>>())
         .map_err(trouble)?;
     let mut wraps = Vec::new();
-    // Each key has wrapped both of the books' keys: "index", then "audit".
+    // Each key has wrapped both of the database's keys: "index", then "audit".
     for pair in found.windows(2) {
         let [(id, index_name, index), (same, audit_name, audit)] = pair else { continue };
         if id != same || index_name != "index" || audit_name != "audit" {
             continue;
         }
         let key_id = KeyId::parse(id).ok_or_else(|| {
-            Error::new(Code::STORE_CORRUPT, "the id of a key in the books is none").hint("Restore a backup.")
+            Error::new(Code::STORE_CORRUPT, "the id of a key in the database is none").hint("Restore a backup.")
         })?;
         wraps.push(WrappedKeys { key_id, index: index.clone(), audit: audit.clone() });
     }
-    Ok((book_id, wraps))
+    Ok((database_id, wraps))
 }
 
-fn unwrap(book_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<BookKeys> {
+fn unwrap(database_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<DatabaseKeys> {
     match wraps.iter().find_map(|wrap| ring.get(&wrap.key_id).map(|secret| (wrap, secret))) {
-        Some((wrap, secret)) => BookKeys::unwrap(wrap, secret, book_id),
+        Some((wrap, secret)) => DatabaseKeys::unwrap(wrap, secret, database_id),
         None => Err(ring.missing(&wraps.iter().map(|wrap| wrap.key_id).collect::<Vec<_>>())),
     }
 }
 
-fn wrap(tx: &Transaction<'_>, (book_id, keys): (&[u8; 16], &BookKeys), ring: &Keyring, now: Timestamp) -> Result<()> {
+fn wrap(tx: &Transaction<'_>, (database_id, keys): (&[u8; 16], &DatabaseKeys), ring: &Keyring, now: Timestamp) -> Result<()> {
     for secret in ring.keys() {
-        let wrapped = keys.wrap(secret, book_id)?;
+        let wrapped = keys.wrap(secret, database_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
             tx.execute(
-                "INSERT INTO book_keys (name, key_id, wrapped, added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+                "INSERT INTO database_keys (name, key_id, wrapped, added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
                 params![name, wrapped.key_id.to_string(), sealed, now.millis()],
             )
             .map_err(trouble)?;
@@ -258,14 +258,14 @@ fn wrap(tx: &Transaction<'_>, (book_id, keys): (&[u8; 16], &BookKeys), ring: &Ke
     Ok(())
 }
 
-/// Wraps the books' keys under every key of the ring, and drops the wraps of keys that are not in it.
+/// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     let now = sqlite.clock.now();
     sqlite.write(|tx| {
-        let (book_id, old) = wraps(tx)?;
-        wrap(tx, (&book_id, &sqlite.keys), ring, now)?;
+        let (database_id, old) = wraps(tx)?;
+        wrap(tx, (&database_id, &sqlite.keys), ring, now)?;
         for stale in old.iter().filter(|wrap| ring.get(&wrap.key_id).is_none()) {
-            tx.execute("DELETE FROM book_keys WHERE key_id = ?1", [stale.key_id.to_string()]).map_err(trouble)?;
+            tx.execute("DELETE FROM database_keys WHERE key_id = ?1", [stale.key_id.to_string()]).map_err(trouble)?;
         }
         let keys = i64::try_from(ring.ids().len()).unwrap_or(i64::MAX);
         let event = Event::new(now, actor.clone(), "keys.wrap", "done").details(Details::new().number("keys", keys));
@@ -273,7 +273,7 @@ pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     })
 }
 
-/// Facts about the books, none of which reads a whole table.
+/// Facts about the database, none of which reads a whole table.
 pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let connection = sqlite.connection();
     let count = |sql: &str| {
@@ -287,7 +287,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let rows = vec![
         ("otps", count("SELECT coalesce((SELECT max(id) FROM otps) - (SELECT min(id) FROM otps) + 1, 0)")?),
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
-        ("audit", count("SELECT coalesce(max(seq), 0) FROM audit WHERE lane = 0")?),
+        ("audit", count("SELECT coalesce(max(seq), 0) FROM audit WHERE chain = 0")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
     ];
     let due: u32 = connection
@@ -298,7 +298,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
         )
         .map_err(trouble)?;
     let mut statement = connection
-        .prepare("SELECT key_id, added_at FROM book_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100")
+        .prepare("SELECT key_id, added_at FROM database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100")
         .map_err(trouble)?;
     let wrapped_by = statement
         .query_map([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))

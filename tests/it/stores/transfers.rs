@@ -1,4 +1,4 @@
-//! Books that leave one store for another: no code is ever alive in two places.
+//! Database that leave one store for another: no code is ever alive in two places.
 
 use std::io::Cursor;
 
@@ -7,44 +7,44 @@ use smsotp::engine::{SendAnswer, Verdict};
 use smsotp::error::Code;
 use smsotp::limits::Window;
 use smsotp::store::Subject;
-use smsotp::store::export::Journey;
+use smsotp::store::export::Transfer;
 
 use super::promises::read_chain;
-use super::{Books, on_both};
+use super::{Database, on_both};
 use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
 
 on_both![
     in_a_copy_no_code_is_alive_and_every_limit_remembers,
     a_move_takes_the_living_codes_along_and_seals_what_stays,
-    only_whole_exports_come_into_empty_books_with_their_keys,
+    only_whole_exports_come_into_empty_database_with_their_keys,
 ];
 
-/// New books of the other kind (or of the same, where there is no server), under the same secret keys.
-fn elsewhere(books: &Books) -> Books {
-    let found = if books.url.is_some() { None } else { Books::postgres_for(&books.world.keyring()) };
-    let mut target = found.unwrap_or_else(Books::sqlite);
-    target.world.keys.clone_from(&books.world.keys);
+/// New database of the other kind (or of the same, where there is no server), under the same secret keys.
+fn elsewhere(database: &Database) -> Database {
+    let found = if database.url.is_some() { None } else { Database::postgres_for(&database.world.keyring()) };
+    let mut target = found.unwrap_or_else(Database::sqlite);
+    target.world.keys.clone_from(&database.world.keys);
     target
 }
 
-async fn out(books: &Books, journey: Journey) -> Vec<u8> {
+async fn out(database: &Database, transfer: Transfer) -> Vec<u8> {
     let mut lines = Vec::new();
-    books.store().await.export(&mut lines, journey, &Actor::System).await.unwrap();
+    database.store().await.export(&mut lines, transfer, &Actor::System).await.unwrap();
     lines
 }
 
-async fn into(books: &Books, lines: &[u8]) -> smsotp::error::Result<()> {
-    let ring = books.world.keyring();
-    books.store().await.import(&mut Cursor::new(lines), &ring).await.map(drop)
+async fn into(database: &Database, lines: &[u8]) -> smsotp::error::Result<()> {
+    let ring = database.world.keyring();
+    database.store().await.import(&mut Cursor::new(lines), &ring).await.map(drop)
 }
 
-fn in_a_copy_no_code_is_alive_and_every_limit_remembers(books: Books) {
-    let target = elsewhere(&books);
+fn in_a_copy_no_code_is_alive_and_every_limit_remembers(database: Database) {
+    let target = elsewhere(&database);
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         let sent = send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
-        let lines = out(&books, Journey::Copy).await;
+        let code = database.world.code_on(PHONE);
+        let lines = out(&database, Transfer::Copy).await;
         assert!(!String::from_utf8(lines.clone()).unwrap().contains(&format!("\"{}\"", code.expose())));
         into(&target, &lines).await.unwrap();
 
@@ -53,9 +53,9 @@ fn in_a_copy_no_code_is_alive_and_every_limit_remembers(books: Books) {
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "it lives on where it was");
         let SendAnswer::Refused(refusal) = there.send(&caller(), ask(PHONE)).await.unwrap() else { panic!("sent") };
         assert_eq!(refusal.hits[0].limit, "cooldown");
-        let whole = there.store().ledgers(&[Subject::Everything]).await.unwrap();
+        let whole = there.store().usages(&[Subject::Everything]).await.unwrap();
         let window = Window::new(1000, 3600);
-        assert!(whole[0].as_ref().unwrap().ledger.slots_in(window, there.store().now().await.unwrap()).used >= 1);
+        assert!(whole[0].as_ref().unwrap().usage.slots_in(window, there.store().now().await.unwrap()).used >= 1);
         read_chain(there.store(), None).await.unwrap();
         // Ids go on where they were.
         target.advance(3600);
@@ -63,20 +63,20 @@ fn in_a_copy_no_code_is_alive_and_every_limit_remembers(books: Books) {
     });
 }
 
-fn a_move_takes_the_living_codes_along_and_seals_what_stays(books: Books) {
-    let target = elsewhere(&books);
+fn a_move_takes_the_living_codes_along_and_seals_what_stays(database: Database) {
+    let target = elsewhere(&database);
     block_on(async {
-        let engine = books.engine().await;
+        let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let code = books.world.code_on(PHONE);
+        let code = database.world.code_on(PHONE);
         assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
-        let lines = out(&books, Journey::Move).await;
+        let lines = out(&database, Transfer::Move).await;
         let guess = crate::world::guess(PHONE, &code);
         let error = engine.verify(&caller(), guess).await.unwrap_err();
         assert_eq!((error.code(), error.message().contains("sealed")), (Code::STORE_FAILED, true), "{error:?}");
         assert!(engine.send(&caller(), ask("+14155550123")).await.unwrap_err().message().contains("sealed"));
         // A move that failed half way may be repeated.
-        assert_eq!(out(&books, Journey::Move).await.len(), lines.len());
+        assert_eq!(out(&database, Transfer::Move).await.len(), lines.len());
 
         into(&target, &lines).await.unwrap();
         let there = target.engine().await;
@@ -86,11 +86,11 @@ fn a_move_takes_the_living_codes_along_and_seals_what_stays(books: Books) {
     });
 }
 
-fn only_whole_exports_come_into_empty_books_with_their_keys(books: Books) {
-    let target = elsewhere(&books);
+fn only_whole_exports_come_into_empty_database_with_their_keys(database: Database) {
+    let target = elsewhere(&database);
     block_on(async {
-        send(&books.engine().await, PHONE).await;
-        let lines = out(&books, Journey::Copy).await;
+        send(&database.engine().await, PHONE).await;
+        let lines = out(&database, Transfer::Copy).await;
         let text = String::from_utf8(lines.clone()).unwrap();
         let without_end = text.trim_end().rsplit_once('\n').unwrap().0.to_owned() + "\n";
         let mut without_a_row: Vec<&str> = text.lines().collect();
@@ -104,7 +104,7 @@ fn only_whole_exports_come_into_empty_books_with_their_keys(books: Books) {
         let stranger = World::new().keyring();
         let error = target.store().await.import(&mut Cursor::new(&lines), &stranger).await.unwrap_err();
         assert_eq!(error.code(), Code::KEY_INVALID);
-        // After all of these the books are as empty as before.
+        // After all of these the database is as empty as before.
         into(&target, &lines).await.unwrap();
         let error = into(&target, &lines).await.unwrap_err();
         assert!(error.message().contains("not empty"), "{error:?}");

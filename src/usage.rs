@@ -1,6 +1,6 @@
-//! What the books remember of one subject: the moments that its limits count.
+//! What the database remembers of one subject: the moments that its limits count.
 //!
-//! A ledger is small by construction: no list is longer than its largest window's `max` (where phones are counted, and two
+//! A usage is small by construction: no list is longer than its largest window's `max` (where phones are counted, and two
 //! messages for each of them), so what a check costs does not depend on how much the subject, or anyone else, ever did.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::limits::Window;
 /// The memory of one subject. Every list is oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Ledger {
+pub struct Usage {
     /// Messages, with whom they went to where distinct phones are counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sends: Vec<Entry>,
@@ -33,7 +33,7 @@ pub struct Ledger {
     pub guesses: Vec<i64>,
     /// A phone's memory by purpose.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
-    pub purposes: LiteMap<String, PurposeLedger>,
+    pub purposes: LiteMap<String, PurposeUsage>,
     /// Wrong guesses in a row of a user and phone, by strangers.
     #[serde(skip_serializing_if = "is_zero")]
     pub in_a_row: u32,
@@ -61,7 +61,7 @@ pub struct Entry(
 /// A phone's memory for one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct PurposeLedger {
+pub struct PurposeUsage {
     /// Messages since the last success or quiet day: the rungs of the cooldown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<i64>,
@@ -75,7 +75,7 @@ pub struct PurposeLedger {
 
 /// Counts per slot of a window: `SLOTS` slots to a window, so a wide limit may refuse up to one slot early, never late.
 ///
-/// The books keep the length of one; then for each slot how many slots after the one before it, and its count. A wide subject
+/// The database keeps the length of one; then for each slot how many slots after the one before it, and its count. A wide subject
 /// is written with every message, so its row has to fit into its page.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Packed")]
@@ -155,10 +155,10 @@ pub struct Fill {
     pub wait: Option<Duration>,
 }
 
-impl Ledger {
+impl Usage {
     /// True where nothing is left that a limit could count: such a row may be purged.
     pub fn is_empty(&self) -> bool {
-        Ledger { seen: 0, ..self.clone() } == Ledger::default()
+        Usage { seen: 0, ..self.clone() } == Usage::default()
     }
 
     /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
@@ -168,14 +168,14 @@ impl Ledger {
         (!lasting).then(|| Timestamp(self.seen) + longest)
     }
 
-    /// As the books keep it.
+    /// As the database keeps it.
     ///
     /// # Errors
     /// `BUG`; numbers and strings always have a JSON form.
     pub fn to_json(&self) -> error::Result<String> {
-        // Room for nearly all: what is written with every deed should not grow its way.
+        // Room for nearly all: what is written with every operation should not grow its way.
         let mut text = Vec::with_capacity(512);
-        let bug = || error::Error::new(error::Code::BUG, "a ledger cannot be written");
+        let bug = || error::Error::new(error::Code::BUG, "a usage cannot be written");
         serde_json::to_writer(&mut text, self).map_err(|error| bug().because(error))?;
         String::from_utf8(text).map_err(|error| bug().because(error))
     }
@@ -186,17 +186,17 @@ impl Ledger {
     }
 
     /// The memory of one purpose, if there is one.
-    pub fn purpose(&self, name: &str) -> Option<&PurposeLedger> {
+    pub fn purpose(&self, name: &str) -> Option<&PurposeUsage> {
         self.purposes.get(name)
     }
 
     /// The memory of one purpose, made if there is none.
-    pub fn purpose_mut(&mut self, name: &str) -> &mut PurposeLedger {
+    pub fn purpose_mut(&mut self, name: &str) -> &mut PurposeUsage {
         self.purposes.entry(name.to_owned()).or_default()
     }
 
-    /// Books a message in the narrow log and forgets what no window counts any more.
-    pub fn book_send(&mut self, now: Timestamp, to: &str, windows: &[Window]) {
+    /// Records a message in the narrow log and forgets what no window counts any more.
+    pub fn count_send(&mut self, now: Timestamp, to: &str, windows: &[Window]) {
         self.sends.push(Entry(now.millis(), to.to_owned()));
         let (most, longest) = extent(windows);
         let from = (now - longest).millis();
@@ -222,8 +222,8 @@ impl Ledger {
         self.sends = kept;
     }
 
-    /// Books a message of a wide subject.
-    pub fn book_slot(&mut self, now: Timestamp, windows: &[Window]) {
+    /// Records a message of a wide subject.
+    pub fn count_slot(&mut self, now: Timestamp, windows: &[Window]) {
         for (nth, window) in windows.iter().enumerate() {
             let slot_ms = slot_ms(*window);
             // Two limits over the same span share one list.
@@ -285,7 +285,7 @@ impl Ledger {
     }
 
     /// Adds the counts of another part of the same wide subject.
-    pub fn add_slots(&mut self, part: Ledger) {
+    pub fn add_slots(&mut self, part: Usage) {
         self.seen = self.seen.max(part.seen);
         for Slots { slot_ms, counts } in part.slots {
             let Some(slots) = self.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
@@ -301,14 +301,14 @@ impl Ledger {
         }
     }
 
-    /// What each of `shares` parts has to remember so that all together remember no less: counts are rounded up.
+    /// What each of `shards` parts has to remember so that all together remember no less: counts are rounded up.
     #[must_use]
-    pub fn share_of_slots(&self, shares: u32) -> Ledger {
-        let mut share = Ledger { seen: self.seen, slots: self.slots.clone(), ..Ledger::default() };
-        for (_, count) in share.slots.iter_mut().flat_map(|slots| &mut slots.counts) {
-            *count = count.div_ceil(shares.max(1));
+    pub fn shard_of_slots(&self, shards: u32) -> Usage {
+        let mut shard = Usage { seen: self.seen, slots: self.slots.clone(), ..Usage::default() };
+        for (_, count) in shard.slots.iter_mut().flat_map(|slots| &mut slots.counts) {
+            *count = count.div_ceil(shards.max(1));
         }
-        share
+        shard
     }
 
     /// How many distinct phones besides `to` a window holds, and when the first of them leaves it.
@@ -347,7 +347,7 @@ fn fill_of<A>(events: &[A], at: impl Fn(&A) -> i64, window: Window, now: Timesta
 }
 
 /// Adds a moment to a list and forgets what the window does not count any more.
-pub fn book(moments: &mut Vec<i64>, window: Window, now: Timestamp) {
+pub fn count(moments: &mut Vec<i64>, window: Window, now: Timestamp) {
     moments.push(now.millis());
     let from = (now - window.per).millis();
     moments.retain(|at| *at > from);
@@ -389,22 +389,22 @@ mod tests {
     const W: Window = Window::new(5, 3600);
 
     proptest! {
-        /// Whoever asks whenever, no span of the window's length ever holds more than `max` booked events.
+        /// Whoever asks whenever, no span of the window's length ever holds more than `max` recorded events.
         #[test]
         fn no_window_ever_holds_more_than_its_max(gaps in prop::collection::vec(0i64..2_000_000, 1..400), max in 1u32..8) {
             let windows = [Window::new(max, 3600), Window::new(max + 3, 7200)];
-            let (mut ledger, mut now, mut booked) = (Ledger::default(), Timestamp(1_000_000_000_000), Vec::new());
+            let (mut usage, mut now, mut recorded) = (Usage::default(), Timestamp(1_000_000_000_000), Vec::new());
             for gap in gaps {
                 now = Timestamp(now.millis() + gap);
-                if windows.iter().all(|w| ledger.sends_in(*w, now).wait.is_none()) {
-                    ledger.book_send(now, "", &windows);
-                    booked.push(now.millis());
+                if windows.iter().all(|w| usage.sends_in(*w, now).wait.is_none()) {
+                    usage.count_send(now, "", &windows);
+                    recorded.push(now.millis());
                 }
             }
             for w in windows {
                 let per = i64::try_from(w.per.as_millis()).unwrap();
-                for (i, from) in booked.iter().enumerate() {
-                    let inside = booked[i..].iter().take_while(|at| **at < from + per).count();
+                for (i, from) in recorded.iter().enumerate() {
+                    let inside = recorded[i..].iter().take_while(|at| **at < from + per).count();
                     prop_assert!(inside <= w.max as usize);
                 }
             }
@@ -414,33 +414,33 @@ mod tests {
         #[test]
         fn a_wide_window_never_refuses_late(gaps in prop::collection::vec(0i64..200_000, 1..600)) {
             let w = [Window::new(20, 3600)];
-            let (mut ledger, mut now, mut booked) = (Ledger::default(), Timestamp(1_000_000_000_000), Vec::new());
+            let (mut usage, mut now, mut recorded) = (Usage::default(), Timestamp(1_000_000_000_000), Vec::new());
             for gap in gaps {
                 now = Timestamp(now.millis() + gap);
-                if ledger.slots_in(w[0], now).wait.is_none() {
-                    ledger.book_slot(now, &w);
-                    booked.push(now.millis());
+                if usage.slots_in(w[0], now).wait.is_none() {
+                    usage.count_slot(now, &w);
+                    recorded.push(now.millis());
                 }
-                prop_assert!(ledger.slots.iter().all(|s| s.counts.len() <= 62));
+                prop_assert!(usage.slots.iter().all(|s| s.counts.len() <= 62));
             }
-            for (i, from) in booked.iter().enumerate() {
-                let inside = booked[i..].iter().take_while(|at| **at < from + 3_600_000).count();
+            for (i, from) in recorded.iter().enumerate() {
+                let inside = recorded[i..].iter().take_while(|at| **at < from + 3_600_000).count();
                 prop_assert!(inside <= 20);
             }
         }
 
-        /// The books give back what was booked, and a day of messages fits into a page of them.
+        /// The database gives back what was recorded, and a day of messages fits into a page of them.
         #[test]
         fn slots_are_kept_as_they_are(gaps in prop::collection::vec(0i64..3_000_000, 0..200)) {
             let windows = [Window::new(1000, 3600), Window::new(10_000, 86_400)];
-            let (mut ledger, mut now) = (Ledger::default(), Timestamp(1_700_000_000_000));
+            let (mut usage, mut now) = (Usage::default(), Timestamp(1_700_000_000_000));
             for gap in gaps {
                 now = Timestamp(now.millis() + gap);
-                ledger.book_slot(now, &windows);
-                ledger.saw(now);
+                usage.count_slot(now, &windows);
+                usage.saw(now);
             }
-            let text = serde_json::to_string(&ledger).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
+            let text = serde_json::to_string(&usage).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), usage);
             prop_assert!(text.len() < 900, "{}", text.len());
         }
 
@@ -458,14 +458,14 @@ mod tests {
 
     #[test]
     fn a_given_back_message_leaves_room_for_another() {
-        let mut ledger = Ledger::default();
+        let mut usage = Usage::default();
         for minute in 0..5 {
-            ledger.book_send(Timestamp(minute * 60_000), "", &[W]);
+            usage.count_send(Timestamp(minute * 60_000), "", &[W]);
         }
         let now = Timestamp(300_000);
-        assert!(ledger.sends_in(W, now).wait.is_some());
-        ledger.give_back_send(Timestamp(120_000));
-        assert!(ledger.sends_in(W, now).wait.is_none());
+        assert!(usage.sends_in(W, now).wait.is_some());
+        usage.give_back_send(Timestamp(120_000));
+        assert!(usage.sends_in(W, now).wait.is_none());
     }
 
     #[test]
@@ -480,25 +480,25 @@ mod tests {
     #[test]
     fn a_window_of_nothing_is_always_full() {
         assert!(fill(&[], Window::new(0, 60), Timestamp(0)).wait.is_some());
-        assert!(Ledger::default().slots_in(Window::new(0, 60), Timestamp(0)).wait.is_some());
+        assert!(Usage::default().slots_in(Window::new(0, 60), Timestamp(0)).wait.is_some());
     }
 
     #[test]
     fn distinct_phones_are_counted_once_and_the_one_at_hand_not_at_all() {
         let w = Window::new(3, 86_400);
-        let mut ledger = Ledger::default();
+        let mut usage = Usage::default();
         for (i, whom) in ["a", "b", "a", "c"].into_iter().enumerate() {
-            ledger.book_send(Timestamp(i64::try_from(i).unwrap() * 1000), whom, &[w, Window::new(10, 86_400)]);
+            usage.count_send(Timestamp(i64::try_from(i).unwrap() * 1000), whom, &[w, Window::new(10, 86_400)]);
         }
-        assert_eq!(ledger.other_phones_in(w, "d", Timestamp(5000)).used, 3);
-        assert!(ledger.other_phones_in(w, "d", Timestamp(5000)).wait.is_some());
-        assert_eq!(ledger.other_phones_in(w, "a", Timestamp(5000)).used, 2);
-        assert!(ledger.other_phones_in(w, "a", Timestamp(5000)).wait.is_none());
+        assert_eq!(usage.other_phones_in(w, "d", Timestamp(5000)).used, 3);
+        assert!(usage.other_phones_in(w, "d", Timestamp(5000)).wait.is_some());
+        assert_eq!(usage.other_phones_in(w, "a", Timestamp(5000)).used, 2);
+        assert!(usage.other_phones_in(w, "a", Timestamp(5000)).wait.is_none());
     }
 
     #[test]
     fn an_old_ledger_is_read_although_new_fields_came() {
-        let old: Ledger = serde_json::from_str(r#"{"sends":[[5],[6,"ab"]],"tomorrow":1}"#).unwrap();
+        let old: Usage = serde_json::from_str(r#"{"sends":[[5],[6,"ab"]],"tomorrow":1}"#).unwrap();
         assert_eq!(old.sends, [Entry(5, String::new()), Entry(6, "ab".into())]);
     }
 }

@@ -1,4 +1,4 @@
-//! The books themselves: migrate, open, unwrap the keys; status and check.
+//! The database themselves: migrate, open, unwrap the keys; status and check.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::connect::Session;
-use super::facts::{LANE, head};
+use super::facts::{CHAIN, head};
 use super::rows::{self, Statement, Value, borrowed, bytes, column, int, text};
 use super::trouble::{Failure, before_commit, trouble};
-use super::{Operation, Patience, Postgres, Writes};
+use super::{OperationId, Patience, Postgres, Writes};
 use crate::audit::{Actor, Details, Event, Head};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::{self, BookKeys, KeyId, Keyring, WrappedKeys};
+use crate::keys::{self, DatabaseKeys, KeyId, Keyring, WrappedKeys};
 use crate::store::{MORE_MAX, Status};
 
 /// The migrations in their order: version and SQL. A migration that has landed never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/postgres/0001_books.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/postgres/0001_initial.sql"))];
 
 /// The oldest server that knows everything that is used: 13.
 const SERVER_MIN: i32 = 130_000;
@@ -26,7 +26,7 @@ const SERVER_MIN: i32 = 130_000;
 const MIGRATING: Duration = Duration::from_secs(24 * 3600);
 
 /// Finds the tables as this binary needs them, and opens their keys.
-pub async fn open(store: &Postgres, ring: &Keyring) -> Result<BookKeys> {
+pub async fn open(store: &Postgres, ring: &Keyring) -> Result<DatabaseKeys> {
     let found = store.query("SELECT coalesce(max(version), 0) FROM smsotp.schema_versions", Vec::new()).await?;
     let version: i32 = found.first().map_or(Ok(0), |row| column(row, 0))?;
     let version = known(version)?;
@@ -37,10 +37,10 @@ pub async fn open(store: &Postgres, ring: &Keyring) -> Result<BookKeys> {
         )
         .hint("Bring them up to date: smsotp db migrate"));
     }
-    let (book_id, wraps) = wraps(store).await?;
-    let keys = unwrap(&book_id, &wraps, ring)?;
+    let (database_id, wraps) = wraps(store).await?;
+    let keys = unwrap(&database_id, &wraps, ring)?;
     if ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id)) {
-        for statement in wrap(&book_id, &keys, ring)? {
+        for statement in wrap(&database_id, &keys, ring)? {
             store.query(statement.sql, statement.values).await?;
         }
     }
@@ -94,17 +94,17 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
             .map_err(before_commit)?;
     }
     if from == 0 {
-        let mut book_id = [0; 16];
-        keys::fill_random(&mut book_id)?;
-        let mut statements = wrap(&book_id, &BookKeys::generate()?, ring)?;
+        let mut database_id = [0; 16];
+        keys::fill_random(&mut database_id)?;
+        let mut statements = wrap(&database_id, &DatabaseKeys::generate()?, ring)?;
         statements.insert(
             0,
             Statement {
                 table: "",
                 or_none: None,
-                sql: "INSERT INTO smsotp.books (one, book_id, created_at) \
+                sql: "INSERT INTO smsotp.identity (one, database_id, created_at) \
                       VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
-                values: vec![bytes(&book_id)],
+                values: vec![bytes(&database_id)],
             },
         );
         for Statement { sql, values, .. } in statements {
@@ -153,38 +153,38 @@ fn known(version: i32) -> Result<u32> {
     Ok(version)
 }
 
-/// The books' id and their keys as wrapped under each accepted key.
+/// The database's id and their keys as wrapped under each accepted key.
 async fn wraps(store: &Postgres) -> Result<([u8; 16], Vec<WrappedKeys>)> {
-    let found = store.query("SELECT book_id FROM smsotp.books", Vec::new()).await?;
-    let row = found.first().ok_or_else(|| rows::damaged("books"))?;
-    let book_id = rows::array(column(row, 0)?, "book_id")?;
-    let sql = "SELECT i.key_id, i.wrapped, a.wrapped FROM smsotp.book_keys AS i \
-               JOIN smsotp.book_keys AS a ON a.key_id = i.key_id \
+    let found = store.query("SELECT database_id FROM smsotp.identity", Vec::new()).await?;
+    let row = found.first().ok_or_else(|| rows::damaged("database"))?;
+    let database_id = rows::array(column(row, 0)?, "database_id")?;
+    let sql = "SELECT i.key_id, i.wrapped, a.wrapped FROM smsotp.database_keys AS i \
+               JOIN smsotp.database_keys AS a ON a.key_id = i.key_id \
                WHERE i.name = 'index' AND a.name = 'audit' ORDER BY i.key_id LIMIT 100";
     let mut wraps = Vec::new();
     for row in store.query(sql, Vec::new()).await? {
         let key_id = KeyId::parse(column(&row, 0)?).ok_or_else(|| rows::damaged("key_id"))?;
         wraps.push(WrappedKeys { key_id, index: column(&row, 1)?, audit: column(&row, 2)? });
     }
-    Ok((book_id, wraps))
+    Ok((database_id, wraps))
 }
 
-fn unwrap(book_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<BookKeys> {
+fn unwrap(database_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<DatabaseKeys> {
     match wraps.iter().find_map(|wrap| ring.get(&wrap.key_id).map(|secret| (wrap, secret))) {
-        Some((wrap, secret)) => BookKeys::unwrap(wrap, secret, book_id),
+        Some((wrap, secret)) => DatabaseKeys::unwrap(wrap, secret, database_id),
         None => Err(ring.missing(&wraps.iter().map(|wrap| wrap.key_id).collect::<Vec<_>>())),
     }
 }
 
-fn wrap(book_id: &[u8; 16], keys: &BookKeys, ring: &Keyring) -> Result<Vec<Statement>> {
+fn wrap(database_id: &[u8; 16], keys: &DatabaseKeys, ring: &Keyring) -> Result<Vec<Statement>> {
     let mut statements = Vec::new();
     for secret in ring.keys() {
-        let wrapped = keys.wrap(secret, book_id)?;
+        let wrapped = keys.wrap(secret, database_id)?;
         for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
             statements.push(Statement {
                 table: "",
                 or_none: None,
-                sql: "INSERT INTO smsotp.book_keys (name, key_id, wrapped, added_at) \
+                sql: "INSERT INTO smsotp.database_keys (name, key_id, wrapped, added_at) \
                       VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) ON CONFLICT DO NOTHING",
                 values: vec![text(name), text(wrapped.key_id.to_string()), bytes(sealed)],
             });
@@ -193,18 +193,18 @@ fn wrap(book_id: &[u8; 16], keys: &BookKeys, ring: &Keyring) -> Result<Vec<State
     Ok(statements)
 }
 
-/// Wraps the books' keys under every key of the ring, and drops the wraps of keys that are not in it.
+/// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub async fn rewrap(store: &Postgres, ring: &Keyring, actor: &Actor) -> Result<()> {
-    let (book_id, _) = wraps(store).await?;
+    let (database_id, _) = wraps(store).await?;
     let kept: Vec<String> = ring.ids().iter().map(ToString::to_string).collect();
-    house(store, &Rewrap { store, ring, actor, book_id, kept }).await
+    house(store, &Rewrap { store, ring, actor, database_id, kept }).await
 }
 
 struct Rewrap<'a> {
     store: &'a Postgres,
     ring: &'a Keyring,
     actor: &'a Actor,
-    book_id: [u8; 16],
+    database_id: [u8; 16],
     kept: Vec<String>,
 }
 
@@ -213,11 +213,11 @@ impl Work for Rewrap<'_> {
     type Answer = ();
 
     async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
-        let mut statements = wrap(&self.book_id, &self.store.keys, self.ring)?;
+        let mut statements = wrap(&self.database_id, &self.store.keys, self.ring)?;
         statements.push(Statement {
             table: "",
             or_none: None,
-            sql: "DELETE FROM smsotp.book_keys WHERE key_id <> ALL ($1)",
+            sql: "DELETE FROM smsotp.database_keys WHERE key_id <> ALL ($1)",
             values: vec![(Box::new(self.kept.clone()), Type::TEXT_ARRAY)],
         });
         let keys = i64::try_from(self.kept.len()).unwrap_or(i64::MAX);
@@ -227,7 +227,7 @@ impl Work for Rewrap<'_> {
     }
 }
 
-/// A transaction of the housekeeping, with lane 0 of the audit log locked.
+/// A transaction of the housekeeping, with chain 0 of the audit log locked.
 pub struct House {
     /// Its connection.
     pub session: Session,
@@ -285,7 +285,7 @@ pub async fn house<W: Work>(store: &Postgres, work: &W) -> Result<W::Answer> {
 async fn house_once<W: Work>(
     store: &Postgres,
     work: &W,
-    operation: &mut Option<Operation>,
+    operation: &mut Option<OperationId>,
     answer: &mut Option<W::Answer>,
 ) -> Result<(), Failure> {
     let house = begin(store).await?;
@@ -302,20 +302,20 @@ async fn house_once<W: Work>(
 
 async fn begin(store: &Postgres) -> Result<House, Failure> {
     let session = store.connections.take().await?;
-    let lane: [Value; 1] = [(Box::new(0i16), Type::INT2)];
-    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac FROM smsotp.books AS b \
-               LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE lane = $1 ORDER BY seq DESC LIMIT 1) AS h ON true";
+    let chain: [Value; 1] = [(Box::new(0i16), Type::INT2)];
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac FROM smsotp.identity AS b \
+               LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1) AS h ON true";
     let client = session.client();
     let (begun, locked, last) = tokio::join!(
             biased;
         client.batch_execute(session.begin()),
-        session.ask(LANE, &lane),
-        session.ask(sql, &lane),
+        session.ask(CHAIN, &chain),
+        session.ask(sql, &chain),
     );
     begun.map_err(before_commit)?;
     locked.map_err(before_commit)?;
     let last = last.map_err(before_commit)?;
-    let row = last.first().ok_or_else(|| rows::damaged("books"))?;
+    let row = last.first().ok_or_else(|| rows::damaged("database"))?;
     if column::<Option<i64>>(row, 1)?.is_some() {
         return Err(crate::store::export::sealed().into());
     }
@@ -324,15 +324,15 @@ async fn begin(store: &Postgres) -> Result<House, Failure> {
     Ok(House { session, now, head })
 }
 
-/// Facts about the books, none of which reads a whole table.
+/// Facts about the database, none of which reads a whole table.
 pub async fn status(store: &Postgres) -> Result<Status> {
     // Between the lowest and the highest id nearly every id is a row: an estimate that costs two look-ups.
     let sql = "SELECT current_setting('server_version'), \
         (SELECT coalesce(max(version), 0) FROM smsotp.schema_versions), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.otps), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.messages), \
-        (SELECT coalesce(sum(h.seq), 0)::bigint FROM smsotp.audit_lanes AS l, LATERAL \
-            (SELECT seq FROM smsotp.audit AS a WHERE a.lane = l.lane ORDER BY seq DESC LIMIT 1) AS h), \
+        (SELECT coalesce(sum(h.seq), 0)::bigint FROM smsotp.audit_chains AS l, LATERAL \
+            (SELECT seq FROM smsotp.audit AS a WHERE a.chain = l.chain ORDER BY seq DESC LIMIT 1) AS h), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS found), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT $1) AS found), \
         (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c \
@@ -340,7 +340,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
     let found = store.query(sql, vec![int(i64::from(MORE_MAX))]).await?;
     let row = found.first().ok_or_else(|| rows::damaged("status"))?;
     let count = |at: usize| column::<i64>(row, at).map(|n| u64::try_from(n).unwrap_or(0));
-    let sql = "SELECT key_id, added_at FROM smsotp.book_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
+    let sql = "SELECT key_id, added_at FROM smsotp.database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
     let mut wrapped_by = Vec::new();
     for row in store.query(sql, Vec::new()).await? {
         wrapped_by.push((column(&row, 0)?, Timestamp(column(&row, 1)?)));

@@ -1,4 +1,4 @@
-//! Books that leave for another store, and books that arrive.
+//! Database that leave for another store, and database that arrive.
 
 use std::io::{BufRead, Write};
 
@@ -6,24 +6,24 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Transaction, TransactionBehavior, params, params_from_iter};
 use serde_json::{Map, Value};
 
-use super::{Opening, Sqlite, books, trouble};
+use super::{Opening, Sqlite, open, trouble};
 use crate::audit::{Actor, Event};
 use crate::error::{Code, Error, Result};
-use crate::keys::{BookKeys, Keyring};
-use crate::store::export::{self, Journey, Kind, Lines, Reading, TABLES, Table, Travelled, Whole};
+use crate::keys::{DatabaseKeys, Keyring};
+use crate::store::export::{self, Transfer, Kind, Lines, Reading, TABLES, Table, Transferred, Whole};
 
 /// How many rows are written at a time.
 const BATCH: usize = 1000;
 
-/// Writes the books as one moment saw them.
-pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), journey: Journey, actor: &Actor) -> Result<Travelled> {
+/// Writes the database as one moment saw them.
+pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
     let now = sqlite.clock.now();
-    match journey {
-        Journey::Copy => {
+    match transfer {
+        Transfer::Copy => {
             sqlite.write(|tx| sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.export", "done")))?;
         }
-        Journey::Move => sqlite.write(|tx| {
-            if tx.execute("UPDATE books SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()]).map_err(trouble)?
+        Transfer::Move => sqlite.write(|tx| {
+            if tx.execute("UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()]).map_err(trouble)?
                 > 0
             {
                 sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.move", "sealed"))?;
@@ -32,12 +32,12 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), journey: Journey, ac
         })?,
     }
     // A connection of its own, and one snapshot for all tables: writers go on beside it.
-    let mut connection = books::connect(&sqlite.path, Opening { create: false, ..Opening::default() })?;
+    let mut connection = open::connect(&sqlite.path, Opening { create: false, ..Opening::default() })?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(trouble)?;
-    let (book_id, created_at): ([u8; 16], i64) = tx
-        .query_row("SELECT book_id, created_at FROM books", [], |row| Ok((row.get(0)?, row.get(1)?)))
+    let (database_id, created_at): ([u8; 16], i64) = tx
+        .query_row("SELECT database_id, created_at FROM identity", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(trouble)?;
-    let mut lines = Lines::begin(to, journey, &Lines::start(&book_id, created_at, now, journey))?;
+    let mut lines = Lines::begin(to, transfer, &Lines::start(&database_id, created_at, now, transfer))?;
     for table in TABLES {
         let sql = format!("SELECT {} FROM {} ORDER BY {}", names(table), table.name, table.order);
         let mut statement = tx.prepare(&sql).map_err(trouble)?;
@@ -53,12 +53,12 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), journey: Journey, ac
     lines.end(&sqlite.keys, actor)
 }
 
-/// Reads books into these, which have to be empty: one transaction.
-pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
+/// Reads database into these, which have to be empty: one transaction.
+pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     sqlite.write(|tx| {
         let full: bool = tx
             .query_row(
-                "SELECT (SELECT sealed_at IS NOT NULL FROM books) OR EXISTS (SELECT 1 FROM otps) OR EXISTS (SELECT 1 FROM audit)
+                "SELECT (SELECT sealed_at IS NOT NULL FROM identity) OR EXISTS (SELECT 1 FROM otps) OR EXISTS (SELECT 1 FROM audit)
                  OR EXISTS (SELECT 1 FROM subjects) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM test_numbers)",
                 [],
                 |row| row.get(0),
@@ -68,11 +68,11 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
             return Err(export::not_empty());
         }
         let mut reading = Reading::begin(from)?;
-        let book_id = reading.book_id()?;
-        tx.execute("DELETE FROM book_keys", []).map_err(trouble)?;
-        tx.execute("UPDATE books SET book_id = ?1, created_at = ?2", params![book_id, reading.start.created_at])
+        let database_id = reading.database_id()?;
+        tx.execute("DELETE FROM database_keys", []).map_err(trouble)?;
+        tx.execute("UPDATE identity SET database_id = ?1, created_at = ?2", params![database_id, reading.start.created_at])
             .map_err(trouble)?;
-        let mut keys: Option<BookKeys> = None;
+        let mut keys: Option<DatabaseKeys> = None;
         let mut whole = Whole::default();
         loop {
             let batch = reading.rows(BATCH)?;
@@ -81,7 +81,7 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
             }
             // The keys come first: without them nothing else is looked at.
             if keys.is_none() {
-                keys = Some(export::unwrap(&batch, &book_id, ring)?);
+                keys = Some(export::unwrap(&batch, &database_id, ring)?);
             }
             for (table, row) in &batch {
                 if table.name != "subjects" || !whole.take(row)? {
@@ -90,7 +90,7 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
             }
         }
         if let (Some(keys), Some(subjects)) = (&keys, TABLES.iter().find(|table| table.name == "subjects")) {
-            for row in whole.shares(keys, 1)? {
+            for row in whole.shards(keys, 1)? {
                 write(tx, subjects, &row)?;
             }
         }

@@ -1,15 +1,15 @@
--- The books as they begin. Times are whole milliseconds since the Unix epoch, UTC.
+-- The database as they begin. Times are whole milliseconds since the Unix epoch, UTC.
 
--- One row: which books these are.
-CREATE TABLE books (
+-- One row: which database these are.
+CREATE TABLE identity (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
-    book_id     BLOB    NOT NULL,           -- 16 random bytes; binds the wrapped keys to these books
+    database_id     BLOB    NOT NULL,           -- 16 random bytes; binds the wrapped keys to this database
     created_at  INTEGER NOT NULL,
-    sealed_at   INTEGER                     -- moved elsewhere: nothing is done in these books any more
+    sealed_at   INTEGER                     -- moved elsewhere: nothing is done in this database any more
 ) STRICT;
 
--- The keys that live in the books (K_index, K_audit), each wrapped under every accepted secret key.
-CREATE TABLE book_keys (
+-- The keys that live in the database (K_index, K_audit), each wrapped under every accepted secret key.
+CREATE TABLE database_keys (
     name        TEXT NOT NULL CHECK (name IN ('index', 'audit')),
     key_id      TEXT NOT NULL,              -- the public id of the secret key that wraps it
     wrapped     BLOB NOT NULL,
@@ -24,8 +24,8 @@ CREATE TABLE subjects (
     id          BLOB    NOT NULL,               -- milliseconds and 10 random bytes: what everything that outlives an otp holds
     kind        TEXT    NOT NULL,
     masked      TEXT    NOT NULL,
-    ledger      TEXT    NOT NULL,               -- JSON of bounded size: the moments that limits count
-    idle_at     INTEGER                         -- from then on the ledger decides nothing; NULL: it lasts
+    usage      TEXT    NOT NULL,               -- JSON of bounded size: the moments that limits count
+    idle_at     INTEGER                         -- from then on the usage decides nothing; NULL: it lasts
 ) STRICT;
 CREATE UNIQUE INDEX subjects_tag ON subjects (tag);
 CREATE UNIQUE INDEX subjects_id ON subjects (id);
@@ -112,16 +112,16 @@ CREATE TABLE tokens (
 
 -- The audit log. Everything but the chain is generated from the body, so that nothing can disagree with it.
 CREATE TABLE audit (
-    lane          INTEGER NOT NULL,
+    chain          INTEGER NOT NULL,
     seq           INTEGER NOT NULL,
     body          BLOB    NOT NULL,             -- canonical JSON
-    mac           BLOB    NOT NULL,             -- HMAC(K_audit, previous mac, lane, seq, SHA-256(body))
+    mac           BLOB    NOT NULL,             -- HMAC(K_audit, previous mac, chain, seq, SHA-256(body))
     at            INTEGER GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.at')) VIRTUAL,
     actor         TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
     action        TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
     outcome       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
     subject       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.subjects[0]')) VIRTUAL,
-    PRIMARY KEY (lane, seq)
+    PRIMARY KEY (chain, seq)
 ) STRICT, WITHOUT ROWID;
 -- What happened to one phone: the timeline of `show`.
-CREATE INDEX audit_subject ON audit (subject, lane, seq) WHERE subject IS NOT NULL;
+CREATE INDEX audit_subject ON audit (subject, chain, seq) WHERE subject IS NOT NULL;

@@ -1,4 +1,4 @@
-//! Books that leave for another store, and books that arrive.
+//! Database that leave for another store, and database that arrive.
 
 use std::io::{BufRead, Write};
 
@@ -6,29 +6,29 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio_postgres::types::Type;
 
-use super::books::{Done, House, Work, house};
+use super::open::{Done, House, Work, house};
 use super::connect::Session;
 use super::rows::{self, Statement, column};
 use super::trouble::{Failure, before_commit, trouble};
-use super::{Postgres, SHARES};
+use super::{Postgres, SHARDS};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
-use crate::keys::{BookKeys, Keyring};
-use crate::store::export::{self, Journey, Kind, Lines, Reading, TABLES, Table, Travelled, Whole};
+use crate::keys::{DatabaseKeys, Keyring};
+use crate::store::export::{self, Transfer, Kind, Lines, Reading, TABLES, Table, Transferred, Whole};
 
 /// How many rows are fetched or written at a time.
 const BATCH: usize = 1000;
 
-/// Writes the books as one moment saw them.
+/// Writes the database as one moment saw them.
 pub async fn export(
     store: &Postgres,
     to: &mut (dyn Write + Send),
-    journey: Journey,
+    transfer: Transfer,
     actor: &Actor,
-) -> Result<Travelled> {
-    match journey {
-        Journey::Copy => house(store, &Tell(actor)).await?,
-        Journey::Move => seal(store, actor).await?,
+) -> Result<Transferred> {
+    match transfer {
+        Transfer::Copy => house(store, &Tell(actor)).await?,
+        Transfer::Move => seal(store, actor).await?,
     }
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
@@ -37,11 +37,11 @@ pub async fn export(
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
         .await
         .map_err(trouble)?;
-    let sql = "SELECT book_id, created_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM smsotp.books";
+    let sql = "SELECT database_id, created_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM smsotp.identity";
     let found = client.query_typed_one(sql, &[]).await.map_err(trouble)?;
     let now = store.heard(column(&found, 2)?);
-    let start = Lines::start(&rows::array(column(&found, 0)?, "book_id")?, column(&found, 1)?, now, journey);
-    let mut lines = Lines::begin(to, journey, &start)?;
+    let start = Lines::start(&rows::array(column(&found, 0)?, "database_id")?, column(&found, 1)?, now, transfer);
+    let mut lines = Lines::begin(to, transfer, &start)?;
     for table in TABLES {
         let columns: Vec<String> = table.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect();
         let cursor = format!(
@@ -64,13 +64,13 @@ pub async fn export(
         }
         client.batch_execute("CLOSE leaving").await.map_err(trouble)?;
     }
-    let travelled = lines.end(&store.keys, actor)?;
+    let transferred = lines.end(&store.keys, actor)?;
     client.batch_execute("ROLLBACK").await.map_err(trouble)?;
     session.done();
-    Ok(travelled)
+    Ok(transferred)
 }
 
-/// The books' own word that they were copied.
+/// The database's own word that they were copied.
 struct Tell<'a>(&'a Actor);
 
 #[async_trait]
@@ -83,10 +83,10 @@ impl Work for Tell<'_> {
     }
 }
 
-/// Seals the books, unless they are: whoever holds every lane has waited for the end of every deed, and every later deed
-/// sees the seal once it has its lane.
+/// Seals the database, unless they are: whoever holds every chain has waited for the end of every operation, and every later operation
+/// sees the seal once it has its chain.
 async fn seal(store: &Postgres, actor: &Actor) -> Result<()> {
-    let found = store.query("SELECT 1 FROM smsotp.books WHERE sealed_at IS NOT NULL", Vec::new()).await?;
+    let found = store.query("SELECT 1 FROM smsotp.identity WHERE sealed_at IS NOT NULL", Vec::new()).await?;
     if !found.is_empty() {
         return Ok(());
     }
@@ -100,12 +100,12 @@ impl Work for Seal<'_> {
     type Answer = ();
 
     async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
-        let lanes = "SELECT 1 FROM smsotp.audit_lanes WHERE lane > 0 ORDER BY lane FOR NO KEY UPDATE";
-        house.session.client().query_typed(lanes, &[]).await.map_err(before_commit)?;
+        let chains = "SELECT 1 FROM smsotp.audit_chains WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
+        house.session.client().query_typed(chains, &[]).await.map_err(before_commit)?;
         let statement = Statement {
             table: "",
             or_none: None,
-            sql: "UPDATE smsotp.books SET sealed_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
+            sql: "UPDATE smsotp.identity SET sealed_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint",
             values: Vec::new(),
         };
         let event = Event::new(house.now, self.0.clone(), "db.move", "sealed");
@@ -113,19 +113,19 @@ impl Work for Seal<'_> {
     }
 }
 
-/// Reads books into these, which have to be empty: one transaction.
-pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Travelled> {
+/// Reads database into these, which have to be empty: one transaction.
+pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
     client
         .batch_execute(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
              SET LOCAL lock_timeout = 5000; SET LOCAL idle_in_transaction_session_timeout = 0; \
-             LOCK TABLE smsotp.subjects, smsotp.audit, smsotp.otps, smsotp.books IN ACCESS EXCLUSIVE MODE",
+             LOCK TABLE smsotp.subjects, smsotp.audit, smsotp.otps, smsotp.identity IN ACCESS EXCLUSIVE MODE",
         )
         .await
         .map_err(trouble)?;
-    let sql = "SELECT (SELECT sealed_at IS NOT NULL FROM smsotp.books) \
+    let sql = "SELECT (SELECT sealed_at IS NOT NULL FROM smsotp.identity) \
         OR EXISTS (SELECT 1 FROM smsotp.otps) OR EXISTS (SELECT 1 FROM smsotp.audit) OR EXISTS (SELECT 1 FROM smsotp.subjects) \
         OR EXISTS (SELECT 1 FROM smsotp.tokens) OR EXISTS (SELECT 1 FROM smsotp.test_numbers)";
     let found = client.query_typed_one(sql, &[]).await.map_err(trouble)?;
@@ -133,16 +133,16 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         return Err(export::not_empty());
     }
     let mut reading = Reading::begin(from)?;
-    let book_id = reading.book_id()?;
-    client.batch_execute("DELETE FROM smsotp.book_keys").await.map_err(trouble)?;
+    let database_id = reading.database_id()?;
+    client.batch_execute("DELETE FROM smsotp.database_keys").await.map_err(trouble)?;
     client
         .execute_typed(
-            "UPDATE smsotp.books SET book_id = $1, created_at = $2",
-            &[(&book_id.to_vec(), Type::BYTEA), (&reading.start.created_at, Type::INT8)],
+            "UPDATE smsotp.identity SET database_id = $1, created_at = $2",
+            &[(&database_id.to_vec(), Type::BYTEA), (&reading.start.created_at, Type::INT8)],
         )
         .await
         .map_err(trouble)?;
-    let mut keys: Option<BookKeys> = None;
+    let mut keys: Option<DatabaseKeys> = None;
     let mut whole = Whole::default();
     loop {
         let batch = reading.rows(BATCH)?;
@@ -151,7 +151,7 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         }
         // The keys come first: without them nothing else is looked at.
         if keys.is_none() {
-            keys = Some(export::unwrap(&batch, &book_id, ring)?);
+            keys = Some(export::unwrap(&batch, &database_id, ring)?);
         }
         for table in TABLES {
             let mut rows = Vec::new();
@@ -164,8 +164,8 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         }
     }
     if let (Some(keys), Some(subjects)) = (&keys, TABLES.iter().find(|table| table.name == "subjects")) {
-        let shares = whole.shares(keys, SHARES)?;
-        write(&session, subjects, &shares.iter().collect::<Vec<_>>()).await?;
+        let shards = whole.shards(keys, SHARDS)?;
+        write(&session, subjects, &shards.iter().collect::<Vec<_>>()).await?;
     }
     let client = session.client();
     client

@@ -1,4 +1,4 @@
-//! Books of a wanted size, filled by plain SQL with rows as the engine writes them.
+//! Database of a wanted size, filled by plain SQL with rows as the engine writes them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,40 +25,40 @@ pub fn keyring() -> Arc<Keyring> {
     Arc::new(Keyring::of(vec![secret()]).unwrap())
 }
 
-/// A time in the past, and for each day of the books so many milliseconds.
+/// A time in the past, and for each day of the database so many milliseconds.
 pub const DAY: i64 = 86_400_000;
 /// The rows are spread over so many days, the newest a day old.
 pub const DAYS: i64 = 10;
-/// So many phones, spread evenly over the books, have their subjects too: those that the benchmarks ask for.
+/// So many phones, spread evenly over the database, have their subjects too: those that the benchmarks ask for.
 pub const KNOWN: u64 = 30_000;
 
-/// Books of a size.
-pub struct Books {
+/// Database of a size.
+pub struct Database {
     pub path: PathBuf,
     pub rows: u64,
 }
 
-impl Books {
-    /// Finds or makes books with `rows` rows in each of the tables that grow.
-    pub fn of(rows: u64, directory: &Path) -> Books {
-        let path = directory.join(format!("books-{rows}.db"));
+impl Database {
+    /// Finds or makes database with `rows` rows in each of the tables that grow.
+    pub fn of(rows: u64, directory: &Path) -> Database {
+        let path = directory.join(format!("database-{rows}.db"));
         if !path.exists() {
-            let partial = directory.join(format!("books-{rows}.partial"));
+            let partial = directory.join(format!("database-{rows}.partial"));
             for suffix in ["", "-wal", "-shm", "-turn", "-next"] {
                 let _ = std::fs::remove_file(format!("{}{suffix}", partial.display()));
             }
-            eprintln!("making books of {rows} rows...");
+            eprintln!("making database of {rows} rows...");
             fill(&partial, rows);
             for suffix in ["-wal", "-shm", "-turn", "-next"] {
                 let _ = std::fs::remove_file(format!("{}{suffix}", partial.display()));
             }
             std::fs::rename(&partial, &path).unwrap();
         }
-        Books { path, rows }
+        Database { path, rows }
     }
 
     /// A copy of its own, for a benchmark that writes much.
-    pub fn copy(&self, name: &str) -> Books {
+    pub fn copy(&self, name: &str) -> Database {
         let path = self.path.with_file_name(format!("{name}.db"));
         remove(&path);
         std::fs::copy(&self.path, &path).unwrap();
@@ -68,7 +68,7 @@ impl Books {
         let original = std::fs::File::open(&self.path).unwrap();
         let _ = posix_fadvise(&original, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         std::io::copy(&mut &copy, &mut std::io::sink()).unwrap();
-        Books { path, rows: self.rows }
+        Database { path, rows: self.rows }
     }
 
     pub fn store(&self, clock: Arc<dyn Clock>) -> Arc<Sqlite> {
@@ -87,7 +87,7 @@ impl Books {
     }
 }
 
-/// Removes books with all their companions.
+/// Removes database with all their companions.
 pub fn remove(path: &Path) {
     for suffix in ["", "-wal", "-shm", "-turn", "-next", "-current"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
@@ -110,7 +110,7 @@ pub fn raw(path: &Path) -> Connection {
 pub fn phone(nth: u64) -> Phone {
     const SPAN: u64 = 8_000_000;
     let mixed = nth.wrapping_mul(7_368_787) % (2 * SPAN);
-    // Phones that are in no books have areas of their own.
+    // Phones that are in no database have areas of their own.
     let area = 212 + nth / (2 * SPAN) * 2 + mixed / SPAN;
     Phone::from_e164(&format!("+1{area}{}", 2_000_000 + mixed % SPAN)).unwrap()
 }
@@ -124,7 +124,7 @@ pub fn user(nth: u64) -> User {
     User::parse(&format!("user{nth}")).unwrap()
 }
 
-/// The subjects of a deed for the nth phone: phone, pair, user.
+/// The subjects of an operation for the nth phone: phone, pair, user.
 pub fn subjects(nth: u64) -> [Subject; 3] {
     [Subject::Phone(phone(nth)), Subject::Pair(user(nth), phone(nth)), Subject::User(user(nth))]
 }
@@ -177,7 +177,7 @@ impl Mixer {
     }
 }
 
-/// When the books end: a day before today began, so that books made yesterday do as well.
+/// When the database end: a day before today began, so that database made yesterday do as well.
 pub fn end() -> i64 {
     let now = SystemClock.now().millis();
     now - now.rem_euclid(DAY) - 2 * DAY
@@ -262,11 +262,11 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
     let each = rows / known;
     let mut random = Mixer(rows + 1);
     let mut insert = connection
-        .prepare("INSERT INTO subjects (tag, id, kind, masked, ledger, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+        .prepare("INSERT INTO subjects (tag, id, kind, masked, usage, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
         .unwrap();
     let mut put = |nth: u64, kind: usize, tag: [u8; 32]| {
         let made = at(nth, rows);
-        let ledger = match kind {
+        let usage = match kind {
             0 => format!(r#"{{"sends":[[{made}]],"purposes":{{"login":{{"asked":[{made}]}}}},"seen":{made}}}"#),
             1 => format!(r#"{{"seen":{made}}}"#),
             _ => format!(r#"{{"sends":[[{made},"0123456789abcdef"]],"seen":{made}}}"#),
@@ -275,7 +275,7 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
         // Not yet idle: a purge is compared with the codes and messages alone.
         let idle_at = made - made % 3_600_000 + 60 * DAY;
         let id = subject_id(made, &mut random);
-        insert.execute(params![tag, id, word, "+1 212 *** 0000", ledger, idle_at]).unwrap();
+        insert.execute(params![tag, id, word, "+1 212 *** 0000", usage, idle_at]).unwrap();
     };
     let mut others = Mixer(rows + 3);
     let mut made = 0;
@@ -295,7 +295,7 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
 }
 
 fn fill_audit(connection: &Connection, rows: u64) {
-    let mut insert = connection.prepare("INSERT INTO audit (lane, seq, body, mac) VALUES (0, ?1, ?2, ?3)").unwrap();
+    let mut insert = connection.prepare("INSERT INTO audit (chain, seq, body, mac) VALUES (0, ?1, ?2, ?3)").unwrap();
     let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM audit", [], |row| row.get(0)).unwrap();
     let mut random = Mixer(rows + 2);
     for nth in 0..rows {

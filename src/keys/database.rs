@@ -1,4 +1,4 @@
-//! The keys that are made with the books and live in them, wrapped under every accepted secret key.
+//! The keys that are made with the database and live in them, wrapped under every accepted secret key.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ use crate::error::{Code, Error, Result};
 const WRAP_LABEL: &[u8] = b"smsotp/wrap/v1";
 const NONCE_LENGTH: usize = 24;
 
-/// The books' own keys: random, made once, the same whichever secret key unwraps them.
+/// The database's own keys: random, made once, the same whichever secret key unwraps them.
 #[derive(Debug)]
-pub struct BookKeys {
+pub struct DatabaseKeys {
     /// Turns phones, users and addresses into the tags that the table of subjects is searched by.
     pub index: IndexKey,
     /// Chains the audit rows.
     pub audit: AuditKey,
 }
 
-/// The books' keys as the books hold them, for one secret key.
+/// The database's keys as the database holds them, for one secret key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKeys {
     /// The secret key that unwraps them.
@@ -39,40 +39,40 @@ pub struct WrappedKeys {
 #[derive(Clone)]
 pub struct IndexKey(Zeroizing<[u8; 32]>);
 
-/// Seals the books' keys; derived from a secret key.
+/// Seals the database's keys; derived from a secret key.
 pub struct WrapKey {
     bytes: Zeroizing<[u8; 32]>,
     id: KeyId,
 }
 
-impl BookKeys {
-    /// New keys for new books.
+impl DatabaseKeys {
+    /// New keys for a new database.
     ///
     /// Errors: `KEY_INVALID` when the system gives no random numbers.
-    pub fn generate() -> Result<BookKeys> {
-        Ok(BookKeys { index: IndexKey(random_key()?), audit: AuditKey::new(*random_key()?) })
+    pub fn generate() -> Result<DatabaseKeys> {
+        Ok(DatabaseKeys { index: IndexKey(random_key()?), audit: AuditKey::new(*random_key()?) })
     }
 
-    /// Seals both under a secret key. `book_id` are the books' 16 random bytes: keys copied to other books do not unwrap.
+    /// Seals both under a secret key. `database_id` are the database's 16 random bytes: keys copied to another database do not unwrap.
     ///
     /// Errors: `KEY_INVALID` when the system gives no random numbers.
-    pub fn wrap(&self, secret: &SecretKey, book_id: &[u8; 16]) -> Result<WrappedKeys> {
+    pub fn wrap(&self, secret: &SecretKey, database_id: &[u8; 16]) -> Result<WrappedKeys> {
         let wrap = secret.wrap_key();
         Ok(WrappedKeys {
             key_id: secret.id(),
-            index: wrap.wrap(book_id, "index", &self.index.0)?,
-            audit: wrap.wrap(book_id, "audit", self.audit.bytes())?,
+            index: wrap.wrap(database_id, "index", &self.index.0)?,
+            audit: wrap.wrap(database_id, "audit", self.audit.bytes())?,
         })
     }
 
     /// Opens both with the secret key that they were sealed under.
     ///
-    /// Errors: `KEY_INVALID` when the key is another one, or the sealed bytes were changed or belong to other books.
-    pub fn unwrap(wrapped: &WrappedKeys, secret: &SecretKey, book_id: &[u8; 16]) -> Result<BookKeys> {
+    /// Errors: `KEY_INVALID` when the key is another one, or the sealed bytes were changed or belong to another database.
+    pub fn unwrap(wrapped: &WrappedKeys, secret: &SecretKey, database_id: &[u8; 16]) -> Result<DatabaseKeys> {
         let wrap = secret.wrap_key();
-        let index = IndexKey(wrap.unwrap(book_id, "index", &wrapped.index)?);
-        let audit = AuditKey::new(*wrap.unwrap(book_id, "audit", &wrapped.audit)?);
-        Ok(BookKeys { index, audit })
+        let index = IndexKey(wrap.unwrap(database_id, "index", &wrapped.index)?);
+        let audit = AuditKey::new(*wrap.unwrap(database_id, "audit", &wrapped.audit)?);
+        Ok(DatabaseKeys { index, audit })
     }
 }
 
@@ -110,13 +110,13 @@ impl WrapKey {
         WrapKey { bytes: Zeroizing::new(bytes), id }
     }
 
-    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which stands in front. Books, name and key id are bound to it.
+    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which stands in front. Database, name and key id are bound to it.
     ///
     /// Errors: `KEY_INVALID` when the system gives no random numbers.
-    pub fn wrap(&self, book_id: &[u8; 16], name: &str, key: &[u8; 32]) -> Result<Vec<u8>> {
+    pub fn wrap(&self, database_id: &[u8; 16], name: &str, key: &[u8; 32]) -> Result<Vec<u8>> {
         let mut nonce = [0; NONCE_LENGTH];
         fill_random(&mut nonce)?;
-        let aad = self.associated(book_id, name);
+        let aad = self.associated(database_id, name);
         let sealed = XChaCha20Poly1305::new(&(*self.bytes).into())
             .encrypt(&XNonce::from(nonce), Payload { msg: key, aad: &aad })
             .map_err(|_| Error::new(Code::BUG, "a key of 32 bytes could not be sealed"))?;
@@ -126,23 +126,23 @@ impl WrapKey {
     /// Opens a sealed key.
     ///
     /// Errors: `KEY_INVALID` when anything differs from what was sealed; it cannot be told what.
-    pub fn unwrap(&self, book_id: &[u8; 16], name: &str, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
+    pub fn unwrap(&self, database_id: &[u8; 16], name: &str, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
         let open = || {
             let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LENGTH>()?;
-            let aad = self.associated(book_id, name);
+            let aad = self.associated(database_id, name);
             let cipher = XChaCha20Poly1305::new(&(*self.bytes).into());
             let opened = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &aad }).ok()?;
             let opened = Zeroizing::new(opened);
             <[u8; 32]>::try_from(opened.as_slice()).ok().map(Zeroizing::new)
         };
         open().ok_or_else(|| {
-            Error::new(Code::KEY_INVALID, format!("key {} does not open the {name} key of these books", self.id))
-                .hint("The books were changed or copied together from others; restore them from a backup.")
+            Error::new(Code::KEY_INVALID, format!("key {} does not open the {name} key of this database", self.id))
+                .hint("The database was changed or copied together from others; restore them from a backup.")
         })
     }
 
-    fn associated(&self, book_id: &[u8; 16], name: &str) -> Vec<u8> {
-        [WRAP_LABEL, book_id, name.as_bytes(), self.id.as_bytes()].concat()
+    fn associated(&self, database_id: &[u8; 16], name: &str) -> Vec<u8> {
+        [WRAP_LABEL, database_id, name.as_bytes(), self.id.as_bytes()].concat()
     }
 }
 
@@ -162,12 +162,12 @@ mod tests {
 
     #[test]
     fn every_accepted_key_opens_the_same_book_keys() {
-        let keys = BookKeys::generate().unwrap();
+        let keys = DatabaseKeys::generate().unwrap();
         let [old, new] = [secret(1), secret(2)];
 
         for secret in [&old, &new] {
             let wrapped = keys.wrap(secret, &[5; 16]).unwrap();
-            let opened = BookKeys::unwrap(&wrapped, secret, &[5; 16]).unwrap();
+            let opened = DatabaseKeys::unwrap(&wrapped, secret, &[5; 16]).unwrap();
 
             assert_eq!(wrapped.key_id, secret.id());
             assert_eq!(opened.index.tag("phone", b"x"), keys.index.tag("phone", b"x"));
@@ -176,11 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn another_key_other_books_another_name_or_one_flipped_bit_open_nothing() {
-        let keys = BookKeys::generate().unwrap();
+    fn another_key_other_database_another_name_or_one_flipped_bit_open_nothing() {
+        let keys = DatabaseKeys::generate().unwrap();
         let wrapped = keys.wrap(&secret(1), &[5; 16]).unwrap();
         let fails = |wrapped: &WrappedKeys, key: u8, book: u8| {
-            BookKeys::unwrap(wrapped, &secret(key), &[book; 16]).unwrap_err().class().exit()
+            DatabaseKeys::unwrap(wrapped, &secret(key), &[book; 16]).unwrap_err().class().exit()
         };
 
         assert_eq!(fails(&wrapped, 2, 5), 78);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_same_key_never_wraps_to_the_same_bytes() {
-        let keys = BookKeys::generate().unwrap();
+        let keys = DatabaseKeys::generate().unwrap();
 
         let [a, b] = [0, 1].map(|_| keys.wrap(&secret(1), &[5; 16]).unwrap());
 

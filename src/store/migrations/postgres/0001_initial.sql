@@ -1,16 +1,16 @@
--- The books as they begin, in a schema of their own. Times are whole milliseconds since the Unix epoch, UTC.
+-- The database as they begin, in a schema of their own. Times are whole milliseconds since the Unix epoch, UTC.
 -- Rows that are changed in place keep room in their page (fillfactor), so that a change moves no index entry.
 
--- One row: which books these are.
-CREATE TABLE smsotp.books (
+-- One row: which database these are.
+CREATE TABLE smsotp.identity (
     one         smallint PRIMARY KEY CHECK (one = 1),
-    book_id     bytea    NOT NULL CHECK (length(book_id) = 16),  -- random; binds the wrapped keys to these books
+    database_id     bytea    NOT NULL CHECK (length(database_id) = 16),  -- random; binds the wrapped keys to this database
     created_at  bigint   NOT NULL,
-    sealed_at   bigint                                           -- moved elsewhere: nothing is done in these books any more
+    sealed_at   bigint                                           -- moved elsewhere: nothing is done in this database any more
 );
 
--- The keys that live in the books (K_index, K_audit), each wrapped under every accepted secret key.
-CREATE TABLE smsotp.book_keys (
+-- The keys that live in the database (K_index, K_audit), each wrapped under every accepted secret key.
+CREATE TABLE smsotp.database_keys (
     name        text  NOT NULL CHECK (name IN ('index', 'audit')),
     key_id      text  NOT NULL,                                  -- the public id of the secret key that wraps it
     wrapped     bytea NOT NULL,
@@ -18,14 +18,14 @@ CREATE TABLE smsotp.book_keys (
     PRIMARY KEY (name, key_id)
 );
 
--- Stand-ins for people and addresses, and what their limits remember. A deed locks the rows of its subjects, by tag upwards.
+-- Stand-ins for people and addresses, and what their limits remember. An operation locks the rows of its subjects, by tag upwards.
 CREATE TABLE smsotp.subjects (
     tag         bytea NOT NULL PRIMARY KEY,                      -- HMAC(K_index, kind, value)
     id          bytea NOT NULL,                                  -- milliseconds and 10 random bytes: what everything that outlives an otp holds
     kind        text  NOT NULL,
     masked      text  NOT NULL,
-    ledger      text  NOT NULL,                                  -- JSON of bounded size: the moments that limits count
-    idle_at     bigint                                           -- from then on the ledger decides nothing; NULL: it lasts
+    usage      text  NOT NULL,                                  -- JSON of bounded size: the moments that limits count
+    idle_at     bigint                                           -- from then on the usage decides nothing; NULL: it lasts
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 CREATE UNIQUE INDEX subjects_id ON smsotp.subjects (id);
 CREATE INDEX subjects_idle ON smsotp.subjects (idle_at) WHERE idle_at IS NOT NULL;
@@ -112,23 +112,23 @@ CREATE TABLE smsotp.tokens (
 );
 CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
 
--- The audit log in a fixed few lanes, each a chain. A deed locks its lane last; 0 is for the housekeeping.
-CREATE TABLE smsotp.audit_lanes (
-    lane          smallint PRIMARY KEY
+-- The audit log in a fixed few chains, each a chain. An operation locks its chain last; 0 is for the housekeeping.
+CREATE TABLE smsotp.audit_chains (
+    chain          smallint PRIMARY KEY
 ) WITH (fillfactor = 25);
-INSERT INTO smsotp.audit_lanes (lane) SELECT generate_series(0, 32);
+INSERT INTO smsotp.audit_chains (chain) SELECT generate_series(0, 32);
 CREATE TABLE smsotp.audit (
-    lane          smallint NOT NULL,
+    chain          smallint NOT NULL,
     seq           bigint   NOT NULL,
     body          text     NOT NULL,                             -- canonical JSON
-    mac           bytea    NOT NULL,                             -- HMAC(K_audit, previous mac, lane, seq, SHA-256(body))
+    mac           bytea    NOT NULL,                             -- HMAC(K_audit, previous mac, chain, seq, SHA-256(body))
     operation     bytea    NOT NULL DEFAULT '',                  -- random: how a commit whose answer was lost is looked up
-    PRIMARY KEY (lane, seq)
+    PRIMARY KEY (chain, seq)
 );
 -- What happened to one phone: the timeline of `show`.
-CREATE INDEX audit_subject ON smsotp.audit ((body::jsonb #>> '{subjects,0}'), lane, seq);
+CREATE INDEX audit_subject ON smsotp.audit ((body::jsonb #>> '{subjects,0}'), chain, seq);
 -- Everything but the chain is computed from the body, so that nothing can disagree with it.
 CREATE VIEW smsotp.audit_log AS
-    SELECT lane, seq, (row ->> 'at')::bigint AS at, row ->> 'actor' AS actor, row ->> 'action' AS action,
+    SELECT chain, seq, (row ->> 'at')::bigint AS at, row ->> 'actor' AS actor, row ->> 'action' AS action,
            row ->> 'outcome' AS outcome, row -> 'subjects' AS subjects, row -> 'details' AS details
-    FROM (SELECT lane, seq, body::jsonb AS row FROM smsotp.audit) AS parsed;
+    FROM (SELECT chain, seq, body::jsonb AS row FROM smsotp.audit) AS parsed;
