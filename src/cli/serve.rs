@@ -13,7 +13,9 @@ use crate::app::{App, CheckMark};
 use crate::config::Config;
 use crate::engine::Work;
 use crate::error::{Class, Code, Error, Result};
-use crate::http::{Bounds, Callbacks, Check, Checks, Mark, Metrics, Proxies, Served, Server, Settings, Tls};
+use crate::http::{
+    self, Backend, Bounds, Callbacks, Metrics, ProviderCheck, RunChecks, Server, ServerSettings, Tls, TrustedProxies,
+};
 use crate::output::{LogForm, Output, start_logs};
 
 /// Serve the REST API beside an application
@@ -88,12 +90,12 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     if !test_numbers {
         engine = engine.without_test_numbers();
     }
-    let served = Served { engine, metrics, checks: checks(&app)?, callbacks };
+    let backend = Backend { engine, metrics, checks: checks(&app)?, callbacks };
     let tls = settings.tls.is_some();
     // Longer than the drain: the server ends by itself before it is ended.
     let _hold = call.signals.hold_for(drain + Duration::from_secs(5));
     app.run(async {
-        let server = Server::bind(served, settings).await?;
+        let server = Server::bind(backend, settings).await?;
         let scheme = if tls { "https" } else { "http" };
         out.say(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
         server.run(async { drop(call.signals.wait().await) }).await;
@@ -105,7 +107,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     Ok(Class::Done)
 }
 
-fn settings(args: &Args) -> Result<Settings> {
+fn settings(args: &Args) -> Result<ServerSettings> {
     let listen: SocketAddr = args.listen.parse().map_err(|_| {
         Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
             .hint("Write it like 127.0.0.1:8000; port 0 takes a free one")
@@ -113,10 +115,10 @@ fn settings(args: &Args) -> Result<Settings> {
     let proxies = args.trusted_proxy.iter().map(|text| network(text)).collect::<Result<Vec<_>>>()?;
     let purge_every = given::span("--purge-every", &args.purge_every)?;
     let (certificate, key) = (args.tls_cert.clone(), args.tls_key.clone());
-    Ok(Settings {
+    Ok(ServerSettings {
         listen,
         behind_proxy: args.behind_proxy,
-        proxies: Proxies::new(proxies),
+        proxies: TrustedProxies::new(proxies),
         tls: certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }),
         bounds: Bounds {
             connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
@@ -158,18 +160,18 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
     Ok(Some(Callbacks { auth_token, status_url, public_url: public.or(origin) }))
 }
 
-fn checks(app: &App) -> Result<Option<Checks>> {
+fn checks(app: &App) -> Result<Option<RunChecks>> {
     let Some(run) = app.served_checks()? else { return Ok(None) };
-    let checks: Checks = Arc::new(move || {
+    let checks: RunChecks = Arc::new(move || {
         let run = Arc::clone(&run);
         Box::pin(async move {
-            let shown = run().await.into_iter().map(|check| Check {
+            let shown = run().await.into_iter().map(|check| ProviderCheck {
                 name: check.name.to_owned(),
                 mark: match check.mark {
-                    CheckMark::Ok => Mark::Ok,
-                    CheckMark::Warn => Mark::Warn,
-                    CheckMark::Fail => Mark::Fail,
-                    CheckMark::Skip => Mark::Skip,
+                    CheckMark::Ok => http::CheckMark::Ok,
+                    CheckMark::Warn => http::CheckMark::Warn,
+                    CheckMark::Fail => http::CheckMark::Fail,
+                    CheckMark::Skip => http::CheckMark::Skip,
                 },
                 finding: check.finding,
                 meaning: check.meaning,
