@@ -123,7 +123,7 @@ impl SignedRequest {
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, MessageStatus, ErrorCode, To, ..."),
     responses(
         (status = 204, description = "Taken: recorded, old, or about a message that is not known."),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is JSON and not an object.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The signature does not fit.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "Callbacks are not configured.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -158,7 +158,7 @@ pub(super) async fn status(State(state): State<Arc<ServerState>>, request: Reque
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: From, Body, OptOutType, ..."),
     responses(
         (status = 200, description = "TwiML; empty where there is nothing to say.", body = String, content_type = "text/xml"),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is JSON and not an object.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The signature does not fit.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "Callbacks are not configured.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -261,8 +261,10 @@ mod tests {
 
     #[test]
     fn a_report_is_about_one_message_or_about_none() {
-        let signed =
-            |query: &str, params: &str| SignedRequest { query: pairs(query.as_bytes()), params: pairs(params.as_bytes()) };
+        let signed = |query: &str, params: &str| SignedRequest {
+            query: pairs(query.as_bytes()),
+            params: pairs(params.as_bytes()),
+        };
         let good = report(&signed("m=7", "MessageSid=SM1&MessageStatus=sent&ErrorCode=&To=%2B14155550100")).unwrap();
         assert_eq!((good.message_id, good.status.as_str(), good.error_code), (7, "sent", None));
         assert!(good.to.is_some());

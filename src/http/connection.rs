@@ -145,11 +145,8 @@ mod tests {
 
         assert!(places.take(Some(one)).await.is_none());
         assert!(places.take(Some(other)).await.is_some());
-        let uncounted: Vec<Place> = futures_util::future::join_all((0..5).map(|_| places.take(None)))
-            .await
-            .into_iter()
-            .flatten()
-            .collect();
+        let uncounted: Vec<Place> =
+            futures_util::future::join_all((0..5).map(|_| places.take(None))).await.into_iter().flatten().collect();
         assert_eq!((uncounted.len(), places.taken()), (5, 7));
         drop(first);
         assert!(places.take(Some(one)).await.is_some());

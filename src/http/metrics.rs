@@ -113,12 +113,22 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register("http_requests", "Requests by route, method and status", self.requests.clone());
-        registry.register_with_unit("http_request", "How long requests took", Unit::Seconds, self.request_seconds.clone());
+        registry.register_with_unit(
+            "http_request",
+            "How long requests took",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
         registry.register("sends", "Codes asked for, by what became of their message", self.sends.clone());
         registry.register("verifications", "Codes checked, by answer", self.verifications.clone());
         registry.register("refusals", "Requests refused, by code", self.refusals.clone());
         registry.register("callbacks", "Callbacks by kind and what they changed", self.callbacks.clone());
-        registry.register_with_unit("provider", "How long the provider took", Unit::Seconds, self.provider_seconds.clone());
+        registry.register_with_unit(
+            "provider",
+            "How long the provider took",
+            Unit::Seconds,
+            self.provider_seconds.clone(),
+        );
         registry.register_with_unit(
             "store",
             "How long operations took, commit included",
@@ -163,7 +173,8 @@ impl Metrics {
     pub fn worked(&self, done: &Worked) {
         match done {
             Worked::Step(step) => {
-                let outcomes = [("sent", step.sent), ("found", step.found), ("failed", step.failed), ("open", step.open)];
+                let outcomes =
+                    [("sent", step.sent), ("found", step.found), ("failed", step.failed), ("open", step.open)];
                 for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
                     self.worker.get_or_create(&OutcomeLabel { outcome: outcome.to_owned() }).inc_by(u64::from(count));
                 }
