@@ -43,7 +43,7 @@ pub struct Args {
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Where the API stands for the world outside: what Twilio's callbacks are signed for
+    /// The public address of the API, which Twilio's callbacks are signed for
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
     /// Let declared test numbers open with their fixed codes
@@ -55,22 +55,22 @@ pub struct Args {
     /// How often to purge what is finished; 0s: never
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     pub purge_every: String,
-    /// So many connections at once
+    /// At most this many connections at once; the next ones wait
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_connections: u32,
-    /// So many connections of one address; not for this machine and trusted proxies
+    /// At most this many connections of one address; not for this machine and trusted proxies
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_per_address: u32,
 }
 
-/// Starts the logs of a server: it tells of every request, unless it is to be quiet.
+/// Starts the logs of a server: a line for every request, unless it is to be quiet.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
     let verbosity = if out.wishes().quiet { call_verbosity } else { call_verbosity.max(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }
 
-/// Serves until told to stop.
+/// Serves until it is asked to stop.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let settings = settings(&args)?;
     let drain = settings.bounds.drain;
@@ -145,7 +145,7 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
     };
     let public = public_url.map(|text| text.parse::<Url>().map_err(|_| wrong("is not a URL"))).transpose()?;
     if public.as_ref().is_some_and(|url| !matches!(url.scheme(), "https" | "http") || url.query().is_some()) {
-        return Err(wrong("is no plain http or https address"));
+        return Err(wrong("is not a plain http or https address"));
     }
     let status_url = config.twilio.status_callback.clone();
     if public.is_none() && status_url.is_none() {
@@ -155,7 +155,7 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
         return Err(Error::new(Code::CONFIG_INVALID, "callbacks are signed with the Auth Token, and none is set")
             .hint("Set TWILIO_AUTH_TOKEN beside the API key; it is then used for callbacks alone."));
     };
-    // The origin of the one address is the origin of the other.
+    // Other callbacks come to the same host as delivery reports.
     let origin = status_url.as_ref().and_then(|url| url.join("/").ok());
     Ok(Some(Callbacks { auth_token, status_url, public_url: public.or(origin) }))
 }

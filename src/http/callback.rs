@@ -117,7 +117,7 @@ impl SignedRequest {
     operation_id = "twilio_status",
     tag = "callbacks",
     params(
-        ("m" = Option<i64>, Query, description = "Our id of the message, as smsotp put it into the address."),
+        ("m" = Option<i64>, Query, description = "Our id of the message, as smsotp added it to the address."),
         ("X-Twilio-Signature" = Option<String>, Header, description = "The signature over the public address and all parameters."),
     ),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, MessageStatus, ErrorCode, To, ..."),
@@ -170,11 +170,11 @@ pub(super) async fn inbound(State(state): State<Arc<ServerState>>, request: Requ
     let signed = SignedRequest::read(&state, request, |_| None).await?;
     let from = signed.one("From").and_then(|from| phone::shape(from).ok());
     let (Some(from), Some(text)) = (from, signed.one("Body")) else {
-        // WhatsApp addresses, short codes, alphanumeric senders: nobody whom codes are sent to.
+        // WhatsApp addresses, short codes, alphanumeric senders: no codes are sent to these.
         state.metrics.called_back("inbound", "incomplete");
         return Ok(twiml(None));
     };
-    // Where Twilio knows the word itself, it has answered already.
+    // Where Twilio acts on a keyword by itself, it has answered already.
     let answered = signed.one("OptOutType");
     let what = match answered {
         Some("STOP") => Inbound::Stop,
@@ -209,7 +209,7 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
 }
 
-/// The texts and numbers of a JSON object.
+/// The members of a JSON object that are texts or numbers.
 fn members(bytes: &Bytes) -> Option<Vec<(String, String)>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
     let text = |(key, value): (String, serde_json::Value)| match value {

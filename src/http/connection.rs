@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The bounds of connections. None is "for ever": whoever holds a place without a complete request loses it in seconds, so that
-/// whoever waits for one gets it.
+/// The bounds of connections. Every one ends: a client that holds a place without a complete request loses it within seconds,
+/// so that a client that waits for a place gets one.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Connections in all.
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_comes_when_all_places_are_taken_gets_the_next_one_that_is_free() {
+    async fn a_connection_that_comes_when_all_places_are_taken_gets_the_next_free_one() {
         let places = places(2, 9);
         let first = places.take(None).await.unwrap();
         let _second = places.take(None).await.unwrap();
@@ -141,7 +141,7 @@ mod tests {
         let places = places(9, 2);
         let (one, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
         let first = places.take(Some(one)).await.unwrap();
-        let _second = places.take(Some(one)).await.unwrap();
+        let second = places.take(Some(one)).await.unwrap();
 
         assert!(places.take(Some(one)).await.is_none());
         assert!(places.take(Some(other)).await.is_some());
@@ -151,13 +151,13 @@ mod tests {
         drop(first);
         assert!(places.take(Some(one)).await.is_some());
         drop(uncounted);
-        drop(_second);
-        assert!(places.taken_by().is_empty(), "nothing is remembered of who is gone");
+        drop(second);
+        assert!(places.taken_by().is_empty(), "an address without connections is forgotten");
         assert_eq!(places.taken(), 0);
     }
 
     #[tokio::test]
-    async fn whoever_stops_waiting_holds_nothing() {
+    async fn a_connection_that_stops_waiting_holds_nothing() {
         let places = places(1, 1);
         let held = places.take(None).await.unwrap();
         let address = "203.0.113.9".parse().unwrap();

@@ -133,7 +133,7 @@ where
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(state.bounds.head);
     http.max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
-    // Whoever has said all and closed that direction still wants the answer.
+    // A client that has sent everything and closed that direction still wants the answer.
     http.half_close(true);
     let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), answer);
     if watcher.watch(connection).await.is_err_and(|error| was_slow(&error)) {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::checks::ProviderCheck;
 use crate::error::{Class, Code, Error};
 
-/// A problem to answer with. Nothing in it differs between two answers that a caller must not tell apart.
+/// A problem to answer with. Nothing in it differs between two answers that a caller must not distinguish.
 #[derive(Debug)]
 pub(super) struct Problem(Box<ProblemDocument>);
 
