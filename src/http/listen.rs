@@ -112,7 +112,7 @@ async fn serve(Accepted { stream, peer, place }: Accepted, listening: Listening,
         Some(tls) => match timeout(state.bounds.head, tls.accept(stream)).await {
             Ok(Ok(stream)) => serve_http(stream, peer, &listening, watcher).await,
             Ok(Err(error)) => tracing::debug!(target: "smsotp::http", "no TLS: {error}"),
-            Err(_) => state.metrics.connection_turned_away("slow"),
+            Err(_) => state.metrics.connection_turned_away("timeout"),
         },
     }
     drop(place);
@@ -136,13 +136,13 @@ where
     // A client that has sent everything and closed that direction still wants the answer.
     http.half_close(true);
     let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), answer);
-    if watcher.watch(connection).await.is_err_and(|error| was_slow(&error)) {
-        state.metrics.connection_turned_away("slow");
+    if watcher.watch(connection).await.is_err_and(|error| timed_out(&error)) {
+        state.metrics.connection_turned_away("timeout");
     }
 }
 
 /// Whether a connection ended because its client sent no head, or took no answer, in time.
-fn was_slow(error: &hyper::Error) -> bool {
+fn timed_out(error: &hyper::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     error.is_timeout() || cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }

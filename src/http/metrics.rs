@@ -150,7 +150,7 @@ impl Metrics {
         );
         registry.register(
             "connections_turned_away",
-            "Connections closed because they were slow, or because their address had all of its places",
+            "Connections closed because they were idle or slow (timeout), or one too many of their address",
             self.turned_away.clone(),
         );
         registry.register("queue_due", "Messages that wait for the worker, up to 1000", self.due.clone());
