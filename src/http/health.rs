@@ -45,7 +45,7 @@ pub(super) async fn alive() -> Json<Health> {
     )
 )]
 pub(super) async fn ready(State(state): State<Arc<ServerState>>) -> Result<Json<Health>, Problem> {
-    let answer = tokio::time::timeout(READY_WITHIN, state.engine.store().due(crate::clock::Timestamp(0), 1)).await;
+    let answer = tokio::time::timeout(READY_WITHIN, state.engine.reads().due(crate::clock::Timestamp(0), 1)).await;
     match answer {
         Ok(Ok(_)) => Ok(Json(Health { status: "ready" })),
         Ok(Err(error)) => Err(error.into()),
@@ -72,7 +72,7 @@ pub(super) async fn metrics(
     if !state.client(peer, &headers).local {
         auth::bearer(&state, &headers, Scope::Read).await?;
     }
-    let due = state.engine.store().status().await.map(|status| status.due).ok();
+    let due = state.engine.reads().status().await.map(|status| status.due).ok();
     let text = state
         .metrics
         .text(due, state.sends.len(), state.places.taken())

@@ -158,7 +158,7 @@ impl Metrics {
         registry.register_with_unit("uptime", "Since the server began", Unit::Seconds, self.uptime.clone());
     }
 
-    /// The meter for [`crate::engine::Engine::metered`].
+    /// For [`crate::engine::Engine::on_wait`].
     pub fn waited(&self, what: Waited, took: Duration) {
         match what {
             Waited::Store => self.store_seconds.observe(took.as_secs_f64()),
@@ -173,8 +173,13 @@ impl Metrics {
     pub fn worked(&self, done: &Worked) {
         match done {
             Worked::Step(step) => {
-                let outcomes =
-                    [("sent", step.sent), ("found", step.found), ("failed", step.failed), ("open", step.open)];
+                let outcomes = [
+                    ("sent", step.sent),
+                    ("found", step.found),
+                    ("failed", step.failed),
+                    ("open", step.open),
+                    ("error", step.errors),
+                ];
                 for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
                     self.worker.get_or_create(&OutcomeLabel { outcome: outcome.to_owned() }).inc_by(u64::from(count));
                 }

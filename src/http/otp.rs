@@ -19,9 +19,8 @@ use super::client::Client;
 use super::problem::{Problem, ProblemDocument};
 use crate::clock::Timestamp;
 use crate::code::Code;
-use crate::engine::{Destination, Send, SendAnswer, Sent, Verdict, Verify};
+use crate::engine::{Destination, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
-use crate::message;
 use crate::phone;
 use crate::purpose::{self, Purpose};
 use crate::template::Endings;
@@ -157,12 +156,12 @@ pub(super) async fn send(
     let body: SendRequest = body::json(&request.body)?;
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
-    let send = Send {
-        to: destination(&body.phone_number)?,
+    let send = SendOtp {
+        to: Destination::parse(&body.phone_number, None)?,
         purpose: purpose_of(body.purpose.as_deref())?,
         user,
         new_code: body.new_code == Some(true),
-        override_limit: None,
+        override_limits: None,
         idempotency_key: request.idempotency_key()?,
         endings: Endings::new(body.app_hash.as_deref(), body.origin.as_deref())?,
         segments_max: None,
@@ -180,7 +179,7 @@ pub(super) async fn send(
         }
         Ok(SendAnswer::Refused(refusal)) => {
             count("refused");
-            Err(Problem::new(refusal.code, refusal.message).retry_after(refusal.retry_after_seconds))
+            Err(refusal.error().into())
         }
         Err(error) => {
             count("error");
@@ -221,14 +220,14 @@ pub(super) async fn verify(
     let body: VerifyRequest = body::json(&request.body)?;
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
-    let verify = Verify {
+    let verify = VerifyOtp {
         phone: phone::shape(&body.phone_number)?,
         purpose: purpose_of(body.purpose.as_deref())?,
         user,
         code: Code::parse(&body.otp_code)?,
+        idempotency_key: request.idempotency_key()?,
     };
-    let key = request.idempotency_key()?;
-    let answer = state.engine.verify_once(&caller, verify, key.as_deref()).await?;
+    let answer = state.engine.verify(&caller, verify).await?;
     let outcome = answer.verdict.code().map_or("verified", |code| code.name);
     state.metrics.verified(outcome);
     match &answer.verdict {
@@ -297,45 +296,24 @@ impl AuthorizedRequest {
 }
 
 fn sent_response(sent: &Sent) -> Result<Response, Problem> {
-    use message::State;
-    let code = match (sent.state, sent.http_status) {
-        (State::Unknown | State::Sending, _) => error::Code::MAYBE_SENT,
-        (State::Failed, Some(300..=399 | 401 | 403)) => error::Code::PROVIDER_CONFIG,
-        (State::Failed, None) => error::Code::PROVIDER_UNREACHABLE,
-        (State::Failed | State::Undelivered | State::Canceled, _) => error::Code::PROVIDER_REFUSED,
-        _ => {
-            return Ok(Json(SendResponse {
-                message: "OTP sent successfully",
-                otp_id: sent.otp_id,
-                message_id: format!("m{}", sent.message_id),
-                state: sent.state.as_str(),
-                expires_at: sent.expires_at,
-                resent: sent.resent,
-                test: sent.test,
-            })
-            .into_response());
-        }
+    let Some(failure) = sent.failure() else {
+        return Ok(Json(SendResponse {
+            message: "OTP sent successfully",
+            otp_id: sent.otp_id,
+            message_id: format!("m{}", sent.message_id),
+            state: sent.state.as_str(),
+            expires_at: sent.expires_at,
+            resent: sent.resent,
+            test: sent.test,
+        })
+        .into_response());
     };
-    let detail = match code {
-        error::Code::MAYBE_SENT => "the message may have been sent: do not repeat it".to_owned(),
-        error::Code::PROVIDER_CONFIG => "the provider refused the server's credentials or set-up".to_owned(),
-        _ => sent.error.clone().unwrap_or_else(|| "the message could not be sent".to_owned()),
+    // What is wrong with the server's own set-up is nobody's business outside.
+    let problem = match failure.class() {
+        error::Class::Config => Problem::new(failure.code(), "the provider refused the server's credentials or set-up"),
+        _ => Problem::from(failure),
     };
-    let problem = Problem::new(code, detail).about(sent.otp_id, sent.error_code);
-    Err(match sent.fix.as_ref().filter(|_| code == error::Code::PROVIDER_REFUSED) {
-        Some(fix) => problem.hint(fix),
-        None => problem,
-    })
-}
-
-fn destination(text: &str) -> Result<Destination, Problem> {
-    match phone::parse(text, None) {
-        Ok(number) => Ok(Destination::Known(number)),
-        Err(error) => match phone::shape(text) {
-            Ok(phone) => Ok(Destination::Shape(phone, error)),
-            Err(_) => Err(error.into()),
-        },
-    }
+    Err(problem.about(sent.otp_id, sent.error_code))
 }
 
 fn purpose_of(text: Option<&str>) -> Result<Purpose, Problem> {
