@@ -19,8 +19,8 @@ fn the_page_of_the_command_line_is_its_help() {
     let mut root = cli::command().term_width(100);
     root.build();
     let mut page = String::from(
-        "# Command line\n\nThe help of every command, as `smsotp help COMMAND` prints it. Written by a test: \
-         `UPDATE=1 cargo test --test it docs`.\n",
+        "# Command line\n\nThe help of every command, as `smsotp help COMMAND` prints it. The global options, which every \
+         command takes, are shown here once.\n",
     );
     add_help(&root, "smsotp", &mut page);
 
@@ -227,11 +227,19 @@ fn add_help(command: &clap::Command, name: &str, page: &mut String) {
     let depth = if name == "smsotp" { 2 } else { 1 + name.split(' ').count() };
     let mut command_help = command.clone();
     let help = command_help.render_long_help().to_string();
+    let help = if name == "smsotp" { help } else { without_global_options(&help) };
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     writeln!(page, "\n{} {name}\n\n```text\n{}\n```", "#".repeat(depth), help.join("\n").trim_end()).unwrap();
     for sub in command.get_subcommands() {
         add_help(sub, &format!("{name} {}", sub.get_name()), page);
     }
+}
+
+/// The help of a command without what it has in common with all others.
+fn without_global_options(help: &str) -> String {
+    let (before, rest) = help.split_once("Global options:\n").expect("global options");
+    let examples = rest.find("Examples:\n").expect("examples behind the options");
+    format!("{before}{}", &rest[examples..])
 }
 
 /// The targets of `[text](target)`, outside of code blocks.
