@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::context::{Caller, Context, Step, Waited, code_of};
-use super::send::{Sent, Ticket};
+use super::sent::{Sent, Ticket};
 use super::settle::{Claim, claim, conclude, settle};
 use super::text;
 use crate::delivery::{Delivery, Finding, LEAST_LEFT};
