@@ -633,13 +633,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l no-input -d 'Never ask for anything'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List operations, newest first'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List the audit log, newest first'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "verify" -d 'Verify the chain from its first row to its last'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only operations about this number' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only operations about this user, where no phone comes first' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l operation -d 'Only this action, for example revoke' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only operations at this moment or later: a date, RFC 3339, or a span back from now' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only operations before this moment' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only rows about this number' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only rows about this user, where no phone comes first' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only this action, for example revoke' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only rows at this moment or later: a date, RFC 3339, or a span back from now' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l until -d 'Only rows before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l limit -d 'At most this many rows' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l after -d 'Go on after this row, as the page before told' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
@@ -750,10 +750,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l listen -d 'Liste
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l trusted-proxy -d 'Believe this proxy or network about its clients\' addresses; may be given more than once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'Where the API stands for the world outside: what Twilio\'s callbacks are signed for' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'The public address of the API, which Twilio\'s callbacks are signed for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l purge-every -d 'How often to purge what is finished; 0s: never' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'So many connections at once' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'So many connections of one address; not for this machine and trusted proxies' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'At most this many connections at once; the next ones wait' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'At most this many connections of one address; not for this machine and trusted proxies' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env' -r -F

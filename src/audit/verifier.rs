@@ -177,7 +177,10 @@ impl fmt::Display for Break {
             BreakKind::Swapped => write!(f, "row {seq} of chain {chain} changed places with the next one"),
             BreakKind::Repeated => write!(f, "row {seq} of chain {chain} is there twice or out of its order"),
             BreakKind::Foreign => {
-                write!(f, "row {seq} of chain {chain} was not written by this database: inserted, replaced, or another key")
+                write!(
+                    f,
+                    "row {seq} of chain {chain} was not written by this database: inserted, replaced, or another key"
+                )
             }
             BreakKind::Cut { until } if until == seq => write!(f, "row {seq} at the end of chain {chain} was removed"),
             BreakKind::Cut { until } => write!(f, "rows {seq} to {until} at the end of chain {chain} were removed"),

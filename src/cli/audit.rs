@@ -33,26 +33,26 @@ pub enum Verb {
     Verify(VerifyArgs),
 }
 
-/// List operations, newest first
+/// List the audit log, newest first
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit list\n  \
     $ smsotp audit list --phone +14155552671 --since 24h\n  \
     $ smsotp audit list --action revoke --json")]
 pub struct ListArgs {
-    /// Only operations about this number
+    /// Only rows about this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
-    /// Only operations about this user, where no phone comes first
+    /// Only rows about this user, where no phone comes first
     #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
     /// Only this action, for example revoke
     #[arg(long, value_name = "NAME")]
-    pub operation: Option<String>,
-    /// Only operations at this moment or later: a date, RFC 3339, or a span back from now
+    pub action: Option<String>,
+    /// Only rows at this moment or later: a date, RFC 3339, or a span back from now
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Only operations before this moment
+    /// Only rows before this moment
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     /// At most this many rows
@@ -70,7 +70,7 @@ pub struct ListArgs {
 #[command(after_long_help = "Examples:\n  $ smsotp audit verify\n  $ smsotp audit verify -q")]
 pub struct VerifyArgs {}
 
-/// One operation.
+/// One row of the log.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// Chain and number: `0.17`.
@@ -80,7 +80,7 @@ pub struct Row {
     /// Who: an OS user, a token, cron.
     pub who: String,
     /// What.
-    pub operation: String,
+    pub action: String,
     /// Whom, masked.
     pub subject: String,
     /// How it ended.
@@ -91,7 +91,7 @@ pub struct Row {
 
 impl Item for Row {
     const KIND: &'static str = "audit";
-    const COLUMNS: &'static [&'static str] = &["id", "at", "who", "operation", "subject", "outcome", "details"];
+    const COLUMNS: &'static [&'static str] = &["id", "at", "who", "action", "subject", "outcome", "details"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         let details = match self.details.as_object() {
@@ -104,7 +104,7 @@ impl Item for Row {
             self.id.clone(),
             view.time(self.at),
             self.who.clone(),
-            self.operation.clone(),
+            self.action.clone(),
             view.text_if(Some(&self.subject)),
             self.outcome.clone(),
             details,
@@ -168,7 +168,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let filter = AuditFilter {
         subject,
-        action: args.operation.clone(),
+        action: args.action.clone(),
         since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
         until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
         before: args.after.as_deref().map(place).transpose()?,
@@ -180,14 +180,14 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
         id: format!("{}.{}", read.place.0, read.place.1),
         at: read.step.at,
         who: read.step.actor,
-        operation: read.step.action,
+        action: read.step.action,
         subject: read.subject,
         outcome: read.step.outcome,
         details: read.step.details,
     };
     let more = u64::from(page.next.is_some());
     let next_after = page.next.map(|(chain, seq)| format!("{chain}.{seq}"));
-    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No operations." })?;
+    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No rows." })?;
     Ok(Class::Done)
 }
 

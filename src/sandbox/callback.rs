@@ -14,8 +14,8 @@ use url::{Host, Url};
 
 use super::Shared;
 use super::credentials::Credentials;
-use super::message_log::OptOut;
 use super::message::{Message, News};
+use super::message_log::OptOut;
 use crate::provider::twilio::signature::sign;
 
 /// So many callbacks are under way at once.

@@ -11,8 +11,8 @@ use url::form_urlencoded;
 use super::Shared;
 use super::answer::{Answer, Refusal, created, gone, list_2010, ok, page_size, rfc2822};
 use super::call::{Call, Params};
-use super::message_log::Filter;
 use super::message::News;
+use super::message_log::Filter;
 use crate::clock::Timestamp;
 
 /// GET Messages/{sid}.json

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smsotp::engine::Step;
 use smsotp::sandbox::Fault;
 
-use crate::processes::{Crew, Operation, Job, Knobs, Left, Said, phone, step};
+use crate::processes::{Crew, Job, Knobs, Left, Operation, Said, phone, step};
 use crate::world::{OTHER, PHONE, World, block_on, code_in, dispatch, send};
 
 /// Lets one process do this and die at that step.

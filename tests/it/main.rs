@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod auditing;
-mod database_trouble;
 #[cfg(target_os = "linux")]
 mod bounded;
 mod callbacks;
@@ -12,6 +11,7 @@ mod cli;
 mod config_story;
 mod console;
 mod crashing;
+mod database_trouble;
 mod demo_story;
 mod desk;
 mod dispatching;

@@ -6,13 +6,13 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
-use crate::usage::Usage;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::{Reply, TestNumber};
 use crate::token::{Scopes, Token};
+use crate::usage::Usage;
 
 /// The columns of an otp, in the order that [`otp`] reads.
 macro_rules! otp_columns {

@@ -6,15 +6,15 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use tokio_postgres::types::Type;
 
-use super::open::{Done, House, Work, house};
 use super::connect::Session;
+use super::open::{Done, House, Work, house};
 use super::rows::{self, Statement, column};
 use super::trouble::{Failure, before_commit, trouble};
 use super::{Postgres, SHARDS};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::store::export::{self, Transfer, Kind, Lines, Reading, TABLES, Table, Transferred, Whole};
+use crate::store::export::{self, Kind, Lines, Reading, TABLES, Table, Transfer, Transferred, Whole};
 
 /// How many rows are fetched or written at a time.
 const BATCH: usize = 1000;
@@ -37,7 +37,8 @@ pub async fn export(
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
         .await
         .map_err(trouble)?;
-    let sql = "SELECT database_id, created_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM smsotp.identity";
+    let sql =
+        "SELECT database_id, created_at, (extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM smsotp.identity";
     let found = client.query_typed_one(sql, &[]).await.map_err(trouble)?;
     let now = store.heard(column(&found, 2)?);
     let start = Lines::start(&rows::array(column(&found, 0)?, "database_id")?, column(&found, 1)?, now, transfer);
@@ -79,7 +80,7 @@ impl Work for Tell<'_> {
 
     async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
         let event = Event::new(house.now, self.0.clone(), "db.export", "done");
-        Ok(Done { answer: (), statements: Vec::new(), events: vec![event] })
+        Ok(Done { answer: (), statements: Vec::new(), event: Some(event) })
     }
 }
 
@@ -109,7 +110,7 @@ impl Work for Seal<'_> {
             values: Vec::new(),
         };
         let event = Event::new(house.now, self.0.clone(), "db.move", "sealed");
-        Ok(Done { answer: (), statements: vec![statement], events: vec![event] })
+        Ok(Done { answer: (), statements: vec![statement], event: Some(event) })
     }
 }
 

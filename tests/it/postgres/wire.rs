@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use smsotp::engine::{Revoke, Send, SendAnswer, Verdict};
+use smsotp::engine::{Revoke, SendAnswer, SendOtp, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ impl Wire {
     /// Database that are reached over a wire, and the URL that leads past it.
     pub async fn to(database: &mut Database, fate: Fate) -> (Wire, String) {
         let straight = database.url.clone().unwrap();
-        let (server, database) = straight.rsplit_once(':').unwrap().1.split_once('/').unwrap();
+        let (server, name) = straight.rsplit_once(':').unwrap().1.split_once('/').unwrap();
         let server: u16 = server.parse().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -55,7 +55,7 @@ impl Wire {
                 tokio::spawn(carry(client, server, Arc::clone(&shared)));
             }
         });
-        database.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{database}"));
+        database.url = Some(format!("postgres://postgres@127.0.0.1:{port}/{name}"));
         (Wire { seen }, straight)
     }
 
@@ -162,7 +162,10 @@ fn a_commit_whose_answer_was_lost_is_looked_up_and_not_repeated() {
 /// What the page for operators says of an operation.
 fn told(operation: &str) -> u32 {
     let page = include_str!("../../../docs/postgresql.md");
-    let row = page.lines().find(|line| line.starts_with(&format!("| {operation} |"))).unwrap_or_else(|| panic!("no {operation}"));
+    let row = page
+        .lines()
+        .find(|line| line.starts_with(&format!("| {operation} |")))
+        .unwrap_or_else(|| panic!("no {operation}"));
     row.split('|').nth(2).unwrap().trim().parse().unwrap()
 }
 
@@ -183,7 +186,7 @@ fn a_operation_waits_for_the_server_as_often_as_the_page_says() {
             send(&engine, PHONE).await;
             assert_eq!(wire.trips(), told("send"), "round {round}");
         }
-        let ask = |key: &str| Send { idempotency_key: Some(key.into()), ..ask(PHONE) };
+        let ask = |key: &str| SendOtp { idempotency_key: Some(key.into()), ..ask(PHONE) };
         let SendAnswer::Sent(_) = engine.send(&caller(), ask("order-1")).await.unwrap() else { panic!("refused") };
         assert_eq!(wire.trips(), told("send with an idempotency key"));
         engine.send(&caller(), ask("order-1")).await.unwrap();

@@ -155,14 +155,14 @@ impl Job {
     pub async fn engine_with(&self, connections: usize) -> Engine {
         let ring = self.keyring();
         let clock = Database::at_offset(self.offset_ms) as Arc<dyn Clock>;
-        let store: Arc<dyn Store> = match &self.url {
+        let store: Store = match &self.url {
             Some(url) => {
                 let opening = postgres::Opening { connections, patience: std::time::Duration::from_secs(120) };
-                Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap())
+                Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap()).into()
             }
             None => {
                 let opening = sqlite::Opening { patience: std::time::Duration::from_secs(120), ..Default::default() };
-                Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap())
+                Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap()).into()
             }
         };
         let mut policy = Policy::default();
@@ -247,16 +247,17 @@ fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database
         0 => Operation::Purge,
         _ => Operation::Send(format!("+1415555{nth:04}")),
     };
-    let jobs: Vec<Job> = (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
+    let jobs: Vec<Job> =
+        (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
     let said = all(&jobs);
     // Three phones a day are what a user may ask for; the rest is refused, each with its row.
     assert_eq!(count(&said, "sent accepted"), 3, "{said:?}");
     block_on(async {
         let store = database.store().await;
-        let heads = store.audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&store.keys().audit).expect(heads.iter().copied());
+        let heads = store.reads.audit_heads().await.unwrap();
+        let mut verifier = smsotp::audit::Verifier::new(&store.operations.keys().audit).expect(heads.iter().copied());
         for head in heads {
-            for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
+            for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
                 verifier.feed(row);
             }
         }
