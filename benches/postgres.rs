@@ -23,7 +23,7 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::postgres::{Opening, Postgres};
 use smsotp::template::Endings;
@@ -38,12 +38,12 @@ impl Provider for Instantly {
     }
     async fn send(&self, _: &Outgoing) -> Delivery {
         let nth = self.0.fetch_add(1, Ordering::Relaxed);
-        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), status: "queued".into() }
+        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), state: smsotp::message::State::Accepted }
     }
-    async fn fetch(&self, _: &str) -> Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> Result<Option<RemoteMessage>> {
         Ok(None)
     }
-    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::audit::Actor;
+use crate::check::Check;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, ProviderName};
 use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
+use crate::message::State;
 use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
@@ -287,11 +289,8 @@ fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
 
 pub use serving::ServedChecks;
 
-/// How a check of Twilio stands.
-pub use crate::provider::twilio::checks::Mark as CheckMark;
-
-/// What a real test message came to: its id and last status, or why it went wrong and what to do next.
-pub type TestMessage = std::result::Result<(String, String), (String, Option<String>)>;
+/// How a real test message ended: its id and last state, or why it failed and what to do next.
+pub type TestMessage = std::result::Result<(String, State), (String, Option<String>)>;
 
 /// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the database.
 ///
@@ -304,7 +303,7 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
     let runtime = runtime()?;
     let answer = runtime.block_on(async {
         match twilio.send(&message).await {
-            Delivery::Accepted { provider_id, status } => Ok(follow(&twilio, provider_id, status, patience).await),
+            Delivery::Accepted { provider_id, state } => Ok(follow(&twilio, provider_id, state, patience).await),
             Delivery::Refused(refused) => {
                 let code = refused.code.map(|code| format!(" ({code})")).unwrap_or_default();
                 Err((format!("Refused{code}: {}", refused.meaning), refused.fix))
@@ -321,20 +320,20 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
     Ok(answer)
 }
 
-/// Asks for a message's status until it is final or patience ends.
-async fn follow(twilio: &Twilio, id: String, first: String, patience: Duration) -> (String, String) {
+/// Asks for a message's state until it is final, or the time is up.
+async fn follow(twilio: &Twilio, id: String, first: State, patience: Duration) -> (String, State) {
     const PAUSE: Duration = Duration::from_secs(1);
-    let mut status = first;
+    let mut state = first;
     for _ in 0..patience.as_secs() {
-        if matches!(status.as_str(), "delivered" | "undelivered" | "failed" | "read" | "canceled") {
+        if state.is_final() {
             break;
         }
         tokio::time::sleep(PAUSE).await;
-        if let Ok(Some(report)) = twilio.fetch(&id).await {
-            status = report.status;
+        if let Ok(Some(message)) = twilio.fetch(&id).await {
+            state = message.state;
         }
     }
-    (id, status)
+    (id, state)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
@@ -354,7 +353,7 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
 ///
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.
-pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<checks::Check>> {
+pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<Check>> {
     if !has_provider(config) || config.provider == Some(ProviderName::Console) {
         return Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so there is nothing to test").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or start `smsotp sandbox --write-env .env` \
@@ -363,11 +362,11 @@ pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Re
     }
     let twilio = match twilio_of(config) {
         Ok(twilio) => twilio,
-        Err(error) => return Ok(checks::unconfigured(&error)),
+        Err(error) => return Ok(checks::for_wrong_settings(&error)),
     };
     let runtime = runtime()?;
     let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
-    let found = runtime.block_on(twilio.checks(&checks::Options { to, country }));
+    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country }));
     runtime.shutdown_background();
     Ok(found)
 }

@@ -11,13 +11,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use url::Url;
 
 pub use assemble::assemble;
 pub use settings::{PURPOSE_KEYS, SETTINGS, SettingInfo, env_example};
 pub use sources::{Dirs, Inputs};
 
 use crate::error::Result;
+use crate::keys::KeySource;
+use crate::provider::twilio::account::Account;
 use crate::purpose::Policy;
 
 /// Everything that was configured, checked.
@@ -30,7 +31,7 @@ pub struct Config {
     /// The provider that was chosen by name; `None`: Twilio where credentials are present, else an error with the next steps.
     pub provider: Option<ProviderName>,
     /// Twilio's settings.
-    pub twilio: Twilio,
+    pub twilio: Account,
     /// Where the secret keys come from.
     pub keys: KeySource,
     /// The rules' settings.
@@ -122,59 +123,6 @@ pub enum ProviderName {
     Console,
 }
 
-/// Twilio's settings as they were given; completeness is checked when a verb needs them.
-#[derive(Debug, Default)]
-pub struct Twilio {
-    /// `TWILIO_ACCOUNT_SID`: AC and 32 hex digits.
-    pub account_sid: Option<String>,
-    /// `TWILIO_AUTH_TOKEN`.
-    pub auth_token: Option<SecretString>,
-    /// `TWILIO_API_KEY`: SK and 32 hex digits. With its secret it wins over the token.
-    pub api_key: Option<String>,
-    /// `TWILIO_API_SECRET`.
-    pub api_secret: Option<SecretString>,
-    /// `TWILIO_PHONE_NUMBER`: the sender.
-    pub phone_number: Option<String>,
-    /// `TWILIO_MESSAGING_SERVICE_SID`: MG and 32 hex digits. Wins over the number.
-    pub messaging_service_sid: Option<String>,
-    /// `TWILIO_REGION`.
-    pub region: Option<String>,
-    /// `TWILIO_EDGE`.
-    pub edge: Option<String>,
-    /// `TWILIO_API_BASE_URL`, accepted only from the source that gave the credentials; https, or loopback http.
-    pub base_url: Option<Url>,
-    /// `SMSOTP_STATUS_CALLBACK`: public URL for delivery callbacks.
-    pub status_callback: Option<Url>,
-}
-
-impl Twilio {
-    /// What is given but cannot be right by its shape, in words: for `config check` and `test-twilio`. Values are not repeated,
-    /// for a token may stand in the place of an id.
-    pub fn problems(&self) -> Vec<String> {
-        let sid = |name: &str, prefix: &str, value: &Option<String>| {
-            let well_formed =
-                |v: &String| v.len() == 34 && v.starts_with(prefix) && v[2..].bytes().all(|b| b.is_ascii_hexdigit());
-            let bad = value.as_ref().is_some_and(|v| !v.is_ascii() || !well_formed(v));
-            bad.then(|| format!("{name} is not {prefix} and 32 hex digits"))
-        };
-        let mut problems: Vec<String> = [
-            sid("TWILIO_ACCOUNT_SID", "AC", &self.account_sid),
-            sid("TWILIO_API_KEY", "SK", &self.api_key),
-            sid("TWILIO_MESSAGING_SERVICE_SID", "MG", &self.messaging_service_sid),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        if self.api_key.is_some() != self.api_secret.is_some() {
-            problems.push("TWILIO_API_KEY and TWILIO_API_SECRET need each other".to_owned());
-        }
-        if self.edge.is_some() && self.region.is_none() {
-            problems.push("TWILIO_EDGE needs TWILIO_REGION".to_owned());
-        }
-        problems
-    }
-}
-
 impl fmt::Display for ProviderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -182,19 +130,6 @@ impl fmt::Display for ProviderName {
             ProviderName::Console => "console",
         })
     }
-}
-
-/// Where the secret keys come from, in this order.
-#[derive(Debug)]
-pub struct KeySource {
-    /// `SMSOTP_SECRET_KEY`: one or several base64 keys of 32 bytes, newest first, separated by commas or white space.
-    pub inline: Option<SecretString>,
-    /// `SMSOTP_SECRET_KEY_FILE`: a file with the same content.
-    pub file: Option<PathBuf>,
-    /// The file of our own, made when the database is new. `None`: on PostgreSQL, and where the user has no home.
-    pub own_file: Option<PathBuf>,
-    /// The HOME that paths were made from, for errors.
-    pub home: Option<PathBuf>,
 }
 
 /// One setting as `config show` lists it.

@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, ge
 use hkdf::Hkdf;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -21,7 +21,6 @@ pub use crate::code::{CodeKey, KeyId};
 pub use database::{DatabaseKeys, IndexKey, WrapKey, WrappedKeys};
 pub use file::{add_last, make_private_dir, promote, remove};
 
-use crate::config::KeySource;
 use crate::error::{Code, Error, Result};
 
 /// More keys than this in one source are a mistake: rotation needs two.
@@ -47,6 +46,19 @@ pub struct Keyring {
     origin: Origin,
     warnings: Vec<String>,
     whose: Whose,
+}
+
+/// Where the secret keys come from, in this order.
+#[derive(Debug)]
+pub struct KeySource {
+    /// `SMSOTP_SECRET_KEY`: one or several base64 keys of 32 bytes, newest first, separated by commas or white space.
+    pub inline: Option<SecretString>,
+    /// `SMSOTP_SECRET_KEY_FILE`: a file with the same content.
+    pub file: Option<PathBuf>,
+    /// The file of our own, made when the database is new. `None`: on PostgreSQL, and where the user has no home.
+    pub own_file: Option<PathBuf>,
+    /// The HOME that paths were made from, for errors.
+    pub home: Option<PathBuf>,
 }
 
 /// Where a keyring was read from.

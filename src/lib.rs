@@ -15,7 +15,6 @@
 //! use smsotp::audit::Actor;
 //! use smsotp::clock::SystemClock;
 //! use smsotp::code::Code;
-//! use smsotp::config;
 //! use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
 //! use smsotp::keys::{Keyring, SecretKey};
 //! use smsotp::otp::User;
@@ -30,12 +29,12 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // The voice: Twilio's API, at the sandbox's address.
 //! let sandbox = Sandbox::start(sandbox::Options::default())?;
-//! let account = twilio::Settings::check(&config::Twilio {
+//! let account = twilio::Settings::check(&twilio::Account {
 //!     account_sid: Some(sandbox.account_sid().to_owned()),
 //!     auth_token: Some(sandbox.auth_token().to_owned().into()),
 //!     phone_number: Some(sandbox.phone_number()),
 //!     base_url: Some(sandbox.url().parse()?),
-//!     ..config::Twilio::default()
+//!     ..twilio::Account::default()
 //! })?;
 //! let provider = Arc::new(Twilio::new(account)?);
 //!
@@ -88,6 +87,7 @@
 
 // The rules: pure functions over facts.
 pub mod audit;
+pub mod check;
 pub mod code;
 pub mod limits;
 pub mod message;

@@ -23,7 +23,7 @@ use crate::phone::Phone;
 
 pub use escape::{visible, visible_lines};
 pub use logs::{LogForm, start_logs};
-pub use page::{Mark, Page, Paint, Sheet};
+pub use page::{Page, Paint, Sheet};
 pub use progress::Progress;
 pub use prompt::{Prompt, Restore};
 

@@ -1,4 +1,7 @@
-//! The voice: what carries a message, and what each answer means for the database.
+//! The seam to the providers: what is handed over, and what each answer means for the database.
+//!
+//! A provider's names, status words and error codes stay inside its own file. A new one is such a file, its settings in
+//! `config/settings.rs`, and the line in `app.rs` that makes it.
 
 pub mod console;
 pub mod twilio;
@@ -11,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::message::State;
 use crate::phone::Phone;
 
 /// A message on its way out. The body holds the code, so it is a secret and has no `Debug` of its own.
@@ -21,27 +25,27 @@ pub struct Outgoing {
     pub to: Phone,
     /// The whole text.
     pub body: SecretString,
-    /// For how many whole seconds it makes sense to deliver it (Twilio's ValidityPeriod, 1 to 36000).
+    /// For how many whole seconds it makes sense to deliver it (1 to 36000).
     pub validity_seconds: Option<u32>,
 }
 
-/// What became of a message that was handed over.
+/// How handing a message over ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     /// The provider took it.
     Accepted {
-        /// The provider's id, for example a Twilio message SID.
+        /// The provider's id of the message.
         provider_id: String,
-        /// The provider's first status, verbatim.
-        status: String,
+        /// How far it got already: [`State::Accepted`], or further.
+        state: State,
     },
-    /// The provider answered that it will not send it: it surely was not sent.
+    /// The provider will not send it: it surely was not sent.
     Refused(Refused),
     /// The provider asks to come back: surely not sent.
     Busy {
-        /// When it said to come back.
+        /// For how long not to come back.
         retry_after: Option<Duration>,
-        /// What it said.
+        /// The provider's reason.
         why: String,
     },
     /// No connection was made: surely not sent.
@@ -59,7 +63,7 @@ pub enum Delivery {
 /// A provider's refusal, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The provider's error code, for example Twilio's 21610.
+    /// The provider's error code.
     pub code: Option<u32>,
     /// The HTTP status of the refusal.
     pub http_status: u16,
@@ -69,11 +73,11 @@ pub struct Refused {
     pub fix: Option<String>,
     /// Who has to act.
     pub blame: Blame,
-    /// The recipient opted out (Twilio's 21610).
+    /// The recipient opted out of all messages.
     pub opted_out: bool,
 }
 
-/// Who has to act on a refusal.
+/// Who has to act on a refusal or a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
@@ -81,23 +85,27 @@ pub enum Blame {
     Request,
     /// The recipient's number or choice.
     Recipient,
-    /// Credentials, sender or account set-up.
+    /// The set-up: credentials, sender, permissions, registration.
     Setup,
-    /// The provider or a carrier.
+    /// The account: suspended, on trial, without a right.
+    Account,
+    /// The carrier.
+    Carrier,
+    /// The provider.
     Provider,
     /// A limit of the provider.
     Limit,
-    /// Held to be fraud.
+    /// Classified as fraud.
     Fraud,
 }
 
-/// A message as the provider reports it.
+/// A message as the provider has it.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct RemoteMessage {
     /// The provider's id.
     pub provider_id: String,
-    /// The provider's status, verbatim (Twilio: queued, sent, delivered, ...).
-    pub status: String,
+    /// How far it got: [`State::Accepted`], or further.
+    pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
     /// How many segments it took, once known.
@@ -117,18 +125,18 @@ pub trait Provider: Send + Sync {
     /// Hands a message over, once. Never retries by itself.
     async fn send(&self, message: &Outgoing) -> Delivery;
 
-    /// Asks what became of a message. `None`: the provider does not know it. Providers without look-up answer `NO_PROVIDER`.
-    async fn fetch(&self, provider_id: &str) -> Result<Option<Report>>;
+    /// Looks a message up. `None`: the provider does not know it.
+    async fn fetch(&self, provider_id: &str) -> Result<Option<RemoteMessage>>;
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
-    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<Report>>>;
+    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
 
-    /// The provider's clock, if its last answer told it: reconciling compares times of one clock only.
+    /// How far the provider's clock is ahead of ours, as far as its last answer showed: times are compared on one clock only.
     fn clock_skew_ms(&self) -> i64 {
         0
     }
 
-    /// True where nothing leaves the house (console): such sends count as accepted at once.
+    /// True where nothing leaves this machine (console): such messages count as accepted at once.
     fn is_local(&self) -> bool {
         false
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::{App, twilio_of};
+use crate::check::Check;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database};
 use crate::engine::Engine;
@@ -29,7 +30,7 @@ const POLL: Duration = Duration::from_secs(10);
 const POLL_LATE: Duration = Duration::from_secs(120);
 
 /// The provider's checks, as often as they are asked for.
-pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<checks::Check>> + Send>> + Send + Sync>;
+pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
     /// Opens the database for many requests at once. New database is made, as `send` would.
@@ -68,7 +69,7 @@ impl App {
         let twilio = Arc::new(twilio_of(&self.config)?);
         Ok(Some(Arc::new(move || {
             let twilio = Arc::clone(&twilio);
-            Box::pin(async move { twilio.checks(&checks::Options::default()).await })
+            Box::pin(async move { twilio.checks(&checks::CheckOptions::default()).await })
         })))
     }
 }

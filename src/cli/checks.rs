@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use crate::check::Mark;
 use crate::error::Class;
-use crate::output::{Mark, Output, Page, Render, Sheet, View};
+use crate::output::{Output, Page, Render, Sheet, View};
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
@@ -38,7 +39,7 @@ impl Checks {
 
     /// Adds a check; a bad one fails the whole.
     pub fn add(&mut self, name: &str, mark: Mark, meaning: impl Into<String>, next: Option<String>) {
-        self.passed &= mark != Mark::Bad;
+        self.passed &= mark != Mark::Fail;
         self.items.push(Check { name: name.to_owned(), mark, meaning: meaning.into(), next });
     }
 
@@ -56,7 +57,7 @@ impl Render for Checks {
         let mut sheet = Sheet::new(&["mark", "check", "meaning", "next"]);
         for check in &self.items {
             sheet.row(vec![
-                check.mark.word().to_lowercase(),
+                check.mark.label().to_lowercase(),
                 check.name.clone(),
                 check.meaning.clone(),
                 view.text_if(check.next.as_deref()),

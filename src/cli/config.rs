@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::Call;
 use super::checks::Checks;
+use crate::check::Mark;
 use crate::config::Setting;
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Mark, Output, View};
+use crate::output::{Item, List, Output, View};
 
 /// Show and check the configuration
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             // What is wrong is an error of `config()` itself, with its own hint and exit code 78.
             let config = call.config()?;
             let mut checks = Checks::of("config");
-            checks.add("settings", Mark::Good, format!("{} settings, all readable", config.settings.len()), None);
+            checks.add("settings", Mark::Ok, format!("{} settings, all readable", config.settings.len()), None);
             for warning in config.warnings {
                 checks.add("warning", Mark::Warn, warning, None);
             }

@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::checks::Checks;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
+use crate::check::Mark;
 use crate::engine::{Transfer, Transferred};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Mark, Output, Page, Prompt, Render, Sheet, View};
+use crate::output::{Output, Page, Prompt, Render, Sheet, View};
 
 /// Look after the database
 #[derive(Debug, clap::Args)]
@@ -330,18 +331,18 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
 fn check(app: &App, out: &mut Output) -> Result<Class> {
     let mut checks = Checks::of("database");
     let next = || Some("Keep a copy of the files, then restore a backup".to_owned());
-    checks.add("keys", Mark::Good, "The database's keys open with this secret key", None);
+    checks.add("keys", Mark::Ok, "The database's keys open with this secret key", None);
     let found = app.run(app.engine().check_store())?;
     if found.is_empty() {
-        checks.add("structure", Mark::Good, "Pages, indexes, links and values are sound", None);
+        checks.add("structure", Mark::Ok, "Pages, indexes, links and values are sound", None);
     }
     for finding in found {
-        checks.add("structure", Mark::Bad, finding, next());
+        checks.add("structure", Mark::Fail, finding, next());
     }
     let audited = app.run(app.engine().audit_verify())?;
     match audited.broken {
-        None => checks.add("audit", Mark::Good, format!("{} rows, none changed", audited.rows), None),
-        Some(broken) => checks.add("audit", Mark::Bad, broken, next()),
+        None => checks.add("audit", Mark::Ok, format!("{} rows, none changed", audited.rows), None),
+        Some(broken) => checks.add("audit", Mark::Fail, broken, next()),
     }
     checks.show(out)
 }

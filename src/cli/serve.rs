@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::{Call, given};
-use crate::app::{App, CheckMark};
+use crate::app::App;
+use crate::check;
 use crate::config::Config;
 use crate::engine::Work;
 use crate::error::{Class, Code, Error, Result};
@@ -166,10 +167,10 @@ fn checks(app: &App) -> Result<Option<Checks>> {
             let shown = run().await.into_iter().map(|check| Check {
                 name: check.name.to_owned(),
                 mark: match check.mark {
-                    CheckMark::Ok => Mark::Ok,
-                    CheckMark::Warn => Mark::Warn,
-                    CheckMark::Fail => Mark::Fail,
-                    CheckMark::Skip => Mark::Skip,
+                    check::Mark::Ok => Mark::Ok,
+                    check::Mark::Warn => Mark::Warn,
+                    check::Mark::Fail => Mark::Fail,
+                    check::Mark::Skip => Mark::Skip,
                 },
                 finding: check.finding,
                 meaning: check.meaning,

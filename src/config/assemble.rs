@@ -12,8 +12,9 @@ use super::settings::{SETTINGS, nearest};
 use super::show::show;
 use super::sources::{Inputs, is_ours};
 use super::twilio::twilio;
-use super::{Config, Database, KeySource, ProviderName};
+use super::{Config, Database, ProviderName};
 use crate::error::{Code, Error, Result};
+use crate::keys::KeySource;
 use crate::purpose::Policy;
 
 /// Longer values are a mistake; keys alone may be longer.

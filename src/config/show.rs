@@ -6,7 +6,8 @@ use url::Url;
 use super::assemble::{Found, Given, Source};
 use super::policy::span;
 use super::settings::{SETTINGS, SettingInfo};
-use super::{Database, KeySource, Setting};
+use super::{Database, Setting};
+use crate::keys::KeySource;
 use crate::limits::Window;
 use crate::purpose::{Policy, Resend};
 

@@ -5,18 +5,18 @@ use std::path::Path;
 use secrecy::SecretString;
 use url::{Host, Url};
 
-use super::Twilio;
 use super::assemble::{Found, Given, Source};
 use super::sources::read_secret;
 use crate::error::Result;
+use crate::provider::twilio::account::Account;
 
 /// Reads and checks them.
-pub(super) fn twilio(found: &Found, warnings: &mut Vec<String>) -> Result<Twilio> {
+pub(super) fn twilio(found: &Found, warnings: &mut Vec<String>) -> Result<Account> {
     let auth_token = secret(found, "TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN_FILE", warnings)?;
     let api_secret = secret(found, "TWILIO_API_SECRET", "TWILIO_API_SECRET_FILE", warnings)?;
     let secrets: Vec<&Credential> = [&auth_token, &api_secret].into_iter().flatten().collect();
     let base_url = found.get("TWILIO_API_BASE_URL").map(|given| base_url(given, &secrets)).transpose()?;
-    Ok(Twilio {
+    Ok(Account {
         account_sid: found.text("TWILIO_ACCOUNT_SID"),
         auth_token: auth_token.map(|credential| credential.secret),
         api_key: found.text("TWILIO_API_KEY"),

@@ -18,8 +18,8 @@ pub struct Report {
     pub message_id: i64,
     /// The provider's id.
     pub provider_id: String,
-    /// The provider's status, verbatim.
-    pub status: String,
+    /// How far the message got.
+    pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
     /// Whom it went to, where the provider says so.
@@ -31,7 +31,7 @@ pub struct Report {
 pub enum Reported {
     /// The message moved forward to this state.
     Moved(State),
-    /// Old or repeated news, or a status that is not known.
+    /// An old or repeated report.
     Old,
     /// No message has this id, or it is another one's.
     Stranger,
@@ -198,7 +198,7 @@ impl Report {
 
     /// The message as the news leave it; `None` where they are old.
     pub(super) fn news(&self, message: &Message, now: Timestamp) -> Option<Message> {
-        let moved = message.state.after_report(&self.status);
+        let moved = message.state.after_report(self.state);
         let identified = message.provider_id.is_none() && self.provider_id.len() <= PROVIDER_ID_MAX;
         if moved.is_none() && !identified {
             return None;

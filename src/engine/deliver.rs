@@ -232,9 +232,8 @@ impl Outcome {
         message.due_at = None;
         (message.error, message.error_code) = (None, None);
         match &self.delivery {
-            Delivery::Accepted { provider_id, status } => {
-                message.state = State::Accepted;
-                message.state = message.state.after_report(status).unwrap_or(message.state);
+            Delivery::Accepted { provider_id, state } => {
+                message.state = *state;
                 message.provider_id = Some(provider_id.clone());
                 message.due_at = self.poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
                 None

@@ -14,7 +14,7 @@ use crate::code::Code;
 use crate::error::Result;
 use crate::message::{Message, State};
 use crate::otp::{self, Otp};
-use crate::provider::Report;
+use crate::provider::RemoteMessage;
 use crate::store::{Change, Facts, Needs, operation};
 
 /// Absent on two looks so far apart means: never accepted (design §4).
@@ -139,10 +139,11 @@ impl Engine {
         };
         let known = self.store.provider_ids(&message.phone).await?;
         let code = code_of(&self.keyring, &otp)?;
-        let ours =
-            |report: &&Report| !known.contains(&report.provider_id) && carries(report.body.expose_secret(), &code);
+        let ours = |report: &&RemoteMessage| {
+            !known.contains(&report.provider_id) && carries(report.body.expose_secret(), &code)
+        };
         let closing = match listed.iter().rfind(ours) {
-            Some(report) => Closing::Found(report.provider_id.clone(), report.status.clone(), report.error_code),
+            Some(report) => Closing::Found(report.provider_id.clone(), report.state, report.error_code),
             None => Closing::Absent,
         };
         self.close(caller, &otp, message.id, closing).await
@@ -207,8 +208,8 @@ impl Fate {
 
 /// What was found out.
 pub(super) enum Closing {
-    /// It is at the provider: id, status, error code.
-    Found(String, String, Option<u32>),
+    /// It is at the provider: id, state, error code.
+    Found(String, State, Option<u32>),
     /// It is not at the provider.
     Absent,
     /// The provider could not be asked.
@@ -229,9 +230,8 @@ impl Closing {
     fn record(&self, old: &Message, now: Timestamp) -> (Vec<Change>, Fate) {
         let mut message = Message { updated_at: now, due_at: None, ..old.clone() };
         let fate = match self {
-            Closing::Found(provider_id, status, error_code) => {
-                message.state = State::Accepted;
-                message.state = message.state.after_report(status).unwrap_or(State::Accepted);
+            Closing::Found(provider_id, state, error_code) => {
+                message.state = *state;
                 message.provider_id = Some(provider_id.clone());
                 (message.error_code, message.error) = (*error_code, None);
                 Fate::Found

@@ -27,13 +27,8 @@ impl Engine {
             let now = self.store.now().await?;
             match found {
                 Ok(Some(found)) => {
-                    let report = Report {
-                        message_id,
-                        provider_id,
-                        status: found.status,
-                        error_code: found.error_code,
-                        to: None,
-                    };
+                    let report =
+                        Report { message_id, provider_id, state: found.state, error_code: found.error_code, to: None };
                     if let Reported::Moved(state) = self.report(caller, report).await?
                         && state.is_final()
                     {

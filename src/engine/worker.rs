@@ -98,7 +98,7 @@ impl Engine {
                 let report = Report {
                     message_id: message.id,
                     provider_id,
-                    status: news.status,
+                    state: news.state,
                     error_code: news.error_code,
                     to: None,
                 };

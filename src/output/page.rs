@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::escape::visible;
+use crate::check::Mark;
 
 /// Rows under headings. On a terminal a table, in a pipe TSV without headings.
 #[derive(Clone, Debug, Default)]
@@ -67,32 +68,6 @@ impl Sheet {
             text.push('\n');
         }
         text
-    }
-}
-
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mark {
-    /// As it should be.
-    Good,
-    /// Works, but look at it.
-    Warn,
-    /// Wrong.
-    Bad,
-    /// Not looked at.
-    Skipped,
-}
-
-impl Mark {
-    /// The word that carries the meaning where colours do not.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mark::Good => "ok",
-            Mark::Warn => "warn",
-            Mark::Bad => "FAIL",
-            Mark::Skipped => "skip",
-        }
     }
 }
 
@@ -227,12 +202,12 @@ impl Paint {
         self.sgr("36", text)
     }
     fn mark(self, mark: Mark) -> String {
-        let word = format!("[{:^4}]", mark.word());
+        let word = format!("[{:^4}]", mark.label());
         match mark {
-            Mark::Good => self.sgr("32", &word),
+            Mark::Ok => self.sgr("32", &word),
             Mark::Warn => self.yellow(&word),
-            Mark::Bad => self.red(&word),
-            Mark::Skipped => self.dim(&word),
+            Mark::Fail => self.red(&word),
+            Mark::Skip => self.dim(&word),
         }
     }
     fn sgr(self, code: &str, text: &str) -> String {
@@ -281,7 +256,7 @@ mod tests {
             .field("id", "12")
             .field("expires", "in 10 min")
             .blank()
-            .check(Mark::Bad, "sender \u{1b}[31mred")
+            .check(Mark::Fail, "sender \u{1b}[31mred")
             .note("set TWILIO_PHONE_NUMBER");
 
         assert_eq!(

@@ -241,7 +241,7 @@ impl<'a> Lines<'a> {
                 row.insert("over_at".into(), now);
             }
             ("messages", state) if !row.get("due_at").is_none_or(Value::is_null) => {
-                if matches!(state, Some("queued" | "scheduled")) {
+                if state == Some("queued") {
                     row.insert("state".into(), "canceled".into());
                     row.insert("updated_at".into(), now);
                 }

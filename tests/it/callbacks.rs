@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use smsotp::engine::SendAnswer;
 use smsotp::http::Settings;
 use smsotp::message::State;
-use smsotp::provider::twilio::Twilio;
 use smsotp::provider::twilio::signature::sign;
+use smsotp::provider::twilio::{Account, Twilio};
 
 use crate::window::{Answer, INBOUND, PUBLIC, STATUS, Window, settings};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, refusal, send};
@@ -304,13 +304,13 @@ fn where_no_callback_comes_the_worker_asks_until_it_knows() {
 
 fn calling_back(world: &World, url: &str) -> Twilio {
     let value = |name: &str| world.sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
-    let given = smsotp::config::Twilio {
+    let given = Account {
         account_sid: Some(value("TWILIO_ACCOUNT_SID")),
         auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
         phone_number: Some(value("TWILIO_PHONE_NUMBER")),
         base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
         status_callback: Some(url.parse().unwrap()),
-        ..smsotp::config::Twilio::default()
+        ..Account::default()
     };
     Twilio::new(smsotp::provider::twilio::Settings::check(&given).unwrap()).unwrap()
 }

@@ -50,9 +50,9 @@ impl Window {
             metrics,
             checks: Some(Arc::new(move || {
                 let twilio = Arc::clone(&twilio);
-                Box::pin(
-                    async move { twilio.checks(&checks::Options::default()).await.into_iter().map(check).collect() },
-                )
+                Box::pin(async move {
+                    twilio.checks(&checks::CheckOptions::default()).await.into_iter().map(check).collect()
+                })
             })),
             callbacks: Some(Callbacks {
                 auth_token: world.sandbox.auth_token().into(),
@@ -196,12 +196,12 @@ fn make(engine: &Engine, whose: Whose, scopes: &str) -> String {
     block_on(engine.create_token(&caller(), new)).unwrap().1.expose().to_owned()
 }
 
-fn check(check: checks::Check) -> Check {
+fn check(check: smsotp::check::Check) -> Check {
     let mark = match check.mark {
-        checks::Mark::Ok => Mark::Ok,
-        checks::Mark::Warn => Mark::Warn,
-        checks::Mark::Fail => Mark::Fail,
-        checks::Mark::Skip => Mark::Skip,
+        smsotp::check::Mark::Ok => Mark::Ok,
+        smsotp::check::Mark::Warn => Mark::Warn,
+        smsotp::check::Mark::Fail => Mark::Fail,
+        smsotp::check::Mark::Skip => Mark::Skip,
     };
     Check { name: check.name.into(), mark, finding: check.finding, meaning: check.meaning, next: check.next }
 }

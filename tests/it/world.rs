@@ -7,7 +7,6 @@ use std::time::Duration;
 use smsotp::audit::{Actor, Break, Head, Row, Verifier};
 use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::config::Twilio as Settings;
 use smsotp::engine::{
     Caller, Destination, Dispatched, Engine, Purge, PurgeReport, Refusal, Send, SendAnswer, Sent, Verdict, Verify,
     VerifyAnswer,
@@ -16,7 +15,7 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::twilio::{Timeouts, Twilio};
+use smsotp::provider::twilio::{Account, Timeouts, Twilio};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::sandbox::{self, Pace, Received, Sandbox};
 use smsotp::store::Store;
@@ -182,12 +181,12 @@ pub fn keyring(keys: &[String]) -> Keyring {
 /// A provider that is pointed at a sandbox by its four variables.
 pub fn twilio(env: &[(String, String)], timeouts: Timeouts, clock: Arc<dyn Clock>) -> Twilio {
     let value = |name: &str| env.iter().find(|(key, _)| key == name).unwrap().1.clone();
-    let settings = Settings {
+    let settings = Account {
         account_sid: Some(value("TWILIO_ACCOUNT_SID")),
         auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
         phone_number: Some(value("TWILIO_PHONE_NUMBER")),
         base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-        ..Settings::default()
+        ..Account::default()
     };
     Twilio::with(smsotp::provider::twilio::Settings::check(&settings).unwrap(), timeouts, clock).unwrap()
 }

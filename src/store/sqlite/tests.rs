@@ -11,12 +11,11 @@ use super::{Opening, Sqlite};
 use crate::audit::Actor;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::code::Code;
-use crate::config::Twilio as Settings;
 use crate::engine::{AddTestNumber, Caller, Destination, Engine, Purge, Reset, Revoke, Send, Verify};
 use crate::keys::{Keyring, SecretKey};
 use crate::otp::{State, User};
 use crate::phone::{self, Phone};
-use crate::provider::twilio::{self, Twilio};
+use crate::provider::twilio::{self, Account, Twilio};
 use crate::purpose::Purpose;
 use crate::sandbox::{Fault, Options, Sandbox};
 use crate::store::{Filter, Subject, SubjectId};
@@ -70,12 +69,12 @@ fn scene() -> Scene {
     sqlite.connection().trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(hear)).unwrap();
     let sandbox = Sandbox::start(Options { clock: Arc::clone(&shared), ..Options::default() }).unwrap();
     let value = |name: &str| sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
-    let settings = Settings {
+    let settings = Account {
         account_sid: Some(value("TWILIO_ACCOUNT_SID")),
         auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
         phone_number: Some(value("TWILIO_PHONE_NUMBER")),
         base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-        ..Settings::default()
+        ..Account::default()
     };
     let checked = twilio::Settings::check(&settings).unwrap();
     let provider = Arc::new(Twilio::with(checked, twilio::Timeouts::default(), shared).unwrap());

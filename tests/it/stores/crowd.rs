@@ -10,11 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smsotp::clock::Clock;
 use smsotp::code::Code;
-use smsotp::config::Twilio as Settings;
 use smsotp::engine::{Engine, Purge, SendAnswer};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
-use smsotp::provider::twilio::Twilio;
+use smsotp::provider::twilio::{Account, Twilio};
 use smsotp::purpose::Policy;
 use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
@@ -177,12 +176,12 @@ impl Job {
 
     fn twilio(&self) -> Twilio {
         let value = |name: &str| self.env.iter().find(|(key, _)| key == name).unwrap().1.clone();
-        let settings = Settings {
+        let settings = Account {
             account_sid: Some(value("TWILIO_ACCOUNT_SID")),
             auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
             phone_number: Some(value("TWILIO_PHONE_NUMBER")),
             base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-            ..Settings::default()
+            ..Account::default()
         };
         Twilio::new(smsotp::provider::twilio::Settings::check(&settings).unwrap()).unwrap()
     }
