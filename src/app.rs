@@ -102,12 +102,12 @@ impl App {
         runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
     }
 
-    /// Gives the engine the configured provider, which waits for no answer longer than `patience`.
+    /// Gives the engine the configured provider, which waits for no answer longer than `longest_wait`.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
-    pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
-        let provider = provider(&self.config, printer, patience)?;
+    pub fn with_provider(mut self, printer: Printer, longest_wait: Option<Duration>) -> Result<App> {
+        let provider = provider(&self.config, printer, longest_wait)?;
         tracing::info!(target: "smsotp", provider = provider.name(), "chose the provider");
         self.engine = self.engine.clone().with_provider(provider);
         if matches!(self.config.database, Database::Sqlite(_)) {
@@ -250,21 +250,30 @@ fn os_actor() -> Actor {
     Actor::Os { uid: 0, name: String::new() }
 }
 
-/// True where a provider is chosen, or Twilio's credentials are there.
+/// True where a provider is chosen, or Twilio's credentials are set.
 fn has_provider(config: &Config) -> bool {
+    config.provider.is_some() || has_twilio_credentials(config)
+}
+
+/// True where messages go through Twilio.
+fn uses_twilio(config: &Config) -> bool {
+    config.provider.map_or_else(|| has_twilio_credentials(config), |name| name == ProviderName::Twilio)
+}
+
+fn has_twilio_credentials(config: &Config) -> bool {
     let twilio = &config.twilio;
-    config.provider.is_some() || twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
+    twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
 }
 
 /// The provider that the configuration asks for.
-fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Result<Arc<dyn Provider>> {
-    match config.provider {
+fn provider(config: &Config, printer: Printer, longest_wait: Option<Duration>) -> Result<Arc<dyn Provider>> {
+    let chosen = config.provider.or_else(|| has_twilio_credentials(config).then_some(ProviderName::Twilio));
+    match chosen {
+        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_within(config, longest_wait)?)),
         Some(ProviderName::Console) => {
             let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
             Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
         }
-        Some(ProviderName::Twilio) => Ok(Arc::new(patient(config, patience)?)),
-        None if has_provider(config) => Ok(Arc::new(patient(config, patience)?)),
         None => Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so nothing can be sent").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER. Without an account: `--provider console` \
              prints the message, `smsotp sandbox` stands in for Twilio, `smsotp demo` shows both ends.",
@@ -273,14 +282,14 @@ fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Re
 }
 
 fn twilio_of(config: &Config) -> Result<Twilio> {
-    patient(config, None)
+    twilio_within(config, None)
 }
 
-/// Twilio, with answers waited for no longer than `patience`. A connection gets a little less: that there was none is sure,
+/// Twilio, with answers waited for no longer than `longest_wait`. A connection gets a little less: that there was none is sure,
 /// that there was no answer is not.
-fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
+fn twilio_within(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
     let usual = Timeouts::default();
-    let timeouts = match patience {
+    let timeouts = match longest_wait {
         Some(most) => Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual },
         None => usual,
     };
@@ -354,7 +363,7 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.
 pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<Check>> {
-    if !has_provider(config) || config.provider == Some(ProviderName::Console) {
+    if !uses_twilio(config) {
         return Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so there is nothing to test").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or start `smsotp sandbox --write-env .env` \
              in another terminal to try it without an account.",

@@ -202,7 +202,7 @@ impl Call {
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let facts = crate::config::Screen::from_environment();
+    let facts = crate::config::TerminalEnvironment::read();
     let screen =
         Screen::here(ColorFacts { no_color: facts.no_color, force: facts.force_color, dumb: facts.dumb }, facts.output);
     set_panic_hook(screen, &args);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{App, twilio_of};
+use super::{App, twilio_of, uses_twilio};
 use crate::check::Check;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database};
@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     /// `CONFIG_INVALID`.
     pub fn served_checks(&self) -> Result<Option<ServedChecks>> {
-        if self.engine.is_local() {
+        if !uses_twilio(&self.config) {
             return Ok(None);
         }
         let twilio = Arc::new(twilio_of(&self.config)?);

@@ -67,7 +67,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     pub allow_segments: Option<u32>,
     /// Send through this provider
-    #[arg(long, value_name = "NAME", value_parser = ["twilio", "console"])]
+    #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
 }
 

@@ -24,6 +24,35 @@ impl SettingInfo {
     }
 }
 
+/// The providers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderName {
+    /// Twilio's Programmable Messaging.
+    Twilio,
+    /// Prints the message instead of sending it.
+    Console,
+}
+
+impl ProviderName {
+    const ALL: [ProviderName; 2] = [ProviderName::Twilio, ProviderName::Console];
+
+    /// Every name, as it is written in settings and on the command line.
+    pub const NAMES: [&'static str; 2] = [ProviderName::ALL[0].as_str(), ProviderName::ALL[1].as_str()];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProviderName::Twilio => "twilio",
+            ProviderName::Console => "console",
+        }
+    }
+
+    /// The provider of that name.
+    pub fn parse(name: &str) -> Option<ProviderName> {
+        ProviderName::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
 macro_rules! settings {
     ($($variable:literal | $key:literal | $meaning:literal | $default:literal | $example:literal $(| $secret:ident)?;)*) => {
         /// Every setting, in the order in which they are shown.
@@ -126,6 +155,17 @@ mod tests {
         }
 
         assert_eq!(std::fs::read_to_string(path).unwrap(), env_example(), "run with UPDATE=1 to rewrite .env.example");
+    }
+
+    #[test]
+    fn every_provider_is_named_where_it_is_chosen() {
+        let info = SETTINGS.iter().find(|info| info.variable == "SMSOTP_PROVIDER").unwrap();
+
+        for name in ProviderName::NAMES {
+            assert!(info.meaning.contains(name), "{name}");
+            assert_eq!(ProviderName::parse(name).map(ProviderName::as_str), Some(name));
+        }
+        assert_eq!(ProviderName::parse("Twilio"), None);
     }
 
     #[test]

@@ -399,7 +399,7 @@ mod tests {
             "TWILIO_AUTH_TOKEN begins or ends with white space",
             "TWILIO_PHONE_NUMBER is no phone number: write it with + and its country code",
             "SMSOTP_STATUS_CALLBACK has an underscore",
-            "TWILIO_API_BASE_URL is unencrypted http off this machine",
+            "TWILIO_API_BASE_URL is unencrypted http to another machine",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
