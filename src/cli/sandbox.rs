@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, List, Output, View};
 use crate::phone::{self, Phone};
-use crate::sandbox::{self, Sandbox, inbox};
+use crate::sandbox::{self, ReceivedMessage, Sandbox, inbox};
 
 /// Stand in for Twilio on this machine
 ///
@@ -63,7 +63,7 @@ pub struct Inbox {
 
 /// One message as the phone would show it. It holds a code: the sandbox is the one place that shows them.
 #[derive(Clone, Debug, Serialize)]
-pub struct Message {
+pub struct InboxItem {
     /// The message's SID.
     pub sid: String,
     /// To whom.
@@ -79,7 +79,7 @@ pub struct Message {
     pub at: Timestamp,
 }
 
-impl Item for Message {
+impl Item for InboxItem {
     const KIND: &'static str = "sandbox_message";
     const COLUMNS: &'static [&'static str] = &["at", "to", "from", "body"];
 
@@ -104,11 +104,11 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
     let mut options = sandbox::Options {
         listen,
-        on_message: Some(Box::new(move |shown| talk.lines(&shown.to_string()))),
+        on_message: Some(Box::new(move |message| talk.lines(&message.to_string()))),
         ..sandbox::Options::default()
     };
     if let Some(path) = &args.write_env {
-        options = options.remember(path)?;
+        options = options.resume_from(path)?;
     }
     let _hold = call.signals.hold();
     let sandbox = Sandbox::start(options)?;
@@ -136,25 +136,25 @@ fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
             .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")
     })?;
     call.signals.watch();
-    let letters = inbox::fetch_blocking(base.as_str(), to.as_ref().map(Phone::as_str), wait)?;
+    let messages = inbox::fetch_blocking(base.as_str(), to.as_ref().map(Phone::as_str), wait)?;
     if args.code {
-        let code = letters.iter().rev().find_map(|letter| inbox::extract_code(&letter.body));
+        let code = messages.iter().rev().find_map(|message| inbox::extract_code(&message.body));
         let code = code.ok_or_else(|| nothing("no message with a code"))?;
         out.text(&format!("{code}\n"), None)?;
         return Ok(Class::Done);
     }
-    if letters.is_empty() && !wait.is_zero() {
+    if messages.is_empty() && !wait.is_zero() {
         return Err(nothing("no message"));
     }
-    let message = |letter: inbox::Letter| Message {
-        code: inbox::extract_code(&letter.body),
-        sid: letter.sid,
-        to: letter.to,
-        from: letter.from.unwrap_or_default(),
-        body: letter.body,
-        at: letter.created_at,
+    let item = |message: ReceivedMessage| InboxItem {
+        code: inbox::extract_code(&message.body),
+        sid: message.sid,
+        to: message.to,
+        from: message.from.unwrap_or_default(),
+        body: message.body,
+        at: message.created_at,
     };
-    out.list(&List::whole(letters.into_iter().map(message).collect(), "No messages."))?;
+    out.list(&List::whole(messages.into_iter().map(item).collect(), "No messages."))?;
     Ok(Class::Done)
 }
 

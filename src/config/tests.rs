@@ -296,7 +296,8 @@ fn shapes_of_ids_are_told_without_repeating_them() {
 fn unknown_names_are_refused_with_the_one_that_was_meant() {
     assert!(refusal(from_env(&[("SMSOTP_DATABSE", "x")])).contains("Did you mean SMSOTP_DATABASE?"));
     assert!(
-        refusal(from_dotenv(&[], "SMSOTP_REGOIN=DE")).contains("SMSOTP_REGOIN from .env (/srv/app/.env) is not a setting")
+        refusal(from_dotenv(&[], "SMSOTP_REGOIN=DE"))
+            .contains("SMSOTP_REGOIN from .env (/srv/app/.env) is not a setting")
     );
     assert!(refusal(from_toml("regoin = \"DE\"")).contains("Did you mean region?"));
     assert!(refusal(from_toml("[limits]\nphones = [\"1/1h\"]")).contains("Did you mean limits.phone?"));
@@ -516,7 +517,7 @@ fn files_are_read_where_they_are_named_and_wrong_ones_refused() {
     let dir = TempDir::new().unwrap();
     let (env_file, config) = (dir.path().join("env"), dir.path().join("c.toml"));
     let flags = Flags { env_file: Some(env_file.clone()), config: Some(config.clone()), ..Flags::default() };
-    let fails = |says: &str| {
+    let fails = |expected: &str| {
         let Err(error) = read_sources(flags.clone()) else { panic!("{expected}") };
         assert_eq!(error.class().exit(), 78);
         assert!(error.to_string().contains(expected), "{error}");

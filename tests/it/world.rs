@@ -17,7 +17,7 @@ use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
 use smsotp::provider::twilio::{Account, Timeouts, Twilio};
 use smsotp::purpose::{Policy, Purpose};
-use smsotp::sandbox::{self, Pace, Received, Sandbox};
+use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
 use smsotp::store::Store;
 use smsotp::store::sqlite::{Opening, Sqlite};
 use smsotp::template::Endings;
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// Everything that reached a phone, oldest first.
-    pub fn texts(&self, phone: &str) -> Vec<Received> {
+    pub fn texts(&self, phone: &str) -> Vec<ReceivedMessage> {
         self.sandbox.messages().into_iter().filter(|message| message.to == phone).collect()
     }
 
@@ -212,7 +212,7 @@ pub fn unlimited() -> Limits {
     }
 }
 
-pub fn code_in(message: &Received) -> Code {
+pub fn code_in(message: &ReceivedMessage) -> Code {
     Code::parse(&sandbox::inbox::extract_code(&message.body).unwrap()).unwrap()
 }
 

@@ -56,8 +56,8 @@ async fn callbacks_get_lost_late_doubled_and_out_of_order_on_request() {
     sandbox.plan_callbacks(CallbackPlan::default());
     let (_, created) = client.send_with(PHONE, "hi", &[("StatusCallback", &url)]).await;
     let sid = created["sid"].as_str().unwrap();
-    sandbox.deliver(sid, "undelivered", Some(30003));
-    sandbox.deliver(sid, "sent", None);
+    sandbox.set_status(sid, "undelivered", Some(30003));
+    sandbox.set_status(sid, "sent", None);
     let (_, params) = receiver.next().await;
     assert!(params.contains(&("ErrorCode".into(), "30003".into())));
     assert_eq!(receiver.statuses(1).await, ["sent"]);

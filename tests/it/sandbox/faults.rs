@@ -42,7 +42,7 @@ async fn every_fault_does_what_it_says_and_then_is_over() {
         (Redirect("http://127.0.0.1:1/".into()), Seen::Text(307, "")),
     ];
     for (fault, expected) in cases {
-        accepted += usize::from(fault.accepts());
+        accepted += usize::from(fault.is_carried_out());
         sandbox.fault(fault.clone(), 1);
 
         let seen = client.see(PHONE, if matches!(expected, Seen::Timeout) { 300 } else { 20_000 }).await;

@@ -93,7 +93,7 @@ fn the_env_file_is_private_stable_and_never_a_strangers() {
     for (name, value) in &env {
         assert!(text.contains(&format!("{name}={value}\n")));
     }
-    let second = start(Options::default().remember(&path).unwrap());
+    let second = start(Options::default().resume_from(&path).unwrap());
     assert_eq!(second.env()[..3], env[..3], "a restart keeps who the client is");
     assert_eq!(second.messaging_service(), service);
     second.write_env(&path).unwrap();

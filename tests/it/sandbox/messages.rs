@@ -327,8 +327,8 @@ async fn what_a_preflight_asks_is_answered() {
 async fn deliveries_end_as_a_phone_is_told_to_end_them() {
     let sandbox = start(Options::default());
     let client = Client::of(&sandbox);
-    sandbox.outcome(PHONE, "undelivered", Some(30005));
-    sandbox.outcome("+12025550124", "failed", Some(30007));
+    sandbox.set_outcome(PHONE, "undelivered", Some(30005));
+    sandbox.set_outcome("+12025550124", "failed", Some(30007));
 
     let one = client.send(PHONE, "hi").await.1["sid"].as_str().unwrap().to_owned();
     let two = client.send("+12025550124", "hi").await.1["sid"].as_str().unwrap().to_owned();
