@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::check::Mark;
 use crate::error::Class;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
@@ -53,22 +53,22 @@ impl Checks {
 impl Render for Checks {
     const KIND: &'static str = "checks";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["mark", "check", "meaning", "next"]);
+    fn table(&self, view: &View) -> Table {
+        let mut table = Table::new(&["mark", "check", "meaning", "next"]);
         for check in &self.items {
-            sheet.row(vec![
+            table.row(vec![
                 check.mark.label().to_lowercase(),
                 check.name.clone(),
                 check.meaning.clone(),
                 view.text_if(check.next.as_deref()),
             ]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let width = self.items.iter().map(|check| check.name.len()).max().unwrap_or(0);
-        self.items.iter().fold(Page::new(), |page, check| {
+        self.items.iter().fold(Layout::new(), |page, check| {
             let page = page.check(check.mark, format!("{:width$}  {}", check.name, check.meaning));
             match &check.next {
                 Some(next) => page.note(next),

@@ -8,7 +8,7 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, Standing, Subject, Whom};
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::{phone, risk};
 
 /// Show and reset the limits
@@ -213,8 +213,8 @@ struct Opened {
 impl Render for Opened {
     const KIND: &'static str = "limits_reset";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![
             ("sends", self.forgotten.sends.to_string()),
             ("guesses", self.forgotten.guesses.to_string()),
             ("refusals", self.forgotten.refusals.to_string()),
@@ -222,13 +222,13 @@ impl Render for Opened {
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let Forgotten { sends, guesses, refusals, opt_out } = self.forgotten;
         if sends + guesses + refusals == 0 && !opt_out {
-            return Page::new().text("Nothing to do: the limits remembered nothing.");
+            return Layout::new().text("Nothing to do: the limits remembered nothing.");
         }
         let page =
-            Page::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+            Layout::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
         if opt_out { page.text("The opt-out was taken back.") } else { page }
     }
 }

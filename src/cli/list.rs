@@ -136,7 +136,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         items: rows,
         more: u64::from(page.more),
         next_after: page.next.map(|id| id.to_string()),
-        none: "No codes.",
+        when_empty: "No codes.",
     })?;
     Ok(Class::Done)
 }

@@ -5,16 +5,16 @@
 
 use std::ffi::OsString;
 
-use crate::output::Screen;
+use crate::output::Terminal;
 
 /// The head of the help, 100 columns wide. Generated: `UPDATE=1 cargo test --test it generated`.
 const HELP: &str = include_str!("ready/help.txt");
 
 /// What to print for a command line, program name first, where that is known.
-pub fn answer(args: &[OsString], screen: &Screen) -> Option<&'static str> {
+pub fn answer(args: &[OsString], terminal: &Terminal) -> Option<&'static str> {
     let [_, only] = args else { return None };
     // The parser takes the width of whichever of the three is a terminal.
-    let terminal = screen.stdin_tty || screen.stdout_tty || screen.stderr_tty || screen.colors.force;
+    let terminal = terminal.stdin_tty || terminal.stdout_tty || terminal.stderr_tty || terminal.colors.force;
     match only.to_str()? {
         "-V" | "--version" => Some(concat!("smsotp ", env!("CARGO_PKG_VERSION"), "\n")),
         "--help" if !terminal => Some(HELP),
@@ -32,14 +32,14 @@ mod tests {
             let words = ["smsotp", line].map(OsString::from);
             let parsed =
                 crate::cli::command().term_width(100).try_get_matches_from(&words).unwrap_err().render().to_string();
-            assert_eq!(answer(&words, &Screen::default()), Some(parsed.as_str()), "{line}");
+            assert_eq!(answer(&words, &Terminal::default()), Some(parsed.as_str()), "{line}");
         }
-        let terminal = Screen { stderr_tty: true, ..Screen::default() };
+        let terminal = Terminal { stderr_tty: true, ..Terminal::default() };
         assert_eq!(answer(&["smsotp", "--help"].map(OsString::from), &terminal), None);
         for other in [&["smsotp"][..], &["smsotp", "-h"], &["smsotp", "--help", "send"], &["smsotp", "--version", "-q"]]
         {
             let words: Vec<OsString> = other.iter().map(OsString::from).collect();
-            assert_eq!(answer(&words, &Screen::default()), None, "{other:?}");
+            assert_eq!(answer(&words, &Terminal::default()), None, "{other:?}");
         }
     }
 }

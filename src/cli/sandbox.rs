@@ -101,10 +101,10 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
         Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
             .hint("Write it like 127.0.0.1:4010; port 0 takes a free one")
     })?;
-    let talk = out.talk();
+    let messages = out.message_writer();
     let mut options = sandbox::Options {
         listen,
-        on_message: Some(Box::new(move |message| talk.lines(&message.to_string()))),
+        on_message: Some(Box::new(move |message| messages.lines(&message.to_string()))),
         ..sandbox::Options::default()
     };
     if let Some(path) = &args.write_env {
@@ -114,15 +114,15 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     let sandbox = Sandbox::start(options)?;
     if let Some(path) = &args.write_env {
         sandbox.write_env(path)?;
-        out.say(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
+        out.inform(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
         out.hint(&format!("In another terminal: smsotp send +14155552671 --env-file {}", path.display()));
     } else {
-        out.say(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
+        out.inform(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
         for (name, value) in sandbox.env() {
-            out.say(&format!("  {name}={value}"));
+            out.inform(&format!("  {name}={value}"));
         }
     }
-    out.say("Messages show up here as they arrive. Ctrl-C ends it.");
+    out.inform("Messages show up here as they arrive. Ctrl-C ends it.");
     call.signals.block();
     Ok(Class::Done)
 }

@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
 use crate::error::{Class, Code, Error, Result};
 use crate::message::State;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone::{self, Phone};
 use crate::template::Endings;
 use crate::{limits, purpose};
@@ -110,8 +110,8 @@ pub struct Sent {
 impl Render for Sent {
     const KIND: &'static str = "sent";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, view: &View) -> Table {
+        Table::one_row(vec![
             ("id", self.otp_id.clone()),
             ("message", self.message_id.clone()),
             ("phone", self.phone.clone()),
@@ -123,13 +123,13 @@ impl Render for Sent {
         ])
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let what = match (self.test, self.resent) {
             (true, _) => format!("{} is a test number: nothing was sent.", self.phone),
             (_, true) => format!("The same code went out again to {}.", self.phone),
             _ => format!("A code is on its way to {}.", self.phone),
         };
-        Page::new()
+        Layout::new()
             .text(what)
             .field("id", &self.otp_id)
             .field("purpose", &self.purpose)
@@ -162,8 +162,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         timeout,
     };
     let phone = ask.to.phone().clone();
-    let talk = out.talk();
-    let printer = Box::new(move |text: &str| talk.lines(text));
+    let messages = out.message_writer();
+    let printer = Box::new(move |text: &str| messages.lines(text));
     // The provider before the database: who lacks credentials is told so, and no an empty database are left behind.
     App::check_provider(&config)?;
     let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
@@ -174,7 +174,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     match answer {
         SendAnswer::Refused(refusal) => {
             let details = serde_json::json!({ "limits": refusal.hits });
-            Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
+            Ok(out.refuse(&refusal_error(&refusal, &out.pasted_phone(&phone)), details))
         }
         SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
     }
@@ -270,7 +270,7 @@ fn show(
         out.warn(&format!("the message was not delivered{code}"));
         return Ok(Class::No);
     }
-    let mut next = format!("smsotp verify {}", out.pasted(phone));
+    let mut next = format!("smsotp verify {}", out.pasted_phone(phone));
     if shown.purpose != purpose::DEFAULT {
         next.push_str(&format!(" --purpose {}", shown.purpose));
     }

@@ -64,7 +64,7 @@ pub struct Args {
 
 /// Starts the logs of a server: it tells of every request, unless it is to be quiet.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
-    let verbosity = if out.wishes().quiet { call_verbosity } else { call_verbosity.max(1) };
+    let verbosity = if out.options().quiet { call_verbosity } else { call_verbosity.max(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }
@@ -81,8 +81,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     for warning in app.warnings() {
         out.warn(warning);
     }
-    let talk = out.talk();
-    let app = app.with_provider(Box::new(move |text| talk.lines(text)), None)?;
+    let messages = out.message_writer();
+    let app = app.with_provider(Box::new(move |text| messages.lines(text)), None)?;
     let metrics = Arc::new(Metrics::new());
     let meter = Arc::clone(&metrics);
     let mut engine = app.engine().clone().metered(move |what, took| meter.waited(what, took));
@@ -96,11 +96,11 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     app.run(async {
         let server = Server::bind(served, settings).await?;
         let scheme = if tls { "https" } else { "http" };
-        out.say(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
+        out.inform(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
         server.run(async { drop(call.signals.wait().await) }).await;
         Ok(())
     })?;
-    out.say("Stopped; everything that was begun is in the database.");
+    out.inform("Stopped; everything that was begun is in the database.");
     // Whoever asked it to stop got what was asked for.
     call.signals.heeded();
     Ok(Class::Done)

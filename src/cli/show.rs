@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
 use crate::otp::User;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::{message, phone};
 
 /// Tell everything that happened to one code
@@ -87,22 +87,22 @@ pub struct Timeline {
 impl Render for Timeline {
     const KIND: &'static str = "timeline";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["at", "what", "detail", "who"]);
+    fn table(&self, view: &View) -> Table {
+        let mut table = Table::new(&["at", "what", "detail", "who"]);
         for event in &self.events {
-            sheet.row(vec![
+            table.row(vec![
                 view.time(event.at),
                 event.what.clone(),
                 view.text_if(Some(&event.detail)),
                 event.who.clone(),
             ]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let otp = &self.otp;
-        let mut messages = Sheet::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
+        let mut messages = Table::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
         for message in &self.messages {
             let error = match (message.error_code, &message.error) {
                 (Some(code), Some(error)) => format!("{code}: {error}"),
@@ -118,7 +118,7 @@ impl Render for Timeline {
                 message.attempts.to_string(),
             ]);
         }
-        Page::new()
+        Layout::new()
             .heading(format!("Code {} for {}", otp.id, otp.phone_number))
             .field("state", &otp.state)
             .field("purpose", &otp.purpose)
@@ -127,9 +127,9 @@ impl Render for Timeline {
             .field("ends", format!("{} ({})", view.time(otp.expires_at), otp.expires_at))
             .field("tries", otp.tries.to_string())
             .blank()
-            .sheet(messages)
+            .table(messages)
             .blank()
-            .sheet(self.sheet(&View { person: false, ..*view }))
+            .table(self.table(&View { for_person: false, ..*view }))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 
 /// Keep numbers that get a fixed code and no message
 ///
@@ -98,13 +98,13 @@ struct Removed {
 impl Render for Row {
     const KIND: &'static str = <Row as Item>::KIND;
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet { columns: Row::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
+    fn table(&self, view: &View) -> Table {
+        Table { columns: Row::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let end = format!("{} ({})", view.time(self.until), self.until);
-        Page::new()
+        Layout::new()
             .text(format!("{} is a test number: nothing is sent to it, and its code is the one you gave.", self.phone))
             .field("until", end)
     }
@@ -113,12 +113,12 @@ impl Render for Row {
 impl Render for Removed {
     const KIND: &'static str = "test_number_removed";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new().text(if self.removed {
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new().text(if self.removed {
             format!("{} is an ordinary number again.", self.phone)
         } else {
             format!("Nothing to do: {} is no test number.", self.phone)

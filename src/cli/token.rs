@@ -8,7 +8,7 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::token::{Scopes, Token};
 
 /// Give out access to the REST API of `serve`
@@ -129,13 +129,13 @@ impl Item for Row {
 impl Render for Created {
     const KIND: &'static str = "token_created";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("id", self.row.id.clone()), ("token", self.token.clone())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("id", self.row.id.clone()), ("token", self.token.clone())])
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let whom = self.row.user.as_ref().map_or_else(|| "any user, named in each request".to_owned(), Clone::clone);
-        Page::new()
+        Layout::new()
             .text(&self.token)
             .field("id", &self.row.id)
             .field("speaks for", whom)
@@ -147,12 +147,12 @@ impl Render for Created {
 impl Render for Row {
     const KIND: &'static str = "token_revoked";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("id", self.id.clone()), ("state", self.state.to_owned())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("id", self.id.clone()), ("state", self.state.to_owned())])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
     }
 }
 
@@ -180,7 +180,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
     out.show(&Created { token: secret.expose().to_owned(), row: Row::of(&token, now) })?;
-    out.say("This is the only time it is shown; keep it like a password.");
+    out.inform("This is the only time it is shown; keep it like a password.");
     Ok(Class::Done)
 }
 

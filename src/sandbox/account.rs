@@ -1,4 +1,4 @@
-//! The account and what it owns: status, balance, numbers, use of today, and a minimal request.
+//! The account and what it owns: status, balance, numbers, today's usage, and a minimal call.
 
 use std::sync::Arc;
 
