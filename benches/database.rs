@@ -22,7 +22,7 @@ pub fn secret() -> SecretKey {
 }
 
 pub fn keyring() -> Arc<Keyring> {
-    Arc::new(Keyring::of(vec![secret()]).unwrap())
+    Arc::new(Keyring::new(vec![secret()]).unwrap())
 }
 
 /// A time in the past, and for each day of the database so many milliseconds.

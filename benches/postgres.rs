@@ -79,7 +79,7 @@ fn main() {
         Err(why) => return println!("not run: {why}"),
     };
     pg::run_on(&cluster.url("postgres"), "CREATE DATABASE database");
-    let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
+    let ring = Arc::new(Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap());
     let bench = Bench {
         url: cluster.url("database"),
         server: cluster.pid(),

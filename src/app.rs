@@ -25,12 +25,12 @@ use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::{self, Opening, Sqlite};
 
-/// What a verb needs of the database.
+/// Whether a verb may make the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// There must be some.
+    /// It must exist.
     Existing,
-    /// They are made where there are none.
+    /// It is made where there is none.
     MayCreate,
 }
 
@@ -53,7 +53,7 @@ impl App {
     pub fn open(config: Config, mode: OpenMode) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let runtime = match &config.database {
-            // A file needs nobody to wait for sockets.
+            // A file needs no sockets.
             Database::Sqlite(_) => timers()?,
             Database::Postgres(_) => runtime()?,
         };
@@ -64,7 +64,7 @@ impl App {
                     return Err(sqlite::none_yet(path));
                 }
                 if !new {
-                    // Whoever named the wrong file is told so, and not that its key is missing.
+                    // A wrong file is reported as such, and not as one whose key is missing.
                     sqlite::must_be_sqlite(path)?;
                 }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
@@ -87,7 +87,7 @@ impl App {
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
-    /// Makes or updates the tables of the configured PostgreSQL database; answers the versions before and after. SQLite's
+    /// Makes or updates the tables of the configured PostgreSQL database; returns the versions before and after. SQLite's
     /// are brought up to date whenever the file is opened.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl App {
     pub fn migrate(config: &Config) -> Result<(u32, u32)> {
         let Database::Postgres(url) = &config.database else {
             return Err(Error::new(Code::CONFIG_INVALID, "a SQLite file is brought up to date whenever it is opened")
-                .hint("`smsotp db status` tells its version; `db migrate` is for PostgreSQL."));
+                .hint("`smsotp db status` shows its version; `db migrate` is for PostgreSQL."));
         };
         let keyring = Keyring::load(&config.keys, false)?;
         let runtime = runtime()?;
@@ -124,7 +124,7 @@ impl App {
         if has_provider(&self.config) { self.with_provider(printer, None) } else { Ok(self) }
     }
 
-    /// Says what is missing before anything is opened or made.
+    /// Fails where something is missing, before anything is opened or made.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
@@ -161,7 +161,7 @@ impl App {
         self.keyring.origin().to_string()
     }
 
-    /// One step of a rotation of our own key file: adds a new key last, or moves the newest first.
+    /// One step of a rotation of our own key file: adds a new key at the end, or moves the newest to the front.
     ///
     /// # Errors
     /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
@@ -183,7 +183,7 @@ impl App {
         Ok(rotated)
     }
 
-    /// Removes every key of our own file that nothing alive uses. Answers the ids that went.
+    /// Removes every key of our own file that nothing alive uses, and returns the ids of the removed ones.
     ///
     /// # Errors
     /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
@@ -217,7 +217,7 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        // A name look-up that hangs must not keep the process: its thread is left behind.
+        // A name look-up that hangs must not keep the process running: its thread is abandoned.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -296,23 +296,23 @@ fn twilio_within(config: &Config, longest_wait: Option<Duration>) -> Result<Twil
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
 
-pub use serving::ServedChecks;
+pub use serving::RunChecks;
 
 /// How a real test message ended: its id and last state, or why it failed and what to do next.
 pub type TestMessage = std::result::Result<(String, State), (String, Option<String>)>;
 
-/// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the database.
+/// Sends a real message through Twilio and follows it; it carries no code and is not recorded in the database.
 ///
 /// # Errors
 /// `CONFIG_INVALID`.
-pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<TestMessage> {
+pub fn test_message(config: &Config, to: &Phone, longest: Duration) -> Result<TestMessage> {
     let twilio = twilio_of(config)?;
     let body = format!("Test message of {}: sending works.", config.policy.app_name);
     let message = Outgoing { message_id: 0, to: to.clone(), body: body.into(), validity_seconds: Some(600) };
     let runtime = runtime()?;
     let answer = runtime.block_on(async {
         match twilio.send(&message).await {
-            Delivery::Accepted { provider_id, state } => Ok(follow(&twilio, provider_id, state, patience).await),
+            Delivery::Accepted { provider_id, state } => Ok(follow(&twilio, provider_id, state, longest).await),
             Delivery::Refused(refused) => {
                 let code = refused.code.map(|code| format!(" ({code})")).unwrap_or_default();
                 Err((format!("Refused{code}: {}", refused.meaning), refused.fix))
@@ -321,7 +321,7 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
                 Err((format!("Not sent: {why}"), Some("Nothing went out; try again".to_owned())))
             }
             Delivery::Maybe { why } => {
-                Err((format!("May have been sent: {why}"), Some("Ask the person whether it arrived".to_owned())))
+                Err((format!("May have been sent: {why}"), Some("Check on the phone whether it arrived".to_owned())))
             }
         }
     });
@@ -330,10 +330,10 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
 }
 
 /// Asks for a message's state until it is final, or the time is up.
-async fn follow(twilio: &Twilio, id: String, first: State, patience: Duration) -> (String, State) {
+async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) -> (String, State) {
     const PAUSE: Duration = Duration::from_secs(1);
     let mut state = first;
-    for _ in 0..patience.as_secs() {
+    for _ in 0..longest.as_secs() {
         if state.is_final() {
             break;
         }
@@ -349,7 +349,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     built(tokio::runtime::Builder::new_current_thread().enable_all())
 }
 
-/// One that can wait, but not for sockets.
+/// One with timers, but no sockets.
 fn timers() -> Result<tokio::runtime::Runtime> {
     built(tokio::runtime::Builder::new_current_thread().enable_time())
 }
@@ -358,7 +358,7 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
     builder.build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
 }
 
-/// The checks of `test-twilio`: an own runtime, because no database are needed.
+/// The checks of `test-twilio`, on a runtime of their own: they need no database.
 ///
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.

@@ -40,7 +40,7 @@
 //!
 //! // The memory: one file. Without the key, which is kept elsewhere, it reveals no code.
 //! let folder = tempfile::tempdir()?;
-//! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
+//! let keyring = Arc::new(Keyring::new(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
 //! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
 //!

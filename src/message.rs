@@ -15,7 +15,7 @@ pub struct Message {
     pub otp_id: Option<i64>,
     /// Where it goes.
     pub phone: Phone,
-    /// The provider it was given to: `twilio`, `console`, or `test` for a declared test number.
+    /// The provider that it was given to: `twilio`, `console`, or `test` for a declared test number.
     pub provider: String,
     /// How far it got.
     pub state: State,
@@ -23,19 +23,19 @@ pub struct Message {
     pub provider_id: Option<String>,
     /// The provider's error code, if it failed.
     pub error_code: Option<u32>,
-    /// What went wrong, in words without secrets.
+    /// What went wrong, without secrets.
     pub error: Option<String>,
     /// How many SMS segments it takes.
     pub segments: u32,
     /// How often it was handed to the provider.
     pub attempts: u32,
-    /// When limits were charged for it: what is given back when it surely was not sent.
+    /// When it was counted in the limits: what is given back when it surely was not sent.
     pub reserved_at: Timestamp,
     /// When the last attempt began.
     pub attempt_at: Option<Timestamp>,
-    /// When the worker has to look at it again: a retry, the end of a lease, the next look at an unknown one.
+    /// When the worker has to handle it again: a retry, the end of a lease, the next check of an unknown one.
     pub due_at: Option<Timestamp>,
-    /// When an unknown message was looked for and not found, first.
+    /// When an unknown message was first looked for and not found.
     pub missed_at: Option<Timestamp>,
     /// The last change.
     pub updated_at: Timestamp,
@@ -49,7 +49,7 @@ pub struct Message {
 pub enum State {
     /// Waiting for its (next) attempt; surely not sent.
     Queued,
-    /// Handed to the provider by someone; no answer is recorded.
+    /// Being handed to the provider; no answer is recorded yet.
     Sending,
     /// It may or may not have been accepted.
     Unknown,
@@ -65,7 +65,7 @@ pub enum State {
     Read,
     /// It was not sent.
     Failed,
-    /// It was taken back before it went out.
+    /// It was canceled before it was sent.
     Canceled,
 }
 

@@ -67,7 +67,7 @@ pub struct Refused {
     pub code: Option<u32>,
     /// The HTTP status of the refusal.
     pub http_status: u16,
-    /// What it means, in our words or the provider's.
+    /// What it means, in our text or the provider's.
     pub meaning: String,
     /// What to do about it.
     pub fix: Option<String>,

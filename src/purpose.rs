@@ -1,4 +1,4 @@
-//! Why a code is asked for, and what that decides: life, digits, what a re-send does.
+//! Why a code is sent, and what that decides: how long it is valid, how many digits it has, what a re-send does.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ pub const BUILT_IN: [&str; 4] = ["registration", "login", "password_reset", "pho
 pub const DEFAULT: &str = "phone_verification";
 
 impl Purpose {
-    /// Checks the shape; whether it is declared is [`Policy::purpose`]'s business.
+    /// Checks the shape; [`Policy::purpose`] decides whether it is declared.
     pub fn parse(text: &str) -> Option<Purpose> {
         let ok = (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -40,11 +40,11 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// What a re-send inside a code's life does.
+/// What a re-send does while a code is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resend {
-    /// The same code again, life and guesses unchanged: late and out-of-order SMS do no harm.
+    /// The same code again, expiry and guesses unchanged: late and out-of-order SMS do no harm.
     #[default]
     Same,
     /// A new code; the old one is superseded.
@@ -58,7 +58,7 @@ pub struct PurposePolicy {
     pub ttl: Duration,
     /// How many digits: 4 to 10. NIST SP 800-63B-4 §3.1.3.2 wants 6 at least.
     pub digits: u8,
-    /// What asking again does.
+    /// What a re-send does.
     pub resend: Resend,
     /// The wording; `None` takes the built-in one. `{code}` is required once, `{app}`, `{minutes}` and `{time}` may be used.
     pub text: Option<String>,
@@ -70,12 +70,12 @@ impl Default for PurposePolicy {
     }
 }
 
-/// Everything the rules need to know that an operator may set.
+/// Every setting of the rules.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The name that the message shows: "Your ACME code is ...".
     pub app_name: String,
-    /// Every purpose that may be asked for.
+    /// Every purpose that codes are sent for.
     pub purposes: BTreeMap<Purpose, PurposePolicy>,
     /// The limits.
     pub limits: Limits,
@@ -83,7 +83,7 @@ pub struct Policy {
     pub segments_max: u32,
     /// If set, only these countries (ISO 3166 two letters) get messages.
     pub countries: Option<Vec<String>>,
-    /// How long finished otps and messages are kept before purge takes them.
+    /// How long finished otps and messages are kept before purge removes them.
     pub keep: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What `serve` needs beyond one command: a store that commits for many at once, threads, and the provider's checks.
+//! What `serve` needs beyond one command: a store that commits many operations at once, threads, and the provider's checks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,20 +20,20 @@ use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::group::Grouped;
 use crate::store::sqlite::{self, Opening};
 
-/// Threads that answer requests: the store has its own, and the rest waits for the network.
+/// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
 
-/// Without callbacks the worker asks what became of a message, first so long after it was accepted.
+/// Without callbacks the worker asks for a message's state, first so long after it was accepted.
 const POLL: Duration = Duration::from_secs(10);
 
-/// With callbacks it asks only where none came.
+/// With callbacks it asks only where none arrived.
 const POLL_LATE: Duration = Duration::from_secs(120);
 
-/// The provider's checks, as often as they are asked for.
-pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
+/// Runs the provider's checks.
+pub type RunChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
-    /// Opens the database for many requests at once. New database is made, as `send` would.
+    /// Opens the database for many requests at once. A new database is made where there is none.
     ///
     /// # Errors
     /// As [`App::open`].
@@ -62,7 +62,7 @@ impl App {
     ///
     /// # Errors
     /// `CONFIG_INVALID`.
-    pub fn served_checks(&self) -> Result<Option<ServedChecks>> {
+    pub fn served_checks(&self) -> Result<Option<RunChecks>> {
         if !uses_twilio(&self.config) {
             return Ok(None);
         }

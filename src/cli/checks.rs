@@ -33,7 +33,7 @@ pub struct Checks {
 
 impl Checks {
     /// No check yet.
-    pub fn of(of: &'static str) -> Checks {
+    pub fn new(of: &'static str) -> Checks {
         Checks { of, passed: true, items: Vec::new() }
     }
 

@@ -82,7 +82,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Check(_) => {
             // What is wrong is an error of `config()` itself, with its own hint and exit code 78.
             let config = call.config()?;
-            let mut checks = Checks::of("config");
+            let mut checks = Checks::new("config");
             checks.add("settings", Mark::Ok, format!("{} settings, all readable", config.settings.len()), None);
             for warning in config.warnings {
                 checks.add("warning", Mark::Warn, warning, None);

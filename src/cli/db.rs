@@ -329,7 +329,7 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
 }
 
 fn check(app: &App, out: &mut Output) -> Result<Class> {
-    let mut checks = Checks::of("database");
+    let mut checks = Checks::new("database");
     let next = || Some("Keep a copy of the files, then restore a backup".to_owned());
     checks.add("keys", Mark::Ok, "The database's keys open with this secret key", None);
     let found = app.run(app.engine().check_store())?;

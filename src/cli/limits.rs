@@ -152,7 +152,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let config = call.config()?;
     if args.risk {
-        let risks = risk::of(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
+        let risks =
+            risk::estimates(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
         out.list(&List::whole(risks, "No risks."))?;
         return Ok(Class::Done);
     }

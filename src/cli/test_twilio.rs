@@ -36,7 +36,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let to = args.to.as_deref().map(|text| phone::parse(text, config.region.as_deref())).transpose()?;
     let destination = to.as_ref().map(|number| (number.phone.clone(), number.country.clone()));
     call.signals.watch();
-    let mut checks = Checks::of("twilio");
+    let mut checks = Checks::new("twilio");
     for check in app::twilio_checks(&config, destination)? {
         let meaning = match check.mark {
             // That nothing is known about what was not looked at goes without saying.

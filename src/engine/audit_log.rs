@@ -125,7 +125,7 @@ impl Engine {
     /// `STORE_*`.
     pub async fn audit_verify(&self) -> Result<Audited> {
         let heads = self.store.audit_heads().await?;
-        let mut verifier = Verifier::new(&self.store.keys().audit).expect(heads.iter().copied());
+        let mut verifier = Verifier::new(&self.store.keys().audit).expect_heads(heads.iter().copied());
         for head in &heads {
             let mut from = 1;
             loop {
@@ -133,7 +133,7 @@ impl Engine {
                 let rows = self.store.audit(head.chain, from, BATCH).await?;
                 let Some(last) = rows.last().map(|row| row.seq) else { break };
                 for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
-                    verifier.feed(row);
+                    verifier.check_row(row);
                 }
                 from = last + 1;
                 if last >= head.seq || verifier.first_break().is_some() {

@@ -75,7 +75,7 @@ impl Keyring {
     }
 
     /// A keyring of these keys, newest first: for programs that keep their keys themselves. `None` when there are none.
-    pub fn of(keys: Vec<SecretKey>) -> Option<Keyring> {
+    pub fn new(keys: Vec<SecretKey>) -> Option<Keyring> {
         let some = !keys.is_empty();
         some.then(|| Keyring { keys, origin: Origin::Inline, warnings: Vec::new(), owner: Owner::Program })
     }

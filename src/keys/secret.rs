@@ -41,7 +41,7 @@ impl SecretKey {
     /// The key of these bytes.
     pub fn new(bytes: Zeroizing<[u8; 32]>) -> SecretKey {
         let public = Sha256::digest(expand(&bytes, LABEL_KEY_ID).as_slice());
-        let id = KeyId::of([public[0], public[1], public[2], public[3]]);
+        let id = KeyId::new([public[0], public[1], public[2], public[3]]);
         let code = CodeKey::new(*expand(&bytes, LABEL_CODE));
         let wrap = WrapKey::new(*expand(&bytes, LABEL_WRAP), id);
         SecretKey { bytes, id, code, wrap }

@@ -202,12 +202,12 @@ impl Paint {
         self.sgr("36", text)
     }
     fn mark(self, mark: Mark) -> String {
-        let word = format!("[{:^4}]", mark.label());
+        let label = format!("[{:^4}]", mark.label());
         match mark {
-            Mark::Ok => self.sgr("32", &word),
-            Mark::Warn => self.yellow(&word),
-            Mark::Fail => self.red(&word),
-            Mark::Skip => self.dim(&word),
+            Mark::Ok => self.sgr("32", &label),
+            Mark::Warn => self.yellow(&label),
+            Mark::Fail => self.red(&label),
+            Mark::Skip => self.dim(&label),
         }
     }
     fn sgr(self, code: &str, text: &str) -> String {

@@ -17,7 +17,7 @@ pub(super) struct Country {
 /// The made-up price of a segment to every other country.
 pub(super) const PRICE_ELSEWHERE: i64 = 50_000;
 
-/// Enough countries to tell the examples apart.
+/// Enough countries for examples to differ.
 pub(super) const COUNTRIES: &[Country] = &[
     Country { iso: "US", name: "United States", prefix: "1", micros: 8_300 },
     Country { iso: "CA", name: "Canada", prefix: "1", micros: 8_300 },

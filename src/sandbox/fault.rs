@@ -221,7 +221,7 @@ mod span {
 
 async fn with_body(answer: Response, change: impl FnOnce(Bytes) -> Body) -> Response {
     let (mut parts, body) = answer.into_parts();
-    // Our own answers are small and in memory: this cannot fail for their size.
+    // Our own answers are small: this cannot fail for their size.
     let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, change(whole))

@@ -207,7 +207,7 @@ fn filter(query: &Params) -> Result<MessageFilter, TwilioError> {
     Ok(filter)
 }
 
-/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it says otherwise.
+/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it names another zone.
 fn moment(text: &str) -> Result<(Timestamp, Duration), TwilioError> {
     let (day, second) = (Duration::from_millis(86_400_000 - 1), Duration::from_millis(999));
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {

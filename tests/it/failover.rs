@@ -190,10 +190,11 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
         let mut seen = HashSet::new();
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.store().audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&engine.store().keys().audit).expect(heads.iter().copied());
+        let mut verifier =
+            smsotp::audit::Verifier::new(&engine.store().keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
             for row in engine.store().audit(head.chain, 1, 100_000).await.unwrap() {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
         verifier.finish().unwrap();

@@ -154,8 +154,8 @@ pub fn audit_break(store: &dyn Store) -> Option<Break> {
 }
 
 pub fn check_rows(store: &dyn Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.keys().audit).expect(heads);
-    rows.into_iter().for_each(|row| verifier.feed(row));
+    let mut verifier = Verifier::new(&store.keys().audit).expect_heads(heads);
+    rows.into_iter().for_each(|row| verifier.check_row(row));
     verifier.finish().err()
 }
 
@@ -175,7 +175,7 @@ pub fn new_key() -> String {
 }
 
 pub fn keyring(keys: &[String]) -> Keyring {
-    Keyring::of(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
+    Keyring::new(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
 }
 
 /// A provider that is pointed at a sandbox by its four variables.

@@ -1,4 +1,4 @@
-//! What Twilio's error codes mean and what to do about each: 164 codes, by number, in our own words.
+//! What Twilio's error codes mean and what to do about each: 164 codes, by number, in texts of our own.
 
 mod entries;
 mod entry;

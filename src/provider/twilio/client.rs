@@ -1,4 +1,4 @@
-//! One HTTP exchange with Twilio, bounded in time and size. Its error always says whether the request can have arrived.
+//! One HTTP exchange with Twilio, bounded in time and size. An error distinguishes whether the request can have arrived.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -140,7 +140,7 @@ fn host(url: &Url) -> String {
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// The innermost cause: the layers above only say that something below them failed.
+/// The innermost cause: the layers above only report that something below them failed.
 fn innermost_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut text = String::new();

@@ -2,7 +2,7 @@
 
 use crate::message::State;
 
-/// The state that a status stands for. Twilio has every message that it reports on, so a word that it may add later counts as
+/// The state that a status stands for. Twilio has every message that it reports on, so a status that it may add later counts as
 /// accepted.
 pub fn state(status: &str) -> State {
     match status {
@@ -35,7 +35,7 @@ mod tests {
             ("undelivered", State::Undelivered),
             ("failed", State::Failed),
             ("canceled", State::Canceled),
-            ("a word of tomorrow", State::Accepted),
+            ("a status of the future", State::Accepted),
         ];
         for (status, expected) in known {
             assert_eq!(state(status), expected, "{status}");

@@ -424,7 +424,7 @@ mod tests {
     use crate::store::sqlite::log::TOO_LONG;
 
     fn open(dir: &Path) -> Grouped {
-        let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
+        let ring = Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap();
         Grouped::open(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
     }
 

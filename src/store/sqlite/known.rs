@@ -206,7 +206,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_remembered_gives_way_to_what_somebody_else_wrote() {
         let dir = tempfile::tempdir().unwrap();
-        let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
+        let ring = Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap();
         let path = dir.path().join("smsotp.db");
         let (one, other) = (open(&path, &ring), open(&path, &ring));
         for store in [&one, &one, &other, &one, &other, &other, &one] {

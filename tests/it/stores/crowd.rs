@@ -145,7 +145,7 @@ fn copy() {
 
 impl Job {
     pub fn keyring(&self) -> Arc<Keyring> {
-        Arc::new(Keyring::of(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
+        Arc::new(Keyring::new(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
     }
 
     pub async fn engine(&self) -> Engine {
@@ -255,10 +255,10 @@ fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database
     block_on(async {
         let store = database.store().await;
         let heads = store.audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&store.keys().audit).expect(heads.iter().copied());
+        let mut verifier = smsotp::audit::Verifier::new(&store.keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
             for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
         assert_eq!(verifier.rows(), 56 + 3);

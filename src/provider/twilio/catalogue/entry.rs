@@ -1,4 +1,4 @@
-//! What the catalogue says about one error code.
+//! One entry of the catalogue of error codes.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct CatalogueEntry {
     pub blame: Blame,
     /// Whether repeating helps.
     pub retry: Retry,
-    /// A few words.
+    /// A short name.
     pub title: &'static str,
     /// What happened.
     pub meaning: &'static str,
