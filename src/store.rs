@@ -195,7 +195,7 @@ pub struct Facts {
     pub next_token_id: i64,
 }
 
-/// How many otps of a phone and purpose a new code is compared with (design §2).
+/// How many of the newest otps of a phone and purpose a new code must differ from.
 pub const RECENT_MAX: u32 = 64;
 
 /// One subject as the database knows it.
@@ -448,7 +448,7 @@ pub trait Store: Send + Sync {
     async fn status(&self) -> Result<Status>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
-    /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
+    /// Writes a copy in which no code is alive, for a copy must never revive a code. Returns how many were alive.
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
 
     /// Writes the database as lines (see [`export`]). A move seals them: no operation is done in them any more; a move that failed half
@@ -489,5 +489,5 @@ where
     answer.ok_or_else(|| Error::new(Code::BUG, "an operation was committed without a decision"))
 }
 
-/// How far ahead of the present a subject's newest moment may lie before the clock is held to be wrong (design §4).
+/// How far ahead of the present a subject's newest moment may lie before the clock counts as wrong.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(300);

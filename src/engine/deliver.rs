@@ -182,7 +182,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome table of design §4.
+    /// What each outcome of a delivery means for the message, the otp and the limits.
     fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, Settled)> {
         let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else {
             return Err(Error::new(

@@ -17,7 +17,7 @@ use crate::otp::{self, Otp};
 use crate::provider::RemoteMessage;
 use crate::store::{Change, Facts, Needs, operation};
 
-/// Absent on two looks so far apart means: never accepted (design §4).
+/// A message that the provider does not list on two checks so far apart was never accepted.
 const LOOKS_APART: Duration = Duration::from_secs(600);
 
 /// How far before the attempt a provider's message may lie and still be ours: its clock and ours differ, and it rounds to

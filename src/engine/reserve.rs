@@ -19,7 +19,7 @@ use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, SubjectFact};
 use crate::template::Endings;
 use crate::usage::Usage;
 
-/// A code with less left than this is not sent again: a new one is (design §3).
+/// A code that expires sooner is not sent again: a new one is made.
 const WORTH_RESENDING: Duration = Duration::from_secs(120);
 
 /// How many nonces are tried for a code that no other of the phone and purpose has.
@@ -187,7 +187,7 @@ impl Asked {
         self.go(facts, now).map(some)
     }
 
-    /// The first "no", in the order of design §4.
+    /// The first refusal: opt-out, country, kind of number, limits, in this order.
     fn refusal(&self, facts: &Facts, now: Timestamp) -> Result<Option<Refusal>> {
         let no = |code: error::Code, message: String| {
             Ok(Some(Refusal { code, message, hits: Vec::new(), retry_after_seconds: None }))

@@ -10,7 +10,7 @@ use crate::error::{self, Error, Result};
 use crate::phone::Phone;
 use crate::store::{Change, Needs, OtpNeed, Subject, TestNumber, operation};
 
-/// How long a test number may be declared for (design §5).
+/// How long a test number may be declared for.
 const LONGEST: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// How many there may be.

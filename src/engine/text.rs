@@ -12,7 +12,7 @@ use crate::purpose::{Policy, Purpose, PurposePolicy};
 use crate::segments::{Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
 
-/// Nothing is sent that has less than this left: it would arrive dead (design §3).
+/// A code that expires sooner is not sent: it would arrive too late.
 pub const LEAST: Duration = Duration::from_secs(15);
 
 /// The text of an otp's message as it is now: the minutes left are rounded down.
