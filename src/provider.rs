@@ -6,13 +6,11 @@
 pub mod console;
 pub mod twilio;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+pub use crate::delivery::{Blame, Delivery, Refused};
 use crate::error::Result;
 use crate::message::State;
 use crate::phone::Phone;
@@ -27,76 +25,6 @@ pub struct Outgoing {
     pub body: SecretString,
     /// For how many whole seconds it makes sense to deliver it (1 to 36000).
     pub validity_seconds: Option<u32>,
-}
-
-/// How handing a message over ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Delivery {
-    /// The provider took it.
-    Accepted {
-        /// The provider's id of the message.
-        provider_id: String,
-        /// How far it got already: [`State::Accepted`], or further.
-        state: State,
-    },
-    /// The provider will not send it: it surely was not sent.
-    Refused(Refused),
-    /// The provider asks to come back: surely not sent.
-    Busy {
-        /// For how long not to come back.
-        retry_after: Option<Duration>,
-        /// The provider's reason.
-        why: String,
-    },
-    /// No connection was made: surely not sent.
-    Unreachable {
-        /// What failed, without secrets.
-        why: String,
-    },
-    /// It may or may not have been taken: never repeat it blindly.
-    Maybe {
-        /// What failed, without secrets.
-        why: String,
-    },
-}
-
-/// A provider's refusal, explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The provider's error code.
-    pub code: Option<u32>,
-    /// The HTTP status of the refusal.
-    pub http_status: u16,
-    /// What it means, in our text or the provider's.
-    pub meaning: String,
-    /// What to do about it.
-    pub fix: Option<String>,
-    /// Who has to act.
-    pub blame: Blame,
-    /// The recipient opted out of all messages.
-    pub opted_out: bool,
-}
-
-/// Who has to act on a refusal or a failed delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Blame {
-    /// Our request was wrong.
-    Request,
-    /// The recipient's number or choice.
-    Recipient,
-    /// The set-up: credentials, sender, permissions, registration.
-    Setup,
-    /// The account: suspended, on trial, without a right.
-    Account,
-    /// The carrier.
-    Carrier,
-    /// The provider.
-    Provider,
-    /// A limit of the provider.
-    Limit,
-    /// Classified as fraud.
-    Fraud,
 }
 
 /// A message as the provider has it.

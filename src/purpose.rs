@@ -1,13 +1,10 @@
 //! Why a code is sent, and what that decides: how long it is valid, how many digits it has, what a re-send does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-use crate::limits::Limits;
 
 /// The name of a purpose: 1 to 64 of `a-z 0-9 _ -`, starting with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -21,12 +18,16 @@ pub const BUILT_IN: [&str; 4] = ["registration", "login", "password_reset", "pho
 pub const DEFAULT: &str = "phone_verification";
 
 impl Purpose {
-    /// Checks the shape; [`Policy::purpose`] decides whether it is declared.
+    /// Checks the shape; [`Policy::purpose`](crate::policy::Policy::purpose) decides whether it is declared.
     pub fn parse(text: &str) -> Option<Purpose> {
         let ok = (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         ok.then(|| Purpose(text.into()))
+    }
+    /// The purposes of [`BUILT_IN`].
+    pub fn built_in() -> impl Iterator<Item = Purpose> {
+        BUILT_IN.iter().map(|name| Purpose((*name).into()))
     }
     /// The name.
     pub fn as_str(&self) -> &str {
@@ -67,42 +68,5 @@ pub struct PurposePolicy {
 impl Default for PurposePolicy {
     fn default() -> Self {
         PurposePolicy { ttl: Duration::from_secs(600), digits: 6, resend: Resend::Same, text: None }
-    }
-}
-
-/// Every setting of the rules.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The name that the message shows: "Your ACME code is ...".
-    pub app_name: String,
-    /// Every purpose that codes are sent for.
-    pub purposes: BTreeMap<Purpose, PurposePolicy>,
-    /// The limits.
-    pub limits: Limits,
-    /// How many SMS segments an OTP message may take unless the caller allows more.
-    pub segments_max: u32,
-    /// If set, only these countries (ISO 3166 two letters) get messages.
-    pub countries: Option<Vec<String>>,
-    /// How long finished otps and messages are kept before purge removes them.
-    pub keep: Duration,
-}
-
-impl Policy {
-    /// The settings of a declared purpose.
-    pub fn purpose(&self, purpose: &Purpose) -> Option<&PurposePolicy> {
-        self.purposes.get(purpose)
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            app_name: "smsotp".to_owned(),
-            purposes: BUILT_IN.iter().map(|name| (Purpose((*name).into()), PurposePolicy::default())).collect(),
-            limits: Limits::default(),
-            segments_max: 1,
-            countries: None,
-            keep: Duration::from_secs(24 * 3600),
-        }
     }
 }

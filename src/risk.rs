@@ -1,6 +1,6 @@
 //! What the limits in force mean in numbers: the odds of a guessed code and the worst bill of a day.
 
-use crate::purpose::Policy;
+use crate::policy::Policy;
 
 const DAYS_PER_YEAR: f64 = 365.0;
 const SECONDS_PER_DAY: f64 = 86_400.0;

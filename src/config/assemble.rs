@@ -13,7 +13,7 @@ use super::source::{GivenValue, Inputs, Source};
 use super::twilio::twilio;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeySource;
-use crate::purpose::Policy;
+use crate::policy::Policy;
 
 /// Checks everything that was read and makes the configuration of it. Reads nothing but the files that hold a secret of Twilio's.
 ///

@@ -6,8 +6,8 @@ use secrecy::SecretString;
 
 use super::settings::ProviderName;
 use crate::keys::KeySource;
+use crate::policy::Policy;
 use crate::provider::twilio::account::Account;
-use crate::purpose::Policy;
 
 /// Everything that was configured, checked.
 #[derive(Debug)]

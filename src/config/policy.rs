@@ -8,7 +8,8 @@ use super::settings::{PURPOSE_KEYS, nearest};
 use super::source::{invalid, printable, unknown};
 use crate::error::Result;
 use crate::limits::{Limits, Window};
-use crate::purpose::{Policy, Purpose, PurposePolicy, Resend};
+use crate::policy::Policy;
+use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::template::Wording;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -10,7 +10,8 @@ use super::settings::{SETTINGS, SettingInfo};
 use super::source::{GivenValue, Source};
 use crate::keys::KeySource;
 use crate::limits::Window;
-use crate::purpose::{Policy, Resend};
+use crate::policy::Policy;
+use crate::purpose::Resend;
 
 /// Every setting with its value and origin, secrets hidden.
 pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, keys: &KeySource) -> Vec<Setting> {

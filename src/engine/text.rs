@@ -1,22 +1,18 @@
 //! The text of a message: computed when it is needed, kept nowhere.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::error::{self, Error, Result};
 use crate::otp::Otp;
-use crate::purpose::{Policy, Purpose, PurposePolicy};
+use crate::policy::Policy;
+use crate::purpose::{Purpose, PurposePolicy};
 use crate::segments::{Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
 
-/// A code that expires sooner is not sent: it would arrive too late.
-pub const LEAST: Duration = Duration::from_secs(15);
-
 /// The text of an otp's message as it is now: the minutes left are rounded down.
-pub fn of(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {
+pub fn render(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {
     let custom = policy.purpose(&otp.purpose).and_then(|purpose| purpose.text.as_deref());
     let minutes = otp.left(now).as_secs() / 60;
     wording(&otp.purpose, custom)?.render(&Values { app: &policy.app_name, code, minutes }, endings)

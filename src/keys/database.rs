@@ -13,7 +13,7 @@ use crate::code::{KeyId, keyed, length_prefixed};
 use crate::error::Result;
 
 /// The database's own keys: random, made once, the same whichever secret key unwraps them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DatabaseKeys {
     /// Turns phones, users and addresses into the tags that the table of subjects is searched by.
     pub index: IndexKey,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smsotp::clock::{Clock, ManualClock};
-use smsotp::engine::{Dispatched, Send, Step, Verdict};
+use smsotp::engine::{Dispatched, SendOtp, Step, Verdict};
 use smsotp::provider::twilio::Timeouts;
 use smsotp::sandbox::{Fault, On, Options, Sandbox};
 
@@ -237,7 +237,7 @@ fn a_taken_back_code_takes_its_waiting_message_along() {
         world.advance(60);
         assert_eq!(dispatch(&engine).await, Dispatched::default());
         // A new code is asked for and comes.
-        let sent = send_as(&engine, &caller(), Send { new_code: false, ..ask(PHONE) }).await;
+        let sent = send_as(&engine, &caller(), SendOtp { new_code: false, ..ask(PHONE) }).await;
         assert_eq!((sent.otp_id, sent.resent), (2, false));
     });
     assert_eq!(world.messages_out(), 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use smsotp::engine::{Send, Sent, Step};
+use smsotp::engine::{SendOtp, Sent, Step};
 use smsotp::error::Code;
 use smsotp::message::State;
 use smsotp::otp::User;
@@ -11,8 +11,8 @@ use smsotp::sandbox::Fault;
 use crate::processes::{Crew, Job, Operation, step};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, purge, refused, send_as};
 
-fn keyed(phone: &str) -> Send {
-    Send { idempotency_key: Some("order-17".to_owned()), ..ask(phone) }
+fn keyed(phone: &str) -> SendOtp {
+    SendOtp { idempotency_key: Some("order-17".to_owned()), ..ask(phone) }
 }
 
 async fn again(world: &World) -> Sent {
@@ -58,9 +58,9 @@ fn a_key_that_was_used_for_something_else_is_an_error() {
         send_as(&engine, &caller(), keyed(PHONE)).await;
         let others = [
             keyed(OTHER),
-            Send { user: User::parse("bob").unwrap(), ..keyed(PHONE) },
-            Send { purpose: smsotp::purpose::Purpose::parse("registration").unwrap(), ..keyed(PHONE) },
-            Send { new_code: true, ..keyed(PHONE) },
+            SendOtp { user: User::parse("bob").unwrap(), ..keyed(PHONE) },
+            SendOtp { purpose: smsotp::purpose::Purpose::parse("registration").unwrap(), ..keyed(PHONE) },
+            SendOtp { new_code: true, ..keyed(PHONE) },
         ];
         for other in others {
             let error = engine.send(&caller(), other).await.unwrap_err();
@@ -77,7 +77,7 @@ fn a_no_of_the_limits_is_no_answer_to_keep() {
         let engine = world.engine();
         send_as(&engine, &caller(), ask(PHONE)).await;
         let no = refused(engine.send(&caller(), keyed(PHONE)).await.unwrap());
-        assert_eq!(no.hits[0].limit, "cooldown");
+        assert_eq!(no.hits[0].limit.as_str(), "cooldown");
 
         world.advance(30);
         assert_eq!(again(&world).await.state, State::Accepted);
@@ -89,7 +89,7 @@ fn whoever_asks_while_the_first_is_at_work_is_told_to_come_back() {
     let world = World::unlimited();
     world.sandbox.fault(Fault::Code(30_001), 1);
     let other = world.engine();
-    let engine = world.engine().watched(move |step| {
+    let engine = world.engine().on_step(move |step| {
         if step == Step::Handing {
             let other = other.clone();
             let asked = std::thread::spawn(move || block_on(other.send(&caller(), keyed(PHONE))));

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Send, Sent, Step, Verdict};
+use smsotp::engine::{Engine, Override, SendOtp, Sent, Step, Verdict};
 use smsotp::error;
+use smsotp::limits::Limit;
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::provider::Blame;
@@ -34,7 +35,7 @@ fn a_code_goes_out_once_and_the_next_one_waits_for_the_cooldown() {
 
 /// How much of the day's budget the database remembers for a subject.
 async fn counted(engine: &Engine, subject: Subject) -> usize {
-    let facts = engine.store().usages(&[subject]).await.unwrap();
+    let facts = engine.reads().usages(&[subject]).await.unwrap();
     let usage = facts.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default();
     usage.sends.len() + usage.slots.first().map_or(0, |s| s.counts.iter().map(|(_, n)| *n as usize).sum())
 }
@@ -42,7 +43,7 @@ async fn counted(engine: &Engine, subject: Subject) -> usize {
 /// Messages counted for the phone, the user, the client's address, its network, and everyone.
 async fn counts(engine: &Engine) -> [usize; 5] {
     let [ip, network] = Subject::of_client("192.0.2.7".parse().unwrap());
-    let Send { to, user, .. } = ask(PHONE);
+    let SendOtp { to, user, .. } = ask(PHONE);
     let subjects = [Subject::Phone(to.phone().clone()), Subject::User(user), ip, network, Subject::Everything];
     let mut counts = [0; 5];
     for (count, subject) in counts.iter_mut().zip(subjects) {
@@ -169,7 +170,7 @@ fn an_otp_with_a_message_that_may_be_out_does_not_fail_with_a_later_one() {
 /// Moves the clock on whenever an attempt has failed: the pauses are real, the time they use up is not.
 fn hasty(world: &World, seconds: u64) -> Engine {
     let clock = std::sync::Arc::clone(&world.clock);
-    world.engine().watched(move |step| {
+    world.engine().on_step(move |step| {
         if step == Step::Settled {
             clock.advance(Duration::from_secs(seconds));
         }
@@ -214,7 +215,7 @@ fn a_provider_that_cannot_be_reached_fails_as_surely_not_sent() {
     block_on(async {
         let provider = crate::world::twilio(&env, world.timeouts, world.shared_clock());
         let engine = world.engine().with_provider(std::sync::Arc::new(provider));
-        let sent = send_as(&engine, &caller(), Send { timeout: Duration::ZERO, ..ask(PHONE) }).await;
+        let sent = send_as(&engine, &caller(), SendOtp { timeout: Duration::ZERO, ..ask(PHONE) }).await;
         assert_eq!(sent.state, State::Failed);
         assert_eq!(counts(&engine).await, [0, 0, 0, 0, 1]);
     });
@@ -279,7 +280,7 @@ fn a_new_code_supersedes_the_old_one_when_it_is_asked_for_when_little_time_is_le
             let first = send(&engine, PHONE).await;
             let old = world.code_on(PHONE);
             world.advance(after);
-            let second = send_as(&engine, &caller(), Send { new_code, ..ask(PHONE) }).await;
+            let second = send_as(&engine, &caller(), SendOtp { new_code, ..ask(PHONE) }).await;
 
             assert_eq!(second.otp_id != first.otp_id, new, "{case}");
             assert_eq!(!world.code_on(PHONE).matches(&old), new, "{case}");
@@ -320,7 +321,7 @@ fn nothing_is_sent_in_the_last_fifteen_seconds() {
         world.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
         let clock = std::sync::Arc::clone(&world.clock);
         let begun = world.now();
-        let engine = world.engine().watched(move |step| {
+        let engine = world.engine().on_step(move |step| {
             if step == Step::Claimed {
                 clock.set(begun + Duration::from_secs(60 - left));
             } else if step == Step::Settled {
@@ -328,7 +329,7 @@ fn nothing_is_sent_in_the_last_fifteen_seconds() {
             }
         });
         block_on(async {
-            let asked = Send { timeout: Duration::from_secs(3600), ..ask(PHONE) };
+            let asked = SendOtp { timeout: Duration::from_secs(3600), ..ask(PHONE) };
             let sent = send_as(&engine, &caller(), asked).await;
             assert_eq!(world.sandbox.messages().len(), out, "{left}");
             assert_eq!(sent.state == State::Accepted, out == 1, "{left}");
@@ -339,7 +340,7 @@ fn nothing_is_sent_in_the_last_fifteen_seconds() {
 /// An engine on which somebody else's operation happens right after its first attempt was settled.
 fn meanwhile(world: &World, operation: impl FnOnce() + std::marker::Send + 'static) -> Engine {
     let (clock, operation) = (std::sync::Arc::clone(&world.clock), std::sync::Mutex::new(Some(operation)));
-    world.engine().watched(move |step| {
+    world.engine().on_step(move |step| {
         let operation = if step == Step::Settled { operation.lock().unwrap().take() } else { None };
         if let Some(operation) = operation {
             std::thread::scope(|scope| scope.spawn(operation).join().unwrap());
@@ -354,7 +355,7 @@ fn an_attempt_that_waits_is_not_made_for_a_code_that_is_over_by_then() {
     world.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
     let other = world.engine();
     let engine = meanwhile(&world, move || {
-        block_on(async { send_as(&other, &caller(), Send { new_code: true, ..ask(PHONE) }).await });
+        block_on(async { send_as(&other, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await });
     });
     block_on(async {
         let sent = send(&engine, PHONE).await;
@@ -403,7 +404,7 @@ fn whoever_opted_out_gets_not_even_what_was_waiting_for_another_attempt() {
     let other = world.engine();
     let engine = meanwhile(&world, move || {
         let purpose = Purpose::parse("registration").unwrap();
-        let told = block_on(async { send_as(&other, &caller(), Send { purpose, ..ask(PHONE) }).await });
+        let told = block_on(async { send_as(&other, &caller(), SendOtp { purpose, ..ask(PHONE) }).await });
         assert_eq!(told.error_code, Some(21_610));
     });
     block_on(async {
@@ -424,7 +425,7 @@ fn a_code_is_new_to_its_phone_and_purpose() {
         let engine = world.engine();
         let mut codes: Vec<String> = Vec::new();
         for _ in 0..300 {
-            send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+            send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
             let code = world.code_on(PHONE).expose().to_owned();
             let newest = codes.iter().rev().take(64);
             assert_eq!(newest.filter(|old| **old == code).count(), 0);
@@ -439,7 +440,7 @@ fn a_code_is_the_same_for_nobody_else() {
     block_on(async {
         let engine = world.engine();
         for user in ["ada", "bob", ""] {
-            let asked = Send { user: User::parse(user).unwrap(), ..ask(OTHER) };
+            let asked = SendOtp { user: User::parse(user).unwrap(), ..ask(OTHER) };
             send_as(&engine, &caller(), asked).await;
         }
         let codes: Vec<Code> = world.texts(OTHER).iter().map(code_in).collect();
@@ -454,11 +455,11 @@ fn what_cannot_be_sent_is_said_before_anything_is_recorded() {
         let bad = |error: error::Error| error.code();
         let engine = world.engine();
         let purpose = Purpose::parse("haircut").unwrap();
-        let unknown = engine.send(&caller(), Send { purpose, ..ask(PHONE) }).await.unwrap_err();
+        let unknown = engine.send(&caller(), SendOtp { purpose, ..ask(PHONE) }).await.unwrap_err();
         assert_eq!(bad(unknown), error::Code::PURPOSE_UNKNOWN);
         let silent = smsotp::engine::Engine::new(world.store(), world.keyring(), std::sync::Arc::default());
         assert_eq!(bad(silent.send(&caller(), ask(PHONE)).await.unwrap_err()), error::Code::NO_PROVIDER);
-        let keyless = Send { idempotency_key: Some("a\nb".to_owned()), ..ask(PHONE) };
+        let keyless = SendOtp { idempotency_key: Some("a\nb".to_owned()), ..ask(PHONE) };
         assert_eq!(bad(engine.send(&caller(), keyless).await.unwrap_err()), error::Code::VALUE_INVALID);
     });
     world.policy.app_name = "Ünïcödé Łtd 漢字".repeat(8);
@@ -477,7 +478,9 @@ fn kinds_of_numbers_and_countries_that_get_no_codes_are_refused() {
     block_on(async {
         let engine = world.engine();
         // A British mobile number, and a freephone number of the country that is allowed.
-        for (phone, code) in [("+447400123456", error::Code::BLOCKED), ("+18002345678", error::Code::NUMBER_KIND)] {
+        for (phone, code) in
+            [("+447400123456", error::Code::COUNTRY_NOT_ALLOWED), ("+18002345678", error::Code::NUMBER_KIND)]
+        {
             assert_eq!(refusal(&engine, phone).await.code, code, "{phone}");
         }
         assert_eq!(send(&engine, PHONE).await.state, State::Accepted);
@@ -491,13 +494,13 @@ fn staff_may_set_one_limit_aside_and_the_audit_log_says_why() {
     block_on(async {
         let engine = world.engine();
         send(&engine, PHONE).await;
-        let over = |limit: &str| Send {
-            override_limit: Some((vec![limit.to_owned()], "ticket OPS-7".to_owned())),
+        let over = |limit: Limit| SendOtp {
+            override_limits: Some(Override { limits: vec![limit], reason: "ticket OPS-7".to_owned() }),
             ..ask(PHONE)
         };
-        let no = refused(engine.send(&caller(), over("user")).await.unwrap());
-        assert_eq!(no.hits[0].limit, "cooldown", "another limit stays");
-        let sent: Sent = send_as(&engine, &caller(), over("cooldown")).await;
+        let no = refused(engine.send(&caller(), over(Limit::User)).await.unwrap());
+        assert_eq!(no.hits[0].limit.as_str(), "cooldown", "another limit stays");
+        let sent: Sent = send_as(&engine, &caller(), over(Limit::Cooldown)).await;
         assert_eq!(sent.state, State::Accepted);
     });
     let body = world.word("SELECT CAST(body AS TEXT) FROM audit WHERE action = 'send' ORDER BY seq DESC LIMIT 1");

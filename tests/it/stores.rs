@@ -61,15 +61,15 @@ impl Database {
         Some(Database { world: World::new(), clock: Arc::default(), url: Some(database.url) })
     }
 
-    pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Arc<dyn Store>> {
+    pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Store> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Ok(match &self.url {
-            Some(url) => Arc::new(Postgres::open(url, ring, clock, postgres::Opening::default()).await?),
-            None => Arc::new(Sqlite::open(&self.world.db(), ring, clock, sqlite::Opening::default())?),
+            Some(url) => Arc::new(Postgres::open(url, ring, clock, postgres::Opening::default()).await?).into(),
+            None => Arc::new(Sqlite::open(&self.world.db(), ring, clock, sqlite::Opening::default())?).into(),
         })
     }
 
-    pub async fn store(&self) -> Arc<dyn Store> {
+    pub async fn store(&self) -> Store {
         self.store_with(&self.world.keyring()).await.unwrap()
     }
 

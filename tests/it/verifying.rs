@@ -2,7 +2,7 @@
 
 use smsotp::clock::Timestamp;
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Reset, Revoke, Send, Verdict, Verify};
+use smsotp::engine::{Caller, Reset, Revoke, SendOtp, Verdict, VerifyOtp};
 use smsotp::error;
 use smsotp::limits::Limits;
 use smsotp::otp::User;
@@ -89,12 +89,13 @@ fn a_wrong_guess_is_in_the_database_before_the_no_is_heard() {
     });
 }
 
-fn of(phone: &str, purpose: &str, user: &str, code: &Code) -> Verify {
-    Verify {
+fn of(phone: &str, purpose: &str, user: &str, code: &Code) -> VerifyOtp {
+    VerifyOtp {
         phone: Phone::from_e164(phone).unwrap(),
         purpose: Purpose::parse(purpose).unwrap(),
         user: User::parse(user).unwrap(),
         code: code.clone(),
+        idempotency_key: None,
     }
 }
 
@@ -117,7 +118,7 @@ fn a_code_is_worth_nothing_for_another_phone_purpose_or_user() {
                 if lives_there {
                     let purpose = Purpose::parse(purpose).unwrap();
                     let user = User::parse(user).unwrap();
-                    send_as(&engine, &caller(), Send { purpose, user, ..ask(phone) }).await;
+                    send_as(&engine, &caller(), SendOtp { purpose, user, ..ask(phone) }).await;
                 }
                 let answer = engine.verify(&caller(), of(phone, purpose, user, &code)).await.unwrap();
                 let wanted = if lives_there { Verdict::WrongCode { tries_left: 4 } } else { Verdict::NotFound };
@@ -177,7 +178,7 @@ fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_left() 
     block_on(async {
         let engine = world.engine();
         for _ in 0..2 {
-            send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+            send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
             for _ in 0..5 {
                 verdict(&engine, PHONE, &World::wrong(&world.code_on(PHONE))).await;
             }
@@ -192,7 +193,7 @@ fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_left() 
         assert_eq!(no.retry_after_seconds, Some(24 * 3600));
         // Another purpose has a budget of its own, and so has who is vouched for.
         let registration = Purpose::parse("registration").unwrap();
-        send_as(&engine, &caller(), Send { purpose: registration, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { purpose: registration, ..ask(PHONE) }).await;
         send_as(&engine, &Caller { known: true, ..caller() }, ask(PHONE)).await;
 
         let code = crate::world::code_in(&world.texts(PHONE)[2]);
@@ -238,7 +239,7 @@ fn a_hundred_wrong_guesses_in_a_row_close_a_user_and_phone_until_staff_opens_the
     block_on(async {
         let engine = world.engine();
         for round in 0..20 {
-            send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+            send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
             for _ in 0..5 {
                 assert!(
                     !matches!(
@@ -282,7 +283,7 @@ fn a_success_ends_the_row_of_wrong_guesses() {
     block_on(async {
         let engine = world.engine();
         for _ in 0..4 {
-            send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+            send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
             let code = world.code_on(PHONE);
             for _ in 0..4 {
                 verdict(&engine, PHONE, &World::wrong(&code)).await;
@@ -310,7 +311,7 @@ fn a_guess_on_nobody_counts_like_any_other() {
         for n in 1..=15 {
             for (world, engine) in [(&nobody, &empty), (&somebody, &full)] {
                 engine.verify(&client("192.0.2.1"), guess(PHONE, &code)).await.unwrap();
-                let phone = engine.store().usages(&[Subject::Phone(Phone::from_e164(PHONE).unwrap())]).await.unwrap();
+                let phone = engine.reads().usages(&[Subject::Phone(Phone::from_e164(PHONE).unwrap())]).await.unwrap();
                 let usage = &phone[0].as_ref().unwrap().usage;
                 assert_eq!(usage.purpose("login").unwrap().guesses.len(), n);
                 assert_eq!(
@@ -347,7 +348,7 @@ fn what_is_over_says_how_it_ended() {
 
         let purpose = Purpose::parse("haircut").unwrap();
         let error =
-            engine.verify(&caller(), Verify { purpose, ..guess(PHONE, &world.code_on(PHONE)) }).await.unwrap_err();
+            engine.verify(&caller(), VerifyOtp { purpose, ..guess(PHONE, &world.code_on(PHONE)) }).await.unwrap_err();
         assert_eq!(error.code(), error::Code::PURPOSE_UNKNOWN);
     });
 }
@@ -358,7 +359,7 @@ fn revoke_takes_back_what_lives_for_a_phone_and_nothing_else() {
     block_on(async {
         let engine = world.engine();
         for (phone, user) in [(PHONE, "ada"), (PHONE, "bob"), (OTHER, "ada")] {
-            send_as(&engine, &caller(), Send { user: User::parse(user).unwrap(), ..ask(phone) }).await;
+            send_as(&engine, &caller(), SendOtp { user: User::parse(user).unwrap(), ..ask(phone) }).await;
         }
         let phone = Phone::from_e164(PHONE).unwrap();
         let bobs = Revoke::Phone(phone.clone(), None, Some(User::parse("bob").unwrap()));

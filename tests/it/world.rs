@@ -8,15 +8,16 @@ use smsotp::audit::{Actor, Break, Head, Row, Verifier};
 use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{
-    Caller, Destination, Dispatched, Engine, Purge, PurgeReport, Refusal, Send, SendAnswer, Sent, Verdict, Verify,
-    VerifyAnswer,
+    Caller, Destination, Dispatched, Engine, Purge, PurgeReport, Refusal, SendAnswer, SendOtp, Sent, Verdict,
+    VerifyAnswer, VerifyOtp,
 };
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::{Account, Timeouts, Twilio};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::purpose::Purpose;
 use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
 use smsotp::store::Store;
 use smsotp::store::sqlite::{Opening, Sqlite};
@@ -73,8 +74,8 @@ impl World {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
-    pub fn store(&self) -> Arc<dyn Store> {
-        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap())
+    pub fn store(&self) -> Store {
+        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap()).into()
     }
 
     /// An engine with the sandbox as its provider.
@@ -141,28 +142,28 @@ impl World {
     /// What is wrong with the database: nothing, if all is well.
     pub fn trouble(&self) -> Vec<String> {
         let store = self.store();
-        let mut found = block_on(store.check()).unwrap();
-        found.extend(audit_break(store.as_ref()).map(|broken| broken.to_string()));
+        let mut found = block_on(store.maintenance.check()).unwrap();
+        found.extend(audit_break(&store).map(|broken| broken.to_string()));
         found
     }
 }
 
 /// The first break of the audit log, if there is one.
-pub fn audit_break(store: &dyn Store) -> Option<Break> {
-    let (rows, heads) = block_on(async { (audit_rows(store).await, store.audit_heads().await.unwrap()) });
+pub fn audit_break(store: &Store) -> Option<Break> {
+    let (rows, heads) = block_on(async { (audit_rows(store).await, store.reads.audit_heads().await.unwrap()) });
     check_rows(store, rows, heads)
 }
 
-pub fn check_rows(store: &dyn Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.keys().audit).expect_heads(heads);
+pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads);
     rows.into_iter().for_each(|row| verifier.check_row(row));
     verifier.finish().err()
 }
 
-pub async fn audit_rows(store: &dyn Store) -> Vec<Row> {
+pub async fn audit_rows(store: &Store) -> Vec<Row> {
     let mut rows = Vec::new();
     loop {
-        let page = store.audit(0, rows.len() as u64 + 1, 500).await.unwrap();
+        let page = store.reads.audit(0, rows.len() as u64 + 1, 500).await.unwrap();
         if page.is_empty() {
             return rows;
         }
@@ -233,13 +234,13 @@ pub fn ada() -> User {
     User::parse("ada").unwrap()
 }
 
-pub fn ask(phone: &str) -> Send {
-    Send {
+pub fn ask(phone: &str) -> SendOtp {
+    SendOtp {
         to: Destination::Known(phone::parse(phone, None).unwrap()),
         purpose: login(),
         user: ada(),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
         segments_max: None,
@@ -267,7 +268,7 @@ pub fn refused(answer: SendAnswer) -> Refusal {
     }
 }
 
-pub async fn send_as(engine: &Engine, caller: &Caller, ask: Send) -> Sent {
+pub async fn send_as(engine: &Engine, caller: &Caller, ask: SendOtp) -> Sent {
     sent(engine.send(caller, ask).await.unwrap())
 }
 
@@ -276,8 +277,14 @@ pub async fn refusal(engine: &Engine, phone: &str) -> Refusal {
 }
 
 /// What to verify for the usual user and purpose.
-pub fn guess(phone: &str, code: &Code) -> Verify {
-    Verify { phone: Phone::from_e164(phone).unwrap(), purpose: login(), user: ada(), code: code.clone() }
+pub fn guess(phone: &str, code: &Code) -> VerifyOtp {
+    VerifyOtp {
+        phone: Phone::from_e164(phone).unwrap(),
+        purpose: login(),
+        user: ada(),
+        code: code.clone(),
+        idempotency_key: None,
+    }
 }
 
 pub async fn verify(engine: &Engine, phone: &str, code: &Code) -> VerifyAnswer {
@@ -289,7 +296,7 @@ pub async fn verdict(engine: &Engine, phone: &str, code: &Code) -> Verdict {
 }
 
 pub async fn dispatch(engine: &Engine) -> Dispatched {
-    engine.dispatch(&caller(), 100).await.unwrap()
+    engine.dispatch(&caller(), 100, |_, _| ()).await.unwrap()
 }
 
 /// Purges what has been finished for so long.

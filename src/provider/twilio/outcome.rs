@@ -63,7 +63,7 @@ pub(super) fn remote_message(message: &Value) -> Option<RemoteMessage> {
     let date = text("date_created").and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
     Some(RemoteMessage {
         provider_id,
-        state: status::state(text("status").unwrap_or_default()),
+        state: status::state_of(text("status").unwrap_or_default()),
         error_code: message.get("error_code").and_then(number),
         segments: message.get("num_segments").and_then(number).filter(|segments| *segments > 0),
         body: SecretString::from(text("body").unwrap_or_default()),
@@ -124,7 +124,10 @@ fn accepted(answer: &Answer, account_sid: &str) -> Delivery {
     if created.account_sid.is_some_and(|sid| !sid.eq_ignore_ascii_case(account_sid)) {
         return maybe("the message belongs to another account");
     }
-    Delivery::Accepted { provider_id: created.sid, state: status::state(created.status.as_deref().unwrap_or_default()) }
+    Delivery::Accepted {
+        provider_id: created.sid,
+        state: status::state_of(created.status.as_deref().unwrap_or_default()),
+    }
 }
 
 /// A 429 was not processed. It is worth another try within a code's life, unless Twilio's code means that only hours or a

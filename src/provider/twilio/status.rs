@@ -4,7 +4,7 @@ use crate::message::State;
 
 /// The state that a status stands for. Twilio has every message that it reports on, so a status that it may add later counts as
 /// accepted.
-pub fn state(status: &str) -> State {
+pub fn state_of(status: &str) -> State {
     match status {
         "sent" => State::Sent,
         "delivered" | "partially_delivered" => State::Delivered,
@@ -38,7 +38,7 @@ mod tests {
             ("a status of the future", State::Accepted),
         ];
         for (status, expected) in known {
-            assert_eq!(state(status), expected, "{status}");
+            assert_eq!(state_of(status), expected, "{status}");
         }
     }
 }

@@ -63,8 +63,8 @@ impl Work for Purge<'_> {
                 more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
             }
         };
-        let events = if purged.total() > 0 { vec![event(house.now, batch, &purged)] } else { Vec::new() };
-        Ok(Done { answer: (purged, next), statements: Vec::new(), events })
+        let event = (purged.total() > 0).then(|| event(house.now, batch, &purged));
+        Ok(Done { answer: (purged, next), statements: Vec::new(), event })
     }
 }
 

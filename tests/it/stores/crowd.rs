@@ -13,8 +13,8 @@ use smsotp::code::Code;
 use smsotp::engine::{Engine, Purge, SendAnswer};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::{Account, Twilio};
-use smsotp::purpose::Policy;
 use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
 use smsotp::store::sqlite::{self, Sqlite};
@@ -155,14 +155,14 @@ impl Job {
     pub async fn engine_with(&self, connections: usize) -> Engine {
         let ring = self.keyring();
         let clock = Database::at_offset(self.offset_ms) as Arc<dyn Clock>;
-        let store: Arc<dyn Store> = match &self.url {
+        let store: Store = match &self.url {
             Some(url) => {
                 let opening = postgres::Opening { connections, patience: std::time::Duration::from_secs(120) };
-                Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap())
+                Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap()).into()
             }
             None => {
                 let opening = sqlite::Opening { patience: std::time::Duration::from_secs(120), ..Default::default() };
-                Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap())
+                Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap()).into()
             }
         };
         let mut policy = Policy::default();
@@ -254,10 +254,11 @@ fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database
     assert_eq!(count(&said, "sent accepted"), 3, "{said:?}");
     block_on(async {
         let store = database.store().await;
-        let heads = store.audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&store.keys().audit).expect_heads(heads.iter().copied());
+        let heads = store.reads.audit_heads().await.unwrap();
+        let mut verifier =
+            smsotp::audit::Verifier::new(&store.operations.keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
-            for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
+            for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
                 verifier.check_row(row);
             }
         }

@@ -52,9 +52,11 @@ fn e164(phone: &str) -> Phone {
     Phone::from_e164(phone).unwrap()
 }
 
-async fn refused(engine: &smsotp::engine::Engine, ask: smsotp::engine::Send) -> String {
+async fn refused(engine: &smsotp::engine::Engine, ask: smsotp::engine::SendOtp) -> String {
     match engine.send(&caller(), ask).await.unwrap() {
-        SendAnswer::Refused(refusal) => refusal.hits.first().map_or(refusal.message.clone(), |hit| hit.limit.clone()),
+        SendAnswer::Refused(refusal) => {
+            refusal.hits.first().map_or(refusal.message.clone(), |hit| hit.limit.to_string())
+        }
         SendAnswer::Sent(sent) => panic!("it was sent: {sent:?}"),
     }
 }
@@ -122,12 +124,12 @@ fn a_new_code_takes_the_old_ones_place(database: Database) {
         let old_code = database.world.code_on(PHONE);
         database.advance(31);
         let SendAnswer::Sent(new) =
-            engine.send(&caller(), smsotp::engine::Send { new_code: true, ..ask(PHONE) }).await.unwrap()
+            engine.send(&caller(), smsotp::engine::SendOtp { new_code: true, ..ask(PHONE) }).await.unwrap()
         else {
             panic!("refused")
         };
         assert_ne!(new.otp_id, old.otp_id);
-        assert_eq!(engine.store().otp(old.otp_id).await.unwrap().unwrap().state, State::Superseded);
+        assert_eq!(engine.reads().otp(old.otp_id).await.unwrap().unwrap().state, State::Superseded);
         assert_eq!(verdict(&engine, PHONE, &old_code).await, Verdict::Superseded);
         assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
     });
@@ -160,16 +162,16 @@ fn everything_together_gets_no_more_than_its_window_whoever_asks(mut database: D
                 let phone = phone(nth + 100 * max);
                 let engine = engine.clone();
                 async move {
-                    let ask = smsotp::engine::Send { user: User::parse(&phone).unwrap(), ..ask(&phone) };
+                    let ask = smsotp::engine::SendOtp { user: User::parse(&phone).unwrap(), ..ask(&phone) };
                     matches!(engine.send(&caller(), ask).await.unwrap(), SendAnswer::Sent(_))
                 }
             });
             let went = join_all(asks).await.into_iter().filter(|went| *went).count();
             assert_eq!(went, max as usize);
             assert_eq!(database.world.sandbox.messages().len() - sent, max as usize);
-            let usage = &engine.store().usages(&[Subject::Everything]).await.unwrap()[0];
+            let usage = &engine.reads().usages(&[Subject::Everything]).await.unwrap()[0];
             let used =
-                usage.as_ref().unwrap().usage.slots_in(Window::new(max, 3600), engine.store().now().await.unwrap());
+                usage.as_ref().unwrap().usage.slots_in(Window::new(max, 3600), engine.reads().now().await.unwrap());
             assert_eq!(used.used, max);
             let whole =
                 Reset { subject: Subject::Everything, user: User::default(), opt_out: false, reason: "test".into() };
@@ -185,11 +187,12 @@ fn an_address_guesses_thirty_times_an_hour(database: Database) {
         let guess = |nth: u32, from: Caller| {
             let engine = engine.clone();
             async move {
-                let ask = smsotp::engine::Verify {
+                let ask = smsotp::engine::VerifyOtp {
                     phone: e164(&phone(nth)),
                     purpose: Purpose::parse("login").unwrap(),
                     user: User::default(),
                     code: Code::parse("000000").unwrap(),
+                    idempotency_key: None,
                 };
                 engine.verify(&from, ask).await.unwrap().verdict
             }
@@ -207,7 +210,7 @@ fn a_message_that_surely_was_not_sent_is_given_back(database: Database) {
         database.world.sandbox.fault(Fault::Code(21211), 1);
         let failed = send(&engine, PHONE).await;
         assert_eq!(failed.state, MessageState::Failed);
-        assert_eq!(engine.store().otp(failed.otp_id).await.unwrap().unwrap().state, State::Failed);
+        assert_eq!(engine.reads().otp(failed.otp_id).await.unwrap().unwrap().state, State::Failed);
         // No cooldown for what never went out.
         assert_eq!(send(&engine, PHONE).await.state, MessageState::Accepted);
         assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
@@ -221,9 +224,9 @@ fn what_may_have_been_sent_is_found_again_and_not_sent_twice(database: Database)
         let maybe = send(&engine, PHONE).await;
         assert_eq!(maybe.state, MessageState::Unknown);
         database.advance(31);
-        let done = engine.dispatch(&caller(), 10).await.unwrap();
+        let done = engine.dispatch(&caller(), 10, |_, _| ()).await.unwrap();
         assert_eq!((done.looked_at, done.found), (1, 1), "{done:?}");
-        assert!(engine.store().message(maybe.message_id).await.unwrap().unwrap().provider_id.is_some());
+        assert!(engine.reads().message(maybe.message_id).await.unwrap().unwrap().provider_id.is_some());
         assert_eq!(database.world.sandbox.messages().len(), 1);
         assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
     });
@@ -232,7 +235,7 @@ fn what_may_have_been_sent_is_found_again_and_not_sent_twice(database: Database)
 fn the_same_idempotency_key_gets_the_same_answer(database: Database) {
     block_on(async {
         let engine = database.engine().await;
-        let with_key = |phone: &str| smsotp::engine::Send { idempotency_key: Some("order-1".into()), ..ask(phone) };
+        let with_key = |phone: &str| smsotp::engine::SendOtp { idempotency_key: Some("order-1".into()), ..ask(phone) };
         let SendAnswer::Sent(first) = engine.send(&caller(), with_key(PHONE)).await.unwrap() else { panic!("refused") };
         database.advance(3600);
         // A purge takes the otp and not the answer: an answer that is forgotten is a message that goes out twice.
@@ -253,7 +256,7 @@ fn two_at_once_with_one_idempotency_key_send_one_message(database: Database) {
             let sent = database.world.sandbox.messages().len();
             let asks = (0..6).map(|nth| {
                 // The same key for different phones, too: one asker wins it.
-                let ask = smsotp::engine::Send {
+                let ask = smsotp::engine::SendOtp {
                     idempotency_key: Some(format!("round-{round}")),
                     user: User::default(),
                     ..ask(&phone(10 * round + nth % 3))
@@ -301,9 +304,9 @@ fn purge_takes_what_is_finished_and_weakens_nothing(database: Database) {
         assert_eq!((counted.otps, counted.messages), (1, 1));
         let taken = engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged;
         assert_eq!((taken.otps, taken.messages), (1, 1), "the unsettled one stays");
-        assert!(engine.store().otp(open.otp_id).await.unwrap().is_some());
+        assert!(engine.reads().otp(open.otp_id).await.unwrap().is_some());
         assert_eq!(verdict(&engine, &phone(2), &database.world.code_on(&phone(2))).await, Verdict::Verified);
-        assert!(engine.store().otp(living.otp_id).await.unwrap().is_some());
+        assert!(engine.reads().otp(living.otp_id).await.unwrap().is_some());
 
         // The four guesses of yesterday are out of their window by now; those of a moment ago are not.
         for _ in 0..15 {
@@ -320,7 +323,7 @@ fn purge_beside_senders_loses_nothing(mut database: Database) {
         let engine = database.engine().await;
         for nth in 0..40 {
             let to = phone(nth);
-            let ask = smsotp::engine::Send { user: User::default(), ..ask(&to) };
+            let ask = smsotp::engine::SendOtp { user: User::default(), ..ask(&to) };
             engine.send(&caller(), ask).await.unwrap();
         }
         database.advance(25 * 3600);
@@ -328,7 +331,7 @@ fn purge_beside_senders_loses_nothing(mut database: Database) {
             let engine = engine.clone();
             async move {
                 let to = phone(nth);
-                let ask = smsotp::engine::Send { user: User::default(), ..ask(&to) };
+                let ask = smsotp::engine::SendOtp { user: User::default(), ..ask(&to) };
                 match engine.send(&caller(), ask).await.unwrap() {
                     SendAnswer::Sent(sent) => sent.otp_id,
                     SendAnswer::Refused(refusal) => panic!("{refusal:?}"),
@@ -345,13 +348,14 @@ fn purge_beside_senders_loses_nothing(mut database: Database) {
         taken += engine.purge(&caller(), &purge(), |_| true).await.unwrap().purged.otps;
         assert_eq!(taken, 40);
         for (nth, otp) in sent.into_iter().enumerate() {
-            assert_eq!(engine.store().otp(otp).await.unwrap().unwrap().state, State::Active);
+            assert_eq!(engine.reads().otp(otp).await.unwrap().unwrap().state, State::Active);
             let to = phone(u32::try_from(nth).unwrap());
-            let ask = smsotp::engine::Verify {
+            let ask = smsotp::engine::VerifyOtp {
                 phone: e164(&to),
                 purpose: Purpose::parse("login").unwrap(),
                 user: User::default(),
                 code: database.world.code_on(&to),
+                idempotency_key: None,
             };
             assert_eq!(engine.verify(&caller(), ask).await.unwrap().verdict, Verdict::Verified);
         }
@@ -395,7 +399,7 @@ fn a_test_number_gets_its_code_without_a_message(database: Database) {
     block_on(async {
         let engine = database.engine().await;
         let code = Code::parse("123456").unwrap();
-        let until = engine.store().now().await.unwrap() + Duration::from_secs(86_400);
+        let until = engine.reads().now().await.unwrap() + Duration::from_secs(86_400);
         let add = AddTestNumber { phone: e164(PHONE), code: code.clone(), until };
         engine.add_test_number(&caller(), add).await.unwrap();
         assert!(send(&engine, PHONE).await.test);
@@ -415,7 +419,7 @@ fn the_audit_chain_holds_under_a_crowd(database: Database) {
             let engine = engine.clone();
             async move {
                 let to = phone(nth);
-                let ask = smsotp::engine::Send { user: User::default(), ..ask(&to) };
+                let ask = smsotp::engine::SendOtp { user: User::default(), ..ask(&to) };
                 engine.send(&caller(), ask).await.unwrap();
                 verdict(&engine, &to, &Code::parse("000000").unwrap()).await
             }
@@ -431,12 +435,12 @@ fn the_audit_chain_holds_under_a_crowd(database: Database) {
 }
 
 /// Reads every chain as `audit verify` does; `without` leaves one row out.
-pub async fn read_chain(store: &dyn Store, without: Option<u64>) -> Result<u64, String> {
-    let heads = store.audit_heads().await.unwrap();
-    let mut verifier = Verifier::new(&store.keys().audit).expect_heads(heads.iter().copied());
+pub async fn read_chain(store: &Store, without: Option<u64>) -> Result<u64, String> {
+    let heads = store.reads.audit_heads().await.unwrap();
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads.iter().copied());
     let mut nth = 0;
     for head in heads {
-        for row in store.audit(head.chain, 1, 10_000).await.unwrap() {
+        for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
             nth += 1;
             if Some(nth) != without {
                 verifier.check_row(row);
@@ -459,12 +463,12 @@ fn every_accepted_key_opens_the_database_and_no_other(database: Database) {
         database.store_with(&both).await.unwrap();
         let alone = Keyring::new(vec![key(&new)]).unwrap();
         let store = database.store_with(&alone).await.unwrap();
-        assert!(store.usages(&[Subject::Phone(e164(PHONE))]).await.unwrap()[0].is_some(), "the same subjects");
-        store.rewrap(&alone, &smsotp::audit::Actor::System).await.unwrap();
+        assert!(store.reads.usages(&[Subject::Phone(e164(PHONE))]).await.unwrap()[0].is_some(), "the same subjects");
+        store.maintenance.rewrap(&alone, &smsotp::audit::Actor::System).await.unwrap();
         let error = database.store_with(&database.world.keyring()).await.err().unwrap();
         assert_eq!(error.code(), error::Code::KEY_INVALID);
-        assert_eq!(store.status().await.unwrap().wrapped_by.len(), 1);
-        assert_eq!(store.keys_in_use(store.now().await.unwrap()).await.unwrap()[0].1, 1);
+        assert_eq!(store.reads.status().await.unwrap().wrapped_by.len(), 1);
+        assert_eq!(store.reads.keys_in_use(store.reads.now().await.unwrap()).await.unwrap()[0].1, 1);
     });
 }
 
@@ -478,7 +482,7 @@ fn a_list_pages_through_everything_once(mut database: Database) {
         }
         ids.insert(0, send_as(&engine, &phone(0), "bea").await);
         verdict_as(&engine, &phone(0), "bea", &database.world.code_on(&phone(0))).await;
-        let store = engine.store();
+        let store = engine.reads();
         let now = store.now().await.unwrap();
         let listed = async |filter: Filter| {
             let (mut all, mut filter) = (Vec::new(), Filter { limit: 3, ..filter });
@@ -506,7 +510,7 @@ fn a_list_pages_through_everything_once(mut database: Database) {
 }
 
 async fn send_as(engine: &smsotp::engine::Engine, to: &str, user: &str) -> i64 {
-    let ask = smsotp::engine::Send { user: User::parse(user).unwrap(), ..ask(to) };
+    let ask = smsotp::engine::SendOtp { user: User::parse(user).unwrap(), ..ask(to) };
     match engine.send(&caller(), ask).await.unwrap() {
         SendAnswer::Sent(sent) => sent.otp_id,
         SendAnswer::Refused(refusal) => panic!("{refusal:?}"),
@@ -514,11 +518,12 @@ async fn send_as(engine: &smsotp::engine::Engine, to: &str, user: &str) -> i64 {
 }
 
 async fn verdict_as(engine: &smsotp::engine::Engine, from: &str, user: &str, code: &Code) {
-    let ask = smsotp::engine::Verify {
+    let ask = smsotp::engine::VerifyOtp {
         phone: e164(from),
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse(user).unwrap(),
         code: code.clone(),
+        idempotency_key: None,
     };
     assert_eq!(engine.verify(&caller(), ask).await.unwrap().verdict, Verdict::Verified);
 }
