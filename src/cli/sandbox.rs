@@ -31,12 +31,12 @@ pub struct Args {
     /// Write the variables that a client needs to this file, once ready
     #[arg(long, value_name = "FILE")]
     pub write_env: Option<PathBuf>,
-    /// Look at what arrived.
+    /// Show what arrived.
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
-/// What can be done with a running sandbox.
+/// Commands for a running sandbox.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Inbox(Inbox),
@@ -61,14 +61,14 @@ pub struct Inbox {
     pub code: bool,
 }
 
-/// One message as the phone would show it. It holds a code: the sandbox is the one place that shows them.
+/// One message as the phone would show it. It holds a code: only the sandbox and the console provider show codes.
 #[derive(Clone, Debug, Serialize)]
 pub struct InboxItem {
     /// The message's SID.
     pub sid: String,
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// From whom.
+    /// The sender.
     pub from: String,
     /// The text.
     pub body: String,
@@ -132,7 +132,7 @@ fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
     let to = args.to.as_deref().map(phone::shape).transpose()?;
     let config = call.config()?;
     let base = config.twilio.base_url.as_ref().ok_or_else(|| {
-        Error::new(Code::CONFIG_INVALID, "it is not known where the sandbox listens")
+        Error::new(Code::CONFIG_INVALID, "the address of the sandbox is not set")
             .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")
     })?;
     call.signals.watch();
