@@ -296,7 +296,7 @@ fn twilio_within(config: &Config, longest_wait: Option<Duration>) -> Result<Twil
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
 
-pub use serving::RunChecks;
+pub use serving::TwilioChecks;
 
 /// How a real test message ended: its id and last state, or why it failed and what to do next.
 pub type TestMessage = std::result::Result<(String, State), (String, Option<String>)>;

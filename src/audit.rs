@@ -122,7 +122,7 @@ impl Event {
 
     /// The canonical JSON: sorted keys, no white space, no floating point, the time as whole milliseconds.
     pub fn body(&self) -> Vec<u8> {
-        // The fields stand in alphabetical order; the details sort themselves.
+        // The fields are in alphabetical order; the details sort themselves.
         #[derive(Serialize)]
         struct Body<'a> {
             action: &'a str,
@@ -200,7 +200,7 @@ impl AuditKey {
     pub fn new(bytes: [u8; 32]) -> AuditKey {
         AuditKey(Zeroizing::new(bytes))
     }
-    /// The bytes, for wrapping alone.
+    /// The bytes, for wrapping only.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Everything that the rules need to know and an operator may set.
+//! The settings of the rules.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    struct Known {
+    struct KnownText {
         name: String,
         body: String,
         encoding: String,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_known_text_is_measured_as_twilio_measures_it() {
-        let known: Vec<Known> = serde_json::from_str(include_str!("../tests/data/segments.json")).unwrap();
+        let known: Vec<KnownText> = serde_json::from_str(include_str!("../tests/data/segments.json")).unwrap();
         assert!(known.len() >= 20);
         for text in known {
             let measured = measure(&text.body);

@@ -37,10 +37,10 @@ pub struct Values<'a> {
 
 /// The last line by which a phone fills in the code itself. At most one, for each kind has to be the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endings(Option<Ending>);
+pub struct Endings(Option<LastLine>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
+enum LastLine {
     AppHash(String),
     Origin(String),
 }
@@ -98,7 +98,7 @@ impl Wording {
         if characters > TEXT_MAX {
             return Err(invalid(format!("the message has {characters} characters; {TEXT_MAX} are possible")));
         }
-        if matches!(endings.0, Some(Ending::AppHash(_))) && bytes > RETRIEVER_BYTES_MAX {
+        if matches!(endings.0, Some(LastLine::AppHash(_))) && bytes > RETRIEVER_BYTES_MAX {
             let message =
                 format!("with an app hash the message has {bytes} bytes; Android reads {RETRIEVER_BYTES_MAX}");
             return Err(invalid(message).hint("Shorten the app name or the wording."));
@@ -133,8 +133,8 @@ impl Wording {
         }
         match &endings.0 {
             None => {}
-            Some(Ending::AppHash(hash)) => text.extend(["\n", hash]),
-            Some(Ending::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
+            Some(LastLine::AppHash(hash)) => text.extend(["\n", hash]),
+            Some(LastLine::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
         }
         text
     }
@@ -145,8 +145,8 @@ impl Serialize for Endings {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (app_hash, origin) = match &self.0 {
             None => (None, None),
-            Some(Ending::AppHash(hash)) => (Some(hash.clone()), None),
-            Some(Ending::Origin(domain)) => (None, Some(domain.clone())),
+            Some(LastLine::AppHash(hash)) => (Some(hash.clone()), None),
+            Some(LastLine::Origin(domain)) => (None, Some(domain.clone())),
         };
         StoredEnding { app_hash, origin }.serialize(to)
     }
@@ -178,8 +178,8 @@ impl Endings {
     pub fn new(app_hash: Option<&str>, origin: Option<&str>) -> Result<Endings> {
         match (app_hash, origin) {
             (None, None) => Ok(Endings::NONE),
-            (Some(hash), None) => check_hash(hash).map(|hash| Endings(Some(Ending::AppHash(hash)))),
-            (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(Ending::Origin(domain)))),
+            (Some(hash), None) => check_hash(hash).map(|hash| Endings(Some(LastLine::AppHash(hash)))),
+            (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(LastLine::Origin(domain)))),
             (Some(_), Some(_)) => {
                 let message = "an app hash and an origin cannot be in one message: each must be its last line";
                 Err(Error::new(ErrorCode::USAGE, message).hint("Give either --app-hash or --origin."))
@@ -410,7 +410,7 @@ mod tests {
         }
         assert_eq!(
             Endings::new(None, Some("bücher.example")).unwrap().0,
-            Some(Ending::Origin("xn--bcher-kva.example".into()))
+            Some(LastLine::Origin("xn--bcher-kva.example".into()))
         );
         let long = format!("{}.com", "a".repeat(250));
         for bad in [
@@ -465,7 +465,7 @@ mod tests {
 
         #[test]
         fn no_origin_brings_a_line_or_a_space_along(origin in "\\PC{0,40}") {
-            if let Ok(Endings(Some(Ending::Origin(domain)))) = Endings::new(None, Some(&origin)) {
+            if let Ok(Endings(Some(LastLine::Origin(domain)))) = Endings::new(None, Some(&origin)) {
                 prop_assert!(domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'));
             }
         }

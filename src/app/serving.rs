@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_secs(10);
 const POLL_LATE: Duration = Duration::from_secs(120);
 
 /// Runs the provider's checks.
-pub type RunChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
+pub type TwilioChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
     /// Opens the database for many requests at once. A new database is made where there is none.
@@ -62,7 +62,7 @@ impl App {
     ///
     /// # Errors
     /// `CONFIG_INVALID`.
-    pub fn served_checks(&self) -> Result<Option<RunChecks>> {
+    pub fn served_checks(&self) -> Result<Option<TwilioChecks>> {
         if !uses_twilio(&self.config) {
             return Ok(None);
         }

@@ -72,7 +72,7 @@ pub struct VerifyArgs {}
 
 /// One row of the log.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct AuditRow {
     /// Chain and number: `0.17`.
     pub id: String,
     /// When.
@@ -89,7 +89,7 @@ pub struct Row {
     pub details: serde_json::Value,
 }
 
-impl Item for Row {
+impl Item for AuditRow {
     const KIND: &'static str = "audit";
     const COLUMNS: &'static [&'static str] = &["id", "at", "who", "action", "subject", "outcome", "details"];
 
@@ -176,7 +176,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
-    let row = |read: AuditRead| Row {
+    let row = |read: AuditRead| AuditRow {
         id: format!("{}.{}", read.place.0, read.place.1),
         at: read.step.at,
         who: read.step.actor,

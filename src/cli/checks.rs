@@ -8,7 +8,7 @@ use crate::output::{Layout, Output, Render, Table, View};
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
-pub struct Check {
+pub struct CheckItem {
     /// What was looked at, in a few words.
     pub name: String,
     /// How it went.
@@ -28,7 +28,7 @@ pub struct Checks {
     /// Nothing failed.
     pub passed: bool,
     /// The checks.
-    pub items: Vec<Check>,
+    pub items: Vec<CheckItem>,
 }
 
 impl Checks {
@@ -40,7 +40,7 @@ impl Checks {
     /// Adds a check; a bad one fails the whole.
     pub fn add(&mut self, name: &str, mark: Mark, meaning: impl Into<String>, next: Option<String>) {
         self.passed &= mark != Mark::Fail;
-        self.items.push(Check { name: name.to_owned(), mark, meaning: meaning.into(), next });
+        self.items.push(CheckItem { name: name.to_owned(), mark, meaning: meaning.into(), next });
     }
 
     /// Shows the checks and tells the class: `No` where one failed.

@@ -44,7 +44,7 @@ pub struct CheckArgs {}
 
 /// One setting.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct SettingRow {
     /// The name.
     pub name: String,
     /// The value; secrets are hidden.
@@ -53,7 +53,7 @@ pub struct Row {
     pub origin: String,
 }
 
-impl Item for Row {
+impl Item for SettingRow {
     const KIND: &'static str = "setting";
     const COLUMNS: &'static [&'static str] = &["name", "value", "origin"];
 
@@ -62,9 +62,9 @@ impl Item for Row {
     }
 }
 
-impl From<Setting> for Row {
-    fn from(setting: Setting) -> Row {
-        Row { name: setting.name, value: setting.value, origin: setting.origin }
+impl From<Setting> for SettingRow {
+    fn from(setting: Setting) -> SettingRow {
+        SettingRow { name: setting.name, value: setting.value, origin: setting.origin }
     }
 }
 
@@ -76,7 +76,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             for warning in &config.warnings {
                 out.warn(warning);
             }
-            out.list(&List::whole(config.settings.into_iter().map(Row::from).collect(), "nothing is set"))?;
+            out.list(&List::whole(config.settings.into_iter().map(SettingRow::from).collect(), "nothing is set"))?;
             Ok(Class::Done)
         }
         Verb::Check(_) => {

@@ -54,7 +54,7 @@ pub struct Prune {
 
 /// One key.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct KeyRow {
     /// The key's id.
     pub id: String,
     /// New codes are made with it.
@@ -102,7 +102,7 @@ impl Render for Changed {
     }
 }
 
-impl Item for Row {
+impl Item for KeyRow {
     const KIND: &'static str = "key";
     const COLUMNS: &'static [&'static str] = &["id", "use", "live_codes", "first_used", "source"];
 
@@ -131,7 +131,7 @@ fn list(app: &App, out: &mut Output) -> Result<Class> {
     let origin = app.key_origin();
     let uses = app.run(app.engine().key_uses())?;
     let waiting = waiting(&uses).map(|key| key.id.clone());
-    let row = |key: KeyUse| Row {
+    let row = |key: KeyUse| KeyRow {
         newest: key.primary,
         usage: match (key.primary, waiting.as_ref() == Some(&key.id)) {
             (true, _) => "new codes",

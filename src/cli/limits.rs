@@ -84,7 +84,7 @@ pub struct Reset {
 
 /// One limit, and how full it stands.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct LimitRow {
     /// What it counts: `phone`, `user`, `pair` (a user with a phone), `ip`, ...
     pub subject: String,
     /// Its name, as `--override` takes it.
@@ -105,7 +105,7 @@ pub struct Row {
     pub opens_at: Option<Timestamp>,
 }
 
-impl Item for Row {
+impl Item for LimitRow {
     const KIND: &'static str = "limit";
     const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "max", "window", "opens"];
 
@@ -170,7 +170,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         app.run(app.engine().limit_status(&whom))?
     };
     let now = out.view().now;
-    let row = |status: LimitStatus| Row {
+    let row = |status: LimitStatus| LimitRow {
         subject: status.subject.to_string(),
         limit: status.limit.to_string(),
         purpose: status.purpose,

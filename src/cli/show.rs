@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, Id};
-use super::list::Row;
+use super::list::OtpRow;
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
@@ -77,7 +77,7 @@ pub struct Message {
 #[derive(Debug, Serialize)]
 pub struct Timeline {
     /// The code.
-    pub otp: Row,
+    pub otp: OtpRow,
     /// Its messages, oldest first.
     pub messages: Vec<Message>,
     /// What happened, oldest first.
@@ -144,7 +144,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let timeline = app.run(app.engine().timeline(otp))?;
     out.show(&Timeline {
-        otp: Row::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
+        otp: OtpRow::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
         messages: timeline.messages.iter().map(Message::of).collect(),
         events: timeline.steps.iter().map(Event::of).collect(),
     })?;

@@ -74,7 +74,7 @@ pub struct RevokeArgs {
 
 /// One token.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct TokenRow {
     /// Its id.
     pub id: String,
     /// What its maker calls it.
@@ -106,10 +106,10 @@ struct Created {
     /// What requests send as `Authorization: Bearer ...`.
     token: String,
     #[serde(flatten)]
-    row: Row,
+    row: TokenRow,
 }
 
-impl Item for Row {
+impl Item for TokenRow {
     const KIND: &'static str = "token";
     const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "state", "created", "expires"];
 
@@ -144,7 +144,7 @@ impl Render for Created {
     }
 }
 
-impl Render for Row {
+impl Render for TokenRow {
     const KIND: &'static str = "token_revoked";
 
     fn table(&self, _: &View) -> Table {
@@ -179,7 +179,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
-    out.show(&Created { token: secret.expose().to_owned(), row: Row::of(&token, now) })?;
+    out.show(&Created { token: secret.expose().to_owned(), row: TokenRow::of(&token, now) })?;
     out.inform("This is the only time it is shown; keep it like a password.");
     Ok(Class::Done)
 }
@@ -187,7 +187,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let now = out.view().now;
-    let rows = app.run(app.engine().tokens())?.iter().map(|token| Row::of(token, now)).collect();
+    let rows = app.run(app.engine().tokens())?.iter().map(|token| TokenRow::of(token, now)).collect();
     out.list(&List::whole(rows, "No tokens."))?;
     Ok(Class::Done)
 }
@@ -198,13 +198,13 @@ fn revoke(args: &RevokeArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let token = revoked.ok_or_else(|| {
         Error::new(Code::NOT_FOUND, format!("there is no token {}", args.id)).hint("`smsotp token list` shows them.")
     })?;
-    out.show(&Row::of(&token, out.view().now))?;
+    out.show(&TokenRow::of(&token, out.view().now))?;
     Ok(Class::Done)
 }
 
-impl Row {
-    fn of(token: &Token, now: Timestamp) -> Row {
-        Row {
+impl TokenRow {
+    fn of(token: &Token, now: Timestamp) -> TokenRow {
+        TokenRow {
             id: token.id.to_string(),
             name: token.name.clone(),
             user: token.user.as_ref().map(|user| user.as_str().to_owned()),

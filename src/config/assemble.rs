@@ -129,7 +129,7 @@ fn sqlite(given: &GivenValue, path: &str, inputs: &Inputs) -> Result<Database> {
     Ok(Database::Sqlite(resolve(given, path, inputs)))
 }
 
-/// `~/` is the home; a relative path in `smsotp.toml` is relative to that file, for its reader's directory is anywhere.
+/// `~/` is the home; a relative path in `smsotp.toml` is relative to that file, whatever the current directory is.
 fn resolve(given: &GivenValue, path: &str, inputs: &Inputs) -> PathBuf {
     if let (Some(rest), Some(home)) = (path.strip_prefix("~/"), &inputs.dirs.home) {
         return home.join(rest);

@@ -32,7 +32,7 @@ pub(super) fn read_sources(flags: Flags) -> Result<Inputs> {
             warnings.extend(exposure_warnings(&path, &meta, &values));
             Some((path, values))
         }
-        // ./.env was not asked for by name: it may be missing, or be the directory of a Python environment.
+        // ./.env was not named: it may be missing, or be the directory of a Python environment.
         Err(ReadFailure::Missing | ReadFailure::Directory) if explicit.is_none() => None,
         Err(why) => return Err(why.error(&path, "the settings file")),
     };

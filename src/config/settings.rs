@@ -3,7 +3,7 @@
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingInfo {
-    /// The variable in the environment and in `.env`; empty: in `smsotp.toml` alone.
+    /// The variable in the environment and in `.env`; empty: in `smsotp.toml` only.
     pub variable: &'static str,
     /// The key in `smsotp.toml`, dotted; empty: it has none (secrets never have one).
     pub key: &'static str,

@@ -34,8 +34,8 @@ pub(super) fn read_named(path: &Path) -> Result<(Zeroizing<String>, Vec<String>)
     Ok((read(path, file)?, warnings))
 }
 
-/// Makes our own file with one new key, unless it is there. However many processes do so at once, one file comes into being,
-/// whole, and every one of them finds it.
+/// Makes our own file with one new key, unless it exists. However many processes do so at once, exactly one file is made, whole,
+/// and every one of them uses it.
 ///
 /// Errors: `FILE_FAILED` when the directory or the file cannot be made.
 pub(super) fn create_own(path: &Path) -> Result<()> {
@@ -53,7 +53,7 @@ pub(super) fn create_own(path: &Path) -> Result<()> {
         Err(error) if lacks_hard_links(&error) => rename_if_absent(&temp, path),
         other => other.map_err(|error| cannot(path, "make", error)),
     };
-    // After a rename the name is gone already; a leftover would be another copy of the key.
+    // After a rename there is nothing left to remove; a leftover would be another copy of the key.
     let _ = fs::remove_file(&temp);
     linked?;
     sync_dir(&dir);
@@ -88,7 +88,7 @@ pub fn promote(path: &Path, id: &KeyId) -> Result<()> {
     })
 }
 
-/// Takes a key out of our own file. Whether something alive still needs it is for the caller to find out first.
+/// Removes a key from our own file. The caller makes sure that nothing alive still needs it.
 ///
 /// Errors: as [`promote`]; `KEY_INVALID` for the first key, which new codes are made with.
 pub fn remove(path: &Path, id: &KeyId) -> Result<()> {
@@ -150,7 +150,7 @@ fn write_temp(path: &Path, keys: &[SecretKey]) -> Result<PathBuf> {
     Ok(temp)
 }
 
-/// A process that was killed between write and rename left a copy of keys behind, which a prune must not leave there.
+/// A process that was killed between write and rename left a copy of keys behind, which a prune has to remove.
 fn remove_leftovers(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
     let prefix = format!(".{name}.");

@@ -106,7 +106,7 @@ impl Keyring {
         &self.warnings
     }
 
-    /// The error for database or rows owner key is none of these: names the ids, the place, the user and HOME.
+    /// The error for a database or rows whose key is none of these. It names the ids, the place, the user and HOME.
     pub fn missing(&self, wanted: &[KeyId]) -> Error {
         let list = |ids: &[KeyId]| ids.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
         let owner = &self.owner;
@@ -140,7 +140,7 @@ fn with_owner(error: Error, owner: &Owner) -> Error {
     }
 }
 
-/// Whose keys they are, for errors. The user's name is looked up only when one is written.
+/// Who owns the keys, for errors. The user's name is looked up only when one is written.
 #[derive(Clone, Debug)]
 enum Owner {
     /// A program that keeps its keys itself.

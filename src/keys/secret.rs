@@ -53,7 +53,7 @@ impl SecretKey {
             &base64::alphabet::STANDARD,
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
         );
-        // 44 characters are 32 bytes; what is longer needs no look.
+        // 44 characters are 32 bytes; longer text cannot be a key.
         if text.len() > 44 {
             return None;
         }
@@ -64,7 +64,7 @@ impl SecretKey {
         Some(SecretKey::new(Zeroizing::new(exact)))
     }
 
-    /// The key in standard base64, for a key file alone.
+    /// The key in standard base64, for a key file only.
     pub fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(general_purpose::STANDARD.encode(self.bytes.as_slice()))
     }

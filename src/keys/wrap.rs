@@ -25,7 +25,7 @@ impl WrapKey {
         WrapKey { bytes: Zeroizing::new(bytes), id }
     }
 
-    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which stands in front. Database, name and key id are bound to it.
+    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which comes first. Database, name and key id are bound to it.
     ///
     /// Errors: `KEY_INVALID` when the system gives no random numbers.
     pub fn wrap(&self, database_id: &[u8; 16], name: &str, key: &[u8; 32]) -> Result<Vec<u8>> {

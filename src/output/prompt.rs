@@ -21,7 +21,7 @@ pub struct Prompt<'a> {
 impl Output {
     /// Whether prompts are possible.
     ///
-    /// The prompt library reads the terminal even where stdin is redirected, so the test for stdin has to be ours.
+    /// The prompt library reads the terminal even where stdin is redirected, so stdin is checked here.
     pub fn can_prompt(&self) -> bool {
         self.terminal.stdin_tty && self.terminal.stderr_tty && !self.options.no_input
     }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::message::State;
 use crate::phone::Phone;
 
-/// Shows each message to whoever started the program. Showing code and number is its purpose.
+/// Shows each message to the person who started the program. Showing code and number is its purpose.
 pub struct Console {
     from: String,
     show: Box<dyn Fn(&str) + Send + Sync>,

@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<Option<SavedAccount>> {
     }))
 }
 
-/// Writes the file anew: readable by its owner only, and whole or not at all.
+/// Writes a new file: readable by its owner only, and whole or not at all.
 pub(super) fn write(path: &Path, variables: &[(String, String)]) -> Result<()> {
     read(path)?;
     let mut text = format!("{MARK}\n");

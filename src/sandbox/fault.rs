@@ -287,7 +287,7 @@ impl HttpBody for HalfBody {
     }
 }
 
-/// A body that comes byte by byte.
+/// A body that is sent byte by byte.
 struct SlowBody {
     rest: Bytes,
     every: Duration,

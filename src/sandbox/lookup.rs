@@ -1,4 +1,4 @@
-//! Prices, permissions per country, and what Twilio knows about a number. Carriers are made up here.
+//! Prices, permissions per country, and look-ups of numbers. Carriers are made up here.
 
 use std::sync::Arc;
 

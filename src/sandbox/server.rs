@@ -56,7 +56,7 @@ pub(super) fn spawn(
 ) -> Result<JoinHandle<()>> {
     let failed = |e: std::io::Error| Error::new(Code::BUG, "the sandbox's thread cannot start").because(e);
     let (ready, is_ready) = std::sync::mpsc::channel();
-    // The runtime lives and dies on its thread: a caller inside another runtime may not drop one.
+    // The runtime is made and dropped on its thread: a caller inside another runtime may not drop one.
     let serve = move || {
         let prepared = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             let inside = runtime.enter();

@@ -4,7 +4,7 @@ mod magic;
 
 use serde_json::Value;
 
-use super::client::{Answer, ExchangeError, Request, plain};
+use super::client::{ApiAnswer, ExchangeError, Request, plain};
 use super::outcome::{api_error, read_error};
 use super::settings::{Credentials, Sender};
 use super::{Twilio, catalogue};
@@ -92,7 +92,7 @@ impl Twilio {
     }
 
     /// A list of messages: Standard API keys may read it, while account data is closed to them.
-    async fn probe(&self) -> Result<Answer, ExchangeError> {
+    async fn probe(&self) -> Result<ApiAnswer, ExchangeError> {
         let path = format!("{}?PageSize=1", self.messages_path());
         let url = self
             .settings()
@@ -178,7 +178,7 @@ impl Twilio {
     }
 
     async fn owned_number(&self, phone: &Phone) -> Check {
-        // One expression: the serializer must not live across an await, or nobody could spawn these checks.
+        // One expression: a serializer that lived across an await would keep these checks from being spawned.
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("PhoneNumber", phone.as_str()).finish();
         let account = &self.settings().account_sid;
@@ -353,11 +353,11 @@ fn no_connection(error: ExchangeError) -> Check {
 }
 
 /// Test credentials are refused wherever they are of no use: 20008 means that, 20403 and a bare 403 may mean it.
-fn may_be_test_credentials(probe: &Answer) -> bool {
+fn may_be_test_credentials(probe: &ApiAnswer) -> bool {
     probe.status == 403 && matches!(api_error(probe).code, None | Some(20008 | 20403))
 }
 
-fn accepted(probe: &Answer) -> Check {
+fn accepted(probe: &ApiAnswer) -> Check {
     let is_list = |bytes: &Vec<u8>| {
         serde_json::from_slice::<Value>(bytes).is_ok_and(|list| list.get("messages").is_some_and(Value::is_array))
     };

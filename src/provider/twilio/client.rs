@@ -53,7 +53,7 @@ pub(super) enum Request {
 }
 
 /// A status line that arrived, with what could be read after it.
-pub(super) struct Answer {
+pub(super) struct ApiAnswer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     /// The whole body, or why there is none.
@@ -87,7 +87,7 @@ impl ApiClient {
         self.skew_ms.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn call(&self, request: Request) -> Result<Answer, ExchangeError> {
+    pub(super) async fn call(&self, request: Request) -> Result<ApiAnswer, ExchangeError> {
         let client = self.client.get_or_init(|| build(&self.settings, self.timeouts));
         let client = client.as_ref().map_err(|why| ExchangeError::Unreachable(why.clone()))?;
         let (builder, host, limit) = match request {
@@ -107,7 +107,7 @@ impl ApiClient {
         if let Some(date) = date {
             self.skew_ms.store(date.millis().saturating_sub(self.clock.now().millis()), Ordering::Relaxed);
         }
-        Ok(Answer {
+        Ok(ApiAnswer {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), date.unwrap_or_else(|| self.clock.now())),
             body: read_body(&mut response).await,

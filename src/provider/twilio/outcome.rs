@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{self, Retry};
-use super::client::{Answer, plain};
+use super::client::{ApiAnswer, plain};
 use super::status;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
@@ -22,7 +22,7 @@ pub(super) struct ApiError {
 
 /// What the answer to the creation of a message means. `account_sid` is ours: a message of another account is not the one that
 /// was requested.
-pub(super) fn delivery(answer: &Answer, account_sid: &str) -> Delivery {
+pub(super) fn delivery(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     match answer.status {
         200..=299 => accepted(answer, account_sid),
         429 => busy(answer),
@@ -34,7 +34,7 @@ pub(super) fn delivery(answer: &Answer, account_sid: &str) -> Delivery {
 }
 
 /// The error that a refused or unreadable read becomes. Reads are safe to repeat.
-pub(super) fn read_error(answer: &Answer) -> Error {
+pub(super) fn read_error(answer: &ApiAnswer) -> Error {
     let refused = refused(answer);
     let text = match refused.code {
         Some(code) => format!("Twilio answered {code} (HTTP {}): {}", answer.status, refused.meaning),
@@ -79,7 +79,7 @@ pub(super) fn is_message_sid(sid: &str) -> bool {
 }
 
 /// The error in an answer's body, in either of its shapes.
-pub(super) fn api_error(answer: &Answer) -> ApiError {
+pub(super) fn api_error(answer: &ApiAnswer) -> ApiError {
     let Ok(bytes) = &answer.body else { return ApiError::default() };
     let Ok(Value::Object(object)) = serde_json::from_str(&String::from_utf8_lossy(bytes)) else {
         return ApiError::default();
@@ -101,21 +101,21 @@ fn number(value: &Value) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-/// Only what decides is read, and strictly: a sid that comes twice or is no string makes the answer unreadable.
+/// Only the deciding fields are read, and strictly: a sid that occurs twice or is no string makes the answer unreadable.
 #[derive(Deserialize)]
-struct Created {
+struct CreatedMessage {
     sid: String,
     account_sid: Option<String>,
     status: Option<String>,
 }
 
-fn accepted(answer: &Answer, account_sid: &str) -> Delivery {
+fn accepted(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     let maybe = |why: &str| Delivery::Maybe { why: format!("Twilio answered HTTP {}, but {why}", answer.status) };
     let bytes = match &answer.body {
         Ok(bytes) => bytes,
         Err(why) => return maybe(why),
     };
-    let Ok(created) = serde_json::from_slice::<Created>(bytes) else {
+    let Ok(created) = serde_json::from_slice::<CreatedMessage>(bytes) else {
         return maybe("the answer is not a message that can be read");
     };
     if !is_message_sid(&created.sid) {
@@ -132,7 +132,7 @@ fn accepted(answer: &Answer, account_sid: &str) -> Delivery {
 
 /// A 429 was not processed. It is worth another try within a code's life, unless Twilio's code means that only hours or a
 /// change would help: a full queue (21611) answers 429 too.
-fn busy(answer: &Answer) -> Delivery {
+fn busy(answer: &ApiAnswer) -> Delivery {
     let known = api_error(answer).code.and_then(catalogue::find);
     match known.map(|entry| entry.retry) {
         None | Some(Retry::Backoff | Retry::Ambiguous) => {
@@ -142,7 +142,7 @@ fn busy(answer: &Answer) -> Delivery {
     }
 }
 
-fn refused(answer: &Answer) -> Refused {
+fn refused(answer: &ApiAnswer) -> Refused {
     let error = api_error(answer);
     let explained = error.code.map(catalogue::explain);
     let blame = match (answer.status, &explained) {
@@ -175,7 +175,7 @@ fn with_text(meaning: &str, wanted: bool, error: &ApiError) -> String {
 }
 
 /// What a refusal without one of Twilio's codes means: it may not come from Twilio at all.
-fn by_status(answer: &Answer, error: &ApiError) -> (String, String) {
+fn by_status(answer: &ApiAnswer, error: &ApiError) -> (String, String) {
     let (meaning, fix) = match answer.status {
         300..=399 => (
             "The address answers with a redirect, which is not followed because it would carry the credentials elsewhere",
@@ -195,7 +195,7 @@ fn by_status(answer: &Answer, error: &ApiError) -> (String, String) {
 }
 
 /// The reason in an answer, for a log.
-fn reason(answer: &Answer) -> String {
+fn reason(answer: &ApiAnswer) -> String {
     let error = api_error(answer);
     let status = answer.status;
     match (error.code, error.message, &answer.body) {

@@ -18,7 +18,7 @@ pub struct Settings {
     pub sender: Sender,
     /// Where delivery callbacks go; our message id is added as the query parameter `m`.
     pub status_callback: Option<Url>,
-    place: Place,
+    host: ApiHost,
 }
 
 /// What requests are authorised with.
@@ -46,7 +46,7 @@ pub enum Sender {
 
 /// Where the API is.
 #[derive(Clone, Debug)]
-enum Place {
+enum ApiHost {
     /// Every product at one address: a stand-in for Twilio.
     Base(Url),
     /// Twilio's own hosts.
@@ -74,14 +74,14 @@ impl Settings {
         let account_sid = problems.require("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
         let credentials = credentials(given, &mut problems);
         let sender = sender(given, &mut problems);
-        let place = place(given, &mut problems);
+        let host = api_host(given, &mut problems);
         if let Some(url) = &given.status_callback {
             problems.add("SMSOTP_STATUS_CALLBACK", callback_problem(url));
         }
-        match (account_sid, credentials, sender, place) {
-            (Some(account_sid), Some(credentials), Some(sender), Some(place)) if problems.is_empty() => {
+        match (account_sid, credentials, sender, host) {
+            (Some(account_sid), Some(credentials), Some(sender), Some(host)) if problems.is_empty() => {
                 let status_callback = given.status_callback.clone();
-                Ok(Settings { account_sid, credentials, sender, status_callback, place })
+                Ok(Settings { account_sid, credentials, sender, status_callback, host })
             }
             _ => Err(problems.into_error()),
         }
@@ -89,9 +89,9 @@ impl Settings {
 
     /// The address of `path` (with its leading `/`) of a product: `api`, `messaging`, `lookups`, `accounts`, `pricing`.
     pub(super) fn url(&self, product: &str, path: &str) -> Result<Url> {
-        let text = match &self.place {
-            Place::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
-            Place::Hosts { region, edge } => {
+        let text = match &self.host {
+            ApiHost::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
+            ApiHost::Hosts { region, edge } => {
                 let host = hostname(&format!("{product}.twilio.com"), region.as_deref(), edge.as_deref());
                 format!("https://{host}{path}")
             }
@@ -101,14 +101,14 @@ impl Settings {
 
     /// Whether requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
-        matches!(&self.place, Place::Base(base) if loopback(base))
+        matches!(&self.host, ApiHost::Base(base) if loopback(base))
     }
 
     /// Whether requests are encrypted.
     pub(super) fn is_tls(&self) -> bool {
-        match &self.place {
-            Place::Base(base) => base.scheme() == "https",
-            Place::Hosts { .. } => true,
+        match &self.host {
+            ApiHost::Base(base) => base.scheme() == "https",
+            ApiHost::Hosts { .. } => true,
         }
     }
 }
@@ -294,12 +294,12 @@ fn sender_id(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
-fn place(given: &Account, problems: &mut Problems) -> Option<Place> {
+fn api_host(given: &Account, problems: &mut Problems) -> Option<ApiHost> {
     if let Some(base) = &given.base_url {
         let problem = base_problem(base);
         let fine = problem.is_none();
         problems.add("TWILIO_API_BASE_URL", problem);
-        return fine.then(|| Place::Base(base.clone()));
+        return fine.then(|| ApiHost::Base(base.clone()));
     }
     let region = problems.label("TWILIO_REGION", given.region.as_deref());
     let edge = problems.label("TWILIO_EDGE", given.edge.as_deref());
@@ -309,7 +309,7 @@ fn place(given: &Account, problems: &mut Problems) -> Option<Place> {
     {
         problems.add("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
     }
-    Some(Place::Hosts { region, edge })
+    Some(ApiHost::Hosts { region, edge })
 }
 
 fn base_problem(base: &Url) -> Option<String> {

@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 pub enum Payload<'a> {
     /// The parameters of a form, decoded, as often as they came. A GET has none.
     Form(&'a [(String, String)]),
-    /// Any other body (JSON), byte for byte. Its SHA-256 stands in the URL as `bodySHA256`.
+    /// Any other body (JSON), byte for byte. Its SHA-256 is in the URL as `bodySHA256`.
     Raw(&'a [u8]),
 }
 
@@ -72,7 +72,7 @@ fn forms(url: &str) -> [String; 4] {
     [encode_query(&bare), encode_query(&ported), bare, ported]
 }
 
-/// Rewrites the authority alone: the rest of the URL must stay byte for byte what was signed.
+/// Rewrites the authority only: the rest of the URL must stay byte for byte what was signed.
 fn with_port(url: &str, wanted: bool) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

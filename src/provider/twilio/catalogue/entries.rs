@@ -252,7 +252,7 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     ]),
     entry(21619, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Could not create message",
-        "Twilio could not make the message and gives the reason in words alone",
+        "Twilio could not make the message and gives the reason as text only",
         "Read the detail that Twilio gives with it",
     ]),
     entry(21620, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [

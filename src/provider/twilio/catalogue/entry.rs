@@ -58,7 +58,7 @@ pub enum Retry {
     Backoff,
     /// After minutes or hours.
     Later,
-    /// It may have been done already: look first.
+    /// It may have been done already: check first.
     Ambiguous,
     /// By another channel.
     OtherChannel,
