@@ -159,7 +159,7 @@ pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretS
                 } else {
                     return Err(Error::new(
                         Code::NEEDS_TERMINAL,
-                        "`-` reads a terminal, and --no-input forbids to ask",
+                        "`-` reads a terminal, and --no-input forbids prompts",
                     ));
                 }
             }
