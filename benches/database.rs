@@ -10,7 +10,7 @@ use smsotp::engine::{Destination, SendOtp};
 use smsotp::keys::{IndexKey, Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
 use smsotp::purpose::Purpose;
 use smsotp::store::sqlite::{Opening, Sqlite};
 use smsotp::store::{Operate, Subject};
@@ -22,7 +22,7 @@ pub fn secret() -> SecretKey {
 }
 
 pub fn keyring() -> Arc<Keyring> {
-    Arc::new(Keyring::of(vec![secret()]).unwrap())
+    Arc::new(Keyring::new(vec![secret()]).unwrap())
 }
 
 /// A time in the past, and for each day of the database so many milliseconds.
@@ -323,14 +323,17 @@ impl Provider for Taker {
         let mut last = self.0.lock().unwrap();
         last.clear();
         last.push_str(message.body.expose_secret());
-        Delivery::Accepted { provider_id: format!("SM{:032x}", message.message_id), status: "queued".into() }
+        Delivery::Accepted {
+            provider_id: format!("SM{:032x}", message.message_id),
+            state: smsotp::message::State::Accepted,
+        }
     }
 
-    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<RemoteMessage>> {
         Ok(None)
     }
 
-    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }

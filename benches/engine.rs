@@ -18,7 +18,8 @@ use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::purpose::Purpose;
 use smsotp::store::{Operate, Store};
 
 /// Operations in a block.

@@ -23,8 +23,9 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
+use smsotp::purpose::Purpose;
 use smsotp::store::postgres::{Opening, Postgres};
 use smsotp::template::Endings;
 
@@ -38,12 +39,12 @@ impl Provider for Instantly {
     }
     async fn send(&self, _: &Outgoing) -> Delivery {
         let nth = self.0.fetch_add(1, Ordering::Relaxed);
-        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), status: "queued".into() }
+        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), state: smsotp::message::State::Accepted }
     }
-    async fn fetch(&self, _: &str) -> Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> Result<Option<RemoteMessage>> {
         Ok(None)
     }
-    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }
@@ -79,7 +80,7 @@ fn main() {
         Err(why) => return println!("not run: {why}"),
     };
     pg::run_on(&cluster.url("postgres"), "CREATE DATABASE database");
-    let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
+    let ring = Arc::new(Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap());
     let bench = Bench {
         url: cluster.url("database"),
         server: cluster.pid(),

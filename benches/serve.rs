@@ -32,8 +32,9 @@ use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
 use smsotp::phone::Phone;
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
+use smsotp::purpose::Purpose;
 use smsotp::store::Store;
 use smsotp::store::sqlite::Opening;
 use smsotp::store::sqlite::group::open_grouped;
@@ -326,14 +327,17 @@ impl Provider for Kept {
         use secrecy::ExposeSecret;
         let text = message.body.expose_secret().to_owned();
         self.0.lock().unwrap().insert(message.to.as_str().to_owned(), text);
-        Delivery::Accepted { provider_id: format!("SM{:032x}", message.message_id), status: "queued".into() }
+        Delivery::Accepted {
+            provider_id: format!("SM{:032x}", message.message_id),
+            state: smsotp::message::State::Accepted,
+        }
     }
 
-    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<RemoteMessage>> {
         Ok(None)
     }
 
-    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }

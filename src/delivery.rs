@@ -38,23 +38,23 @@ const POLL_MIN: Duration = Duration::from_secs(5);
 /// The longest provider id that is kept, in characters.
 const PROVIDER_ID_MAX: usize = 64;
 
-/// What became of a message that was handed over.
+/// How handing a message over ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     /// The provider took it.
     Accepted {
-        /// The provider's id, for example a Twilio message SID.
+        /// The provider's id of the message.
         provider_id: String,
-        /// The provider's first status, verbatim.
-        status: String,
+        /// How far it got already: [`State::Accepted`], or further.
+        state: State,
     },
-    /// The provider answered that it will not send it: it surely was not sent.
+    /// The provider will not send it: it surely was not sent.
     Refused(Refused),
     /// The provider asks to come back: surely not sent.
     Busy {
-        /// When it said to come back.
+        /// For how long not to come back.
         retry_after: Option<Duration>,
-        /// What it said.
+        /// The provider's reason.
         why: String,
     },
     /// No connection was made: surely not sent.
@@ -72,21 +72,21 @@ pub enum Delivery {
 /// A provider's refusal, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The provider's error code, for example Twilio's 21610.
+    /// The provider's error code.
     pub code: Option<u32>,
     /// The HTTP status of the refusal.
     pub http_status: u16,
-    /// What it means, in our words or the provider's.
+    /// What it means, in our text or the provider's.
     pub meaning: String,
     /// What to do about it.
     pub fix: Option<String>,
     /// Who has to act.
     pub blame: Blame,
-    /// The recipient opted out (Twilio's 21610).
+    /// The recipient opted out of all messages.
     pub opted_out: bool,
 }
 
-/// Who has to act on a refusal.
+/// Who has to act on a refusal or a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
@@ -94,13 +94,17 @@ pub enum Blame {
     Request,
     /// The recipient's number or choice.
     Recipient,
-    /// Credentials, sender or account set-up.
+    /// The set-up: credentials, sender, permissions, registration.
     Setup,
-    /// The provider or a carrier.
+    /// The account: suspended, on trial, without a right.
+    Account,
+    /// The carrier.
+    Carrier,
+    /// The provider.
     Provider,
     /// A limit of the provider.
     Limit,
-    /// Held to be fraud.
+    /// Classified as fraud.
     Fraud,
 }
 
@@ -175,9 +179,8 @@ pub fn settle(
     message.due_at = None;
     (message.error, message.error_code) = (None, None);
     match delivery {
-        Delivery::Accepted { provider_id, status } => {
-            message.state = State::Accepted;
-            message.state = message.state.after_report(status).unwrap_or(message.state);
+        Delivery::Accepted { provider_id, state } => {
+            message.state = *state;
             message.provider_id = Some(provider_id.clone());
             message.due_at = poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
         }
@@ -206,8 +209,8 @@ pub enum Finding {
     Found {
         /// The provider's id.
         provider_id: String,
-        /// The provider's status.
-        status: String,
+        /// How far it got.
+        state: State,
         /// The error code of a failed delivery.
         error_code: Option<u32>,
     },
@@ -262,8 +265,8 @@ pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<
     }
     let mut next = Message { updated_at: now, due_at: None, ..message.clone() };
     let fate = match finding {
-        Finding::Found { provider_id, status, error_code } => {
-            next.state = State::Accepted.after_report(status).unwrap_or(State::Accepted);
+        Finding::Found { provider_id, state, error_code } => {
+            next.state = *state;
             next.provider_id = Some(provider_id.clone());
             (next.error_code, next.error) = (*error_code, None);
             Fate::Found
@@ -305,15 +308,15 @@ pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<
 pub struct News {
     /// The provider's id.
     pub provider_id: String,
-    /// The provider's status, verbatim.
-    pub status: String,
+    /// How far the message got.
+    pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
 }
 
 /// The message as the news leave it; `None` where they are old, or say nothing that is known.
 pub fn report(message: &Message, news: &News, now: Timestamp) -> Option<Message> {
-    let moved = message.state.after_report(&news.status);
+    let moved = message.state.after_report(news.state);
     let identified = message.provider_id.is_none() && news.provider_id.len() <= PROVIDER_ID_MAX;
     if moved.is_none() && !identified {
         return None;

@@ -1,6 +1,6 @@
 //! smsotp sends one-time passwords over SMS, verifies them, and keeps its database in SQLite or PostgreSQL.
 //!
-//! The binary of the same name is a thin command line over this library. A program of your own puts the same parts together: a
+//! The binary of the same name is a thin command line over this library. A program of your own combines the same parts: a
 //! store, a provider, a keyring and a policy make an [`engine::Engine`], and the engine runs the operations, each as one atomic
 //! step.
 //!
@@ -20,7 +20,8 @@
 //! use smsotp::otp::User;
 //! use smsotp::phone;
 //! use smsotp::provider::twilio::{self, Twilio};
-//! use smsotp::purpose::{Policy, Purpose};
+//! use smsotp::policy::Policy;
+//! use smsotp::purpose::Purpose;
 //! use smsotp::sandbox::{self, Sandbox, inbox};
 //! use smsotp::store::sqlite::{Opening, Sqlite};
 //! use smsotp::template::Endings;
@@ -40,7 +41,7 @@
 //!
 //! // The store: one file. Without the key, which is kept elsewhere, it reveals no code.
 //! let folder = tempfile::tempdir()?;
-//! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
+//! let keyring = Arc::new(Keyring::new(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
 //! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
 //!
@@ -99,12 +100,14 @@
 
 // The rules: pure functions over facts.
 pub mod audit;
+pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
 pub mod message;
 pub mod otp;
 pub mod phone;
+pub mod policy;
 pub mod purpose;
 pub mod risk;
 pub mod segments;

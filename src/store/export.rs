@@ -1,7 +1,7 @@
 //! Database as lines of text, to carry them from one kind of store to the other: one JSON object a line, a head, the rows table by
 //! table, and an end that counts them.
 //!
-//! A copy never revives a code (design §8): on its way out every living otp is revoked and nothing waits to be sent any more.
+//! A copy never revives a code: in an export every active otp is revoked, and no message waits to be sent.
 //! Only a move carries what lives, and it seals the database that it leaves. The database's own keys transfer wrapped; the secret
 //! keys that open them do not.
 
@@ -241,7 +241,7 @@ impl<'a> Lines<'a> {
                 row.insert("over_at".into(), now);
             }
             ("messages", state) if !row.get("due_at").is_none_or(Value::is_null) => {
-                if matches!(state, Some("queued" | "scheduled")) {
+                if state == Some("queued") {
                     row.insert("state".into(), "canceled".into());
                     row.insert("updated_at".into(), now);
                 }

@@ -257,7 +257,7 @@ fn the_sandboxs_own_callbacks_arrive() {
     let engine = world.engine().with_provider(Arc::new(calling_back(&world, &format!("{public}{STATUS}"))));
     let sent = block_on(send(&engine, PHONE));
 
-    world.sandbox.deliver(&sent.provider_id.unwrap(), "delivered", None);
+    world.sandbox.set_status(&sent.provider_id.unwrap(), "delivered", None);
     world.sandbox.reply(OTHER, "Stop", None);
 
     let arrived = |world: &World| {
@@ -284,12 +284,12 @@ fn where_no_callback_comes_the_worker_asks_until_it_knows() {
 
     assert_eq!(block_on(dispatch(&engine)).looked_at, 0, "not yet");
     world.advance(10);
-    world.sandbox.deliver(&sid, "sent", None);
+    world.sandbox.set_status(&sid, "sent", None);
     assert_eq!(block_on(dispatch(&engine)).open, 1);
     assert_eq!(state(&world, sent.message_id), State::Sent);
     assert_eq!(block_on(dispatch(&engine)).looked_at, 0, "the pauses grow");
     world.advance(10);
-    world.sandbox.deliver(&sid, "delivered", None);
+    world.sandbox.set_status(&sid, "delivered", None);
     assert_eq!(block_on(dispatch(&engine)).found, 1);
     assert_eq!(state(&world, sent.message_id), State::Delivered);
 

@@ -191,10 +191,10 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.reads().audit_heads().await.unwrap();
         let mut verifier =
-            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect(heads.iter().copied());
+            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
             for row in engine.reads().audit(head.chain, 1, 100_000).await.unwrap() {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
         verifier.finish().unwrap();

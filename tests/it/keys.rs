@@ -139,7 +139,7 @@ fn two_database_have_nothing_in_common_under_one_key() {
 
 #[test]
 fn a_keyring_of_nothing_is_none_and_an_engine_shows_no_key() {
-    assert!(Keyring::of(Vec::new()).is_none());
+    assert!(Keyring::new(Vec::new()).is_none());
     let world = World::new();
     let ring = world.keyring();
     let shown = format!("{ring:?} {:?}", world.store().operations.keys());

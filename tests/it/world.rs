@@ -15,9 +15,10 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::{Account, Timeouts, Twilio};
-use smsotp::purpose::{Policy, Purpose};
-use smsotp::sandbox::{self, Pace, Received, Sandbox};
+use smsotp::purpose::Purpose;
+use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
 use smsotp::store::Store;
 use smsotp::store::sqlite::{Opening, Sqlite};
 use smsotp::template::Endings;
@@ -95,7 +96,7 @@ impl World {
     }
 
     /// Everything that reached a phone, oldest first.
-    pub fn texts(&self, phone: &str) -> Vec<Received> {
+    pub fn texts(&self, phone: &str) -> Vec<ReceivedMessage> {
         self.sandbox.messages().into_iter().filter(|message| message.to == phone).collect()
     }
 
@@ -154,8 +155,8 @@ pub fn audit_break(store: &Store) -> Option<Break> {
 }
 
 pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.operations.keys().audit).expect(heads);
-    rows.into_iter().for_each(|row| verifier.feed(row));
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads);
+    rows.into_iter().for_each(|row| verifier.check_row(row));
     verifier.finish().err()
 }
 
@@ -175,7 +176,7 @@ pub fn new_key() -> String {
 }
 
 pub fn keyring(keys: &[String]) -> Keyring {
-    Keyring::of(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
+    Keyring::new(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
 }
 
 /// A provider that is pointed at a sandbox by its four variables.
@@ -212,7 +213,7 @@ pub fn unlimited() -> Limits {
     }
 }
 
-pub fn code_in(message: &Received) -> Code {
+pub fn code_in(message: &ReceivedMessage) -> Code {
     Code::parse(&sandbox::inbox::extract_code(&message.body).unwrap()).unwrap()
 }
 

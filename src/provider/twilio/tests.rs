@@ -9,6 +9,7 @@ use url::Url;
 
 use super::*;
 use crate::clock::ManualClock;
+use crate::message::State;
 use crate::provider::Blame;
 
 const AC: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -136,7 +137,7 @@ fn created(sid: &str, account: &str) -> String {
 async fn a_message_is_posted_as_twilio_wants_it_and_accepted() {
     let (base, told) = server(vec![answer(201, "Date: Sun, 22 Nov 2026 12:00:05 GMT\r\n", &created(SM, AC))]);
     let twilio = twilio(&base);
-    let accepted = Delivery::Accepted { provider_id: SM.to_owned(), status: "queued".to_owned() };
+    let accepted = Delivery::Accepted { provider_id: SM.to_owned(), state: State::Accepted };
     assert_eq!(twilio.send(&message()).await, accepted);
     assert_eq!(twilio.clock_skew_ms(), 5000);
 
@@ -335,7 +336,7 @@ async fn a_message_is_followed_and_trouble_is_an_error_with_its_class() {
     let failed = format!(r#"{{"sid":"{SM}","status":"undelivered","error_code":30003,"body":"b"}}"#);
     let (base, told) = server(vec![answer(200, "", &failed)]);
     let report = twilio(&base).fetch(SM).await.unwrap().unwrap();
-    assert_eq!((report.status.as_str(), report.error_code), ("undelivered", Some(30003)));
+    assert_eq!((report.state, report.error_code), (State::Undelivered, Some(30003)));
     assert!(told.recv().unwrap().starts_with(&format!("GET /2010-04-01/Accounts/{AC}/Messages/{SM}.json ")));
 
     let (base, told) = server(vec![]);

@@ -21,7 +21,7 @@ const SMALL: i64 = 500;
 /// The next otps that are over, in the order of the index. Those that an operation holds are passed over, and so is one with a
 /// message whose outcome is open.
 const CANDIDATES: &str = "SELECT id, over_at, EXISTS (SELECT 1 FROM smsotp.messages AS m WHERE m.otp_id = o.id \
-        AND m.state IN ('scheduled', 'queued', 'sending', 'unknown')) AS open \
+        AND m.state IN ('queued', 'sending', 'unknown')) AS open \
     FROM smsotp.otps AS o WHERE (over_at, id) > ($1, $2) AND over_at <= $3 ORDER BY over_at, id LIMIT $4";
 
 const TAKE_OTPS: &str = "WITH free AS (SELECT id FROM smsotp.otps WHERE id = ANY ($1) AND over_at <= $2 ORDER BY id FOR UPDATE SKIP LOCKED), \

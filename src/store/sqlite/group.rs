@@ -358,7 +358,7 @@ mod tests {
     use crate::store::{Change, SubjectId};
 
     fn open(dir: &Path) -> Store {
-        let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
+        let ring = Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap();
         open_grouped(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
     }
 

@@ -116,7 +116,7 @@ fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candida
     let mut statement = connection
         .prepare_cached(
             "SELECT id, over_at, EXISTS (SELECT 1 FROM messages WHERE otp_id = otps.id
-                                         AND state IN ('scheduled', 'queued', 'sending', 'unknown'))
+                                         AND state IN ('queued', 'sending', 'unknown'))
              FROM otps WHERE (over_at, id) > (?1, ?2) AND over_at <= ?3 ORDER BY over_at, id LIMIT ?4",
         )
         .map_err(trouble)?;

@@ -57,7 +57,7 @@ fn scene() -> Scene {
     let db = dir.path().join("smsotp.db");
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-    let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
+    let ring = Arc::new(Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap());
     let sqlite = Sqlite::open(&db, &ring, Arc::clone(&shared), Opening::default()).unwrap();
     let ran = Arc::new(Mutex::new(BTreeSet::new()));
     let heard = Arc::clone(&ran);

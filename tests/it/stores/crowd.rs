@@ -13,8 +13,8 @@ use smsotp::code::Code;
 use smsotp::engine::{Engine, Purge, SendAnswer};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::{Account, Twilio};
-use smsotp::purpose::Policy;
 use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
 use smsotp::store::sqlite::{self, Sqlite};
@@ -145,7 +145,7 @@ fn copy() {
 
 impl Job {
     pub fn keyring(&self) -> Arc<Keyring> {
-        Arc::new(Keyring::of(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
+        Arc::new(Keyring::new(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
     }
 
     pub async fn engine(&self) -> Engine {
@@ -255,10 +255,11 @@ fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database
     block_on(async {
         let store = database.store().await;
         let heads = store.reads.audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&store.operations.keys().audit).expect(heads.iter().copied());
+        let mut verifier =
+            smsotp::audit::Verifier::new(&store.operations.keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
             for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
         assert_eq!(verifier.rows(), 56 + 3);

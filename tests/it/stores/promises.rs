@@ -437,13 +437,13 @@ fn the_audit_chain_holds_under_a_crowd(database: Database) {
 /// Reads every chain as `audit verify` does; `without` leaves one row out.
 pub async fn read_chain(store: &Store, without: Option<u64>) -> Result<u64, String> {
     let heads = store.reads.audit_heads().await.unwrap();
-    let mut verifier = Verifier::new(&store.operations.keys().audit).expect(heads.iter().copied());
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads.iter().copied());
     let mut nth = 0;
     for head in heads {
         for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
             nth += 1;
             if Some(nth) != without {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
     }
@@ -458,10 +458,10 @@ fn every_accepted_key_opens_the_database_and_no_other(database: Database) {
         let new = SecretKey::generate().unwrap().to_base64().to_string();
         let engine = database.engine().await;
         send(&engine, PHONE).await;
-        let both = Keyring::of(vec![key(&new), key(&old)]).unwrap();
+        let both = Keyring::new(vec![key(&new), key(&old)]).unwrap();
         // Opening with a new key added wraps the database's keys under it as well.
         database.store_with(&both).await.unwrap();
-        let alone = Keyring::of(vec![key(&new)]).unwrap();
+        let alone = Keyring::new(vec![key(&new)]).unwrap();
         let store = database.store_with(&alone).await.unwrap();
         assert!(store.reads.usages(&[Subject::Phone(e164(PHONE))]).await.unwrap()[0].is_some(), "the same subjects");
         store.maintenance.rewrap(&alone, &smsotp::audit::Actor::System).await.unwrap();

@@ -51,7 +51,7 @@ fn given(base: Url) -> Account {
 }
 
 async fn run(given: Account, to: Option<&str>) -> Vec<Check> {
-    let options = Options { to: to.and_then(Phone::from_e164), country: None };
+    let options = CheckOptions { to: to.and_then(Phone::from_e164), country: None };
     Twilio::new(Settings::check(&given).unwrap()).unwrap().checks(&options).await
 }
 
@@ -196,6 +196,6 @@ async fn wrong_credentials_foreign_servers_and_closed_ports_never_throw() {
     let checks = run(given(closed), None).await;
     assert_eq!((checks.len(), checks[1].mark), (8, Mark::Fail));
     let missing = Settings::check(&Account::default()).unwrap_err();
-    let checks = unconfigured(&missing);
+    let checks = for_wrong_settings(&missing);
     assert_eq!((checks.len(), checks[0].mark, checks[1].mark), (8, Mark::Fail, Mark::Skip));
 }

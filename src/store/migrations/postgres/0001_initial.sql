@@ -61,7 +61,7 @@ CREATE TABLE smsotp.messages (
     otp_id        bigint  REFERENCES smsotp.otps (id) ON DELETE CASCADE,
     phone_number  text    COLLATE "C" NOT NULL,
     provider      text    NOT NULL,
-    state         text    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         text    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   text,
     error_code    bigint,
     error         text,

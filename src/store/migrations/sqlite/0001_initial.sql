@@ -61,7 +61,7 @@ CREATE TABLE messages (
     otp_id        INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     phone_number  TEXT    NOT NULL,
     provider      TEXT    NOT NULL,
-    state         TEXT    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         TEXT    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   TEXT,
     error_code    INTEGER,
     error         TEXT,
