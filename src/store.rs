@@ -5,8 +5,14 @@
 //! nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
 pub mod export;
+mod import;
 pub mod postgres;
+mod purge;
+mod schema;
 pub mod sqlite;
+mod value;
+mod walk;
+mod wrapped;
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -89,7 +95,7 @@ pub struct Facts {
     pub next_token_id: i64,
 }
 
-/// How many otps of a phone and purpose a new code is compared with (design §2).
+/// How many otps of a phone and purpose a new code is compared with.
 pub const RECENT_MAX: u32 = 64;
 
 /// One subject as the database knows it.
@@ -149,6 +155,12 @@ impl Facts {
     /// The client network's; `None` where no address is known.
     pub fn network(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Network)
+    }
+
+    /// The one with this id.
+    fn subject(&self, id: SubjectId) -> Result<&SubjectFact> {
+        let unasked = || Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for");
+        self.subjects.iter().find(|fact| fact.id == id).ok_or_else(unasked)
     }
 
     fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {

@@ -305,7 +305,7 @@ fn nothing_is_ever_decided_on_a_standby() {
     let ring = World::new().keyring();
     block_on(async {
         Postgres::migrate(&pair.url, &ring, Arc::new(SystemClock)).await.unwrap();
-        let opening = Opening { patience: Duration::from_secs(3), ..Opening::default() };
+        let opening = Opening { wait_limit: Duration::from_secs(3), ..Opening::default() };
         let open = async |url: String| Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await;
         let error = open(pair.standby.url("database")).await.err().unwrap();
         assert_eq!(error.code(), Code::STORE_FAILED);

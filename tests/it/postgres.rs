@@ -87,7 +87,7 @@ fn no_error_tells_the_password() {
         format!("postgres://u:{canary}@127.0.0.1:{port}?sslmode=require"),
     ];
     block_on(async {
-        let opening = Opening { patience: std::time::Duration::from_millis(200), ..Opening::default() };
+        let opening = Opening { wait_limit: std::time::Duration::from_millis(200), ..Opening::default() };
         for url in urls {
             let Err(error) = Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await else {
                 panic!("it opened: {url}")

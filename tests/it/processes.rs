@@ -95,7 +95,7 @@ impl Job {
     fn engine(&self) -> Result<Engine> {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(self.now)));
         let ring = Arc::new(keyring(&self.keys));
-        let opening = Opening { patience: PATIENCE, ..Opening::default() };
+        let opening = Opening { wait_limit: PATIENCE, ..Opening::default() };
         let store = Arc::new(Sqlite::open(&self.db, &ring, Arc::clone(&clock), opening)?);
         let policy = Policy { limits: self.limits.limits(), ..Policy::default() };
         let provider = Arc::new(twilio(&self.env, Timeouts::default(), clock));

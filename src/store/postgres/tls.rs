@@ -24,13 +24,6 @@ pub enum Check {
     Nothing,
 }
 
-/// What the URL wants.
-#[derive(Default)]
-pub struct Wanted {
-    mode: Option<String>,
-    roots: Option<String>,
-}
-
 /// How to trust.
 #[derive(Clone, Debug)]
 pub struct Trust {
@@ -40,47 +33,26 @@ pub struct Trust {
     roots: Option<Arc<RootCertStore>>,
 }
 
-impl Wanted {
-    /// Takes `sslmode` and `sslrootcert` out of a URL.
-    pub fn take_from(url: &str) -> Result<(String, Wanted)> {
-        let mut wanted = Wanted::default();
-        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), wanted)) };
-        let mut rest = Vec::new();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value =
-                || url::form_urlencoded::parse(format!("v={value}").as_bytes()).next().map(|(_, v)| v.into_owned());
-            match name {
-                "sslmode" => wanted.mode = value(),
-                "sslrootcert" => wanted.roots = value(),
-                _ => rest.push(pair),
-            }
+/// Decides by `sslmode` and `sslrootcert`; `local` says that every host is this machine. `None`: no encryption.
+pub fn trust(sslmode: Option<&str>, sslrootcert: Option<&str>, local: bool) -> Result<Option<Trust>> {
+    let known = "Use verify-full, verify-ca, require (encrypted, not checked) or disable.";
+    let check = match sslmode {
+        None if local && sslrootcert.is_none() => return Ok(None),
+        None | Some("verify-full") => Check::Full,
+        Some("verify-ca") => Check::Authority,
+        Some("require") => Check::Nothing,
+        Some("disable") => return Ok(None),
+        // Encrypted if it happens to work is not a promise that anyone can rely on.
+        Some("allow" | "prefer") => {
+            let message = "sslmode=prefer and sslmode=allow promise nothing";
+            return Err(Error::new(Code::CONFIG_INVALID, message).hint(known));
         }
-        let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        Ok((url, wanted))
-    }
-
-    /// Decides; `local` says that every host is this machine. `None`: no encryption.
-    pub fn trust(self, local: bool) -> Result<Option<Trust>> {
-        let check = match self.mode.as_deref() {
-            None if local && self.roots.is_none() => return Ok(None),
-            None | Some("verify-full") => Check::Full,
-            Some("verify-ca") => Check::Authority,
-            Some("require") => Check::Nothing,
-            Some("disable") => return Ok(None),
-            // Encrypted if it happens to work is not a promise that anyone can rely on.
-            Some("allow" | "prefer") => {
-                return Err(Error::new(Code::CONFIG_INVALID, "sslmode=prefer and sslmode=allow promise nothing")
-                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
-            }
-            Some(_) => {
-                return Err(Error::new(Code::CONFIG_INVALID, "the sslmode of the PostgreSQL URL is not known")
-                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
-            }
-        };
-        let roots = self.roots.as_deref().filter(|path| *path != "system").map(read_roots).transpose()?;
-        Ok(Some(Trust { check, roots }))
-    }
+        Some(_) => {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sslmode of the PostgreSQL URL is not known").hint(known));
+        }
+    };
+    let roots = sslrootcert.filter(|path| *path != "system").map(read_roots).transpose()?;
+    Ok(Some(Trust { check, roots }))
 }
 
 impl Trust {

@@ -63,11 +63,11 @@ impl Queue {
         Ok(self.files.get_or_init(|| files))
     }
 
-    /// Waits in line for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
-    pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+    /// Waits in line for the writer's place, at most `wait_limit`. `Ok(None)`: somebody held it all the time.
+    pub fn take(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
         let files = self.files()?;
-        let taken = if try_lock(&files.next)? || lock_within(&files.next, patience)? {
-            let taken = lock_soon(&files.current, patience);
+        let taken = if try_lock(&files.next)? || lock_within(&files.next, wait_limit)? {
+            let taken = lock_soon(&files.current, wait_limit);
             files.next.unlock()?;
             taken?
         } else {
@@ -78,11 +78,11 @@ impl Queue {
     }
 
     /// The same for what is over in a moment: while we have turns left and nobody holds the place, there is no line.
-    pub fn take_again(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+    pub fn take_again(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
         let files = self.files()?;
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(patience) }
+        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(wait_limit) }
     }
 }
 
@@ -121,10 +121,10 @@ fn try_lock(file: &File) -> io::Result<bool> {
 }
 
 /// Waits for a lock that nobody else waits for.
-fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
+fn lock_soon(file: &File, wait_limit: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     while !try_lock(file)? {
-        if begun.elapsed() >= patience {
+        if begun.elapsed() >= wait_limit {
             return Ok(false);
         }
         thread::sleep(LOOK);
@@ -133,8 +133,8 @@ fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
 }
 
 /// Waits for a lock in the kernel's queue, which wakes waiters in their order, but only for so long: the blocking call
-/// runs on a thread of its own that is left behind when patience ends (the lock goes with the process at the latest).
-fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+/// runs on a thread of its own that is left behind when that time is over (the lock goes with the process at the latest).
+fn lock_within(file: &File, wait_limit: Duration) -> io::Result<bool> {
     if try_lock(file)? {
         return Ok(true);
     }
@@ -147,7 +147,7 @@ fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
             let _ = handle.unlock();
         }
     })?;
-    match told.recv_timeout(patience) {
+    match told.recv_timeout(wait_limit) {
         Ok(locked) => locked.map(|()| true),
         Err(_) => Ok(false),
     }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time_and_patience_ends() {
+    fn one_at_a_time_and_waiting_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("smsotp.db");
         let (a, b) = (Queue::of(&path), Queue::of(&path));
@@ -175,14 +175,14 @@ mod tests {
     fn whoever_comes_again_and_again_lets_those_in_line_go_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("smsotp.db");
-        let patience = Duration::from_secs(60);
+        let wait_limit = Duration::from_secs(60);
         let (again, waits) = (Queue::of(&path), Queue::of(&path));
         let (tell, told) = mpsc::channel();
-        let turn = again.take(patience).unwrap().unwrap();
+        let turn = again.take(wait_limit).unwrap().unwrap();
         thread::scope(|scope| {
             let others = tell.clone();
             scope.spawn(move || {
-                let turn = waits.take(patience).unwrap().unwrap();
+                let turn = waits.take(wait_limit).unwrap().unwrap();
                 others.send("the other").unwrap();
                 drop(turn);
             });
@@ -191,7 +191,7 @@ mod tests {
             }
             drop(turn);
             for _ in 0..3 * TURNS {
-                let turn = again.take_again(patience).unwrap().unwrap();
+                let turn = again.take_again(wait_limit).unwrap().unwrap();
                 tell.send("again").unwrap();
                 drop(turn);
             }

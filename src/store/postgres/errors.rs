@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::{Code, Error};
+use crate::store::value::damaged;
 
 /// How an attempt at a transaction failed.
 pub enum Failure {
     /// It surely did not happen, and trying again would not help.
     Final(Error),
-    /// It surely did not happen; with fresh facts it may. The error is for when patience is over.
+    /// It surely did not happen; with fresh facts it may. The error is for when there is no time left to try again.
     Again(Error),
     /// The connection was lost while committing: only the database knows whether it happened.
     Unknown(Error),
@@ -32,21 +33,23 @@ impl From<Error> for Failure {
     }
 }
 
-/// An error before anything was asked to commit.
-pub fn before_commit(error: tokio_postgres::Error) -> Failure {
-    if is_lost(&error) {
-        return Failure::Again(lost(error));
-    }
-    match error.code() {
-        Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE) => {
-            Failure::Again(contended(error))
+impl From<tokio_postgres::Error> for Failure {
+    /// An error before anything was asked to commit.
+    fn from(error: tokio_postgres::Error) -> Self {
+        if is_lost(&error) {
+            return Failure::Again(lost(error));
         }
-        // A row that was to be changed is another one by now, or one that was to be made is there: our own guards.
-        // Or a prepared statement met tables that were migrated since: the next attempt has another connection.
-        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::FEATURE_NOT_SUPPORTED | &SqlState::UNIQUE_VIOLATION) => {
-            Failure::Again(contended(error))
+        match error.code() {
+            Some(
+                &SqlState::T_R_DEADLOCK_DETECTED
+                | &SqlState::T_R_SERIALIZATION_FAILURE
+                // Somebody else was quicker to make a row.
+                | &SqlState::UNIQUE_VIOLATION
+                // A prepared statement met tables that were migrated since: the next attempt has another connection.
+                | &SqlState::FEATURE_NOT_SUPPORTED,
+            ) => Failure::Again(contended(error)),
+            _ => Failure::Final(error.into()),
         }
-        _ => Failure::Final(trouble(error)),
     }
 }
 
@@ -55,7 +58,7 @@ pub fn at_commit(error: tokio_postgres::Error) -> Failure {
     if is_lost(&error) || error.code() == Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) {
         Failure::Unknown(lost(error))
     } else {
-        before_commit(error)
+        error.into()
     }
 }
 
@@ -64,11 +67,15 @@ pub fn at_commit(error: tokio_postgres::Error) -> Failure {
 pub fn connecting(error: tokio_postgres::Error) -> Failure {
     let Some(db) = error.as_db_error() else {
         return match never_comes_right(&error) {
-            Some(wrong) => Failure::Final(wrong.because(told(&error))),
+            Some(wrong) => Failure::Final(wrong.because(words(&error))),
             None => Failure::Again(unreachable(error)),
         };
     };
     match *db.code() {
+        // A pooler that knows nothing of the settings that come with a connection.
+        SqlState::PROTOCOL_VIOLATION if db.message().contains("startup parameter") => {
+            Failure::Final(pooler().because(cause(db)))
+        }
         SqlState::CANNOT_CONNECT_NOW
         | SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
@@ -135,17 +142,20 @@ fn is_ours(error: &tokio_postgres::Error) -> bool {
         .any(|ours| text.contains(ours))
 }
 
-/// What an error means to a user.
-pub fn trouble(error: tokio_postgres::Error) -> Error {
-    if is_lost(&error) {
-        return lost(error);
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            _ if is_lost(&error) => lost(error),
+            Some(db) => meaning(db),
+            None => damaged(&error.to_string()),
+        }
     }
-    let Some(db) = error.as_db_error() else {
-        return Error::new(Code::STORE_CORRUPT, "the database holds a value that smsotp never wrote")
-            .because(error.to_string())
-            .hint("Run `smsotp db check`, then restore a backup.");
-    };
-    meaning(db)
+}
+
+/// A pooler hands the connections round between transactions, and nobody said so.
+pub fn pooler() -> Error {
+    Error::new(Code::CONFIG_INVALID, "a connection to the database does not keep what was set and prepared on it")
+        .hint("Where a pooler such as pgbouncer shares connections between transactions, add pooler=transaction to the URL: postgres://…/DATABASE?pooler=transaction")
 }
 
 /// What the server's words mean.
@@ -186,6 +196,8 @@ fn meaning(db: &DbError) -> Error {
                 .retry_after(Duration::from_secs(1))
                 .hint("Raise max_connections, or put a pooler such as pgbouncer in front.");
         }
+        // No such prepared statement, or one of that name already.
+        "26000" | "42P05" => return pooler().because(cause(db)),
         "XX001" | "XX002" => (
             Code::STORE_CORRUPT,
             "the database reports damage in its files",
@@ -196,8 +208,8 @@ fn meaning(db: &DbError) -> Error {
     Error::new(kind, message).because(cause(db)).hint(hint)
 }
 
-/// What may be told of a server's error: its kind, and its words only where they cannot hold a value of a row. DETAIL and HINT
-/// may hold whole phone numbers and are never told.
+/// What may be said of a server's error: its kind, and its words only where they cannot hold a value of a row. DETAIL and HINT may
+/// hold whole phone numbers and are never repeated.
 fn cause(db: &DbError) -> String {
     let code = db.code().code();
     match (&code[..2], db.constraint()) {
@@ -207,7 +219,7 @@ fn cause(db: &DbError) -> String {
     }
 }
 
-fn told(error: &tokio_postgres::Error) -> String {
+fn words(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => cause(db),
         None => match std::error::Error::source(error) {
@@ -219,21 +231,21 @@ fn told(error: &tokio_postgres::Error) -> String {
 
 fn lost(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_FAILED, "the connection to the database was lost")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(2))
         .hint("Is the server up, and does the URL name every host that may become the primary?")
 }
 
 fn unreachable(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_FAILED, "no PostgreSQL server that may be written to can be reached")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(2))
         .hint("Check host and port in SMSOTP_DATABASE, that the server is up, and that it is the primary and not a standby.")
 }
 
 fn contended(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_BUSY, "others kept changing the same rows")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(1))
         .hint("Try again.")
 }

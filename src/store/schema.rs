@@ -1,0 +1,513 @@
+//! The tables, each described once: its columns in their order, what each holds, whether it may change, and which field of the
+//! record it is. The statements, placeholders and readers of every store come from here, and so do export, import and `db check`.
+//!
+//! A new column is a line in its table here, a field of the record, and a migration for each store.
+
+use std::sync::OnceLock;
+
+use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
+use super::{Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::audit;
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::keys::KeyId;
+use crate::message::{self, Message};
+use crate::otp::{Otp, State};
+use crate::token::Token;
+use crate::usage::Usage;
+
+/// A table as every store has it.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns by which one row is found.
+    key: &'static [&'static str],
+    /// The columns that its rows are exported in the order of.
+    pub order: &'static str,
+    /// What a record has: written, read and exported in this order.
+    pub columns: &'static [Column],
+    /// What the database makes of these by itself, or one store has for itself.
+    internal: &'static [Internal],
+    sqlite: OnceLock<Statements>,
+    postgres: OnceLock<Statements>,
+}
+
+/// A column that holds a field of a record.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: ColumnType,
+    /// Whether it may change once its row is there.
+    mutability: Mutability,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mutability {
+    Fixed,
+    Changing,
+}
+
+/// A column that is no field of a record.
+#[derive(Debug)]
+struct Internal {
+    name: &'static str,
+    holds: ColumnType,
+    within: Within,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Within {
+    Both,
+    Sqlite,
+    Postgres,
+}
+
+/// In whose words statements are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL, where the tables are in the schema `smsotp`.
+    Postgres,
+}
+
+/// The statements for one record.
+#[derive(Debug)]
+pub struct Statements {
+    /// The names of its columns.
+    pub columns: String,
+    /// All rows; a condition may follow.
+    pub select: String,
+    /// The row with this key.
+    pub find: String,
+    /// A new row.
+    pub insert: String,
+    /// Writes what may change of the row with this key: [`Table::update_values`].
+    pub update: String,
+    /// A new row, or what may change of the one that is there.
+    pub put: String,
+}
+
+/// What is kept as one row of a table.
+pub trait Record: Sized {
+    /// Its table.
+    fn table() -> &'static Table;
+    /// The values of the table's columns.
+    fn values(&self) -> Vec<Value<'_>>;
+    /// Reads them.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` where one was never written by smsotp.
+    fn read(cells: &dyn Cells) -> Result<Self>;
+}
+
+/// Describes the table of a record: a line for each column, with the field that it holds; then those that hold none.
+macro_rules! table {
+    (
+        $name:literal of $record:path, key $key:expr, order $order:literal;
+        $($column:literal $holds:ident $mutability:ident $field:ident,)*
+        $(internal $($internal:literal $internal_holds:ident $within:ident,)*)?
+    ) => {
+        impl Record for $record {
+            fn table() -> &'static Table {
+                static TABLE: Table = Table {
+                    name: $name,
+                    key: &$key,
+                    order: $order,
+                    columns: &[$(Column { name: $column, holds: ColumnType::$holds, mutability: Mutability::$mutability },)*],
+                    internal: &[
+                        $($(Internal {
+                            name: $internal,
+                            holds: ColumnType::$internal_holds,
+                            within: Within::$within,
+                        },)*)?
+                    ],
+                    sqlite: OnceLock::new(),
+                    postgres: OnceLock::new(),
+                };
+                &TABLE
+            }
+
+            fn values(&self) -> Vec<Value<'_>> {
+                vec![$(self.$field.to_value()),*]
+            }
+
+            fn read(cells: &dyn Cells) -> Result<Self> {
+                let mut reader = Reader::new(cells);
+                Ok(Self { $($field: reader.next(concat!($name, ".", $column))?),* })
+            }
+        }
+    };
+}
+
+table! {
+    "database_keys" of KeyRow, key ["name", "key_id"], order "name, key_id";
+    "name"          Text  Fixed     name,
+    "key_id"        Text  Fixed     key_id,
+    "wrapped"       Bytes Fixed     wrapped,
+    "added_at"      Int   Fixed     added_at,
+}
+
+table! {
+    "subjects" of SubjectRow, key ["tag"], order "id";
+    "tag"           Bytes Fixed     tag,
+    "id"            Bytes Fixed     id,
+    "kind"          Text  Fixed     kind,
+    "masked"        Text  Fixed     masked,
+    "usage"         Text  Changing  usage,
+    "idle_at"       Int   Changing  idle_at,
+    internal
+    "number"        Int   Sqlite,
+}
+
+table! {
+    "otps" of Otp, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "user"          Text  Fixed     user,
+    "phone_number"  Text  Fixed     phone,
+    "purpose"       Text  Fixed     purpose,
+    "nonce"         Bytes Fixed     nonce,
+    "key_id"        Text  Fixed     key_id,
+    "digits"        Int   Fixed     digits,
+    "created_at"    Int   Fixed     created_at,
+    "expires_at"    Int   Fixed     expires_at,
+    "state"         Text  Changing  state,
+    "ended_at"      Int   Changing  ended_at,
+    "wrong_guesses" Int   Changing  wrong_guesses,
+    "test"          Bool  Fixed     test,
+    internal
+    "over_at"       Int   Both,
+    "is_verified"   Bool  Both,
+}
+
+table! {
+    "messages" of Message, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "otp_id"        Int   Fixed     otp_id,
+    "phone_number"  Text  Fixed     phone,
+    "provider"      Text  Changing  provider,
+    "state"         Text  Changing  state,
+    "provider_id"   Text  Changing  provider_id,
+    "error_code"    Int   Changing  error_code,
+    "error"         Text  Changing  error,
+    "segments"      Int   Changing  segments,
+    "attempts"      Int   Changing  attempts,
+    "reserved_at"   Int   Fixed     reserved_at,
+    "attempt_at"    Int   Changing  attempt_at,
+    "due_at"        Int   Changing  due_at,
+    "missed_at"     Int   Changing  missed_at,
+    "updated_at"    Int   Changing  updated_at,
+    "endings"       Text  Fixed     endings,
+}
+
+table! {
+    "replies" of Reply, key ["tag"], order "tag";
+    "tag"           Bytes Fixed     tag,
+    "fingerprint"   Bytes Changing  fingerprint,
+    "message_id"    Int   Changing  message_id,
+    "answer"        Text  Changing  answer,
+    "created_at"    Int   Changing  created_at,
+}
+
+table! {
+    "test_numbers" of TestNumber, key ["phone_number"], order "phone_number";
+    "phone_number"  Text  Fixed     phone,
+    "code_tag"      Bytes Changing  code_tag,
+    "until"         Int   Changing  until,
+    "added_at"      Int   Changing  added_at,
+    "added_by"      Text  Changing  added_by,
+}
+
+table! {
+    "tokens" of Token, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "name"          Text  Fixed     name,
+    "hash"          Bytes Fixed     hash,
+    "scopes"        Text  Fixed     scopes,
+    "user"          Text  Fixed     user,
+    "service"       Bool  Fixed     service,
+    "created_at"    Int   Fixed     created_at,
+    "expires_at"    Int   Changing  expires_at,
+    "revoked_at"    Int   Changing  revoked_at,
+    "created_by"    Text  Fixed     created_by,
+}
+
+table! {
+    "audit" of audit::Row, key ["chain", "seq"], order "chain, seq";
+    "chain"         Int   Fixed     chain,
+    "seq"           Int   Fixed     seq,
+    "body"          Body  Fixed     body,
+    "mac"           Bytes Fixed     mac,
+    internal
+    "at"            Int   Sqlite,
+    "actor"         Text  Sqlite,
+    "action"        Text  Sqlite,
+    "outcome"       Text  Sqlite,
+    "subject"       Text  Sqlite,
+    "operation"     Bytes Postgres,
+}
+
+table! {
+    "identity" of Identity, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "database_id"   Bytes Fixed     database_id,
+    "created_at"    Int   Fixed     created_at,
+    "sealed_at"     Int   Fixed     sealed_at,
+}
+
+/// Every table whose rows go into an export, in the order in which they can be written.
+pub fn exported() -> [&'static Table; 8] {
+    [
+        KeyRow::table(),
+        SubjectRow::table(),
+        Otp::table(),
+        Message::table(),
+        Reply::table(),
+        TestNumber::table(),
+        Token::table(),
+        audit::Row::table(),
+    ]
+}
+
+/// Every table that both stores have.
+pub fn all() -> impl Iterator<Item = &'static Table> {
+    exported().into_iter().chain([Identity::table()])
+}
+
+/// One of the database's keys, wrapped under one secret key.
+#[derive(Clone, Debug)]
+pub struct KeyRow {
+    /// `index` or `audit`.
+    pub name: String,
+    /// The secret key that unwraps it.
+    pub key_id: KeyId,
+    /// The sealed key.
+    pub wrapped: Vec<u8>,
+    /// When it was wrapped.
+    pub added_at: Timestamp,
+}
+
+/// A subject as its table has it.
+#[derive(Clone, Debug)]
+pub struct SubjectRow {
+    /// The keyed tag of its kind and value.
+    pub tag: [u8; 32],
+    /// What whatever outlives an otp knows it by.
+    pub id: SubjectId,
+    /// What kind of subject it is.
+    pub kind: String,
+    /// Its masked form.
+    pub masked: String,
+    /// What its limits remember, as JSON.
+    pub usage: String,
+    /// From then on that decides nothing; `None`: it lasts.
+    pub idle_at: Option<Timestamp>,
+}
+
+/// The one row that says which database this is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// 1: there is one row.
+    pub id: u8,
+    /// 16 random bytes, which the wrapped keys are bound to.
+    pub database_id: [u8; 16],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was moved elsewhere: no operation is done in it any more.
+    pub sealed_at: Option<Timestamp>,
+}
+
+impl SubjectRow {
+    /// A subject with its usage. Idle times are kept to the hour, so that their index changes hourly and not with every message.
+    ///
+    /// # Errors
+    /// `BUG` where the usage has no JSON form.
+    pub fn new(
+        subject: &Subject,
+        tag: [u8; 32],
+        id: SubjectId,
+        usage: &Usage,
+        idle_at: Option<Timestamp>,
+    ) -> Result<SubjectRow> {
+        Ok(SubjectRow {
+            tag,
+            id,
+            kind: subject.kind().as_str().to_owned(),
+            masked: subject.masked(),
+            usage: usage.to_json()?,
+            idle_at: idle_at.map(whole_hour_after),
+        })
+    }
+
+    /// The subject that this is the row of, for a decision.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` where its usage cannot be read.
+    pub fn fact(&self, subject: &Subject) -> Result<SubjectFact> {
+        Ok(SubjectFact { subject: subject.clone(), id: self.id, usage: self.usage()? })
+    }
+
+    /// What its limits remember.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` where that cannot be read.
+    pub fn usage(&self) -> Result<Usage> {
+        serde_json::from_str(&self.usage).map_err(|error| damaged(&format!("subjects.usage: {error}")))
+    }
+}
+
+/// Idle times are kept to the hour.
+pub fn whole_hour_after(at: Timestamp) -> Timestamp {
+    const HOUR: i64 = 3_600_000;
+    Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
+}
+
+impl Dialect {
+    /// The name of a table.
+    pub fn table(self, name: &str) -> String {
+        match self {
+            Dialect::Sqlite => name.to_owned(),
+            Dialect::Postgres => format!("smsotp.{name}"),
+        }
+    }
+
+    /// The placeholder of value number `nth`, from 1.
+    pub fn place(self, nth: usize) -> String {
+        match self {
+            Dialect::Sqlite => format!("?{nth}"),
+            Dialect::Postgres => format!("${nth}"),
+        }
+    }
+
+    /// What a column is declared as.
+    fn word(self, holds: ColumnType) -> &'static str {
+        match (self, holds) {
+            (Dialect::Sqlite, ColumnType::Int | ColumnType::Bool) => "INTEGER",
+            (Dialect::Sqlite, ColumnType::Text) => "TEXT",
+            (Dialect::Sqlite, ColumnType::Bytes | ColumnType::Body) => "BLOB",
+            (Dialect::Postgres, ColumnType::Int) => "bigint",
+            (Dialect::Postgres, ColumnType::Bool) => "boolean",
+            (Dialect::Postgres, ColumnType::Text | ColumnType::Body) => "text",
+            (Dialect::Postgres, ColumnType::Bytes) => "bytea",
+        }
+    }
+}
+
+impl Table {
+    /// Whether this is the table of that record.
+    pub fn is<R: Record>(&self) -> bool {
+        std::ptr::eq(self, R::table())
+    }
+
+    /// Its statements, which are written once.
+    pub fn statements(&self, dialect: Dialect) -> &Statements {
+        let written = match dialect {
+            Dialect::Sqlite => &self.sqlite,
+            Dialect::Postgres => &self.postgres,
+        };
+        written.get_or_init(|| self.written(dialect))
+    }
+
+    fn written(&self, dialect: Dialect) -> Statements {
+        let table = dialect.table(self.name);
+        let columns = list(self.columns.iter().map(|column| quoted(column.name)), ", ");
+        let places = list((1..=self.columns.len()).map(|nth| dialect.place(nth)), ", ");
+        let changing = || self.columns.iter().filter(|column| column.mutability == Mutability::Changing);
+        let set = changing().zip(1..).map(|(column, nth)| format!("{} = {}", quoted(column.name), dialect.place(nth)));
+        let excluded = changing().map(|column| format!("{name} = excluded.{name}", name = quoted(column.name)));
+        let by_key = |first: usize| {
+            let terms =
+                self.key.iter().zip(first..).map(|(key, nth)| format!("{} = {}", quoted(key), dialect.place(nth)));
+            list(terms, " AND ")
+        };
+        let select = format!("SELECT {columns} FROM {table}");
+        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({places})");
+        let key = list(self.key.iter().map(|key| quoted(key)), ", ");
+        let on_conflict = match list(excluded, ", ") {
+            // Nothing may change: the row that is there stays.
+            set if set.is_empty() => "NOTHING".to_owned(),
+            set => format!("UPDATE SET {set}"),
+        };
+        Statements {
+            find: format!("{select} WHERE {}", by_key(1)),
+            update: format!("UPDATE {table} SET {} WHERE {}", list(set, ", "), by_key(1 + changing().count())),
+            put: format!("{insert} ON CONFLICT ({key}) DO {on_conflict}"),
+            columns,
+            select,
+            insert,
+        }
+    }
+
+    /// The values of [`Statements::update`], out of those of all columns: what may change, then the key.
+    pub fn update_values<'v>(&self, values: Vec<Value<'v>>) -> Vec<(ColumnType, Value<'v>)> {
+        let (changing, fixed): (Vec<_>, Vec<_>) =
+            self.columns.iter().zip(values).partition(|(column, _)| column.mutability == Mutability::Changing);
+        let key = fixed.into_iter().filter(|(column, _)| self.key.contains(&column.name));
+        changing.into_iter().chain(key).map(|(column, value)| (column.holds, value)).collect()
+    }
+
+    /// What is wrong with its columns: `found` are those that the database has, with what they are declared as.
+    pub fn findings(&self, dialect: Dialect, found: &[(String, String)]) -> Vec<String> {
+        let of_store = |internal: &&Internal| match internal.within {
+            Within::Both => true,
+            Within::Sqlite => dialect == Dialect::Sqlite,
+            Within::Postgres => dialect == Dialect::Postgres,
+        };
+        let internal = self.internal.iter().filter(of_store).map(|internal| (internal.name, internal.holds));
+        let wanted: Vec<_> = self.columns.iter().map(|column| (column.name, column.holds)).chain(internal).collect();
+        let table = self.name;
+        let mut findings = Vec::new();
+        if found.is_empty() {
+            return vec![format!("there is no table {table}")];
+        }
+        for (name, holds) in &wanted {
+            let word = dialect.word(*holds);
+            match found.iter().find(|(found, _)| found == name) {
+                None => findings.push(format!("the table {table} has no column {name}")),
+                Some((_, declared)) if !declared.eq_ignore_ascii_case(word) => {
+                    findings.push(format!("the column {table}.{name} is declared {declared} and not {word}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let foreign = found.iter().filter(|(found, _)| wanted.iter().all(|(name, _)| name != found));
+        findings.extend(
+            foreign.map(|(name, _)| format!("the table {table} has a column {name} that smsotp does not know")),
+        );
+        findings
+    }
+}
+
+/// Whether an otp lives at `now`, a placeholder: what [`Otp::is_live`] decides, for finding the few among the many.
+pub fn is_live(now: &str) -> String {
+    format!("state = 'active' AND expires_at > {now}")
+}
+
+/// Whether the state of an otp, as it is shown at `now`, a placeholder, is one of these: what [`Otp::shown_state`] decides, for
+/// filters.
+pub fn shown_state_in(states: &[State], now: &str) -> String {
+    let words = list(states.iter().map(|state| format!("'{state}'")), ", ");
+    format!("CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END IN ({words})")
+}
+
+/// Whether the outcome of a message is open, whose state is in a column: [`message::State::is_open`].
+pub fn is_open(state: &str) -> String {
+    let open = message::State::ALL.into_iter().filter(|state| state.is_open());
+    format!("{state} IN ({})", list(open.map(|state| format!("'{}'", state.as_str())), ", "))
+}
+
+/// What tables of versions before the first release are answered with: their names were others, and nothing migrates them.
+pub fn before_first_release(what: &str) -> Error {
+    Error::new(Code::STORE_FAILED, format!("{what} was made by a version of smsotp from before its first release"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+fn list(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
+}
