@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::export::{End, FORMAT, Line, Start, Transferred};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
-use super::{Subject, SubjectId, wrapped};
+use super::{Subject, fresh_subject_id, wrapped};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
@@ -135,7 +135,7 @@ impl<'a> Import<'a> {
         let row = |nth: u32| {
             let subject = Subject::Shard(nth);
             let tag = keys.index.tag(subject.kind().as_str(), &subject.value());
-            let row = SubjectRow::new(&subject, tag, SubjectId::fresh(now)?, &shard, None)?;
+            let row = SubjectRow::new(&subject, tag, fresh_subject_id(now)?, &shard, None)?;
             Ok((SubjectRow::table(), row.values().into_iter().map(Value::owned).collect()))
         };
         (0..shards).map(row).collect()

@@ -38,6 +38,7 @@ use crate::store::value::Stored;
 use crate::store::{
     Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
     PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
+    fresh_subject_id,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -192,7 +193,7 @@ impl Sqlite {
             let (subject, now) = (subject.clone(), facts.now);
             facts.subjects.push(match self.subject(connection, &subject)? {
                 Some(fact) => fact,
-                None => SubjectFact { subject, id: SubjectId::fresh(now)?, usage: Usage::default() },
+                None => SubjectFact { subject, id: fresh_subject_id(now)?, usage: Usage::default() },
             });
         }
         if let Some(id) = needs.message {

@@ -22,7 +22,9 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::store::schema::{SubjectRow, whole_hour_after};
 use crate::store::value::{Reader, damaged};
-use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber, export};
+use crate::store::{
+    Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, TestNumber, export, fresh_subject_id,
+};
 use crate::token::Token;
 
 /// Locks the subjects in the order of their tags and reads them, and makes those that are not there. A locking SELECT answers with
@@ -177,7 +179,7 @@ impl FactsQuery {
         // give it, so that this writing moves no index entry.
         let now = store.clock.now();
         let idle_at = whole_hour_after(now + std::time::Duration::from_secs(24 * 3600));
-        let ids = locked.iter().map(|_| Ok(SubjectId::fresh(now)?.0.to_vec())).collect::<Result<Vec<_>>>()?;
+        let ids = locked.iter().map(|_| Ok(fresh_subject_id(now)?.0.to_vec())).collect::<Result<Vec<_>>>()?;
         let params: Vec<Param> = vec![
             (Box::new(locked.iter().map(|(tag, _)| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY),
             (Box::new(ids), Type::BYTEA_ARRAY),

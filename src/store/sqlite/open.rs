@@ -90,6 +90,9 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     connection.busy_timeout(opening.wait_limit)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     // Plans do not follow the values: without this, a statement whose value stands in a LIMIT, or is compared with a partial
     // index, is prepared anew whenever it is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
