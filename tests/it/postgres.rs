@@ -51,6 +51,48 @@ fn nothing_is_made_unless_somebody_says_migrate() {
 }
 
 #[test]
+fn a_host_that_takes_connections_and_says_nothing_does_not_hold_up_the_next() {
+    let Some(database) = Database::postgres() else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (before, after) = database.url.as_ref().unwrap().split_once('@').unwrap();
+    let url = format!("{before}@127.0.0.1:{},{after}?connect_timeout=1", silent.local_addr().unwrap().port());
+    block_on(async {
+        open(&url, &database.world.keyring()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_schema_that_differs_from_what_is_expected_is_refused_or_found() {
+    let Some(database) = Database::postgres() else { return };
+    let (url, ring) = (database.url.clone().unwrap(), database.world.keyring());
+    pg::run_on(
+        &url,
+        "ALTER TABLE smsotp.messages DROP COLUMN missed_at; ALTER TABLE smsotp.otps ADD COLUMN code text; \
+         ALTER TABLE smsotp.tokens ALTER COLUMN created_at TYPE integer",
+    );
+    block_on(async {
+        let findings = open(&url, &ring).await.unwrap().check().await.unwrap();
+        let found: Vec<&str> = findings.iter().map(String::as_str).filter(|f| !f.contains("fsync")).collect();
+        assert_eq!(
+            found,
+            [
+                "the table otps has a column code that smsotp does not know",
+                "the table messages has no column missed_at",
+                "the column tokens.created_at is declared integer and not bigint",
+            ]
+        );
+    });
+    // The tables of before the first release had other names.
+    pg::run_on(&url, "ALTER TABLE smsotp.identity RENAME TO books");
+    block_on(async {
+        let migrated = Postgres::migrate(&url, &ring, Arc::new(SystemClock)).await.err().unwrap();
+        for error in [open(&url, &ring).await.err().unwrap(), migrated] {
+            assert!(error.message().contains("before its first release"), "{error:?}");
+        }
+    });
+}
+
+#[test]
 fn many_that_migrate_at_once_make_one_set_of_database() {
     let Some(database) = pg::database() else { return };
     let ring = World::new().keyring();
