@@ -226,8 +226,8 @@ fn fill_otps(connection: &Connection, rows: u64) {
     let key_id = secret().id().to_string();
     let mut otps = connection
         .prepare(
-            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
-               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, ?8, 0, 0)"#,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, 0, 0)"#,
         )
         .unwrap();
     let mut messages = connection
