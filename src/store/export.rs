@@ -1,9 +1,8 @@
-//! The database as lines of text, to carry it from one kind of store to the other: one JSON object a line, a head, the rows table by
-//! table, and an end that counts them.
+//! The database as lines of text, for the transfer from one kind of store to the other: one JSON object per line, a header, the rows
+//! table by table, and a last line that counts them.
 //!
-//! A copy never revives a code: on its way out every living otp is revoked, and nothing waits to be sent any more. Only a move carries
-//! what lives, and it seals the database that it leaves. The database's own keys go along, wrapped; the secret keys that open them do
-//! not.
+//! A copy never revives a code: its live otps are revoked, and no message in it waits to be sent. Only a move keeps them, and it seals
+//! the database that it came from. The database's own keys are included, wrapped; the secret keys that unwrap them are not.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,63 +19,63 @@ use crate::keys::DatabaseKeys;
 use crate::message::{self, Message};
 use crate::otp::{self, Otp};
 
-/// The version of the lines.
+/// The version of the format.
 pub(super) const FORMAT: u32 = 1;
 
-/// How a database leaves.
+/// What kind of export it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transfer {
-    /// As a copy, in which no code is alive.
+    /// A copy, in which no code is live.
     Copy,
-    /// For good, with what lives; the database that stays behind is sealed.
+    /// A move: live codes are kept, and the exported database is sealed.
     Move,
 }
 
-/// What left or arrived.
+/// What an export or import transferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transferred {
     /// Rows by table.
     pub rows: BTreeMap<String, u64>,
-    /// Codes that lived and are revoked in the copy.
+    /// Codes that were live and are revoked in the copy.
     pub revoked: u64,
 }
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
+pub struct ExportStart {
     /// `FORMAT`.
     pub smsotp_export: u32,
     /// Which database this is, in hex; the wrapped keys are bound to it.
     pub database_id: String,
     /// When it was made, in milliseconds.
     pub created_at: i64,
-    /// When it left.
+    /// When it was exported.
     pub exported_at: i64,
-    /// With what lives.
+    /// Whether it was moved.
     pub moved: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Line {
+pub(super) struct ExportLine {
     pub table: String,
     pub row: Map<String, Json>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct End {
+pub(super) struct ExportEnd {
     pub end: Transferred,
 }
 
-/// Revokes an otp that lives, for a copy. Answers whether it did.
+/// Revokes an otp for a copy. Returns whether it was active.
 pub fn revoke(otp: &mut Otp, now: Timestamp) -> bool {
     let lived = otp.state == otp::State::Active;
     otp.end(otp::State::Revoked, now);
     lived
 }
 
-/// Takes a message from the worker's list, for a copy: what waits to be sent would go out twice, once from either database.
+/// Takes a message off the worker's list for a copy: otherwise it would be sent twice, once from each database.
 pub fn retire(message: &mut Message, now: Timestamp) {
     if message.due_at.take().is_some() && matches!(message.state, message::State::Queued | message::State::Scheduled) {
         message.state = message::State::Canceled;
@@ -84,26 +83,26 @@ pub fn retire(message: &mut Message, now: Timestamp) {
     }
 }
 
-/// Writes the lines. What a copy may not carry is changed here, once, for every store.
-pub struct Lines<'a> {
+/// Writes the lines. What a copy may not contain is changed here, for both stores.
+pub struct ExportWriter<'a> {
     to: &'a mut (dyn Write + Send),
     transfer: Transfer,
     now: Timestamp,
     transferred: Transferred,
-    /// The head of chain 0, to which the copy's own row is chained.
+    /// The head of audit chain 0, which the export's own row continues.
     head: Head,
 }
 
-impl<'a> Lines<'a> {
-    /// Begins with the head.
+impl<'a> ExportWriter<'a> {
+    /// Writes the header.
     pub fn begin(
         to: &'a mut (dyn Write + Send),
         transfer: Transfer,
         identity: &Identity,
         now: Timestamp,
-    ) -> Result<Lines<'a>> {
-        let mut lines = Lines { to, transfer, now, transferred: Transferred::default(), head: Head::empty(0) };
-        lines.line(&Start {
+    ) -> Result<ExportWriter<'a>> {
+        let mut lines = ExportWriter { to, transfer, now, transferred: Transferred::default(), head: Head::empty(0) };
+        lines.line(&ExportStart {
             smsotp_export: FORMAT,
             database_id: hex(&identity.database_id),
             created_at: identity.created_at.millis(),
@@ -113,7 +112,7 @@ impl<'a> Lines<'a> {
         Ok(lines)
     }
 
-    /// Writes one row of a table, as it was read.
+    /// Writes one row.
     pub fn row(&mut self, table: &Table, values: Vec<Value<'_>>) -> Result<()> {
         let copy = self.transfer == Transfer::Copy;
         if table.is::<Otp>() && copy {
@@ -133,14 +132,14 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Ends with the copy's own audit row and the counts. The audit rows have to be the last table.
+    /// Writes the export's own audit row and the counts. The audit log has to be the last table.
     pub fn end(mut self, keys: &DatabaseKeys, actor: &Actor) -> Result<Transferred> {
         let revoked = i64::try_from(self.transferred.revoked).unwrap_or(i64::MAX);
         let details = Details::new().number("revoked", revoked).flag("moved", self.transfer == Transfer::Move);
         let event = Event::new(self.now, actor.clone(), "db.copy", "done").details(details);
         let row = self.head.next(&keys.audit, &event);
         self.write(audit::Row::table(), &row.values())?;
-        let end = End { end: std::mem::take(&mut self.transferred) };
+        let end = ExportEnd { end: std::mem::take(&mut self.transferred) };
         self.line(&end)?;
         self.to.flush().map_err(|error| unwritable(&error))?;
         Ok(end.end)
@@ -150,7 +149,7 @@ impl<'a> Lines<'a> {
         let columns = table.columns.iter().zip(values);
         let row = columns.map(|(column, value)| (column.name.to_owned(), to_json(column.holds, value))).collect();
         *self.transferred.rows.entry(table.name.to_owned()).or_default() += 1;
-        self.line(&Line { table: table.name.to_owned(), row })
+        self.line(&ExportLine { table: table.name.to_owned(), row })
     }
 
     fn line(&mut self, line: &impl Serialize) -> Result<()> {
@@ -160,7 +159,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// `\x` and hex digits, as PostgreSQL writes bytes.
+/// `\x` and hex digits.
 fn hex(bytes: &[u8]) -> String {
     format!("\\x{}", base16ct::lower::encode_string(bytes))
 }
@@ -168,7 +167,7 @@ fn hex(bytes: &[u8]) -> String {
 fn to_json(holds: ColumnType, value: &Value<'_>) -> Json {
     match value {
         Value::Null => Json::Null,
-        // SQLite's yes and no are numbers.
+        // SQLite stores booleans as numbers.
         Value::Int(number) if holds == ColumnType::Bool => Json::from(*number != 0),
         Value::Int(number) => Json::from(*number),
         Value::Bool(yes) => Json::from(*yes),
@@ -178,7 +177,7 @@ fn to_json(holds: ColumnType, value: &Value<'_>) -> Json {
     }
 }
 
-/// What an operation in a database that was moved elsewhere is told.
+/// The error of an operation in a database that was moved.
 pub fn sealed() -> Error {
     Error::new(Code::STORE_FAILED, "this database was moved to another one and is sealed")
         .hint("Point SMSOTP_DATABASE at the database that it was imported into.")

@@ -1,11 +1,11 @@
-//! The lines of an export, read into an empty database. The reading is strict: what is not exactly what was written is refused, and so
-//! is what has no end.
+//! Reads the lines of an export. The reader is strict: it refuses whatever differs from what an export writes, and files that were
+//! cut off.
 
 use std::io::{BufRead, Read};
 
 use serde_json::Value as Json;
 
-use super::export::{End, FORMAT, Line, Start, Transferred};
+use super::export::{ExportEnd, ExportLine, ExportStart, FORMAT, Transferred};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
 use super::{Subject, fresh_subject_id, wrapped};
@@ -14,52 +14,52 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::usage::Usage;
 
-/// The longest line that is read, in bytes: a usage is bounded, and nothing else is long.
+/// The longest line that is read, in bytes. Usages are bounded, and nothing else is long.
 const LINE_MAX: u64 = 1 << 20;
 
-/// The rows of an export on their way into a store.
-pub struct Import<'a> {
+/// Reads the rows of an export for a store.
+pub struct ImportReader<'a> {
     from: &'a mut (dyn BufRead + Send),
     ring: &'a Keyring,
-    /// Into how many rows the new store divides the usage of everything.
+    /// Into how many rows the store divides the usage of everything.
     shards: u32,
-    start: Start,
+    start: ExportStart,
     /// Which database this is.
     pub database_id: [u8; 16],
     wrapped: Vec<KeyRow>,
     keys: Option<DatabaseKeys>,
     everything: Option<Usage>,
     transferred: Transferred,
-    /// The line that was read last.
+    /// The number of the line that was read last.
     line: u64,
     ended: bool,
 }
 
-/// A row for a table.
+/// A row with its table.
 pub type TableRow = (&'static Table, Vec<Value<'static>>);
 
-impl<'a> Import<'a> {
-    /// Reads the head.
+impl<'a> ImportReader<'a> {
+    /// Reads the header.
     ///
     /// # Errors
-    /// `VALUE_INVALID` where this is no export, or that of a newer smsotp.
-    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32) -> Result<Import<'a>> {
+    /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
+    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32) -> Result<ImportReader<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
         let version = serde_json::from_str::<Json>(&first).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
         match version {
-            None => return Err(invalid(1, "this is no export of smsotp")),
+            None => return Err(invalid(1, "this is not an export of smsotp")),
             Some(version) if version > u64::from(FORMAT) => {
-                return Err(invalid(1, "a newer smsotp wrote it").hint("Import it with that version."));
+                return Err(invalid(1, "a newer smsotp wrote it").hint("ImportReader it with that version."));
             }
             Some(_) => {}
         }
-        let start: Start = serde_json::from_str(&first).map_err(|_| invalid(1, "the head cannot be read"))?;
+        let start: ExportStart = serde_json::from_str(&first).map_err(|_| invalid(1, "the header cannot be read"))?;
         let database_id = unhex(&start.database_id).and_then(|bytes| bytes.try_into().ok());
-        Ok(Import {
+        Ok(ImportReader {
             from,
             ring,
             shards,
-            database_id: database_id.ok_or_else(|| invalid(1, "the id of the database is none"))?,
+            database_id: database_id.ok_or_else(|| invalid(1, "the id of the database cannot be read"))?,
             start,
             wrapped: Vec::new(),
             keys: None,
@@ -70,15 +70,15 @@ impl<'a> Import<'a> {
         })
     }
 
-    /// When the database was made.
+    /// When the database was created.
     pub fn created_at(&self) -> Timestamp {
         Timestamp(self.start.created_at)
     }
 
-    /// Up to about `most` rows to be written; none at the end.
+    /// The next rows to insert, about `most` at a time; none at the end.
     ///
     /// # Errors
-    /// `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where the ring cannot open the keys among them.
+    /// `VALUE_INVALID` if a line is wrong or missing, `KEY_INVALID` if the ring cannot unwrap the database's keys.
     pub fn rows(&mut self, most: usize) -> Result<Vec<TableRow>> {
         let mut rows = Vec::new();
         while rows.len() < most && !self.ended {
@@ -93,13 +93,13 @@ impl<'a> Import<'a> {
         Ok(rows)
     }
 
-    /// What arrived, once everything was read.
+    /// What was transferred, after all rows were read.
     pub fn done(self) -> Transferred {
         self.transferred
     }
 
-    /// The keys come first: without them nothing else is looked at. Stores divide the usage of everything differently, so its
-    /// rows are held back and written anew at the end.
+    /// The keys come first: if they cannot be unwrapped, nothing else is accepted. Stores divide the usage of everything differently,
+    /// so its rows are held back and replaced at the end.
     fn accept(&mut self, table: &'static Table, values: Vec<Value<'static>>) -> Result<Option<TableRow>> {
         let misfit = |_| invalid(self.line, "the row does not fit its table");
         if table.is::<KeyRow>() {
@@ -126,7 +126,8 @@ impl<'a> Import<'a> {
         Ok(self.keys.insert(keys))
     }
 
-    /// The usage of everything for the new store. Its shards together remember at least as much: they may refuse early, never late.
+    /// The rows of the usage of everything in this store. Together they count at least as much as before: they may refuse early,
+    /// never late.
     fn shards(&mut self) -> Result<Vec<TableRow>> {
         let everything = self.everything.take();
         let (shards, now) = (self.shards, Timestamp(self.start.exported_at));
@@ -146,14 +147,14 @@ impl<'a> Import<'a> {
         self.line += 1;
         let invalid = |what: &str| invalid(self.line, what);
         let text = read_line(self.from, self.line)?.ok_or_else(|| invalid("the file was cut off"))?;
-        if let Ok(End { end }) = serde_json::from_str(&text) {
+        if let Ok(ExportEnd { end }) = serde_json::from_str(&text) {
             if self.transferred.rows != end.rows || read_line(self.from, self.line + 1)?.is_some() {
                 return Err(invalid("the counts at the end are not those of the rows"));
             }
             self.transferred.revoked = end.revoked;
             return Ok(None);
         }
-        let Line { table, row } = serde_json::from_str(&text).map_err(|_| invalid("the line cannot be read"))?;
+        let ExportLine { table, row } = serde_json::from_str(&text).map_err(|_| invalid("the line cannot be read"))?;
         let table = schema::exported().into_iter().find(|known| known.name == table);
         let table = table.ok_or_else(|| invalid("the table is not known"))?;
         let columns = table.columns.iter().map(|column| from_json(column.holds, row.get(column.name)?));
@@ -164,7 +165,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What an import into a database that holds something is told.
+/// The error of an import into a database that is not empty.
 pub fn not_empty() -> Error {
     Error::new(Code::STORE_FAILED, "this database is not empty")
         .hint("Import into a new database: a new file, or a new database after `smsotp db migrate`.")
@@ -194,7 +195,7 @@ fn read_line(from: &mut (dyn BufRead + Send), number: u64) -> Result<Option<Stri
     if line.is_empty() {
         return Ok(None);
     }
-    let text = String::from_utf8(line).map_err(|_| invalid(number, "the line is no text"))?;
+    let text = String::from_utf8(line).map_err(|_| invalid(number, "the line is not text"))?;
     if text.ends_with('\n') { Ok(Some(text)) } else { Err(invalid(number, "the line is cut off or too long")) }
 }
 

@@ -1,8 +1,8 @@
-//! The store in PostgreSQL, for several machines: the rows of an operation's subjects are its locks, taken in one order; the
-//! database tells the time; a commit whose answer was lost is looked up and not repeated.
+//! The store in PostgreSQL, for several machines. The rows of an operation's subjects are its locks and are always taken in the same
+//! order; time is the database's; a commit whose answer was lost is looked up and not repeated.
 //!
-//! An operation takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. An operation whose message or otp
-//! comes without its phone takes one more.
+//! An operation takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. An operation on the id of a message
+//! or otp takes one more, to look up the phone.
 
 mod apply;
 mod connect;
@@ -47,19 +47,19 @@ use crate::store::{
 };
 use crate::token::Token;
 
-/// How long an operation goes on trying: for a lock, through a fail-over, for a lost commit.
+/// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Into how many rows the usage of everything is divided.
 const SHARDS: u32 = 8;
 
-/// Chains of the audit log for operations; chain 0 is for maintenance, which never waits for a chain of theirs.
+/// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
 
-/// For how long the database's time is extrapolated before it is asked again where no operation needs it under locks.
+/// How long the database's time is extrapolated, in milliseconds, before it is read again. Operations always read it.
 const TIME_KEPT: i64 = 5_000;
 
-/// The present, as the database tells it.
+/// The database's time.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// The database in a PostgreSQL database.
@@ -70,7 +70,7 @@ pub struct Postgres {
     clock: Arc<dyn Clock>,
     wait_limit: Duration,
     opened: Instant,
-    /// The database's time less the time since opening, when it was read last, and when that was.
+    /// The database's time minus the time since opening, as of the last reading, and when that was.
     time_ahead: AtomicI64,
     time_read_at: AtomicI64,
 }
@@ -78,9 +78,9 @@ pub struct Postgres {
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
-    /// Connections at most: operations at a time.
+    /// The largest number of connections, and so of operations at the same time.
     pub connections: usize,
-    /// How long an operation goes on trying.
+    /// How long an operation is retried.
     pub wait_limit: Duration,
 }
 
@@ -91,12 +91,12 @@ impl Default for Opening {
 }
 
 impl Postgres {
-    /// Opens the database that a URL leads to and unwraps its keys with the ring. It makes and migrates nothing.
+    /// Opens the database that a URL leads to and unwraps its keys with the ring. Creates and migrates nothing.
     ///
-    /// Needs a tokio runtime with time and I/O, which has to live as long as the store.
+    /// Needs a tokio runtime with time and I/O that lives as long as the store.
     ///
     /// # Errors
-    /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` where no server can be reached or the
+    /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` if no server can be reached or the
     /// tables are missing or old (run `smsotp db migrate`), `STORE_NEWER`, `KEY_INVALID`.
     pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
         let mut store = Postgres::without_keys(url, clock, opening)?;
@@ -104,8 +104,8 @@ impl Postgres {
         Ok(store)
     }
 
-    /// Makes the tables or brings them up to date; answers with the versions before and after. Safe to run twice and from
-    /// several machines at once.
+    /// Creates the tables or brings them up to date. Returns the versions before and after. Safe to run twice, and on several machines
+    /// at the same time.
     ///
     /// # Errors
     /// As [`Postgres::open`].
@@ -132,7 +132,7 @@ impl Postgres {
         self.keys.index.tag(subject.kind().as_str(), &subject.value())
     }
 
-    /// Runs one reading statement on any connection.
+    /// Runs one query on any connection.
     async fn query(&self, statement: &Statement) -> Result<Vec<Row>> {
         let mut attempts = Attempts::within(self.wait_limit);
         loop {
@@ -150,7 +150,7 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// One attempt at an operation. `unknown` is set from the moment on when it may have been committed.
+    /// One attempt at an operation. `unknown` is set while it may have been committed.
     async fn attempt(
         &self,
         query: &FactsQuery,
@@ -171,7 +171,7 @@ impl Postgres {
                 let sql = "UPDATE smsotp.messages SET due_at = $2 WHERE id = $1";
                 let due_at = rows::param(ColumnType::Int, due_at.to_value());
                 session.query(&Statement::new(sql, vec![int(message_id), due_at])).await?;
-                // Moving a time once more does no harm, so a lost commit is simply repeated.
+                // Setting the time once more does no harm, so a lost commit is simply repeated.
                 session.client().batch_execute("COMMIT").await?;
                 session.done();
                 Ok(())
@@ -184,7 +184,7 @@ impl Postgres {
         }
     }
 
-    /// Sends the writes of a transaction with its commit, and keeps how to look it up while nobody knows how that ended.
+    /// Sends the writes of a transaction together with its commit. `unknown` is set while the outcome is not known.
     async fn commit(
         &self,
         mut session: Session,
@@ -202,7 +202,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// What is left to do when there is no time left and nobody knows whether an operation was committed.
+    /// Finds out whether an operation was committed after its time has run out; `error` is the answer if it was not.
     async fn settle(&self, operation: OperationId, error: Error) -> Result<()> {
         let mut attempts = Attempts::within(self.wait_limit);
         loop {
@@ -223,8 +223,8 @@ impl Postgres {
         }
     }
 
-    /// Finds out whether an operation was committed, on a fresh connection: whoever holds its chain's lock has seen the end of
-    /// every transaction that held it before.
+    /// Looks up whether an operation was committed, on another connection. Whoever holds the lock of its audit chain knows that every
+    /// earlier transaction on that chain has ended.
     async fn was_committed(&self, operation: OperationId) -> Result<bool, Failure> {
         let session = self.connections.take().await?;
         let place = [operation.chain.to_value(), operation.seq.to_value()].map(rows::value);
@@ -245,7 +245,7 @@ impl Postgres {
         Ok(found.is_some_and(|id| id == operation.id))
     }
 
-    /// Takes in what the database said of the time, and answers with the present as operations see it.
+    /// Remembers the database's time. Returns the time as operations see it.
     fn note_time(&self, at: Timestamp) -> Timestamp {
         let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.time_ahead.store(at.millis() - since_open, Ordering::Relaxed);
@@ -254,12 +254,12 @@ impl Postgres {
     }
 }
 
-/// How long to go on trying, with growing pauses.
+/// A series of attempts within a time limit, with growing pauses.
 struct Attempts {
     limit: Duration,
     until: Instant,
     pause: Duration,
-    /// Why the last one failed: says more than that there was no time for another.
+    /// Why the last one failed: more useful than that the time is over.
     last: Option<Error>,
 }
 
@@ -268,7 +268,7 @@ impl Attempts {
         Attempts { limit, until: Instant::now() + limit, pause: Duration::from_millis(5), last: None }
     }
 
-    /// Runs one attempt for as long as there is time.
+    /// Runs one attempt, for at most the time that is left.
     async fn run<A>(&mut self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
         let left = self.until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, attempt).await {
@@ -277,7 +277,7 @@ impl Attempts {
         }
     }
 
-    /// Pauses before the next attempt; the error where there is to be none.
+    /// Pauses before the next attempt; returns the error if there is to be none.
     async fn pause_after(&mut self, failure: Failure) -> Result<()> {
         match failure {
             Failure::Again(error) | Failure::Unknown(error) if Instant::now() + self.pause < self.until => {
@@ -312,7 +312,7 @@ impl Operate for Postgres {
         let mut attempts = Attempts::within(self.wait_limit);
         let mut unknown = None;
         loop {
-            // Never repeated blindly: first it is looked up what became of the attempt before.
+            // Never repeated blindly: first find out what became of the last attempt.
             let answer = match unknown {
                 Some(operation) => match attempts.run(self.was_committed(operation)).await {
                     Ok(true) => return Ok(()),
@@ -430,7 +430,7 @@ impl Maintain for Postgres {
     }
 
     async fn scrub(&self) -> Result<bool> {
-        // The files are the server's: what a DELETE leaves in them goes with autovacuum and the next base backup.
+        // The files are the server's: what a DELETE leaves in them is up to autovacuum and the next base backup.
         Ok(false)
     }
 

@@ -1,26 +1,27 @@
-//! What a purge takes beside finished otps, for every store, and what it says of itself.
+//! What both stores purge apart from otps, and the audit row of a purge.
 
 use super::schema::Dialect;
 use super::{PurgeBatch, Purged};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 
-/// Answers to idempotency keys are kept so long whatever is asked: one that was forgotten too early would be a message sent twice.
+/// Answers to idempotency keys are kept at least this long, whatever was asked for: if one is deleted too early, a message is sent
+/// twice.
 const REPLIES_KEPT_MS: i64 = 24 * 3_600_000;
 
-/// A table whose rows are over by a moment of their own, which an index finds.
+/// A table whose rows expire by a time column that has an index.
 pub struct Expiring {
     table: &'static str,
-    /// What names a row best in SQLite, and in PostgreSQL.
+    /// The column that identifies a row, in SQLite and in PostgreSQL.
     keys: [&'static str; 2],
-    /// The column of the moment.
+    /// The time column.
     moment: &'static str,
-    /// Up to when it is over.
+    /// Up to when rows are expired.
     until: fn(&PurgeBatch, Timestamp) -> Timestamp,
     count: fn(&mut Purged) -> &mut u64,
 }
 
-/// Idle subjects, old answers to idempotency keys, test numbers whose time is over.
+/// Idle subjects, old answers to idempotency keys, expired test numbers.
 pub const EXPIRING: [Expiring; 3] = [
     Expiring {
         table: "subjects",
@@ -46,7 +47,7 @@ pub const EXPIRING: [Expiring; 3] = [
 ];
 
 impl Expiring {
-    /// Deletes the first `?2` rows that are over at `?1`. PostgreSQL passes over those that an operation holds.
+    /// Deletes the first `?2` rows that expired by `?1`. PostgreSQL skips those that an operation holds.
     pub fn delete(&self, dialect: Dialect) -> String {
         let [table, moment] = [&dialect.table(self.table), self.moment];
         let [sqlite, postgres] = self.keys;
@@ -61,17 +62,17 @@ impl Expiring {
         )
     }
 
-    /// How many rows are over at `?1`.
+    /// Counts the rows that expired by `?1`.
     pub fn counted(&self, dialect: Dialect) -> String {
         format!("SELECT count(*) FROM {} WHERE {} <= {}", dialect.table(self.table), self.moment, dialect.place(1))
     }
 
-    /// Up to when rows are over, for a batch that is run now.
+    /// Up to when rows are expired for a batch that runs now.
     pub fn until(&self, batch: &PurgeBatch, now: Timestamp) -> i64 {
         (self.until)(batch, now).millis()
     }
 
-    /// Counts rows that were taken.
+    /// Adds deleted rows to the count.
     pub fn add(&self, purged: &mut Purged, taken: u64) {
         *(self.count)(purged) += taken;
     }

@@ -1,7 +1,8 @@
-//! The tables, each described once: its columns in their order, what each holds, whether it may change, and which field of the
-//! record it is. The statements, placeholders and readers of every store come from here, and so do export, import and `db check`.
+//! The tables, each described once: its columns in order, what each column holds, whether it may change after the insert, and which
+//! field of the record it stores. Both stores take their statements, placeholders and row readers from this description, and so
+//! do export, import and `db check`.
 //!
-//! A new column is a line in its table here, a field of the record, and a migration for each store.
+//! To add a column: add a line to its table here, a field to the record, and a migration for each store.
 
 use std::sync::OnceLock;
 
@@ -16,31 +17,31 @@ use crate::otp::{Otp, State};
 use crate::token::Token;
 use crate::usage::Usage;
 
-/// A table as every store has it.
+/// A table that both stores have.
 #[derive(Debug)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// The columns by which one row is found.
+    /// The columns of its primary key.
     key: &'static [&'static str],
-    /// The columns that its rows are exported in the order of.
+    /// The columns by which an export orders its rows.
     pub order: &'static str,
-    /// What a record has: written, read and exported in this order.
+    /// The columns that hold the record's fields, in the order in which they are written, read and exported.
     pub columns: &'static [Column],
-    /// What the database makes of these by itself, or one store has for itself.
+    /// Columns that hold no field: generated ones, and those that only one store has.
     internal: &'static [Internal],
     sqlite: OnceLock<Statements>,
     postgres: OnceLock<Statements>,
 }
 
-/// A column that holds a field of a record.
+/// A column that holds a field of the record.
 #[derive(Debug)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,
     /// What it holds.
     pub holds: ColumnType,
-    /// Whether it may change once its row is there.
+    /// Whether an update may change it.
     mutability: Mutability,
 }
 
@@ -50,7 +51,7 @@ enum Mutability {
     Changing,
 }
 
-/// A column that is no field of a record.
+/// A column that holds no field of the record.
 #[derive(Debug)]
 struct Internal {
     name: &'static str,
@@ -65,7 +66,7 @@ enum Within {
     Postgres,
 }
 
-/// In whose words statements are written.
+/// The SQL that a statement is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite.
@@ -77,34 +78,34 @@ pub enum Dialect {
 /// The statements for one record.
 #[derive(Debug)]
 pub struct Statements {
-    /// The names of its columns.
+    /// The column list.
     pub columns: String,
-    /// All rows; a condition may follow.
+    /// Selects every row; a condition may follow.
     pub select: String,
-    /// The row with this key.
+    /// Selects the row with a given key.
     pub find: String,
-    /// A new row.
+    /// Inserts a row.
     pub insert: String,
-    /// Writes what may change of the row with this key: [`Table::update_values`].
+    /// Updates the changeable columns of the row with a given key; its values are [`Table::update_values`].
     pub update: String,
-    /// A new row, or what may change of the one that is there.
+    /// Inserts a row, or updates the changeable columns of the row that is there.
     pub put: String,
 }
 
-/// What is kept as one row of a table.
+/// A value that is stored as one row of a table.
 pub trait Record: Sized {
     /// Its table.
     fn table() -> &'static Table;
-    /// The values of the table's columns.
+    /// Its values, in the order of the table's columns.
     fn values(&self) -> Vec<Value<'_>>;
-    /// Reads them.
+    /// Reads it from a row.
     ///
     /// # Errors
-    /// `STORE_CORRUPT` where one was never written by smsotp.
+    /// `STORE_CORRUPT` if a column holds a value that smsotp never writes.
     fn read(cells: &dyn Cells) -> Result<Self>;
 }
 
-/// Describes the table of a record: a line for each column, with the field that it holds; then those that hold none.
+/// Describes the table of a record: one line for each column with the field that it holds, then the columns that hold none.
 macro_rules! table {
     (
         $name:literal of $record:path, key $key:expr, order $order:literal;
@@ -258,7 +259,7 @@ table! {
     "sealed_at"     Int   Fixed     sealed_at,
 }
 
-/// Every table whose rows go into an export, in the order in which they can be written.
+/// The tables that are exported, in an order in which their rows can be inserted.
 pub fn exported() -> [&'static Table; 8] {
     [
         KeyRow::table(),
@@ -272,7 +273,7 @@ pub fn exported() -> [&'static Table; 8] {
     ]
 }
 
-/// Every table that both stores have.
+/// All tables that both stores have.
 pub fn all() -> impl Iterator<Item = &'static Table> {
     exported().into_iter().chain([Identity::table()])
 }
@@ -290,41 +291,42 @@ pub struct KeyRow {
     pub added_at: Timestamp,
 }
 
-/// A subject as its table has it.
+/// A subject as a row.
 #[derive(Clone, Debug)]
 pub struct SubjectRow {
     /// The keyed tag of its kind and value.
     pub tag: [u8; 32],
-    /// What whatever outlives an otp knows it by.
+    /// The random id that refers to it everywhere else.
     pub id: SubjectId,
-    /// What kind of subject it is.
+    /// Its kind.
     pub kind: String,
     /// Its masked form.
     pub masked: String,
     /// What its limits remember, as JSON.
     pub usage: String,
-    /// From then on that decides nothing; `None`: it lasts.
+    /// From then on the usage affects no limit any more; `None`: never.
     pub idle_at: Option<Timestamp>,
 }
 
-/// The one row that says which database this is.
+/// The single row that identifies the database.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// 1: there is one row.
+    /// Always 1.
     pub id: u8,
-    /// 16 random bytes, which the wrapped keys are bound to.
+    /// 16 random bytes; the wrapped keys are bound to them.
     pub database_id: [u8; 16],
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it was moved elsewhere: no operation is done in it any more.
+    /// When it was moved to another database; no operation runs in it any more.
     pub sealed_at: Option<Timestamp>,
 }
 
 impl SubjectRow {
-    /// A subject with its usage. Idle times are kept to the hour, so that their index changes hourly and not with every message.
+    /// A subject with its usage. Idle times are rounded up to the hour, so that their index changes hourly and not with every
+    /// message.
     ///
     /// # Errors
-    /// `BUG` where the usage has no JSON form.
+    /// `BUG` if the usage has no JSON form.
     pub fn new(
         subject: &Subject,
         tag: [u8; 32],
@@ -342,31 +344,31 @@ impl SubjectRow {
         })
     }
 
-    /// The subject that this is the row of, for a decision.
+    /// What a decision has to know of the subject that this row is about.
     ///
     /// # Errors
-    /// `STORE_CORRUPT` where its usage cannot be read.
+    /// `STORE_CORRUPT` if the usage cannot be read.
     pub fn fact(&self, subject: &Subject) -> Result<SubjectFact> {
         Ok(SubjectFact { subject: subject.clone(), id: self.id, usage: self.usage()? })
     }
 
-    /// What its limits remember.
+    /// The usage.
     ///
     /// # Errors
-    /// `STORE_CORRUPT` where that cannot be read.
+    /// `STORE_CORRUPT` if it cannot be read.
     pub fn usage(&self) -> Result<Usage> {
         serde_json::from_str(&self.usage).map_err(|error| damaged(&format!("subjects.usage: {error}")))
     }
 }
 
-/// Idle times are kept to the hour.
+/// The next full hour.
 pub fn whole_hour_after(at: Timestamp) -> Timestamp {
     const HOUR: i64 = 3_600_000;
     Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
 }
 
 impl Dialect {
-    /// The name of a table.
+    /// The qualified name of a table.
     pub fn table(self, name: &str) -> String {
         match self {
             Dialect::Sqlite => name.to_owned(),
@@ -382,8 +384,8 @@ impl Dialect {
         }
     }
 
-    /// What a column is declared as.
-    fn word(self, holds: ColumnType) -> &'static str {
+    /// The type that a column is declared with.
+    fn type_name(self, holds: ColumnType) -> &'static str {
         match (self, holds) {
             (Dialect::Sqlite, ColumnType::Int | ColumnType::Bool) => "INTEGER",
             (Dialect::Sqlite, ColumnType::Text) => "TEXT",
@@ -397,12 +399,12 @@ impl Dialect {
 }
 
 impl Table {
-    /// Whether this is the table of that record.
+    /// Whether this is the table of the given record.
     pub fn is<R: Record>(&self) -> bool {
         std::ptr::eq(self, R::table())
     }
 
-    /// Its statements, which are written once.
+    /// Its statements, generated on first use.
     pub fn statements(&self, dialect: Dialect) -> &Statements {
         let written = match dialect {
             Dialect::Sqlite => &self.sqlite,
@@ -427,7 +429,7 @@ impl Table {
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ({places})");
         let key = list(self.key.iter().map(|key| quoted(key)), ", ");
         let on_conflict = match list(excluded, ", ") {
-            // Nothing may change: the row that is there stays.
+            // No column may change: the row that is there stays as it is.
             set if set.is_empty() => "NOTHING".to_owned(),
             set => format!("UPDATE SET {set}"),
         };
@@ -441,7 +443,7 @@ impl Table {
         }
     }
 
-    /// The values of [`Statements::update`], out of those of all columns: what may change, then the key.
+    /// Picks the values of [`Statements::update`] from those of all columns: the changeable ones, then the key.
     pub fn update_values<'v>(&self, values: Vec<Value<'v>>) -> Vec<(ColumnType, Value<'v>)> {
         let (changing, fixed): (Vec<_>, Vec<_>) =
             self.columns.iter().zip(values).partition(|(column, _)| column.mutability == Mutability::Changing);
@@ -449,7 +451,7 @@ impl Table {
         changing.into_iter().chain(key).map(|(column, value)| (column.holds, value)).collect()
     }
 
-    /// What is wrong with its columns: `found` are those that the database has, with what they are declared as.
+    /// Compares the columns that the database has (name, declared type) with this description.
     pub fn findings(&self, dialect: Dialect, found: &[(String, String)]) -> Vec<String> {
         let of_store = |internal: &&Internal| match internal.within {
             Within::Both => true,
@@ -464,11 +466,11 @@ impl Table {
             return vec![format!("there is no table {table}")];
         }
         for (name, holds) in &wanted {
-            let word = dialect.word(*holds);
+            let expected = dialect.type_name(*holds);
             match found.iter().find(|(found, _)| found == name) {
                 None => findings.push(format!("the table {table} has no column {name}")),
-                Some((_, declared)) if !declared.eq_ignore_ascii_case(word) => {
-                    findings.push(format!("the column {table}.{name} is declared {declared} and not {word}"));
+                Some((_, declared)) if !declared.eq_ignore_ascii_case(expected) => {
+                    findings.push(format!("the column {table}.{name} is declared {declared} and not {expected}"));
                 }
                 Some(_) => {}
             }
@@ -481,25 +483,25 @@ impl Table {
     }
 }
 
-/// Whether an otp lives at `now`, a placeholder: what [`Otp::is_live`] decides, for finding the few among the many.
+/// The condition that an otp is live at the placeholder `now`. It repeats [`Otp::is_live`], so that the few live ones can be
+/// found by their index.
 pub fn is_live(now: &str) -> String {
     format!("state = 'active' AND expires_at > {now}")
 }
 
-/// Whether the state of an otp, as it is shown at `now`, a placeholder, is one of these: what [`Otp::shown_state`] decides, for
-/// filters.
+/// The condition that an otp is shown in one of `states` at the placeholder `now`. It repeats [`Otp::shown_state`] for filters.
 pub fn shown_state_in(states: &[State], now: &str) -> String {
     let words = list(states.iter().map(|state| format!("'{state}'")), ", ");
     format!("CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END IN ({words})")
 }
 
-/// Whether the outcome of a message is open, whose state is in a column: [`message::State::is_open`].
+/// The condition that a message, whose state is in the column `state`, is still open: [`message::State::is_open`].
 pub fn is_open(state: &str) -> String {
     let open = message::State::ALL.into_iter().filter(|state| state.is_open());
     format!("{state} IN ({})", list(open.map(|state| format!("'{}'", state.as_str())), ", "))
 }
 
-/// What tables of versions before the first release are answered with: their names were others, and nothing migrates them.
+/// The error for a database that a version before the first release made: its tables had other names, and nothing migrates them.
 pub fn before_first_release(what: &str) -> Error {
     Error::new(Code::STORE_FAILED, format!("{what} was made by a version of smsotp from before its first release"))
 }

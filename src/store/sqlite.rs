@@ -43,14 +43,14 @@ use crate::store::{
 use crate::token::Token;
 use crate::usage::Usage;
 
-/// How long an operation waits for its turn to write before it says that the database is busy.
+/// How long an operation waits for its turn to write before it reports that the database is busy.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How many bytes of log the last one to close leaves to the next. Copying the log back costs two syncs; leaving it, the next one
-/// reads all of it before anything else, and a log that only one-shot programs write to would never start over.
+/// Up to this size, in bytes, the write-ahead log is left in place when the last connection closes. Copying it back costs two syncs;
+/// but whoever opens the database next has to read all of it, and a log that only one-shot programs write would never be reset.
 const LOG_LEFT: u64 = 512 * 1024;
 
-/// The chain of the audit log that this store writes.
+/// The audit chain that this store writes.
 const CHAIN: u32 = 0;
 
 /// The database in one SQLite file.
@@ -66,9 +66,9 @@ pub struct Sqlite {
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening {
-    /// Make the database where there is none.
+    /// Create the database if there is none.
     pub create: bool,
-    /// Make the directory too (0700): for the default place only.
+    /// Create the directory too (0700): for the default path only.
     pub create_dir: bool,
     /// How long an operation waits for its turn to write.
     pub wait_limit: Duration,
@@ -81,10 +81,10 @@ impl Default for Opening {
 }
 
 impl Sqlite {
-    /// Opens the database at `path`: makes or migrates it as needed and unwraps its keys with the ring.
+    /// Opens the database at `path`: creates or migrates it as needed, and unwraps its keys with the ring.
     ///
     /// # Errors
-    /// `STORE_FAILED` where there is none and none is to be made, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
+    /// `STORE_FAILED` if there is none and none is to be created, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
     pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Sqlite> {
         let connection = open::connect(path, opening)?;
         let mut sqlite = Sqlite {
@@ -117,8 +117,8 @@ impl Sqlite {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one transaction of maintenance, which may look whether another process waits for its turn. It commits with its audit
-    /// row; without one nothing of it is kept.
+    /// Runs one maintenance transaction, which may check whether another process waits for its turn. It is committed with its audit
+    /// row, and rolled back if it returns none.
     fn maintain<A>(
         &self,
         run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<(A, Option<audit::Event>)>,
@@ -132,7 +132,7 @@ impl Sqlite {
         })
     }
 
-    /// Runs one transaction that makes the database or fills it from an export: there is no audit log to write to yet.
+    /// Runs one transaction that creates the database or fills it from an export, when there is no audit log to write to yet.
     fn set_up<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
         self.in_turn(|tx, _| Ok((run(tx)?, true)))
     }
@@ -166,7 +166,7 @@ impl Sqlite {
         self.keys.index.tag(subject.kind().as_str(), &subject.value())
     }
 
-    /// Runs an operation inside a transaction. Answers whether there is anything to commit.
+    /// Runs an operation inside a transaction. Returns whether there is anything to commit.
     fn run(&self, connection: &Connection, needs: &Needs, decide: &mut Decide) -> Result<bool> {
         let facts = self.load(connection, needs)?;
         match decide(&facts)? {
@@ -239,7 +239,7 @@ impl Sqlite {
             Change::PutMessage(message) => rows::update(connection, message),
             Change::PutUsage(id, usage, idle_at) => {
                 let subject = &facts.subject(*id)?.subject;
-                // One statement whether or not the subject was met before: an answer "no" takes the same steps either way.
+                // The same statement for new and known subjects, so that refusals cannot be told apart by their cost.
                 rows::put(connection, &SubjectRow::new(subject, self.tag(subject), *id, usage, *idle_at)?)
             }
             Change::PutReply(reply) => rows::put(connection, reply),
@@ -264,7 +264,7 @@ impl Drop for Sqlite {
         let log = std::fs::metadata(open::with_suffix(&self.path, "-wal")).map_or(0, |meta| meta.len());
         if log > LOG_LEFT {
             let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner);
-            // At worst the next one who closes does it.
+            // If this fails, the next connection that closes does it.
             let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         }
     }
@@ -402,7 +402,7 @@ impl Maintain for Sqlite {
     }
 }
 
-/// The otp that lives for a user, phone and purpose.
+/// The active otp of a user, phone and purpose.
 static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {
     let select = &rows::statements::<Otp>().select;
     format!(r#"{select} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#)
@@ -414,14 +414,14 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
     format!("{select} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3")
 });
 
-/// The id that the next row of a table gets. AUTOINCREMENT remembers the highest one ever used, so that a purged id never
-/// comes back.
+/// The id of a table's next row. AUTOINCREMENT remembers the highest id ever used, so that a purged one is never reused.
 fn next_id<R: Record>(connection: &Connection) -> Result<i64> {
     let next = rows::value(connection, "SELECT seq + 1 FROM sqlite_sequence WHERE name = ?1", [R::table().name])?;
     Ok(next.unwrap_or(1))
 }
 
-/// Begins to write. Here a file that cannot be written, or is no file of ours, is met first: the error names it.
+/// Begins a write transaction. This is where a file that cannot be written, or is not a database, is noticed first: the error names
+/// the file.
 fn begin<'a>(connection: &'a mut Connection, path: &Path) -> Result<Transaction<'a>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| errors::of_file(path, error))
 }

@@ -1,4 +1,4 @@
-//! What one column of a row holds, and how the types of the records are kept in columns: the same for every store.
+//! The values of columns, and how the field types of the records are converted to them and back, for both stores.
 
 use std::borrow::Cow;
 
@@ -13,29 +13,29 @@ use crate::store::SubjectId;
 use crate::template::Endings;
 use crate::token::Scopes;
 
-/// What a column is declared to hold.
+/// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     /// A whole number.
     Int,
-    /// Yes or no.
+    /// A boolean.
     Bool,
     /// A text.
     Text,
     /// Bytes.
     Bytes,
-    /// The body of an audit row: a text that SQLite keeps as bytes, so that a damaged one can still be read and be found.
+    /// The body of an audit row: text, which SQLite stores as bytes so that a damaged body can still be read and reported.
     Body,
 }
 
 /// A value of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
-    /// Nothing.
+    /// NULL.
     Null,
-    /// A whole number; SQLite's yes and no as well.
+    /// A whole number; in SQLite a boolean as well.
     Int(i64),
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
     /// A text.
     Text(Cow<'a, str>),
@@ -43,36 +43,36 @@ pub enum Value<'a> {
     Bytes(Cow<'a, [u8]>),
 }
 
-/// A type that is kept in a column.
+/// A type that can be stored in a column.
 pub trait Stored: Sized {
-    /// As it is written.
+    /// The value to write.
     fn to_value(&self) -> Value<'_>;
-    /// As it is read; `None` for a value that was never written.
+    /// Converts a value that was read; `None` if smsotp never writes such a value.
     fn from_value(value: &Value<'_>) -> Option<Self>;
 }
 
-/// A row that was read.
+/// A row of a query's result.
 pub trait Cells {
-    /// The value in its column number `at`, from 0.
+    /// The value of column number `at`, from 0.
     fn cell(&self, at: usize) -> Result<Value<'_>>;
 }
 
-/// Reads the columns of a row one after the other.
+/// Reads the columns of a row in order.
 pub struct Reader<'r> {
     cells: &'r dyn Cells,
     at: usize,
 }
 
 impl<'r> Reader<'r> {
-    /// Begins with the first column.
+    /// Starts at the first column.
     pub fn new(cells: &'r dyn Cells) -> Reader<'r> {
         Reader { cells, at: 0 }
     }
 
-    /// Reads the next column, whose name is for the error.
+    /// Reads the next column; its name is for the error.
     ///
     /// # Errors
-    /// `STORE_CORRUPT` where it holds a value that was never written.
+    /// `STORE_CORRUPT` if the column holds a value that smsotp never writes.
     pub fn next<T: Stored>(&mut self, column: &str) -> Result<T> {
         let value = self.cells.cell(self.at)?;
         self.at += 1;
@@ -98,7 +98,7 @@ impl Value<'_> {
         }
     }
 
-    /// The same value with a life of its own.
+    /// The same value, owned.
     pub fn owned(self) -> Value<'static> {
         match self {
             Value::Null => Value::Null,
@@ -120,7 +120,7 @@ impl From<i64> for Value<'_> {
     }
 }
 
-/// What a value that smsotp never wrote means.
+/// The error for a value that smsotp never writes.
 pub fn damaged(what: &str) -> Error {
     Error::new(Code::STORE_CORRUPT, "the database holds a value that smsotp never wrote")
         .because(what.to_owned())
@@ -141,7 +141,7 @@ macro_rules! stored_numbers {
     ($($number:ty),*) => {$(
         impl Stored for $number {
             fn to_value(&self) -> Value<'_> {
-                // No number of ours is so large.
+                // None of our numbers is that large.
                 Value::Int(i64::try_from(*self).unwrap_or(i64::MAX))
             }
             fn from_value(value: &Value<'_>) -> Option<Self> {
@@ -174,7 +174,7 @@ impl Stored for Timestamp {
     }
 }
 
-/// Types that are one text: how it is had, and how it is read.
+/// Types that are stored as text: how to write one, and how to read it.
 macro_rules! stored_texts {
     ($($type:ty: $text:expr, $read:expr;)*) => {$(
         impl Stored for $type {
@@ -198,7 +198,7 @@ stored_texts! {
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
-    // An empty text is no JSON: what could not be written would not be read.
+    // Serializing them cannot fail; an empty text would not be read back.
     Endings: |endings| serde_json::to_string(endings).unwrap_or_default().into(), |text| serde_json::from_str(text).ok();
 }
 

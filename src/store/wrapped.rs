@@ -10,10 +10,10 @@ pub const INDEX: &str = "index";
 /// The name of the key that chains the audit log.
 const AUDIT: &str = "audit";
 
-/// The rows of keys that are wrapped under every secret key of the ring.
+/// Wraps the keys under every secret key of the ring.
 ///
 /// # Errors
-/// `KEY_INVALID` where the operating system has no random bytes.
+/// `KEY_INVALID` if the operating system provides no random bytes.
 pub fn wrap(keys: &DatabaseKeys, database_id: &[u8; 16], ring: &Keyring, now: Timestamp) -> Result<Vec<KeyRow>> {
     let mut rows = Vec::new();
     for secret in ring.keys() {
@@ -25,10 +25,10 @@ pub fn wrap(keys: &DatabaseKeys, database_id: &[u8; 16], ring: &Keyring, now: Ti
     Ok(rows)
 }
 
-/// Opens the keys with the first secret key of theirs that the ring has.
+/// Unwraps the keys with the first of their secret keys that the ring holds.
 ///
 /// # Errors
-/// `KEY_INVALID` where it has none, or the rows were changed.
+/// `KEY_INVALID` if it holds none of them, or if the rows were changed.
 pub fn unwrap(rows: &[KeyRow], database_id: &[u8; 16], ring: &Keyring) -> Result<DatabaseKeys> {
     let ids: Vec<KeyId> = rows.iter().filter(|row| row.name == INDEX).map(|row| row.key_id).collect();
     for id in &ids {
@@ -41,7 +41,7 @@ pub fn unwrap(rows: &[KeyRow], database_id: &[u8; 16], ring: &Keyring) -> Result
     Err(ring.missing(&ids))
 }
 
-/// Whether a secret key of the ring wraps nothing yet.
+/// Whether the keys are not yet wrapped under some secret key of the ring.
 pub fn lacks_one(rows: &[KeyRow], ring: &Keyring) -> bool {
     ring.ids().iter().any(|id| rows.iter().all(|row| row.key_id != *id))
 }

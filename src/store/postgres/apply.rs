@@ -1,14 +1,14 @@
-//! The second round trip of an operation: what it decided, its audit row, and the commit, sent together.
+//! The second round trip of an operation: its changes, its audit row and the commit, sent together.
 //!
-//! Nothing has to be looked at before the commit: what was read is locked and is still so (`facts`), and a row that somebody else was
-//! quicker to make fails the whole transaction.
+//! Nothing has to be checked between the writes and the commit: whatever was read is locked and therefore unchanged (`facts`), and an
+//! insert that another transaction was quicker to make fails this one as a whole.
 
 use std::sync::LazyLock;
 
 use super::Postgres;
 use super::connect::Session;
 use super::errors::{Failure, at_commit};
-use super::facts::{FactsQuery, Loaded};
+use super::facts::{FactsAndHead, FactsQuery};
 use super::rows::{self, Statement, bytes, text};
 use crate::audit::{self, Event, Head};
 use crate::error::{Code, Error, Result};
@@ -16,23 +16,23 @@ use crate::store::Change;
 use crate::store::schema::{Record, SubjectRow};
 use crate::usage::Usage;
 
-/// The commit waits for as long as the standby that has to confirm it: a time-out there would be reported as success although
-/// the standby has nothing (PostgreSQL ends the wait with a warning). Our own limit ends the wait as "unknown".
+/// The commit waits for the standby that has to confirm it without a limit: PostgreSQL would end that wait with a warning and report
+/// success although the standby has nothing. Our own limit ends the wait, and the outcome is unknown.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// An audit row with the operation that wrote it.
+/// Inserts an audit row with the operation that wrote it.
 static AUDIT: LazyLock<String> = LazyLock::new(|| {
     let places: Vec<String> = (1..=audit::Row::table().columns.len() + 1).map(|nth| format!("${nth}")).collect();
     let columns = &rows::statements::<audit::Row>().columns;
     format!("INSERT INTO smsotp.audit ({columns}, operation) VALUES ({})", places.join(", "))
 });
 
-/// Where a commit can be found again: it is there if this row of the audit log carries this operation.
+/// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OperationId {
     /// The chain of its audit row.
     pub chain: u32,
-    /// The place in the chain.
+    /// Its place in the chain.
     pub seq: u64,
     /// 16 random bytes.
     pub id: [u8; 16],
@@ -42,16 +42,16 @@ pub struct OperationId {
 pub struct Writes {
     /// Its statements.
     pub statements: Vec<Statement>,
-    /// How the commit is found again.
+    /// How to look up the commit.
     pub operation: OperationId,
 }
 
 impl Writes {
-    /// Turns decided changes into statements.
+    /// Turns the changes of a decision into statements.
     pub fn of(
         store: &Postgres,
         query: &FactsQuery,
-        loaded: &Loaded,
+        loaded: &FactsAndHead,
         (changes, event): (Vec<Change>, &Event),
     ) -> Result<Writes> {
         let mut statements = Vec::with_capacity(changes.len() + 1);
@@ -66,13 +66,13 @@ impl Writes {
                     let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
                         Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
                     })?;
-                    // Everything as a whole is written to its first shard, and the others are emptied: that is what a reset means.
+                    // Everything as a whole is written only by a reset: to its first shard, and the others are emptied.
                     for (nth, tag) in tags.iter().enumerate() {
                         let usage = if nth == 0 { &usage } else { &Usage::default() };
                         statements.push(rows::update(&SubjectRow::new(&fact.subject, *tag, id, usage, idle_at)?));
                     }
                 }
-                // An answer that was looked for and was not there has to be the first: whoever was quicker is not overwritten.
+                // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {
                     statements.push(rows::insert(&reply));
                 }
@@ -89,7 +89,7 @@ impl Writes {
         Writes::audited(store, statements, loaded.head, event)
     }
 
-    /// Adds the audit row to `statements`: without one, nobody could tell later whether it was committed.
+    /// Adds the audit row to `statements`; a lost commit is looked up by it.
     pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, event: &Event) -> Result<Writes> {
         let row = head.next(&store.keys.audit, event);
         let mut operation = OperationId { chain: row.chain, seq: row.seq, id: [0; 16] };
@@ -100,7 +100,7 @@ impl Writes {
         Ok(Writes { statements, operation })
     }
 
-    /// Sends everything with the commit: one round trip.
+    /// Sends all statements and the commit in one round trip.
     pub async fn commit(&self, session: &Session) -> Result<(), Failure> {
         // In this order: each is sent when it is first polled.
         let (written, committed) = tokio::join!(

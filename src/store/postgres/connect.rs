@@ -1,5 +1,4 @@
-//! Connections to the database, and what is said on them: prepared statements where a connection is our own, many statements sent
-//! one behind the other, and settings that hold in every transaction.
+//! Connections to the database: their settings, their prepared statements, and statements that are sent together.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,16 +22,15 @@ use super::rows::{Param, Statement, borrowed};
 use super::url::Address;
 use crate::error::{Code, Error, Result};
 
-/// How long one host may take to answer.
+/// How long one host may take to accept a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what was written may stay unacknowledged before the connection counts as lost: a host that lost its power
-/// answers nothing at all.
+/// How long data may stay unacknowledged before the connection counts as lost: a host without power does not answer at all.
 pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// What holds in every transaction. A statement waits for a lock for 5 s, takes 8 s, and we are waited for 8 s: that ends well
-/// before an operation gives up, and a process that hangs keeps its locks no longer. Every statement of an operation has its index;
-/// a plan that was made while a table was small must not outlive that.
+/// The settings of every transaction. A statement waits for a lock for at most 5 s and runs for at most 8 s, and the server waits for us
+/// for at most 8 s: all of that ends before an operation gives up, and a process that hangs does not keep its locks longer. Every
+/// statement has its index: sequential scans are off so that no plan from when a table was small stays in use.
 const SETTINGS: [(&str, &str); 5] = [
     ("lock_timeout", "5000"),
     ("statement_timeout", "8000"),
@@ -41,20 +39,20 @@ const SETTINGS: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
-/// A plan is kept with its prepared statement: every one of ours is good for any values, and where a value is an array the server
-/// would otherwise plan anew each time, because it takes a list of unknown length for a long one.
+/// Prepared statements keep their plans, which suit all values. Otherwise the server plans again whenever a value is an array, because
+/// it expects an array of unknown length to be long.
 const KEEP_PLANS: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
-/// READ WRITE is refused by a standby: nothing is ever decided on a copy.
+/// A standby refuses READ WRITE: nothing is decided on a standby.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/// The same where no setting outlives a transaction.
+/// The same with the settings, for connections that do not keep any.
 static BEGIN_WITH_SETTINGS: LazyLock<String> = LazyLock::new(|| {
     let set = SETTINGS.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
     format!("{BEGIN}{}", set.concat())
 });
 
-/// From its so-many-th use on a connection prepares what it runs: a single command would pay for it in vain.
+/// After this many uses, a connection prepares its statements. For a single command that would not pay.
 const WORTH_PREPARING: usize = 3;
 
 /// The connections to the database.
@@ -63,17 +61,17 @@ pub struct Connections {
     pooled: bool,
 }
 
-/// A connection in use. Dropped before [`Session::done`], it is closed: nobody gets a connection with somebody else's transaction
-/// open.
+/// A connection in use. If it is dropped before [`Session::done`], it is closed, so that nobody gets a connection with an open
+/// transaction.
 pub struct Session {
     object: Option<Object>,
     pooled: bool,
-    /// The statements of this transaction that the server has prepared.
+    /// The statements that are prepared on the server.
     prepared: Vec<(String, tokio_postgres::Statement)>,
 }
 
-/// Connects to one host after the other, and waits for none longer than [`CONNECT_TIMEOUT`], also where it takes the connection and
-/// then says nothing.
+/// Connects to the first host that answers. A host that accepts the connection and then says nothing is given up after its timeout as
+/// well, which the client's own loop over hosts does not do.
 struct EachHost {
     hosts: Vec<Config>,
     connect: Box<dyn Connect>,
@@ -97,7 +95,7 @@ impl Connect for EachHost {
             }
             match last {
                 Some(error) => Err(error),
-                // None says anything: the pool ends the waiting.
+                // None of them said anything: the pool ends the wait.
                 None => self.connect.connect(&all).await,
             }
         })
@@ -105,17 +103,16 @@ impl Connect for EachHost {
 }
 
 impl Connections {
-    /// Connections that are kept and given out again, at most `most` at a time; `wait_limit` is for getting one.
+    /// A pool of at most `most` connections; `wait_limit` is for getting one.
     pub fn new(address: &Address, most: usize, wait_limit: Duration) -> Result<Connections> {
         let mut address = address.clone();
         if !address.pooled {
-            // Once for each connection, with its first bytes.
+            // Sent when the connection starts, at no further cost.
             let own = SETTINGS.iter().chain([&KEEP_PLANS]).map(|(name, value)| format!(" -c {name}={value}"));
             let options = address.config.get_options().unwrap_or_default().to_owned() + &own.collect::<String>();
             address.config.options(options);
         }
-        // A connection that died while nobody used it is noticed by the operation, which then takes another: that costs nothing
-        // while all is well, and a look before every operation would cost it a round trip.
+        // A dead connection is noticed by the operation, which takes another; a check before every operation would cost a round trip.
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let connect: Box<dyn Connect> = match &address.trust {
             Some(trust) => Box::new(ConfigConnectImpl { tls: trust.connector()? }),
@@ -135,7 +132,7 @@ impl Connections {
                     let kept = shown.iter().any(
                         |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(KEEP_PLANS.1)),
                     );
-                    if kept { Ok(()) } else { Err(HookError::message("the settings of the connection were dropped")) }
+                    if kept { Ok(()) } else { Err(HookError::message("the settings of the connection were ignored")) }
                 })
             }));
         }
@@ -145,7 +142,7 @@ impl Connections {
         Ok(Connections { pool, pooled: address.pooled })
     }
 
-    /// Takes a connection out of the pool, or makes one.
+    /// Takes a connection out of the pool, or opens one.
     pub async fn take(&self) -> Result<Session, Failure> {
         let object = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
@@ -178,12 +175,12 @@ impl Session {
         }
     }
 
-    /// How a transaction begins here.
+    /// The statement that begins a transaction.
     pub fn begin(&self) -> &'static str {
         if self.pooled { &BEGIN_WITH_SETTINGS } else { BEGIN }
     }
 
-    /// Has the server prepare what is about to be run, where the connection is our own and it has not yet.
+    /// Prepares statements on the server if they are not yet, unless the connection is pooled or rather new.
     pub async fn prepare(&mut self, statements: &[Statement]) -> Result<(), tokio_postgres::Error> {
         let object = self.object();
         if self.pooled || Object::metrics(object).recycle_count < WORTH_PREPARING {
@@ -208,7 +205,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a statement. It is sent when this is first polled, so that several go out one behind the other.
+    /// Runs a statement. It is sent when the future is first polled, so that several can be sent together.
     pub async fn query(&self, Statement { sql, params }: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
         match self.prepared.iter().find(|(known, _)| known == sql) {
             Some((_, statement)) => self.client().query_raw(statement, plain(params)).await?.try_collect().await,
@@ -216,19 +213,19 @@ impl Session {
         }
     }
 
-    /// Runs statements in their order, all sent at once: one round trip. Each answers with its rows.
+    /// Runs statements in order, sent together in one round trip. Returns the rows of each.
     pub async fn query_all(&self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
         in_order(statements.iter().map(|statement| self.query(statement))).await.into_iter().collect()
     }
 
-    /// Ends the transaction; nothing of it is kept.
+    /// Rolls the transaction back and returns the connection.
     pub async fn roll_back(self) -> Result<(), Failure> {
         self.client().batch_execute("ROLLBACK").await?;
         self.done();
         Ok(())
     }
 
-    /// The transaction is over: the connection may be given to the next.
+    /// Returns the connection to the pool after the transaction has ended.
     pub fn done(mut self) {
         self.object.take();
     }
@@ -242,7 +239,7 @@ impl Drop for Session {
     }
 }
 
-/// Polls futures in their order until all are done: what they send goes out one behind the other.
+/// Polls futures in order until all are done, so that they send in order.
 async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut all: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     poll_fn(|context| {

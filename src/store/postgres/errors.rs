@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means: to a user, and to an operation that has to know whether it happened.
+//! What an error of PostgreSQL means to a user, and to an operation that has to know whether it was committed.
 
 use std::io;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::store::value::damaged;
 
 /// How an attempt at a transaction failed.
 pub enum Failure {
-    /// It surely did not happen, and trying again would not help.
+    /// It was not committed, and another attempt would not help.
     Final(Error),
-    /// It surely did not happen; with fresh facts it may. The error is for when there is no time left to try again.
+    /// It was not committed, and another attempt may succeed. The error is for when there is no time for one.
     Again(Error),
-    /// The connection was lost while committing: only the database knows whether it happened.
+    /// The connection was lost while committing: only the database knows whether it was committed.
     Unknown(Error),
 }
 
@@ -34,7 +34,7 @@ impl From<Error> for Failure {
 }
 
 impl From<tokio_postgres::Error> for Failure {
-    /// An error before anything was asked to commit.
+    /// An error before the commit was sent.
     fn from(error: tokio_postgres::Error) -> Self {
         if is_lost(&error) {
             return Failure::Again(lost(error));
@@ -43,9 +43,9 @@ impl From<tokio_postgres::Error> for Failure {
             Some(
                 &SqlState::T_R_DEADLOCK_DETECTED
                 | &SqlState::T_R_SERIALIZATION_FAILURE
-                // Somebody else was quicker to make a row.
+                // Another transaction inserted the row first.
                 | &SqlState::UNIQUE_VIOLATION
-                // A prepared statement met tables that were migrated since: the next attempt has another connection.
+                // The tables were migrated after a statement was prepared: the next attempt uses another connection.
                 | &SqlState::FEATURE_NOT_SUPPORTED,
             ) => Failure::Again(contended(error)),
             _ => Failure::Final(error.into()),
@@ -53,7 +53,7 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// An error of what was sent together with the commit.
+/// An error of statements that were sent together with the commit.
 pub fn at_commit(error: tokio_postgres::Error) -> Failure {
     if is_lost(&error) || error.code() == Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) {
         Failure::Unknown(lost(error))
@@ -62,17 +62,16 @@ pub fn at_commit(error: tokio_postgres::Error) -> Failure {
     }
 }
 
-/// An error while connecting. What a server that starts, stops or is full says may be otherwise a moment later; a wrong
-/// password stays wrong.
+/// An error while connecting. A server that starts, stops or is full may accept connections a moment later; a wrong password stays wrong.
 pub fn connecting(error: tokio_postgres::Error) -> Failure {
     let Some(db) = error.as_db_error() else {
-        return match never_comes_right(&error) {
+        return match permanent(&error) {
             Some(wrong) => Failure::Final(wrong.because(words(&error))),
             None => Failure::Again(unreachable(error)),
         };
     };
     match *db.code() {
-        // A pooler that knows nothing of the settings that come with a connection.
+        // A pooler that refuses settings at the start of a connection.
         SqlState::PROTOCOL_VIOLATION if db.message().contains("startup parameter") => {
             Failure::Final(pooler().because(cause(db)))
         }
@@ -86,9 +85,8 @@ pub fn connecting(error: tokio_postgres::Error) -> Failure {
     }
 }
 
-/// What no second attempt would mend, of the errors that are not the server's words. The client tells their kinds apart in
-/// its words alone.
-fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
+/// Errors of the client that another attempt would not fix. The client distinguishes them by their text only.
+fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
     let source = std::error::Error::source(error);
     let wrong = |message: &str, hint: &str| Some(Error::new(Code::CONFIG_INVALID, message).hint(hint));
     match error.to_string().as_str() {
@@ -97,7 +95,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
             "Write it as postgres://USER:PASSWORD@HOST/DATABASE.",
         ),
         "authentication error" => wrong(
-            "smsotp and the PostgreSQL server found no common way to log in",
+            "smsotp and the PostgreSQL server have no authentication method in common",
             "Let pg_hba.conf ask for scram-sha-256, and check that nobody sits in between.",
         ),
         "error performing TLS handshake" => {
@@ -107,7 +105,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
                     "the certificate of the PostgreSQL server is not accepted",
                     "Name the authority that signed it (?sslrootcert=FILE in the URL) and the host as the certificate has it.",
                 ),
-                // Cut off in the middle of it: it may go better the next time.
+                // The connection was lost during the handshake: another attempt may succeed.
                 Some((kind, None)) if kind != io::ErrorKind::InvalidData => None,
                 Some(_) => wrong(
                     "no encryption could be agreed on with the PostgreSQL server",
@@ -123,7 +121,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
     }
 }
 
-/// True where the connection cannot be used any more, or is to a server that may not be written to.
+/// Whether the connection cannot be used any more, or the server does not accept writes.
 pub fn is_lost(error: &tokio_postgres::Error) -> bool {
     let Some(db) = error.as_db_error() else { return !is_ours(error) };
     let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
@@ -134,7 +132,7 @@ pub fn is_lost(error: &tokio_postgres::Error) -> bool {
         || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
-/// A value that does not fit its column or type: a bug or damage, not the connection.
+/// Whether a value did not fit its column or type: a bug or damage, not a lost connection.
 fn is_ours(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     ["serializing parameter", "deserializing column", "invalid column", "unexpected number", "parameters but got"]
@@ -152,13 +150,13 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-/// A pooler hands the connections round between transactions, and nobody said so.
+/// The error if a pooler shares connections between transactions and the URL does not say so.
 pub fn pooler() -> Error {
     Error::new(Code::CONFIG_INVALID, "a connection to the database does not keep what was set and prepared on it")
         .hint("Where a pooler such as pgbouncer shares connections between transactions, add pooler=transaction to the URL: postgres://…/DATABASE?pooler=transaction")
 }
 
-/// What the server's words mean.
+/// What an error of the server means to a user.
 fn meaning(db: &DbError) -> Error {
     let code = db.code();
     let (kind, message, hint) = match code.code() {
@@ -196,7 +194,7 @@ fn meaning(db: &DbError) -> Error {
                 .retry_after(Duration::from_secs(1))
                 .hint("Raise max_connections, or put a pooler such as pgbouncer in front.");
         }
-        // No such prepared statement, or one of that name already.
+        // A prepared statement does not exist, or exists already.
         "26000" | "42P05" => return pooler().because(cause(db)),
         "XX001" | "XX002" => (
             Code::STORE_CORRUPT,
@@ -208,8 +206,8 @@ fn meaning(db: &DbError) -> Error {
     Error::new(kind, message).because(cause(db)).hint(hint)
 }
 
-/// What may be said of a server's error: its kind, and its words only where they cannot hold a value of a row. DETAIL and HINT may
-/// hold whole phone numbers and are never repeated.
+/// The part of a server's error that may be shown: its code, and its message if that cannot contain a value of a row. DETAIL and HINT
+/// may contain whole phone numbers and are never shown.
 fn cause(db: &DbError) -> String {
     let code = db.code().code();
     match (&code[..2], db.constraint()) {

@@ -1,10 +1,9 @@
-//! The first round trip of an operation: begin, lock its subjects, its otp and then its audit chain, read what it needs, ask for the
+//! The first round trip of an operation: it begins, locks the subjects, the otp and then the audit chain, and reads the facts and the
 //! time.
 //!
-//! Everything goes out at once; the server runs it in this order. At READ COMMITTED each statement has a snapshot of its own,
-//! so that what is read after the locks is what the last holder of the locks committed. Whatever belongs to a phone is changed under
-//! the phone's lock; the otp that an operation may change is locked by itself too, so that nobody changes it under the operation's
-//! hands who knows nothing of that: an operator with psql, a purge.
+//! All statements are sent together, and the server runs them in order. At READ COMMITTED each statement has its own snapshot, so
+//! that what is read after the locks is what their last holder committed. Everything of a phone is changed under the phone's lock. The
+//! otp is locked as well, against those who do not take that lock: a purge, or an operator with psql.
 
 use std::sync::LazyLock;
 
@@ -27,10 +26,10 @@ use crate::store::{
 };
 use crate::token::Token;
 
-/// Locks the subjects in the order of their tags and reads them, and makes those that are not there. A locking SELECT answers with
-/// what the last holder committed. Existing rows are not written: a lock leaves no dead row behind.
+/// Locks the subjects in the order of their tags, reads them, and inserts those that do not exist. A locking SELECT returns what the last
+/// holder committed. Existing rows are not written, so that a lock leaves no dead row behind.
 ///
-/// A row that somebody else makes at the same time is in neither part; then the transaction is begun anew.
+/// A row that another transaction inserts at the same time is in neither part; then the operation begins again.
 static LOCK_SUBJECTS: LazyLock<String> = LazyLock::new(|| {
     let columns = &rows::statements::<SubjectRow>().columns;
     format!(
@@ -43,8 +42,8 @@ static LOCK_SUBJECTS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// The conditions for an otp: the live one of a user, phone and purpose; the one with an id; the one of a message.
-const LIVE: &str = r#""user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active'"#;
+/// The conditions that find the otp: by user, phone and purpose; by id; by the id of a message.
+const ACTIVE: &str = r#""user" = $1 AND phone_number = $2 AND purpose = $3 AND state = 'active'"#;
 const WITH_ID: &str = "id = $1";
 const OF_MESSAGE: &str = "id = (SELECT otp_id FROM smsotp.messages WHERE id = $1)";
 
@@ -54,11 +53,10 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
     format!("{select} WHERE phone_number = $1 AND purpose = $2 ORDER BY id DESC LIMIT $3")
 });
 
-/// An access token, locked by itself: it belongs to no subject.
+/// An access token, which is locked because it belongs to no subject.
 static TOKEN: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Token>().find));
 
-/// The time, whether the database is sealed, and the last row of a chain of the audit log. The time is of the moment when every lock
-/// was had.
+/// The time, whether the database is sealed, and the head of an audit chain. The time is read after all locks are held.
 static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT {NOW}, sealed_at, seq, mac FROM smsotp.identity \
@@ -69,20 +67,20 @@ static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
 
-/// Locks a chain of the audit log. Its end is read by a later statement, whose snapshot is taken after the lock.
+/// Locks an audit chain. Its head is read by a later statement, whose snapshot is taken after the lock.
 pub fn lock_chain(chain: u32) -> Statement {
     Statement::new("SELECT FROM smsotp.audit_chains WHERE chain = $1 FOR NO KEY UPDATE", vec![int(chain)])
 }
 
-/// Reads the time and the end of a chain: [`read_time_and_head`].
+/// Queries the time and the head of a chain; [`read_time_and_head`] reads the result.
 pub fn time_and_head(chain: u32) -> Statement {
     Statement::new(TIME_AND_HEAD.as_str(), vec![int(chain)])
 }
 
-/// The answer to [`time_and_head`].
+/// Reads the result of [`time_and_head`].
 ///
 /// # Errors
-/// `STORE_FAILED` where the database was moved elsewhere.
+/// `STORE_FAILED` if the database was moved elsewhere.
 pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result<(Timestamp, audit::Head)> {
     let mut row = Reader::new(found.first().ok_or_else(|| damaged("identity"))?);
     let now = row.next("the time")?;
@@ -92,7 +90,7 @@ pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result
     Ok((store.note_time(now), read_head(chain, row)?))
 }
 
-/// The end of a chain, from two columns that are empty where the chain is.
+/// Reads the head of a chain from two columns, which are NULL if the chain is empty.
 pub fn read_head(chain: u32, mut row: Reader<'_>) -> Result<audit::Head> {
     match (row.next("audit.seq")?, row.next("audit.mac")?) {
         (Some(seq), Some(mac)) => Ok(audit::Head { chain, seq, mac }),
@@ -100,7 +98,7 @@ pub fn read_head(chain: u32, mut row: Reader<'_>) -> Result<audit::Head> {
     }
 }
 
-/// The tags of a subject: one, but for everything as a whole.
+/// The tags of a subject: one, except for everything as a whole, which has one for each shard.
 pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
     match subject {
         Subject::Everything => (0..SHARDS).map(|nth| store.tag(&Subject::Shard(nth))).collect(),
@@ -108,7 +106,7 @@ pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
     }
 }
 
-/// A subject out of its rows: the shards of everything are added up.
+/// Puts a subject together from its rows: the shards of everything are added up.
 pub fn subject_fact(subject: &Subject, tags: &[[u8; 32]], rows: &[SubjectRow]) -> Result<Option<SubjectFact>> {
     let mut whole: Option<SubjectFact> = None;
     for row in tags.iter().filter_map(|tag| rows.iter().find(|row| row.tag == *tag)) {
@@ -120,29 +118,29 @@ pub fn subject_fact(subject: &Subject, tags: &[[u8; 32]], rows: &[SubjectRow]) -
     Ok(whole)
 }
 
-/// An operation's needs as rows: what is locked, and where each subject's fact is put together from.
+/// What has to be locked and read for an operation.
 pub struct FactsQuery {
-    /// As the operation named them.
+    /// The needs of the operation.
     pub needs: Needs,
     /// The tags of each of [`Needs::subjects`].
     pub tags: Vec<Vec<[u8; 32]>>,
-    /// The phone of a message or otp that came without it: it is locked though nobody asked for it.
+    /// The phone of the message or otp, if the operation did not name it: it is locked all the same.
     phone: Option<Subject>,
     /// The audit chain.
     chain: u32,
 }
 
-/// The facts with what the store itself has to remember of them.
-pub struct Loaded {
+/// The facts for the decision, and the audit chain's head for the store.
+pub struct FactsAndHead {
     /// For the decision.
     pub facts: Facts,
-    /// The end of the audit chain.
+    /// The head of the audit chain.
     pub head: audit::Head,
 }
 
 impl FactsQuery {
-    /// Prepares what is the same for every attempt. A message or otp without its phone among the subjects is looked up
-    /// first: whatever belongs to a phone is only ever changed under the phone's lock.
+    /// Prepares what is the same for every attempt. Looks up the phone of a message or otp if it is not among the subjects:
+    /// everything of a phone is changed under the phone's lock.
     pub async fn of(store: &Postgres, needs: Needs) -> Result<FactsQuery> {
         let named = needs.subjects.iter().find(|subject| matches!(subject, Subject::Phone(_)));
         let phone = match (named, needs.message, &needs.otp) {
@@ -166,7 +164,7 @@ impl FactsQuery {
         Ok(FactsQuery { needs, tags, phone, chain })
     }
 
-    /// What locks the subjects, and how many they are.
+    /// The statement that locks the subjects, and how many rows it has to return.
     fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, usize)> {
         let mut locked: Vec<([u8; 32], &Subject)> = Vec::new();
         for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
@@ -175,8 +173,8 @@ impl FactsQuery {
         locked.extend(self.phone.iter().map(|subject| (store.tag(subject), subject)));
         locked.sort_unstable_by_key(|(tag, _)| *tag);
         locked.dedup_by_key(|(tag, _)| *tag);
-        // A row that is made and never written decides nothing. It is given the end that its first writing will most likely
-        // give it, so that this writing moves no index entry.
+        // A row that is inserted and never written has no effect. It gets the idle time that its first update will most likely set,
+        // so that this update moves no index entry.
         let now = store.clock.now();
         let idle_at = whole_hour_after(now + std::time::Duration::from_secs(24 * 3600));
         let ids = locked.iter().map(|_| Ok(fresh_subject_id(now)?.0.to_vec())).collect::<Result<Vec<_>>>()?;
@@ -194,7 +192,7 @@ impl FactsQuery {
     fn otp(&self) -> Option<(&'static str, Vec<Param>)> {
         match (&self.needs.otp, self.needs.message) {
             (OtpNeed::Of(user, phone, purpose), _) => {
-                Some((LIVE, vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str())]))
+                Some((ACTIVE, vec![text(user.as_str()), text(phone.as_str()), text(purpose.as_str())]))
             }
             (OtpNeed::Id(id), _) => Some((WITH_ID, vec![int(*id)])),
             (OtpNeed::None, Some(id)) => Some((OF_MESSAGE, vec![int(id)])),
@@ -202,9 +200,9 @@ impl FactsQuery {
         }
     }
 
-    /// Begins the transaction and loads the facts: one round trip. `None`: a subject was made, or purged and made again, while
-    /// we waited for it; it is there for the next attempt.
-    pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Option<Loaded>, Failure> {
+    /// Begins the transaction and loads the facts in one round trip. `None`: a subject was inserted by somebody else meanwhile; the next
+    /// attempt finds it.
+    pub async fn load(&self, store: &Postgres, session: &mut Session) -> Result<Option<FactsAndHead>, Failure> {
         let needs = &self.needs;
         let mut statements = Vec::new();
         let mut ask = |statement: Statement| {
@@ -275,6 +273,6 @@ impl FactsQuery {
         }
         let (now, head) = read_time_and_head(store, self.chain, rows_of(Some(last)))?;
         facts.now = now;
-        Ok(Some(Loaded { facts, head }))
+        Ok(Some(FactsAndHead { facts, head }))
     }
 }

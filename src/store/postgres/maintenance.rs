@@ -1,5 +1,5 @@
-//! Transactions of maintenance: they hold chain 0 of the audit log, are repeated where that is safe, and are looked up where their
-//! commit was lost, as operations are.
+//! Maintenance transactions. Like operations they are repeated if that is safe, and looked up if their commit was lost; they use audit
+//! chain 0.
 
 use std::time::Duration;
 
@@ -14,43 +14,43 @@ use crate::audit::{Event, Head};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 
-/// The chain of the audit log that maintenance writes.
+/// The audit chain of maintenance.
 const CHAIN: u32 = 0;
 
-/// How long one transaction may take: its few statements end by themselves long before. It is for a server that says nothing any
-/// more.
+/// How long one transaction may take. Its statements have shorter limits of their own; this one is for a server that does not answer
+/// any more.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// A transaction of maintenance.
-pub struct Maintenance {
+/// An open maintenance transaction.
+pub struct MaintenanceTransaction {
     /// Its connection.
     pub session: Session,
-    /// The present, read after the lock.
+    /// The time, read after the lock.
     pub now: Timestamp,
     head: Head,
 }
 
-/// What a transaction of maintenance did.
-pub struct Done<A> {
-    /// For the caller.
+/// What a task did.
+pub struct MaintenanceResult<A> {
+    /// The caller's answer.
     pub answer: A,
-    /// What is still to be written.
+    /// Statements that are still to be run.
     pub statements: Vec<Statement>,
-    /// For the audit log; without it nothing is kept.
+    /// The audit row; without one the transaction is rolled back.
     pub event: Option<Event>,
 }
 
-/// What a transaction of maintenance does. It may be run again, always in a transaction of its own.
+/// The work of a maintenance transaction. It may be run again in another transaction.
 #[async_trait]
-pub trait Task: Sync {
-    /// What it answers.
+pub trait MaintenanceTask: Sync {
+    /// The caller's answer.
     type Answer: Send;
-    /// Does it.
-    async fn run(&self, transaction: &Maintenance) -> Result<Done<Self::Answer>, Failure>;
+    /// Runs it.
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<Self::Answer>, Failure>;
 }
 
-/// Runs a transaction of maintenance.
-pub async fn maintain<T: Task>(store: &Postgres, task: &T) -> Result<T::Answer> {
+/// Runs a task in a maintenance transaction.
+pub async fn maintain<T: MaintenanceTask>(store: &Postgres, task: &T) -> Result<T::Answer> {
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
         let (mut unknown, mut answer) = (None, None);
@@ -71,8 +71,8 @@ pub async fn maintain<T: Task>(store: &Postgres, task: &T) -> Result<T::Answer> 
     }
 }
 
-/// One attempt; `unknown` is set while nobody knows whether it was committed, and then `answer` is there.
-async fn attempt<T: Task>(
+/// One attempt. `unknown` is set while it may have been committed, and `answer` is set by then.
+async fn attempt<T: MaintenanceTask>(
     store: &Postgres,
     task: &T,
     unknown: &mut Option<OperationId>,
@@ -86,7 +86,7 @@ async fn attempt<T: Task>(
     store.commit(transaction.session, &writes, unknown).await
 }
 
-async fn begin(store: &Postgres) -> Result<Maintenance, Failure> {
+async fn begin(store: &Postgres) -> Result<MaintenanceTransaction, Failure> {
     let session = store.connections.take().await?;
     let statements = [lock_chain(CHAIN), time_and_head(CHAIN)];
     let (begun, found) = tokio::join!(
@@ -96,5 +96,5 @@ async fn begin(store: &Postgres) -> Result<Maintenance, Failure> {
     );
     begun?;
     let (now, head) = read_time_and_head(store, CHAIN, &found?[1])?;
-    Ok(Maintenance { session, now, head })
+    Ok(MaintenanceTransaction { session, now, head })
 }

@@ -1,4 +1,4 @@
-//! The database itself: migrate, open, unwrap the keys; status and check.
+//! Opens and migrates the database, and unwraps its keys. Also its status and check.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::errors::Failure;
-use super::maintenance::{Done, Maintenance, Task, maintain};
+use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, borrowed, column};
 use super::{Attempts, NOW, Postgres};
 use crate::audit::{Actor, Details, Event};
@@ -17,20 +17,20 @@ use crate::store::schema::{self, Dialect, Identity, KeyRow};
 use crate::store::value::{Reader, damaged};
 use crate::store::{MORE_MAX, Read, Status, wrapped};
 
-/// The migrations in their order: version and SQL. A migration that has landed never changes.
+/// The migrations in order: version and SQL. A released migration never changes.
 const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/postgres/0001_initial.sql"))];
 
-/// The oldest server that knows everything that is used: 13.
+/// The oldest supported server: 13.
 const SERVER_MIN: i32 = 130_000;
 
 /// A migration may have to rewrite a large table.
 const MIGRATING: Duration = Duration::from_secs(24 * 3600);
 
-/// The version of the tables, and whether they are those of versions before the first release, whose names were others.
+/// The version of the tables, and whether a version before the first release made them: its tables had other names.
 const VERSION: &str =
     "SELECT coalesce(max(version), 0)::bigint, to_regclass('smsotp.identity') IS NULL FROM smsotp.schema_versions";
 
-/// Finds the tables as this binary needs them, and opens their keys.
+/// Checks the version of the tables and unwraps the keys.
 pub async fn open(store: &Postgres, ring: &Keyring) -> Result<DatabaseKeys> {
     let version = version(&store.query(&Statement::new(VERSION, Vec::new())).await?)?;
     if version < newest() {
@@ -60,7 +60,7 @@ pub async fn identity(store: &Postgres) -> Result<Identity> {
     rows::first(&found)?.ok_or_else(|| damaged("the table identity is empty"))
 }
 
-/// Makes or updates the tables, in one transaction that no second one can run beside.
+/// Creates or updates the tables, in a transaction that excludes other migrations.
 pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
@@ -108,7 +108,7 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
     Ok((from, newest()))
 }
 
-/// Two that make the same schema at once: the second one looks again.
+/// If two migrations create the schema at the same time, the second one tries again.
 fn at_the_same_time(error: tokio_postgres::Error) -> Failure {
     match error.code().map(|code| code.code().to_owned()).as_deref() {
         Some("42P06" | "42P07" | "42710") => Failure::Again(error.into()),
@@ -133,7 +133,7 @@ fn newest() -> u32 {
     MIGRATIONS.last().map_or(0, |(version, _)| *version)
 }
 
-/// Reads the answer to [`VERSION`].
+/// Reads the result of [`VERSION`].
 fn version(found: &[tokio_postgres::Row]) -> Result<u32> {
     let mut row = Reader::new(found.first().ok_or_else(|| damaged("schema_versions"))?);
     let version = row.next("schema_versions.version")?;
@@ -155,10 +155,10 @@ fn version(found: &[tokio_postgres::Row]) -> Result<u32> {
 /// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub async fn rewrap(store: &Postgres, ring: &Keyring, actor: &Actor) -> Result<()> {
     let database_id = identity(store).await?.database_id;
-    maintain(store, &Rewrap { store, ring, actor, database_id }).await
+    maintain(store, &RewrapTask { store, ring, actor, database_id }).await
 }
 
-struct Rewrap<'a> {
+struct RewrapTask<'a> {
     store: &'a Postgres,
     ring: &'a Keyring,
     actor: &'a Actor,
@@ -166,10 +166,10 @@ struct Rewrap<'a> {
 }
 
 #[async_trait]
-impl Task for Rewrap<'_> {
+impl MaintenanceTask for RewrapTask<'_> {
     type Answer = ();
 
-    async fn run(&self, transaction: &Maintenance) -> Result<Done<()>, Failure> {
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<()>, Failure> {
         let wraps = wrapped::wrap(&self.store.keys, &self.database_id, self.ring, transaction.now)?;
         let mut statements: Vec<Statement> = wraps.iter().map(rows::put).collect();
         let kept: Vec<String> = self.ring.ids().iter().map(ToString::to_string).collect();
@@ -178,13 +178,13 @@ impl Task for Rewrap<'_> {
         statements.push(Statement::new(stale, vec![(Box::new(kept), Type::TEXT_ARRAY)]));
         let details = Details::new().number("keys", keys);
         let event = Event::new(transaction.now, self.actor.clone(), "keys.wrap", "done").details(details);
-        Ok(Done { answer: (), statements, event: Some(event) })
+        Ok(MaintenanceResult { answer: (), statements, event: Some(event) })
     }
 }
 
-/// Facts about the database, none of which reads a whole table.
+/// The status, without reading a whole table.
 pub async fn status(store: &Postgres) -> Result<Status> {
-    // Between the lowest and the highest id nearly every id is a row: an estimate that costs two look-ups.
+    // The span of ids estimates the number of rows with two look-ups.
     let sql = format!(
         "SELECT current_setting('server_version'), \
         (SELECT coalesce(max(version), 0)::bigint FROM smsotp.schema_versions), \
@@ -221,7 +221,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
     })
 }
 
-/// Looks for damage, and for settings of the server that break a promise.
+/// Checks for damage, for columns that differ from the schema, and for settings of the server that break a promise.
 pub async fn check(store: &Postgres) -> Result<Vec<String>> {
     const QUESTIONS: &[(&str, &str)] = &[
         (
@@ -252,7 +252,7 @@ pub async fn check(store: &Postgres) -> Result<Vec<String>> {
         ),
         (
             "SELECT 1 FROM smsotp.otps WHERE state = 'active' AND ended_at IS NOT NULL LIMIT 1",
-            "an otp lives although it has ended",
+            "an otp is active although it has ended",
         ),
         (
             "SELECT 1 WHERE (SELECT coalesce(max(id), 0) FROM smsotp.otps) > (SELECT last_value FROM smsotp.otp_ids) \

@@ -1,7 +1,7 @@
 //! Deletes what is finished, in short batches that wait for nobody: a row that an operation holds is left for the next run.
 //!
-//! What a batch leaves behind are dead rows in pages that autovacuum gives back to the same tables (its thresholds are set
-//! with the tables), so that a database that is purged as fast as it grows stops growing.
+//! Autovacuum makes the space of deleted rows available to the same tables again (the tables set its thresholds), so that a
+//! database that is purged as fast as it grows stops growing.
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::errors::Failure;
-use super::maintenance::{Done, Maintenance, Task, maintain};
+use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Param, Statement, int};
 use crate::error::Result;
 use crate::store::purge::{EXPIRING, event};
@@ -17,27 +17,27 @@ use crate::store::schema::{self, Dialect};
 use crate::store::value::Reader;
 use crate::store::{PurgeBatch, PurgeCursor, Purged, Read};
 
-/// How many of the small tables' rows one batch takes.
+/// How many rows of each of the small tables one batch deletes.
 const SMALL: u32 = 500;
 
-/// Deletes otps of a list with their messages, and answers how many of each. Those that an operation holds are passed over.
+/// Deletes the otps with the given ids and their messages, except those that an operation holds. Returns how many of each.
 const DELETE_OTPS: &str = "WITH free AS (SELECT id FROM smsotp.otps WHERE id = ANY ($1) AND over_at <= $2 ORDER BY id FOR UPDATE SKIP LOCKED), \
     deleted_messages AS (DELETE FROM smsotp.messages WHERE otp_id IN (SELECT id FROM free) RETURNING 1), \
     deleted_otps AS (DELETE FROM smsotp.otps WHERE id IN (SELECT id FROM free) RETURNING 1) \
     SELECT (SELECT count(*) FROM deleted_otps), (SELECT count(*) FROM deleted_messages)";
 
-/// Takes one batch; see [`crate::store::Maintain::purge`].
+/// Purges one batch; see [`crate::store::Maintain::purge`].
 pub async fn run(store: &Postgres, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-    if batch.dry_run { count(store, batch).await } else { maintain(store, &Purge(batch)).await }
+    if batch.dry_run { count(store, batch).await } else { maintain(store, &PurgeTask(batch)).await }
 }
 
-struct Purge<'a>(&'a PurgeBatch);
+struct PurgeTask<'a>(&'a PurgeBatch);
 
 #[async_trait]
-impl Task for Purge<'_> {
+impl MaintenanceTask for PurgeTask<'_> {
     type Answer = (Purged, Option<PurgeCursor>);
 
-    async fn run(&self, transaction: &Maintenance) -> Result<Done<Self::Answer>, Failure> {
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<Self::Answer>, Failure> {
         let batch = self.0;
         let (mut purged, cursor) =
             if batch.cursor.otps_done { (Purged::default(), None) } else { take_otps(transaction, batch).await? };
@@ -49,11 +49,11 @@ impl Task for Purge<'_> {
             }
         };
         let event = (purged.total() > 0).then(|| event(transaction.now, batch, &purged));
-        Ok(Done { answer: (purged, next), statements: Vec::new(), event })
+        Ok(MaintenanceResult { answer: (purged, next), statements: Vec::new(), event })
     }
 }
 
-/// The next otps that are over, in the order of the index, each with whether a message of it is still open.
+/// The next finished otps in the order of the index, and whether a message of theirs is still open.
 fn candidates(batch: &PurgeBatch) -> Statement {
     let sql = format!(
         "SELECT id, over_at, EXISTS (SELECT 1 FROM smsotp.messages AS m WHERE m.otp_id = o.id AND {}) \
@@ -64,7 +64,7 @@ fn candidates(batch: &PurgeBatch) -> Statement {
     Statement::new(sql, vec![int(over_at), int(id), int(batch.cutoff.millis()), int(batch.limit)])
 }
 
-/// Reads the answer to [`candidates`]: which of them may go, and up to where it looked.
+/// Reads the result of [`candidates`]: which of them may be deleted, and where the last one is in the index.
 fn closed(found: &[Row]) -> Result<(Vec<i64>, Option<(i64, i64)>)> {
     let (mut closed, mut last) = (Vec::with_capacity(found.len()), None);
     for row in found {
@@ -78,7 +78,10 @@ fn closed(found: &[Row]) -> Result<(Vec<i64>, Option<(i64, i64)>)> {
     Ok((closed, last))
 }
 
-async fn take_otps(transaction: &Maintenance, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>), Failure> {
+async fn take_otps(
+    transaction: &MaintenanceTransaction,
+    batch: &PurgeBatch,
+) -> Result<(Purged, Option<PurgeCursor>), Failure> {
     let session = &transaction.session;
     let (closed, Some(otps)) = closed(&session.query(&candidates(batch)).await?)? else {
         return Ok((Purged::default(), None));
@@ -93,8 +96,12 @@ async fn take_otps(transaction: &Maintenance, batch: &PurgeBatch) -> Result<(Pur
     Ok((purged, Some(PurgeCursor { otps, ..batch.cursor })))
 }
 
-/// Idle subjects, old answers to idempotency keys, test numbers whose time is over. True while there is more.
-async fn take_small(transaction: &Maintenance, batch: &PurgeBatch, purged: &mut Purged) -> Result<bool, Failure> {
+/// Deletes expired rows of the small tables. Returns whether there may be more.
+async fn take_small(
+    transaction: &MaintenanceTransaction,
+    batch: &PurgeBatch,
+    purged: &mut Purged,
+) -> Result<bool, Failure> {
     let mut more = false;
     for expiring in EXPIRING {
         let params: [Param; 2] = [int(expiring.until(batch, transaction.now)), int(SMALL)];
@@ -106,7 +113,7 @@ async fn take_small(transaction: &Maintenance, batch: &PurgeBatch, purged: &mut 
     Ok(more)
 }
 
-/// What a batch would take.
+/// Counts what a batch would delete.
 async fn count(store: &Postgres, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
     let (closed, last) = closed(&store.query(&candidates(batch)).await?)?;
     let mut purged = Purged { otps: u64::try_from(closed.len()).unwrap_or(0), ..Purged::default() };

@@ -1,4 +1,4 @@
-//! Reading the database. Every query has an index and a bound.
+//! Reads the database. Every query has an index and a bound.
 
 use tokio_postgres::types::Type;
 
@@ -17,13 +17,13 @@ use crate::store::walk::{Query, Walk};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::token::Token;
 
-/// The records that a condition finds, in an order and with a bound.
+/// The records that a condition, order and limit select.
 async fn select<R: Record>(store: &Postgres, rest: &str, params: Vec<Param>) -> Result<Vec<R>> {
     let sql = format!("{} {rest}", rows::statements::<R>().select);
     rows::all(&store.query(&Statement::new(sql, params)).await?)
 }
 
-/// The values of one column.
+/// The values of a query with one column.
 async fn values<T: Stored>(store: &Postgres, sql: &str, params: Vec<Param>) -> Result<Vec<T>> {
     let found = store.query(&Statement::new(sql.to_owned(), params)).await?;
     found.iter().map(|row| Reader::new(row).next(sql)).collect()
@@ -58,7 +58,7 @@ fn statement((sql, values): Query<'_>) -> Statement {
     Statement::new(sql, values.into_iter().map(rows::value).collect())
 }
 
-/// The first id that was made at or after a moment: ids grow with time, so halving finds it.
+/// The first id that was created at or after a time: ids grow with time, so a binary search finds it.
 async fn first_id_at(store: &Postgres, at: Timestamp) -> Result<i64> {
     let last: Vec<i64> = values(store, "SELECT coalesce(max(id), 0) FROM smsotp.otps", Vec::new()).await?;
     let (mut low, mut high) = (0i64, last.first().unwrap_or(&0) + 1);
@@ -86,27 +86,27 @@ pub async fn of_phone(store: &Postgres, phone: &Phone, limit: u32) -> Result<Vec
     select(store, "WHERE phone_number = $1 ORDER BY id DESC LIMIT $2", of).await
 }
 
-/// The messages of an otp, oldest first, the newest 50.
+/// The newest 50 messages of an otp, oldest first.
 pub async fn messages_of(store: &Postgres, otp_id: i64) -> Result<Vec<Message>> {
     let mut messages = select(store, "WHERE otp_id = $1 ORDER BY id DESC LIMIT 50", vec![int(otp_id)]).await?;
     messages.reverse();
     Ok(messages)
 }
 
-/// The ids the worker has to look at.
+/// The ids of the messages that are due.
 pub async fn due(store: &Postgres, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
     let sql = "SELECT id FROM smsotp.messages WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2";
     values(store, sql, vec![int(now.millis()), int(limit)]).await
 }
 
-/// The provider ids that are known for a phone, of its newest otps.
+/// The provider's ids of the messages to a phone, for its newest otps.
 pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>> {
     let sql = "SELECT m.provider_id FROM (SELECT id FROM smsotp.otps WHERE phone_number = $1 ORDER BY id DESC LIMIT 200) AS o \
                JOIN smsotp.messages AS m ON m.otp_id = o.id WHERE m.provider_id IS NOT NULL LIMIT 400";
     values(store, sql, vec![text(phone.as_str())]).await
 }
 
-/// What is remembered of subjects; the shards of everything are added up.
+/// The usage of subjects; the shards of everything are added up.
 pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
     let mut answers = Vec::with_capacity(subjects.len());
     for subject in subjects {
@@ -133,7 +133,7 @@ pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
     select(store, "ORDER BY id DESC LIMIT 1000", Vec::new()).await
 }
 
-/// Rows of the audit log, newest first, all or those that name a subject first.
+/// Rows of the audit log, newest first: all of them, or those whose first subject is the given one.
 pub async fn audit_back(
     store: &Postgres,
     subject: Option<SubjectId>,
@@ -178,10 +178,10 @@ pub async fn masked(store: &Postgres, ids: &[SubjectId]) -> Result<Vec<Option<St
     Ok(ids.iter().map(masked).collect())
 }
 
-/// Which keys the living otps need. Only the living are read, and there are few of them at a time.
+/// Which secret keys the live otps need. Only live otps are read, and there are few at a time.
 pub async fn keys_in_use(store: &Postgres, now: Timestamp) -> Result<Vec<(String, u32)>> {
     let sql = format!(
-        "SELECT key_id, count(*) FROM (SELECT key_id FROM smsotp.otps WHERE {} LIMIT $2) AS living GROUP BY key_id ORDER BY key_id",
+        "SELECT key_id, count(*) FROM (SELECT key_id FROM smsotp.otps WHERE {} LIMIT $2) AS live GROUP BY key_id ORDER BY key_id",
         schema::is_live("$1")
     );
     let params = vec![int(now.millis()), int(i64::from(MORE_MAX) * 1000)];

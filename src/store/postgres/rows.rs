@@ -1,4 +1,4 @@
-//! Records and the rows of PostgreSQL: how one is written and read. The statements are the schema's.
+//! Writes and reads records as rows of PostgreSQL, with the statements of the schema.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::store::schema::{Dialect, Record, Statements};
 use crate::store::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
 
-/// A value with its type: statements are sent with the types of their values, so that none has to be prepared first.
+/// A value with its type: statements are sent with types, so that they do not have to be prepared first.
 pub type Param = (Box<dyn ToSql + Sync + Send>, Type);
 
 /// A statement with its values.
@@ -47,17 +47,17 @@ pub fn statements<R: Record>() -> &'static Statements {
     R::table().statements(Dialect::Postgres)
 }
 
-/// Writes a new row.
+/// Inserts a record.
 pub fn insert<R: Record>(record: &R) -> Statement {
     Statement::new(statements::<R>().insert.as_str(), params::<R>(record))
 }
 
-/// Writes a new row, or what may change of the one that is there.
+/// Inserts a record, or updates the changeable columns of its row.
 pub fn put<R: Record>(record: &R) -> Statement {
     Statement::new(statements::<R>().put.as_str(), params::<R>(record))
 }
 
-/// Writes what may change of the row with the record's key; where there is none, nothing.
+/// Updates the changeable columns of the record's row; does nothing if there is no such row.
 pub fn update<R: Record>(record: &R) -> Statement {
     let values = R::table().update_values(record.values());
     Statement::new(
@@ -66,7 +66,7 @@ pub fn update<R: Record>(record: &R) -> Statement {
     )
 }
 
-/// Finds the row with this key.
+/// Selects the record with this key.
 pub fn find<R: Record>(key: Param) -> Statement {
     Statement::new(statements::<R>().find.as_str(), vec![key])
 }
@@ -96,7 +96,7 @@ pub fn param(holds: ColumnType, value: Value<'_>) -> Param {
     }
 }
 
-/// A value that is not nothing.
+/// A value that is not NULL, with the type that it has.
 pub fn value(value: Value<'_>) -> Param {
     let holds = match value {
         Value::Int(_) | Value::Null => ColumnType::Int,
@@ -142,7 +142,7 @@ pub fn scalar<T: Stored>(rows: &[Row]) -> Result<Option<T>> {
     rows.first().map(|row| Reader::new(row).next("a value")).transpose()
 }
 
-/// Reads one column; what does not fit was never written by us.
+/// Reads one column.
 pub fn column<'r, T: FromSql<'r>>(row: &'r Row, at: usize) -> Result<T> {
     row.try_get(at).map_err(|error| damaged(&error.to_string()))
 }

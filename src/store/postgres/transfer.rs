@@ -1,25 +1,25 @@
-//! A database that leaves for another store, and one that arrives.
+//! Exports the database, and imports one.
 
 use std::io::{BufRead, Write};
 
 use async_trait::async_trait;
 
 use super::errors::Failure;
-use super::maintenance::{Done, Maintenance, Task, maintain};
+use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, int};
 use super::{NOW, Postgres, SHARDS, open};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
-use crate::store::export::{Lines, Transfer, Transferred};
-use crate::store::import::{self, Import};
+use crate::store::export::{ExportWriter, Transfer, Transferred};
+use crate::store::import::{self, ImportReader};
 use crate::store::schema::{self, Dialect};
 use crate::store::value::{Cells, Value, damaged};
 
-/// How many rows are fetched or written at a time.
+/// How many rows are read or written at a time.
 const BATCH: usize = 1000;
 
-/// Writes the database as one moment saw it.
+/// Exports a snapshot of the database.
 pub async fn export(
     store: &Postgres,
     to: &mut (dyn Write + Send),
@@ -27,25 +27,25 @@ pub async fn export(
     actor: &Actor,
 ) -> Result<Transferred> {
     let identity = open::identity(store).await?;
-    // A move that failed half way may be repeated: then the database is sealed already.
+    // A move that failed half way may be repeated: the database is sealed by then.
     if transfer == Transfer::Copy || identity.sealed_at.is_none() {
-        maintain(store, &Leave { transfer, actor }).await?;
+        maintain(store, &ExportTask { transfer, actor }).await?;
     }
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
-    // One snapshot for all tables; and a long read must not be cut short.
+    // One snapshot for all tables, without time limits.
     client
         .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
         .await?;
     let now = rows::scalar(&client.query_typed(&format!("SELECT {NOW}"), &[]).await?)?;
     let now = store.note_time(now.ok_or_else(|| damaged("the time"))?);
-    let mut lines = Lines::begin(to, transfer, &identity, now)?;
+    let mut lines = ExportWriter::begin(to, transfer, &identity, now)?;
     for table in schema::exported() {
         let select = &table.statements(Dialect::Postgres).select;
         let order = table.order;
-        client.batch_execute(&format!("DECLARE leaving NO SCROLL CURSOR FOR {select} ORDER BY {order}")).await?;
+        client.batch_execute(&format!("DECLARE exported NO SCROLL CURSOR FOR {select} ORDER BY {order}")).await?;
         loop {
-            let found = client.query_typed(&format!("FETCH {BATCH} FROM leaving"), &[]).await?;
+            let found = client.query_typed(&format!("FETCH {BATCH} FROM exported"), &[]).await?;
             for row in &found {
                 let values = (0..table.columns.len()).map(|at| row.cell(at)).collect::<Result<Vec<Value<'_>>>>()?;
                 lines.row(table, values)?;
@@ -54,37 +54,37 @@ pub async fn export(
                 break;
             }
         }
-        client.batch_execute("CLOSE leaving").await?;
+        client.batch_execute("CLOSE exported").await?;
     }
     let transferred = lines.end(&store.keys, actor)?;
     session.roll_back().await.map_err(Failure::error)?;
     Ok(transferred)
 }
 
-/// The audit row of a copy; for a move the seal as well. Whoever holds every chain has waited for the end of every operation, and every
-/// later operation sees the seal once it has its chain.
-struct Leave<'a> {
+/// Writes the audit row of an export, and the seal of a move. Holding every audit chain means that all earlier operations have ended, and
+/// every later one sees the seal after it has locked its chain.
+struct ExportTask<'a> {
     transfer: Transfer,
     actor: &'a Actor,
 }
 
 #[async_trait]
-impl Task for Leave<'_> {
+impl MaintenanceTask for ExportTask<'_> {
     type Answer = ();
 
-    async fn run(&self, transaction: &Maintenance) -> Result<Done<()>, Failure> {
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<()>, Failure> {
         let event = |action, outcome: &str| Some(Event::new(transaction.now, self.actor.clone(), action, outcome));
         if self.transfer == Transfer::Copy {
-            return Ok(Done { answer: (), statements: Vec::new(), event: event("db.export", "done") });
+            return Ok(MaintenanceResult { answer: (), statements: Vec::new(), event: event("db.export", "done") });
         }
         let chains = "SELECT 1 FROM smsotp.audit_chains WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
         transaction.session.query(&Statement::new(chains, Vec::new())).await?;
         let seal = Statement::new(format!("UPDATE smsotp.identity SET sealed_at = {NOW}"), Vec::new());
-        Ok(Done { answer: (), statements: vec![seal], event: event("db.move", "sealed") })
+        Ok(MaintenanceResult { answer: (), statements: vec![seal], event: event("db.move", "sealed") })
     }
 }
 
-/// Reads a database into this one, which has to be empty, in one transaction.
+/// Imports into this database, which has to be empty, in one transaction.
 pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
@@ -101,7 +101,7 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
     if !rows::scalar(&client.query_typed(sql, &[]).await?)?.unwrap_or(false) {
         return Err(import::not_empty());
     }
-    let mut import = Import::begin(from, ring, SHARDS)?;
+    let mut import = ImportReader::begin(from, ring, SHARDS)?;
     client.batch_execute("DELETE FROM smsotp.database_keys").await?;
     let identity = "UPDATE smsotp.identity SET database_id = $1, created_at = $2";
     let params = vec![rows::bytes(&import.database_id), int(import.created_at().millis())];

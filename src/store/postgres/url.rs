@@ -1,5 +1,5 @@
-//! What a PostgreSQL URL says: which hosts, how they are trusted, whether a pooler stands in between. No part of it ever gets into an
-//! error.
+//! Reads a PostgreSQL URL: the hosts, how their certificates are checked, and whether there is a pooler. No part of the URL ever gets into
+//! an error.
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
@@ -8,19 +8,19 @@ use super::connect::{CONNECT_TIMEOUT, SILENCE};
 use super::tls::{self, Trust};
 use crate::error::{Code, Error, Result};
 
-/// Where the database is, and how to get there.
+/// What a URL says.
 #[derive(Clone)]
 pub struct Address {
-    /// For the client: every host, in its order.
+    /// The client's configuration, with all hosts in order.
     pub config: Config,
-    /// How the server is trusted; `None`: nothing is encrypted.
+    /// How the server's certificate is checked; `None`: no encryption.
     pub trust: Option<Trust>,
-    /// A pooler hands the connections to the server round between transactions (`pooler=transaction`), so that nothing may
-    /// outlive one on them: no prepared statement and no setting.
+    /// Whether a pooler shares connections between transactions (`pooler=transaction`), so that neither prepared statements nor settings
+    /// may outlive a transaction.
     pub pooled: bool,
 }
 
-/// The parameters that are read here, and not by the client.
+/// The parameters that the client does not know.
 #[derive(Default)]
 struct Parameters {
     sslmode: Option<String>,
@@ -29,11 +29,11 @@ struct Parameters {
 }
 
 impl Address {
-    /// Reads a URL. Beside what PostgreSQL's own tools know there is `pooler`. Without `sslmode` and `sslrootcert` certificates are
-    /// checked (`verify-full`), unless every host is a loopback address or a socket.
+    /// Reads a URL. Apart from the parameters of libpq it may have `pooler`. Without `sslmode` and `sslrootcert`, certificates are
+    /// checked (`verify-full`) unless every host is a loopback address or a socket.
     ///
     /// # Errors
-    /// `CONFIG_INVALID`, which never repeats the URL: it may hold a password anywhere.
+    /// `CONFIG_INVALID`, which never repeats the URL: it may contain a password anywhere.
     pub fn parse(url: &str) -> Result<Address> {
         let (url, parameters) = Parameters::take_from(url);
         let mut config: Config = url.parse().map_err(|_| unreadable())?;
@@ -49,7 +49,7 @@ impl Address {
             Some("transaction") => true,
             Some(_) => {
                 return Err(Error::new(Code::CONFIG_INVALID, "the pooler of the PostgreSQL URL is not known")
-                    .hint("Write pooler=transaction for one that hands connections round between transactions; else leave it out."));
+                    .hint("Write pooler=transaction if a pooler shares connections between transactions; otherwise leave it out."));
             }
         };
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -67,7 +67,7 @@ impl Address {
         Ok(Address { config, trust, pooled })
     }
 
-    /// The same for each host alone.
+    /// The client's configuration for each host separately.
     pub fn each_host(&self) -> Vec<Config> {
         let config = &self.config;
         let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
@@ -105,7 +105,7 @@ impl Address {
         (0..count).map(one).collect()
     }
 
-    /// Host, port and database: what may be shown.
+    /// The hosts, ports and database, which may be shown.
     pub fn place(&self) -> String {
         let ports = self.config.get_ports();
         let port = |nth: usize| ports.get(nth).or(ports.first()).copied().unwrap_or(5432);
@@ -126,7 +126,7 @@ impl Address {
 }
 
 impl Parameters {
-    /// Takes them out of a URL.
+    /// Removes them from a URL.
     fn take_from(url: &str) -> (String, Parameters) {
         let mut parameters = Parameters::default();
         let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), parameters) };
@@ -181,11 +181,14 @@ mod tests {
         for far in
             ["postgres://u@db.example.com/b", "postgres://u@127.0.0.1,db.example.com/b", "postgres://u@10.0.0.1/b"]
         {
-            assert_eq!(trust(far), Some(tls::Check::Full), "{far}");
+            assert_eq!(trust(far), Some(tls::CertificateCheck::Full), "{far}");
         }
         assert_eq!(trust("postgres://u@db.example.com/b?sslmode=disable"), None);
-        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=require"), Some(tls::Check::Nothing));
-        assert_eq!(trust("postgres://u@127.0.0.1/b?sslmode=verify-ca&connect_timeout=3"), Some(tls::Check::Authority));
+        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=require"), Some(tls::CertificateCheck::Nothing));
+        assert_eq!(
+            trust("postgres://u@127.0.0.1/b?sslmode=verify-ca&connect_timeout=3"),
+            Some(tls::CertificateCheck::Authority)
+        );
     }
 
     #[test]

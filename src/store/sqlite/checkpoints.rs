@@ -1,6 +1,5 @@
-//! Checkpoints for a writer that never rests: a thread of its own copies the write-ahead log into the database while the writer
-//! goes on, and the writer itself copies only the last bit. Then the log starts over, and nobody who waits for an answer waits for
-//! more than that bit.
+//! Checkpoints for a busy writer: a separate thread copies most of the write-ahead log into the database while the writer goes on, and
+//! the writer copies only the last pages. Then the log is reset, and callers have waited for those few pages only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,24 +10,24 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 
-/// From this length of the log on it is copied, in pages of 4 KiB.
+/// The log is copied once it has this many pages of 4 KiB.
 const LONG: u32 = if cfg!(test) { 64 } else { 2048 };
 
-/// From this length on the writer copies what is left, however much it is.
+/// Once it has this many, the writer copies all that is left.
 pub(super) const TOO_LONG: u32 = if cfg!(test) { 256 } else { 16_384 };
 
-/// So many pages are few enough for the writer to copy.
+/// How many pages the writer may copy itself.
 const FEW: u32 = 128;
 
-/// How often the thread starts again on a log that grows while it is copied.
+/// How often the thread starts again because the log has grown meanwhile.
 const PASSES: u32 = 4;
 
-/// What both threads know of the log.
+/// The state of the log, shared by both threads.
 #[derive(Default)]
 struct Log {
     /// Its length, in pages.
     pages: AtomicU32,
-    /// Few of them are left to copy.
+    /// Whether only a few pages are left to copy.
     nearly_copied: AtomicBool,
 }
 
@@ -37,16 +36,16 @@ pub struct Checkpoints {
     log: Arc<Log>,
     wake: SyncSender<()>,
     thread: Option<JoinHandle<()>>,
-    /// The writer copies everything when the log is as long as this.
+    /// At this length the writer copies everything.
     limit: u32,
 }
 
 impl Checkpoints {
-    /// From now on nothing else copies the log of the writer's connection; the thread works on a connection of its own. Where it
-    /// cannot start, the writer copies the log itself, later.
+    /// Takes over the checkpoints of the writer's connection; the thread uses a connection of its own. If the thread cannot start, the
+    /// writer copies the log itself, later.
     pub fn begin(writing: &mut Connection, copying: Connection) -> Result<Checkpoints> {
         let log = Arc::new(Log::default());
-        // The hook comes second: this setting is one as well.
+        // Before the hook: this setting installs a hook of its own.
         writing.pragma_update(None, "wal_autocheckpoint", 0)?;
         let seen = Arc::clone(&log);
         let hook = move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
@@ -65,7 +64,7 @@ impl Checkpoints {
         Ok(Checkpoints { log, wake, thread, limit: TOO_LONG })
     }
 
-    /// To be called when everyone has been answered.
+    /// To be called after each commit, once the callers have their answers.
     pub fn after_commit(&mut self, writing: &Connection) {
         let pages = self.log.pages.load(Ordering::Relaxed);
         if pages < LONG {
@@ -73,7 +72,7 @@ impl Checkpoints {
             self.log.nearly_copied.store(false, Ordering::Relaxed);
         } else if self.log.nearly_copied.swap(false, Ordering::Relaxed) || pages >= self.limit {
             let _ = copy(writing);
-            // Where a reader stands in the way it is tried again, but not after every commit.
+            // If a reader prevents it, try again later, but not after every commit.
             self.limit = pages.saturating_add(LONG);
         } else {
             let _ = self.wake.try_send(());
@@ -89,7 +88,7 @@ impl Checkpoints {
     }
 }
 
-/// Copies the log as far as it goes, and again what has come meanwhile, until few pages are left.
+/// Copies the log, and what was added meanwhile, until few pages are left.
 fn copy_nearly_all(connection: &Connection, log: &Log) {
     let mut before = 0;
     for _ in 0..PASSES {
@@ -105,7 +104,7 @@ fn copy_nearly_all(connection: &Connection, log: &Log) {
     }
 }
 
-/// A checkpoint that waits for nobody. Answers how many pages of the log are in the database now.
+/// A checkpoint that waits for nobody. Returns how many pages of the log are in the database now.
 fn copy(connection: &Connection) -> Result<u32> {
     Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2))?)
 }

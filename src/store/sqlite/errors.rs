@@ -1,4 +1,4 @@
-//! What an error of SQLite, or of a file beside it, means to a user.
+//! What an error of SQLite or of the file system means to a user.
 
 use std::io;
 use std::path::Path;
@@ -55,13 +55,13 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// An error of SQLite with the file that it was about.
+/// An error of SQLite, with the path of the file.
 pub fn of_file(path: &Path, error: rusqlite::Error) -> Error {
     let error = Error::from(error);
     again(&error, format!("{}: {}", path.display(), error.message()))
 }
 
-/// The same error for everyone whom it hit.
+/// The same error, for another caller.
 pub fn copy(error: &Error) -> Error {
     again(error, error.message().to_owned())
 }
@@ -80,13 +80,13 @@ fn again(error: &Error, message: String) -> Error {
     }
 }
 
-/// An error of the file system with the path that it was about.
+/// An error of the file system, with the path.
 pub fn of_path(path: &Path, error: &io::Error) -> Error {
     Error::new(Code::STORE_FAILED, format!("{}: {error}", path.display()))
         .hint("Check the path, who owns the directory, and that the file system is writable.")
 }
 
-/// Nobody let us write for so long.
+/// The error after waiting this long for a turn to write.
 pub fn busy(waited: Duration) -> Error {
     Error::new(Code::STORE_BUSY, format!("the database stayed locked for {} s", waited.as_secs()))
         .retry_after(Duration::from_secs(1))

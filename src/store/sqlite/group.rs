@@ -1,5 +1,5 @@
-//! Group commit: one writer on a thread of its own does many operations in one transaction, and answers none of them before the
-//! commit. A durable commit costs the disk the same for one operation as for a hundred.
+//! Group commit: one writer thread runs many operations in one transaction and answers them after the commit. A durable commit costs
+//! the disk the same for one operation as for a hundred.
 
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,33 +25,33 @@ use crate::store::{Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Pu
 /// How many operations one commit takes at most.
 const GROUP_MAX: usize = 256;
 
-/// How long a group goes on taking operations in, so that other processes get their turn and the first one its answer.
+/// How long a group takes in further operations, so that other processes get their turn and the first operation its answer.
 const GROUP_TIME: Duration = Duration::from_millis(10);
 
-/// What the writer may keep of the database in memory, in KiB. The operations of a group change many hundred pages; those that do
-/// not fit are written to the log, and read again, before their time.
+/// The writer's page cache, in KiB. A group changes many hundreds of pages; those that do not fit are written to the log early, and
+/// read again.
 const WRITER_CACHE_KIB: i64 = 3 * 1024;
 
-/// How many operations may wait for the writer; more of them are told to come back.
+/// How many operations may wait for the writer; further ones are refused as busy.
 const QUEUE_MAX: usize = 4096;
 
-/// Runs the operations of a process that has many at once.
+/// Runs the operations of a process that has many at the same time.
 struct GroupWriter {
     /// `None` once it is being dropped.
-    queue: Option<SyncSender<Job>>,
+    queue: Option<SyncSender<QueuedOperation>>,
     writer: Option<JoinHandle<()>>,
     keys: DatabaseKeys,
 }
 
-/// An operation on its way to the writer.
-struct Job {
+/// An operation that waits for the writer.
+struct QueuedOperation {
     needs: Needs,
     decide: Decide,
     answer: oneshot::Sender<Result<()>>,
 }
 
-/// Opens the database as [`Sqlite::open`] does, for a process that does many operations at once: they go through one writer,
-/// reads have a connection that never writes, and maintenance has one of its own.
+/// Opens the database as [`Sqlite::open`] does, for a process that has many operations at the same time: one writer runs them, reads
+/// have a connection that never writes, and maintenance has its own.
 ///
 /// # Errors
 /// As [`Sqlite::open`].
@@ -63,7 +63,7 @@ pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening:
     Ok(Store {
         operations: Arc::new(GroupWriter::start(writing, again)?),
         reads: Arc::new(reads),
-        maintenance: Arc::new(Maintenance(Arc::new(maintenance))),
+        maintenance: Arc::new(BackgroundMaintenance(Arc::new(maintenance))),
     })
 }
 
@@ -83,7 +83,7 @@ impl GroupWriter {
 
 impl Drop for GroupWriter {
     fn drop(&mut self) {
-        // Without a sender the writer finishes what it has and ends.
+        // Without a sender the writer finishes what is queued and ends.
         drop(self.queue.take());
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
@@ -91,11 +91,11 @@ impl Drop for GroupWriter {
     }
 }
 
-/// The writer's life: waits for an operation, does it with those that come meanwhile, commits, answers.
-fn write_all(sqlite: &Sqlite, mut checkpoints: Checkpoints, queue: &Receiver<Job>) {
+/// The writer thread: waits for an operation, runs it together with those that arrive meanwhile, commits, answers.
+fn write_all(sqlite: &Sqlite, mut checkpoints: Checkpoints, queue: &Receiver<QueuedOperation>) {
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
-        // Whoever asked may have gone; the operation stands all the same.
+        // The caller may be gone; the operation is committed all the same.
         match write_group(sqlite, &mut jobs, queue) {
             Ok(results) => jobs.into_iter().zip(results).for_each(|(job, result)| drop(job.answer.send(result))),
             Err(error) => jobs.into_iter().for_each(|job| drop(job.answer.send(Err(errors::copy(&error))))),
@@ -105,9 +105,13 @@ fn write_all(sqlite: &Sqlite, mut checkpoints: Checkpoints, queue: &Receiver<Job
     checkpoints.end();
 }
 
-/// One transaction of many operations, each with its result; more of them are taken in while it runs. An error means that none of
-/// them happened.
-fn write_group(sqlite: &Sqlite, jobs: &mut Vec<Job>, queue: &Receiver<Job>) -> Result<Vec<Result<()>>> {
+/// Runs the operations in one transaction and takes in more of them from the queue meanwhile. Returns the result of each; an error means
+/// that none of them was committed.
+fn write_group(
+    sqlite: &Sqlite,
+    jobs: &mut Vec<QueuedOperation>,
+    queue: &Receiver<QueuedOperation>,
+) -> Result<Vec<Result<()>>> {
     let mut connection = sqlite.connection();
     let _turn = sqlite.take_turn()?;
     let mut tx = super::begin(&mut connection, &sqlite.path)?;
@@ -116,8 +120,8 @@ fn write_group(sqlite: &Sqlite, jobs: &mut Vec<Job>, queue: &Receiver<Job>) -> R
     while let Some(job) = jobs.get_mut(results.len()) {
         let result = in_savepoint(sqlite, &mut tx, job);
         if tx.is_autocommit() {
-            // SQLite gave the whole transaction up, as it does on a full disk, and with it the operations before this one.
-            return Err(result.err().unwrap_or_else(broke_off));
+            // SQLite has rolled back the whole transaction, as it does when the disk is full: the operations before this one are lost too.
+            return Err(result.err().unwrap_or_else(panicked));
         }
         changed |= matches!(result, Ok(true));
         results.push(result.map(drop));
@@ -125,7 +129,7 @@ fn write_group(sqlite: &Sqlite, jobs: &mut Vec<Job>, queue: &Receiver<Job>) -> R
             jobs.extend(queue.try_recv());
         }
     }
-    // A "no" waits for the commit too: it may rest on what an operation before it in this transaction did.
+    // Refusals wait for the commit too: they may depend on an earlier operation of this transaction.
     if changed {
         tx.commit()?
     } else {
@@ -134,19 +138,19 @@ fn write_group(sqlite: &Sqlite, jobs: &mut Vec<Job>, queue: &Receiver<Job>) -> R
     Ok(results)
 }
 
-/// One operation, which is taken back alone where it fails or panics. Answers whether it changed anything.
-fn in_savepoint(sqlite: &Sqlite, tx: &mut Transaction<'_>, job: &mut Job) -> Result<bool> {
+/// Runs one operation in a savepoint: if it fails or panics, it alone is rolled back. Returns whether it changed anything.
+fn in_savepoint(sqlite: &Sqlite, tx: &mut Transaction<'_>, job: &mut QueuedOperation) -> Result<bool> {
     let operation = || {
         let savepoint = tx.savepoint()?;
         let changed = sqlite.run(&savepoint, &job.needs, &mut job.decide)?;
         savepoint.commit()?;
         Ok(changed)
     };
-    catch_unwind(AssertUnwindSafe(operation)).unwrap_or_else(|_| Err(broke_off()))
+    catch_unwind(AssertUnwindSafe(operation)).unwrap_or_else(|_| Err(panicked()))
 }
 
-fn broke_off() -> Error {
-    Error::new(Code::BUG, "an operation broke off; nothing of it was written")
+fn panicked() -> Error {
+    Error::new(Code::BUG, "an operation panicked; nothing of it was written")
 }
 
 #[async_trait]
@@ -158,7 +162,7 @@ impl Operate for GroupWriter {
     async fn operate(&self, needs: Needs, decide: Decide) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         let stopped = || Error::new(Code::BUG, "the writer of the database has stopped");
-        match self.queue.as_ref().ok_or_else(stopped)?.try_send(Job { needs, decide, answer }) {
+        match self.queue.as_ref().ok_or_else(stopped)?.try_send(QueuedOperation { needs, decide, answer }) {
             Ok(()) => answered.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => {
                 Err(Error::new(Code::STORE_BUSY, format!("{QUEUE_MAX} operations wait for the database already"))
@@ -169,19 +173,19 @@ impl Operate for GroupWriter {
     }
 }
 
-/// Maintenance on a connection and threads of its own: what waits for its turn to write holds up no request.
-struct Maintenance(Arc<Sqlite>);
+/// Maintenance on its own connection and threads, so that its waiting for a turn to write does not block requests.
+struct BackgroundMaintenance(Arc<Sqlite>);
 
-impl Maintenance {
+impl BackgroundMaintenance {
     async fn run<A: Send + 'static>(&self, run: impl FnOnce(&Sqlite) -> Result<A> + Send + 'static) -> Result<A> {
         let sqlite = Arc::clone(&self.0);
         let ran = tokio::task::spawn_blocking(move || run(&sqlite)).await;
-        ran.map_err(|error| Error::new(Code::BUG, "a task of the store broke off").because(error))?
+        ran.map_err(|error| Error::new(Code::BUG, "a task of the store panicked").because(error))?
     }
 }
 
 #[async_trait]
-impl Maintain for Maintenance {
+impl Maintain for BackgroundMaintenance {
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
         let batch = batch.clone();
         self.run(move |sqlite| super::purge::run(sqlite, &batch)).await
@@ -200,7 +204,7 @@ impl Maintain for Maintenance {
         self.run(move |sqlite| open::backup(sqlite, &to, &actor)).await
     }
 
-    // A server exports and imports nothing: these two run where they are called.
+    // A server neither exports nor imports: these two run on the caller's thread.
     async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
         self.0.export(to, transfer, actor).await
     }
@@ -257,18 +261,18 @@ mod tests {
         })
     }
 
-    /// Whatever is known beside the transaction, like the next id or the end of the audit log, has to go where its savepoint goes.
+    /// State that is kept outside of the transaction, such as the next id or the head of the audit log, would show here.
     #[test]
     fn an_operation_that_fails_panics_or_breaks_off_takes_nobody_elses_with_it_and_leaves_no_gap() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        // No panic message of a planned panic in the log of the tests.
+        // Keeps the message of the planned panics out of the test's output.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| {}));
         let (release, released) = std::sync::mpsc::channel::<()>();
         block_on(async {
             let operate = |decide: Decide| store.operations.operate(Needs { ids: true, ..Needs::default() }, decide);
-            // The first holds the writer until all others wait for it.
+            // The first one blocks the writer until all others are queued.
             let first: Decide = Box::new(move |_| {
                 released.recv().unwrap();
                 Ok(Decision::Nothing(()))
@@ -278,7 +282,7 @@ mod tests {
                     0 => Ok(noted(facts, "whole", vec![token(facts)])),
                     1 => Err(Error::new(Code::VALUE_INVALID, "no")),
                     2 => panic!("planned"),
-                    // The same id again: the second one cannot be written.
+                    // The same id twice: the second insert fails.
                     _ => Ok(noted(facts, "broken", vec![token(facts), token(facts)])),
                 });
                 let result = operate(decide).await;
@@ -328,7 +332,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
         block_on(async {
-            // Ten times as much as is too long.
+            // Ten times as many pages as are too long.
             for _ in 0..2_000 {
                 let long = "x".repeat(6_000);
                 let decide: Decide = Box::new(move |facts| Ok(noted(facts, &long, Vec::new())));

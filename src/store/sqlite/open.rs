@@ -1,4 +1,4 @@
-//! Opening the database: make, migrate, unwrap the keys; status, check and backup.
+//! Opens the database: creates and migrates it, unwraps the keys. Also its status, check and backup.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -16,20 +16,20 @@ use crate::otp::Otp;
 use crate::store::schema::{self, Dialect, Identity, KeyRow, Record};
 use crate::store::{MORE_MAX, Status, export, wrapped};
 
-/// The migrations in their order: version and SQL. A migration that has landed never changes.
+/// The migrations in order: version and SQL. A released migration never changes.
 const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_initial.sql"))];
 
-/// "SMSO" in the file's header: ours, and not some other program's database.
+/// "SMSO" in the file's header: tells our databases from those of other programs.
 const APPLICATION_ID: u32 = 0x534D_534F;
 
-/// From so many pages on (10 MB) whoever commits moves the log into the database. A purge moves it after each batch, and its log
-/// stays shorter than this: otherwise those who send beside it would do the moving.
+/// Once the log has this many pages (10 MB), a commit also copies it into the database. A purge copies it after each batch and keeps it
+/// shorter: otherwise the senders next to it would have to.
 const LOG_PAGES: u32 = 2_500;
 
 /// How many prepared statements a connection keeps: more than any operation uses.
 const STATEMENTS: usize = 64;
 
-/// True where there is a database, or something else, at `path`. An empty file is what a crash before the first commit leaves.
+/// Whether there is a database, or something else, at `path`. A crash before the first commit leaves an empty file.
 pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
@@ -44,10 +44,10 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// The first bytes of every SQLite file (its file format, section 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Refuses a file that is no SQLite database, whatever else is missing.
+/// Refuses a file that is not a SQLite database.
 ///
 /// # Errors
-/// `STORE_CORRUPT`, or `STORE_FAILED` where it cannot be read.
+/// `STORE_CORRUPT`, or `STORE_FAILED` if it cannot be read.
 pub fn must_be_sqlite(path: &Path) -> Result<()> {
     must_not_be_a_directory(path)?;
     let mut head = [0; 16];
@@ -67,36 +67,36 @@ fn must_not_be_a_directory(path: &Path) -> Result<()> {
         .hint("Name the file in it with --db or SMSOTP_DATABASE."))
 }
 
-/// There is no database, and none is to be made.
+/// The error if there is no database and none is to be created.
 pub fn none_yet(path: &Path) -> Error {
     Error::new(Code::STORE_FAILED, format!("there is no database at {} yet", path.display()))
-        .hint("`smsotp send` makes it; or name another with --db or SMSOTP_DATABASE.")
+        .hint("`smsotp send` creates it; or name another with --db or SMSOTP_DATABASE.")
 }
 
-/// Opens the file, private to its owner from its first moment.
+/// Opens the file, which is created readable by its owner alone.
 pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     must_not_be_a_directory(path)?;
     if !exists(path) {
         if !opening.create {
             return Err(none_yet(path));
         }
-        make(path, opening)?;
+        create(path, opening)?;
     }
-    // Not CREATE: the file is there, and SQLite would make it readable for everyone. No symlink games beside it either.
+    // Without CREATE: the file is there by now, and SQLite would create it readable by everyone.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| errors::of_file(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Other programs may hold the file without knowing of our queue; ours wait in it and hardly ever get here.
+    // For other programs, which do not know our queue; ours wait there.
     connection.busy_timeout(opening.wait_limit)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-    // Plans do not follow the values: without this, a statement whose value stands in a LIMIT, or is compared with a partial
-    // index, is prepared anew whenever it is bound.
+    // Plans do not depend on bound values: otherwise a statement with a value in its LIMIT, or compared with a partial index, is prepared
+    // again whenever a value is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
+    // The last connection to close would copy the log into the file: for a short log that is half a millisecond too early.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection
         .execute_batch(&format!(
@@ -106,13 +106,13 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     Ok(connection)
 }
 
-fn make(path: &Path, opening: Opening) -> Result<()> {
+fn create(path: &Path, opening: Opening) -> Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         if opening.create_dir {
             keys::make_private_dir(dir).map_err(|error| errors::of_path(dir, &error))?;
         } else if !dir.is_dir() {
             return Err(Error::new(Code::STORE_FAILED, format!("the directory {} does not exist", dir.display()))
-                .hint(format!("Make it: mkdir -p -m 700 '{}'", dir.display())));
+                .hint(format!("Create it: mkdir -p -m 700 '{}'", dir.display())));
         }
     }
     let mut options = OpenOptions::new();
@@ -121,13 +121,13 @@ fn make(path: &Path, opening: Opening) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        // Somebody else was quicker, or a crash left it: fine either way, the migration decides.
+        // Another process was quicker, or a crash left the file: the migration handles either.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(errors::of_path(path, &error)),
     }
 }
 
-/// Brings the tables up to date and unwraps the keys; makes both where the database is new.
+/// Brings the tables up to date and unwraps the keys; creates both if the database is new.
 pub fn prepare(sqlite: &Sqlite, ring: &Keyring) -> Result<DatabaseKeys> {
     let version = version(&sqlite.connection(), &sqlite.path)?;
     if version != newest() {
@@ -151,8 +151,7 @@ fn version(connection: &Connection, path: &Path) -> Result<u32> {
     let pragma =
         |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(|error| errors::of_file(path, error));
     let application = || pragma("PRAGMA application_id").map(|id: u32| id == APPLICATION_ID);
-    // Where our mark is missing the tables come first: whoever makes them puts it beside them in the same commit, so it is
-    // there by then.
+    // Look for tables before the second look at the id: another process commits both together, so that its id is there by then.
     let foreign = !application()? && has_tables(connection, path)? && !application()?;
     let version: u32 = pragma("PRAGMA user_version")?;
     if version > newest() {
@@ -178,7 +177,7 @@ fn has_tables(connection: &Connection, path: &Path) -> Result<bool> {
 
 fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
     if from == 0 {
-        // The log mode is kept in the file; it cannot be changed inside a transaction.
+        // The journal mode is stored in the file and cannot be changed inside a transaction.
         let _turn = sqlite.take_turn()?;
         let mode: String = sqlite
             .connection()
@@ -193,7 +192,7 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
         copy_to(&sqlite.connection(), &copy)?;
     }
     sqlite.set_up(|tx| {
-        // Read again under the lock: of many that start at once, one migrates.
+        // Read again under the lock: of many processes that start at the same time, one migrates.
         let from = version(tx, &sqlite.path)?;
         for (to, sql) in MIGRATIONS.iter().filter(|(to, _)| *to > from) {
             tx.execute_batch(sql)?;
@@ -212,7 +211,7 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
     })
 }
 
-/// Which database this is. Here the tables of versions before the first release are met, whose names were others.
+/// Reads which database this is. Databases from before the first release are noticed here: their tables had other names.
 pub fn identity(connection: &Connection, path: &Path) -> Result<Identity> {
     let found = rows::find(connection, [1]).or_else(|error| {
         let sql = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
@@ -246,12 +245,11 @@ pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     })
 }
 
-/// Facts about the database, none of which reads a whole table.
+/// The status, without reading a whole table.
 pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let connection = sqlite.connection();
     let count = |sql: &str| Ok::<u64, Error>(rows::value(&connection, sql, [])?.unwrap_or(0));
-    // Each end in a look-up of its own: asked for both at once, SQLite reads the whole table. Between them nearly every id is
-    // a row: an estimate that costs two look-ups.
+    // The span of ids estimates the number of rows. Each end is a query of its own: for both in one, SQLite reads the whole table.
     let rows = vec![
         ("otps", count("SELECT coalesce((SELECT max(id) FROM otps) - (SELECT min(id) FROM otps) + 1, 0)")?),
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
@@ -272,7 +270,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     })
 }
 
-/// Looks for damage: the file's structure, the columns of the tables, and the links between them.
+/// Checks the file's structure, the columns of the tables, and the references between them.
 pub fn check(connection: &Connection) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
@@ -297,26 +295,26 @@ pub fn check(connection: &Connection) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Writes a copy in which no code is alive.
+/// Writes a copy in which no code is live.
 pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     if to.exists() {
         return Err(Error::new(Code::FILE_FAILED, format!("{} is there already", to.display()))
             .hint("Name a file that does not exist; a backup never overwrites one."));
     }
     let now = sqlite.clock.now();
-    // The row comes first, so that the copy tells of itself and a copy that failed is told of too.
+    // The audit row comes first, so that the copy contains it and a failed copy is on record too.
     sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.backup", "begun")))))?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
     let made = copy_to(&sqlite.connection(), partial).and_then(|()| {
         let mut copy = Connection::open(partial).map_err(|error| errors::of_file(partial, error))?;
-        // One plain file: a copy with a log beside it is copied on without it sooner or later.
+        // As one plain file: sooner or later somebody would copy it without its log.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         let revoked = revoke_all(&mut copy, sqlite, actor)?;
         copy.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
         copy.close().map_err(|(_, error)| error)?;
-        // link, not rename: it fails where somebody made the file in the meantime.
+        // A link and not a rename: it fails if the file exists by now.
         fs::hard_link(partial, to).map_err(|error| errors::of_path(to, &error))?;
         Ok(revoked)
     });
@@ -327,11 +325,11 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     made
 }
 
-/// Revokes what lives in a copy and lets nothing go out from it. Answers how many codes lived.
+/// Revokes the live codes of a copy and takes its messages off the worker's list. Returns how many codes were live.
 fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<u64> {
     let now = sqlite.clock.now();
     let tx = copy.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // What was changed is not found again; so many are held in memory at a time.
+    // Rows that were changed are not found again; this many are in memory at a time.
     let batch = |select: &str, which: &str| format!("{select} WHERE {which} LIMIT 1000");
     let living = batch(&rows::statements::<Otp>().select, "state = 'active'");
     let due = batch(&rows::statements::<Message>().select, "due_at IS NOT NULL");

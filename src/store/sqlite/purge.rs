@@ -11,26 +11,26 @@ use crate::store::purge::{EXPIRING, event};
 use crate::store::schema::{self, Dialect};
 use crate::store::{PurgeBatch, PurgeCursor, Purged};
 
-/// How many otps are taken between two looks at the clock and at who waits.
+/// How many otps are deleted between two checks of the time and of who waits.
 const CHUNK: u32 = 16;
 
-/// The same where nobody is looked after: how many are held in memory at a time.
+/// The same for an exclusive purge.
 const CHUNK_EXCLUSIVE: u32 = 1_000;
 
-/// The page cache of an exclusive purge, in KiB: a page of an index that is changed often is written once and not often.
+/// The page cache of an exclusive purge, in KiB, so that index pages that change repeatedly are written once.
 const CACHE_EXCLUSIVE: i32 = 12 * 1024;
 
-/// So long a batch goes on although somebody waits: or a purge beside a busy writer would pay a commit for every few rows.
+/// How long a batch runs although somebody waits: otherwise a purge next to a busy writer would need a commit for every few rows.
 const HOLD: Duration = Duration::from_millis(1);
 
-/// So long a batch goes on at most: its commit takes about as long again.
+/// How long a batch runs at most; its commit takes about as long again.
 const HOLD_MAX: Duration = Duration::from_millis(20);
 
-/// How many rows of each of the small tables are taken between two looks, and how often in one batch.
+/// How many rows of each of the small tables are deleted between two checks, and how often in one batch.
 const SMALL: u32 = 100;
 const SMALL_ROUNDS: usize = 100;
 
-/// Takes one batch; see [`crate::store::Store::purge`].
+/// Purges one batch; see [`crate::store::Maintain::purge`].
 pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
     let now = sqlite.clock.now();
     if batch.dry_run {
@@ -63,12 +63,12 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
         let event = (purged.total() > 0).then(|| event(now, batch, &purged));
         Ok(((purged, next), event))
     })?;
-    // With a writer beside us nobody ever finds the log idle, and it would grow without end. This waits for nobody.
+    // Next to a busy writer the log would grow without end. This checkpoint waits for nobody.
     sqlite.connection().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     Ok(answer)
 }
 
-/// Finished otps with their messages; never one that lives or has a message whose outcome is open.
+/// Deletes finished otps with their messages, but none that is live or has an open message.
 fn take_otps(
     tx: &Transaction<'_>,
     batch: &PurgeBatch,
@@ -100,7 +100,7 @@ struct Candidate {
     open: bool,
 }
 
-/// The next otps that are over, in the order of the index, each with whether a message of it is still open.
+/// The next finished otps in the order of the index, and whether a message of theirs is still open.
 fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candidate>> {
     let sql = format!(
         "SELECT id, over_at, EXISTS (SELECT 1 FROM messages WHERE otp_id = otps.id AND {})
@@ -115,7 +115,7 @@ fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candida
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Takes from the small tables what is over. True while there is more.
+/// Deletes expired rows of the small tables. Returns whether there may be more.
 fn take_small(tx: &Transaction<'_>, batch: &PurgeBatch, now: Timestamp, purged: &mut Purged) -> Result<bool> {
     let mut more = false;
     for expiring in EXPIRING {
@@ -127,7 +127,7 @@ fn take_small(tx: &Transaction<'_>, batch: &PurgeBatch, now: Timestamp, purged: 
     Ok(more)
 }
 
-/// What a batch would take.
+/// Counts what a batch would delete.
 fn count(connection: &Connection, batch: &PurgeBatch, now: Timestamp) -> Result<(Purged, Option<PurgeCursor>)> {
     let candidates = candidates(connection, batch)?;
     let mut purged = Purged::default();
@@ -147,8 +147,8 @@ fn count(connection: &Connection, batch: &PurgeBatch, now: Timestamp) -> Result<
     Ok((purged, next))
 }
 
-/// Rewrites the whole file so that no byte of what was purged stays in it, and empties the log. False: another program was
-/// reading, so that the log could not be emptied.
+/// Rewrites the whole file so that no byte of a purged row stays in it, and empties the log. Returns false if the log could not be emptied
+/// because another program was reading.
 pub fn scrub(sqlite: &Sqlite) -> Result<bool> {
     let connection = sqlite.connection();
     let _turn = sqlite.take_turn()?;

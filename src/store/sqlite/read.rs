@@ -1,4 +1,4 @@
-//! Reading the database. Every query has an index and a bound.
+//! Reads the database. Every query has an index and a bound.
 
 use std::sync::LazyLock;
 
@@ -18,7 +18,7 @@ use crate::token::Token;
 
 /// One page of otps, newest first.
 pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
-    // One snapshot for all of the page: its rows and what is counted belong together.
+    // One snapshot for the rows of the page and the count.
     let connection = &*connection.unchecked_transaction()?;
     let mut walk = Walk::new(Dialect::Sqlite, filter, now);
     walk.since_id = walk.since().map(|at| first_id_at(connection, at)).transpose()?;
@@ -40,7 +40,7 @@ pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<
     Ok(Page { otps, more, cut: false, next: (more > 0).then_some(last) })
 }
 
-/// The first id that was made at or after a moment: ids grow with time, so halving finds it.
+/// The first id that was created at or after a time: ids grow with time, so a binary search finds it.
 fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
     let last: Option<i64> = rows::value(connection, "SELECT max(id) FROM otps", [])?.flatten();
     let (mut low, mut high) = (0i64, last.unwrap_or(0) + 1);
@@ -76,7 +76,7 @@ pub fn messages_of(connection: &Connection, otp_id: i64) -> Result<Vec<Message>>
     rows::all(connection, &SQL, [otp_id])
 }
 
-/// The ids the worker has to look at.
+/// The ids of the messages that are due.
 pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
     let sql = "SELECT id FROM messages WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
@@ -84,7 +84,7 @@ pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i6
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The provider ids that are known for a phone, of its newest otps.
+/// The provider's ids of the messages to a phone, for its newest otps.
 pub fn provider_ids(connection: &Connection, phone: &Phone) -> Result<Vec<String>> {
     let mut statement = connection.prepare_cached(
         "SELECT m.provider_id FROM (SELECT id FROM otps WHERE phone_number = ?1 ORDER BY id DESC LIMIT 200) AS o
@@ -100,7 +100,7 @@ pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
     rows::all(connection, &sql, [])
 }
 
-/// The access token with this hash. It is asked for with every request.
+/// The access token with this hash; read for every request.
 pub fn token(connection: &Connection, hash: [u8; 32]) -> Result<Option<Token>> {
     static SQL: LazyLock<String> = LazyLock::new(|| format!("{} WHERE hash = ?1", rows::statements::<Token>().select));
     Ok(rows::all(connection, &SQL, [hash])?.pop())
@@ -119,7 +119,7 @@ pub fn audit(connection: &Connection, chain: u32, from: u64, limit: u32) -> Resu
     rows::all(connection, &sql, params![chain, i64::try_from(from).unwrap_or(i64::MAX), limit])
 }
 
-/// Rows of the audit log, newest first, all or those that name a subject first.
+/// Rows of the audit log, newest first: all of them, or those whose first subject is the given one.
 pub fn audit_back(
     connection: &Connection,
     subject: Option<SubjectId>,
@@ -144,7 +144,7 @@ pub fn audit_head(connection: &Connection, chain: u32) -> Result<audit::Head> {
     Ok(last.map_or(audit::Head::empty(chain), |row| row.head()))
 }
 
-/// The last row of each chain: our own, and those that came from a store with several.
+/// The last row of each chain: our own, and those imported from a store that has several.
 pub fn audit_heads(connection: &Connection) -> Result<Vec<audit::Head>> {
     let mut heads = vec![audit_head(connection, CHAIN)?];
     let mut chain = CHAIN;
@@ -162,7 +162,7 @@ pub fn masked(connection: &Connection, ids: &[SubjectId]) -> Result<Vec<Option<S
     ids.iter().map(|id| Ok(statement.query_row([id.0], |row| row.get(0)).optional()?)).collect()
 }
 
-/// Which keys the living otps need. Only the living are read, and there are few of them at a time.
+/// Which secret keys the live otps need. Only live otps are read, and there are few at a time.
 pub fn keys_in_use(connection: &Connection, now: Timestamp, most: u32) -> Result<Vec<(String, u32)>> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT key_id, count(*) FROM (SELECT key_id FROM otps WHERE {} LIMIT ?2) GROUP BY key_id ORDER BY key_id",

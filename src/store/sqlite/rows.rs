@@ -1,4 +1,4 @@
-//! Records and the rows of SQLite: how one is written and read. The statements are the schema's.
+//! Writes and reads records as rows of SQLite, with the statements of the schema.
 
 use std::borrow::Cow;
 
@@ -40,28 +40,28 @@ pub fn statements<R: Record>() -> &'static Statements {
     R::table().statements(Dialect::Sqlite)
 }
 
-/// Writes a new row.
+/// Inserts a record.
 pub fn insert<R: Record>(connection: &Connection, record: &R) -> Result<()> {
     execute(connection, &statements::<R>().insert, params_from_iter(record.values())).map(drop)
 }
 
-/// Writes what may change of the row with the record's key; where there is none, nothing.
+/// Updates the changeable columns of the record's row; does nothing if there is no such row.
 pub fn update<R: Record>(connection: &Connection, record: &R) -> Result<()> {
     let values = R::table().update_values(record.values()).into_iter().map(|(_, value)| value);
     execute(connection, &statements::<R>().update, params_from_iter(values)).map(drop)
 }
 
-/// Writes a new row, or what may change of the one that is there, with the same statement either way.
+/// Inserts a record, or updates the changeable columns of its row, in one statement.
 pub fn put<R: Record>(connection: &Connection, record: &R) -> Result<()> {
     execute(connection, &statements::<R>().put, params_from_iter(record.values())).map(drop)
 }
 
-/// The row with this key.
+/// The record with this key.
 pub fn find<R: Record>(connection: &Connection, key: impl Params) -> Result<Option<R>> {
     Ok(all(connection, &statements::<R>().find, key)?.pop())
 }
 
-/// The rows that a statement answers with: [`Statements::select`] and a condition.
+/// The records that a query returns: [`Statements::select`] with a condition.
 pub fn all<R: Record>(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<R>> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
@@ -72,12 +72,12 @@ pub fn all<R: Record>(connection: &Connection, sql: &str, params: impl Params) -
     Ok(found)
 }
 
-/// Runs a statement; answers how many rows it changed.
+/// Runs a statement. Returns how many rows it changed.
 pub fn execute(connection: &Connection, sql: &str, params: impl Params) -> Result<usize> {
     Ok(connection.prepare_cached(sql)?.execute(params)?)
 }
 
-/// The one value that a statement answers with, if it answers with a row.
+/// The first value of the first row that a query returns.
 pub fn value<T: Stored>(connection: &Connection, sql: &str, params: impl Params) -> Result<Option<T>> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;

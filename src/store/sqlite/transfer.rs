@@ -1,4 +1,4 @@
-//! A database that leaves for another store, and one that arrives.
+//! Exports the database, and imports one.
 
 use std::io::{BufRead, Write};
 
@@ -8,15 +8,15 @@ use super::{Opening, Sqlite, open, rows};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
-use crate::store::export::{Lines, Transfer, Transferred};
-use crate::store::import::{self, Import};
+use crate::store::export::{ExportWriter, Transfer, Transferred};
+use crate::store::import::{self, ImportReader};
 use crate::store::schema::{self, Dialect};
 use crate::store::value::{Cells, Value};
 
 /// How many rows are written at a time.
 const BATCH: usize = 1000;
 
-/// Writes the database as one moment saw it.
+/// Exports a snapshot of the database.
 pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
     let now = sqlite.clock.now();
     sqlite.maintain(|tx, _| {
@@ -30,10 +30,10 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
         };
         Ok(((), event))
     })?;
-    // A connection of its own, and one snapshot for all tables: writers go on beside it.
+    // On a connection of its own, with one snapshot for all tables: writers are not blocked.
     let mut connection = open::connect(&sqlite.path, Opening { create: false, ..Opening::default() })?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-    let mut lines = Lines::begin(to, transfer, &open::identity(&tx, &sqlite.path)?, now)?;
+    let mut lines = ExportWriter::begin(to, transfer, &open::identity(&tx, &sqlite.path)?, now)?;
     for table in schema::exported() {
         let sql = format!("{} ORDER BY {}", table.statements(Dialect::Sqlite).select, table.order);
         let mut statement = tx.prepare(&sql)?;
@@ -46,7 +46,7 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
     lines.end(&sqlite.keys, actor)
 }
 
-/// Reads a database into this one, which has to be empty, in one transaction.
+/// Imports into this database, which has to be empty, in one transaction.
 pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     sqlite.set_up(|tx| {
         let empty = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM otps) AND NOT EXISTS (SELECT 1 FROM audit)
@@ -55,7 +55,7 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
         if !rows::value(tx, empty, [])?.unwrap_or(false) {
             return Err(import::not_empty());
         }
-        let mut import = Import::begin(from, ring, 1)?;
+        let mut import = ImportReader::begin(from, ring, 1)?;
         rows::execute(tx, "DELETE FROM database_keys", [])?;
         let identity = "UPDATE identity SET database_id = ?1, created_at = ?2";
         rows::execute(tx, identity, params![import.database_id, import.created_at().millis()])?;
