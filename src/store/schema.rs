@@ -17,6 +17,10 @@ use crate::otp::{Otp, State};
 use crate::token::Token;
 use crate::usage::Usage;
 
+/// The migrations of SQLite and PostgreSQL in order; the first one leads to version 1. A released migration never changes.
+const MIGRATIONS: [(&str, &str); 1] =
+    [(include_str!("migrations/sqlite/0001_initial.sql"), include_str!("migrations/postgres/0001_initial.sql"))];
+
 /// A table that both stores have.
 #[derive(Debug)]
 pub struct Table {
@@ -481,6 +485,32 @@ impl Table {
         );
         findings
     }
+}
+
+/// The newest version of the tables.
+pub fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The migrations that follow a version, each with the version that it leads to.
+pub fn migrations_after(version: u32, dialect: Dialect) -> impl Iterator<Item = (u32, &'static str)> {
+    let migrations = (1..).zip(MIGRATIONS).filter(move |(to, _)| *to > version);
+    migrations.map(move |(to, (sqlite, postgres))| (to, if dialect == Dialect::Sqlite { sqlite } else { postgres }))
+}
+
+/// Refuses a version that a newer smsotp made.
+///
+/// # Errors
+/// `STORE_NEWER`.
+pub fn refuse_newer(version: u32) -> Result<()> {
+    if version <= newest() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::STORE_NEWER,
+        format!("the database has version {version}; this smsotp knows up to {}", newest()),
+    )
+    .hint("Use the newer smsotp that migrated it; going back would lose what only it understands."))
 }
 
 /// The condition that an otp is live at the placeholder `now`. It repeats [`Otp::is_live`], so that the few live ones can be

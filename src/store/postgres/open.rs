@@ -17,9 +17,6 @@ use crate::store::schema::{self, Dialect, Identity, KeyRow};
 use crate::store::value::{Reader, damaged};
 use crate::store::{MORE_MAX, Read, Status, wrapped};
 
-/// The migrations in order: version and SQL. A released migration never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/postgres/0001_initial.sql"))];
-
 /// The oldest supported server: 13.
 const SERVER_MIN: i32 = 130_000;
 
@@ -33,10 +30,10 @@ const VERSION: &str =
 /// Checks the version of the tables and unwraps the keys.
 pub async fn open(store: &Postgres, ring: &Keyring) -> Result<DatabaseKeys> {
     let version = version(&store.query(&Statement::new(VERSION, Vec::new())).await?)?;
-    if version < newest() {
+    if version < schema::newest() {
         return Err(Error::new(
             Code::STORE_FAILED,
-            format!("the tables have version {version}, and this smsotp needs {}", newest()),
+            format!("the tables have version {version}, and this smsotp needs {}", schema::newest()),
         )
         .hint("Bring them up to date: smsotp db migrate"));
     }
@@ -88,7 +85,7 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
         .await
         .map_err(at_the_same_time)?;
     let from = version(&client.query_typed(VERSION, &[]).await?)?;
-    for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > from) {
+    for (version, sql) in schema::migrations_after(from, Dialect::Postgres) {
         client.batch_execute(sql).await?;
         client.batch_execute(&format!("INSERT INTO smsotp.schema_versions VALUES ({version}, {NOW})")).await?;
     }
@@ -105,7 +102,7 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
     }
     client.batch_execute("COMMIT").await?;
     session.done();
-    Ok((from, newest()))
+    Ok((from, schema::newest()))
 }
 
 /// If two migrations create the schema at the same time, the second one tries again.
@@ -129,21 +126,11 @@ fn fits(version: i32, encoding: &str) -> Result<()> {
     Ok(())
 }
 
-fn newest() -> u32 {
-    MIGRATIONS.last().map_or(0, |(version, _)| *version)
-}
-
 /// Reads the result of [`VERSION`].
 fn version(found: &[tokio_postgres::Row]) -> Result<u32> {
     let mut row = Reader::new(found.first().ok_or_else(|| damaged("schema_versions"))?);
     let version = row.next("schema_versions.version")?;
-    if version > newest() {
-        return Err(Error::new(
-            Code::STORE_NEWER,
-            format!("the database has version {version}; this smsotp knows up to {}", newest()),
-        )
-        .hint("Use the newer smsotp that migrated it; going back would lose what only it understands."));
-    }
+    schema::refuse_newer(version)?;
     if version > 0 && row.next("identity")? {
         return Err(schema::before_first_release("the schema smsotp of this database").hint(
             "No later version can read it. Name another database, or drop the schema and run: smsotp db migrate",
@@ -208,7 +195,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
     Ok(Status {
         engine: format!("PostgreSQL {}", row.next::<String>("server_version")?),
         place: store.address.place(),
-        schema: (row.next("version")?, newest()),
+        schema: (row.next("version")?, schema::newest()),
         rows: vec![
             ("otps", row.next("otps")?),
             ("messages", row.next("messages")?),
@@ -280,16 +267,4 @@ pub async fn check(store: &Postgres) -> Result<Vec<String>> {
         findings.extend(table.findings(Dialect::Postgres, &of_table.collect::<Vec<_>>()));
     }
     Ok(findings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn migrations_are_numbered_without_gaps() {
-        for (index, (version, _)) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(usize::try_from(*version).unwrap(), index + 1);
-        }
-    }
 }

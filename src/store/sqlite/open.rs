@@ -16,9 +16,6 @@ use crate::otp::Otp;
 use crate::store::schema::{self, Dialect, Identity, KeyRow, Record};
 use crate::store::{MORE_MAX, Status, export, wrapped};
 
-/// The migrations in order: version and SQL. A released migration never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_initial.sql"))];
-
 /// "SMSO" in the file's header: tells our databases from those of other programs.
 const APPLICATION_ID: u32 = 0x534D_534F;
 
@@ -130,7 +127,7 @@ fn create(path: &Path, opening: Opening) -> Result<()> {
 /// Brings the tables up to date and unwraps the keys; creates both if the database is new.
 pub fn prepare(sqlite: &Sqlite, ring: &Keyring) -> Result<DatabaseKeys> {
     let version = version(&sqlite.connection(), &sqlite.path)?;
-    if version != newest() {
+    if version != schema::newest() {
         migrate(sqlite, version, ring)?;
     }
     let identity = identity(&sqlite.connection(), &sqlite.path)?;
@@ -143,10 +140,6 @@ pub fn prepare(sqlite: &Sqlite, ring: &Keyring) -> Result<DatabaseKeys> {
     Ok(keys)
 }
 
-fn newest() -> u32 {
-    MIGRATIONS.last().map_or(0, |(version, _)| *version)
-}
-
 fn version(connection: &Connection, path: &Path) -> Result<u32> {
     let pragma =
         |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(|error| errors::of_file(path, error));
@@ -154,17 +147,11 @@ fn version(connection: &Connection, path: &Path) -> Result<u32> {
     // Look for tables before the second look at the id: another process commits both together, so that its id is there by then.
     let foreign = !application()? && has_tables(connection, path)? && !application()?;
     let version: u32 = pragma("PRAGMA user_version")?;
-    if version > newest() {
-        return Err(Error::new(
-            Code::STORE_NEWER,
-            format!("the database has version {version}; this smsotp knows up to {}", newest()),
-        )
-        .hint("Use the newer smsotp that wrote it; going back would lose what only it understands."));
-    }
     if foreign {
         return Err(Error::new(Code::STORE_FAILED, format!("{} is another program's database", path.display()))
             .hint("Name the database with --db or SMSOTP_DATABASE; nothing was changed in this file."));
     }
+    schema::refuse_newer(version)?;
     Ok(version)
 }
 
@@ -188,13 +175,13 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
                 .hint("Put the database on a local disk; network file systems lose locks and commits."));
         }
     } else {
-        let copy = sqlite.path.with_extension(format!("before-{}.db", newest()));
+        let copy = sqlite.path.with_extension(format!("before-{}.db", schema::newest()));
         copy_to(&sqlite.connection(), &copy)?;
     }
     sqlite.set_up(|tx| {
         // Read again under the lock: of many processes that start at the same time, one migrates.
         let from = version(tx, &sqlite.path)?;
-        for (to, sql) in MIGRATIONS.iter().filter(|(to, _)| *to > from) {
+        for (to, sql) in schema::migrations_after(from, Dialect::Sqlite) {
             tx.execute_batch(sql)?;
             tx.pragma_update(None, "user_version", to)?;
         }
@@ -262,7 +249,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     Ok(Status {
         engine: format!("SQLite {}", rusqlite::version()),
         place: sqlite.path.display().to_string(),
-        schema: (version(&connection, &sqlite.path)?, newest()),
+        schema: (version(&connection, &sqlite.path)?, schema::newest()),
         rows,
         bytes: Some((size(&sqlite.path), size(&with_suffix(&sqlite.path, "-wal")))),
         due: u32::try_from(count(&due)?).unwrap_or(MORE_MAX),
@@ -369,15 +356,4 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
     let mut copy = Connection::open(to).map_err(|error| errors::of_file(to, error))?;
     let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
     Ok(backup.run_to_completion(2000, std::time::Duration::ZERO, None)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn migrations_are_numbered_without_gaps() {
-        for (index, (version, _)) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(usize::try_from(*version).unwrap(), index + 1);
-        }
-    }
 }
