@@ -49,7 +49,7 @@ const BOUNDED: [&str; 11] = [
 ];
 
 /// Names of subqueries that are bounded themselves.
-const BOUNDED_SUBQUERIES: [&str; 2] = ["SCAN o", "SCAN looked_at"];
+const BOUNDED_SUBQUERIES: [&str; 2] = ["SCAN o", "SCAN visited"];
 
 struct Scene {
     _dir: tempfile::TempDir,
