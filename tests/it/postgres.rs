@@ -157,11 +157,11 @@ fn a_operation_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
         let engine = database.engine().await;
         send(&engine, PHONE).await;
         let code = database.world.code_on(PHONE);
-        for patience in 0..40u64 {
+        for step in 0..40u64 {
             let wrong = World::wrong(&code);
             let half = verdict(&engine, "+14155550177", &wrong);
-            let _ = tokio::time::timeout(std::time::Duration::from_micros(patience * 200), half).await;
-            // The connection is closed, which the server notices at once, long before its own patience ends.
+            let _ = tokio::time::timeout(std::time::Duration::from_micros(step * 200), half).await;
+            // The connection is closed, which the server notices at once, long before its own time limit.
             let until = std::time::Instant::now() + std::time::Duration::from_secs(4);
             while idle() != ["0"] {
                 assert!(std::time::Instant::now() < until, "a transaction was left open");
