@@ -281,7 +281,12 @@ impl Operate for Sqlite {
         let _turn = self.taken(self.queue.take_again(self.wait_limit))?;
         let tx = begin(&mut connection, &self.path)?;
         let changed = self.run(&tx, &needs, &mut decide)?;
-        Ok(if changed { tx.commit()? } else { tx.rollback()? })
+        if changed {
+            tx.commit()?
+        } else {
+            tx.rollback()?
+        }
+        Ok(())
     }
 }
 

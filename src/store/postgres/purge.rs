@@ -64,18 +64,27 @@ fn candidates(batch: &PurgeBatch) -> Statement {
     Statement::new(sql, vec![int(over_at), int(id), int(batch.cutoff.millis()), int(batch.limit)])
 }
 
-/// Reads the result of [`candidates`]: which of them may be deleted, and where the last one is in the index.
-fn closed(found: &[Row]) -> Result<(Vec<i64>, Option<(i64, i64)>)> {
-    let (mut closed, mut last) = (Vec::with_capacity(found.len()), None);
-    for row in found {
-        let mut row = Reader::new(row);
-        let (id, over_at) = (row.next("otps.id")?, row.next("otps.over_at")?);
-        if !row.next::<bool>("open")? {
-            closed.push(id);
+/// The result of [`candidates`].
+struct Candidates {
+    /// Those that may be deleted.
+    closed: Vec<i64>,
+    /// Where the last one is in the index; `None`: there are no more.
+    last: Option<(i64, i64)>,
+}
+
+impl Candidates {
+    fn read(found: &[Row]) -> Result<Candidates> {
+        let mut candidates = Candidates { closed: Vec::with_capacity(found.len()), last: None };
+        for row in found {
+            let mut row = Reader::new(row);
+            let (id, over_at) = (row.next("otps.id")?, row.next("otps.over_at")?);
+            if !row.next::<bool>("open")? {
+                candidates.closed.push(id);
+            }
+            candidates.last = Some((over_at, id));
         }
-        last = Some((over_at, id));
+        Ok(candidates)
     }
-    Ok((closed, last))
 }
 
 async fn take_otps(
@@ -83,9 +92,8 @@ async fn take_otps(
     batch: &PurgeBatch,
 ) -> Result<(Purged, Option<PurgeCursor>), Failure> {
     let session = &transaction.session;
-    let (closed, Some(otps)) = closed(&session.query(&candidates(batch)).await?)? else {
-        return Ok((Purged::default(), None));
-    };
+    let Candidates { closed, last } = Candidates::read(&session.query(&candidates(batch)).await?)?;
+    let Some(otps) = last else { return Ok((Purged::default(), None)) };
     let params = vec![(Box::new(closed) as _, Type::INT8_ARRAY), int(batch.cutoff.millis())];
     let taken = session.query(&Statement::new(DELETE_OTPS, params)).await?;
     let mut purged = Purged::default();
@@ -115,7 +123,7 @@ async fn take_small(
 
 /// Counts what a batch would delete.
 async fn count(store: &Postgres, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-    let (closed, last) = closed(&store.query(&candidates(batch)).await?)?;
+    let Candidates { closed, last } = Candidates::read(&store.query(&candidates(batch)).await?)?;
     let mut purged = Purged { otps: u64::try_from(closed.len()).unwrap_or(0), ..Purged::default() };
     let Some(otps) = last else {
         let now = store.now().await?;
