@@ -12,7 +12,7 @@ use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
 use smsotp::purpose::Purpose;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::store::{Operate, Subject};
 use smsotp::template::Endings;
 
@@ -72,7 +72,7 @@ impl Database {
     }
 
     pub fn store(&self, clock: Arc<dyn Clock>) -> Arc<Sqlite> {
-        Arc::new(Sqlite::open(&self.path, &keyring(), clock, Opening::default()).unwrap())
+        Arc::new(Sqlite::open(&self.path, &keyring(), clock, SqliteOptions::default()).unwrap())
     }
 
     /// A connection with the engine's settings.
@@ -185,7 +185,7 @@ pub fn end() -> i64 {
 
 fn fill(path: &Path, rows: u64) {
     let clock = Arc::new(ManualClock::at(Timestamp(end() - DAYS * DAY)));
-    let store = Sqlite::open(path, &keyring(), clock, Opening::default()).unwrap();
+    let store = Sqlite::open(path, &keyring(), clock, SqliteOptions::default()).unwrap();
     let index = store.keys().index.clone();
     // Leaving the log's mode wants the file for oneself.
     drop(store);

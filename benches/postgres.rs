@@ -25,7 +25,7 @@ use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
 use smsotp::purpose::{Policy, Purpose};
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use smsotp::template::Endings;
 
 /// Takes every message at once: what is measured is the database.
@@ -120,7 +120,7 @@ fn main() {
 
 impl Bench {
     fn engine(&self, connections: usize) -> Engine {
-        let opening = Opening { connections, ..Opening::default() };
+        let opening = PostgresOptions { connections, ..PostgresOptions::default() };
         let store =
             self.runtime.block_on(Postgres::open(&self.url, &self.ring, Arc::new(SystemClock), opening)).unwrap();
         let mut policy = Policy::default();
@@ -134,7 +134,7 @@ impl Bench {
     ///
     /// As it comes, a process has a few connections, and its callers wait for one. `--connections N` gives it more.
     fn compare(&self, clients: usize) {
-        let most = argument("--connections").map_or(Opening::default().connections, |n| n.parse().unwrap());
+        let most = argument("--connections").map_or(PostgresOptions::default().connections, |n| n.parse().unwrap());
         let engine = self.engine(clients.min(most));
         let (mut ours, mut floors) = ([Run::default(), Run::default()], [Run::default(), Run::default()]);
         for _ in 0..2 {

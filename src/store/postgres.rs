@@ -77,16 +77,16 @@ pub struct Postgres {
 
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub struct PostgresOptions {
     /// The largest number of connections, and so of operations at the same time.
     pub connections: usize,
     /// How long an operation is retried.
     pub wait_limit: Duration,
 }
 
-impl Default for Opening {
+impl Default for PostgresOptions {
     fn default() -> Self {
-        Opening { connections: 16, wait_limit: WAIT_LIMIT }
+        PostgresOptions { connections: 16, wait_limit: WAIT_LIMIT }
     }
 }
 
@@ -98,8 +98,8 @@ impl Postgres {
     /// # Errors
     /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` if no server can be reached or the
     /// tables are missing or old (run `smsotp db migrate`), `STORE_NEWER`, `KEY_INVALID`.
-    pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
-        let mut store = Postgres::without_keys(url, clock, opening)?;
+    pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
+        let mut store = Postgres::without_keys(url, clock, options)?;
         store.keys = open::open(&store, ring).await?;
         Ok(store)
     }
@@ -110,18 +110,19 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::open`].
     pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
-        let store = Postgres::without_keys(url, clock, Opening { connections: 1, ..Opening::default() })?;
+        let store =
+            Postgres::without_keys(url, clock, PostgresOptions { connections: 1, ..PostgresOptions::default() })?;
         open::migrate(&store, ring).await
     }
 
-    fn without_keys(url: &str, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
+    fn without_keys(url: &str, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
         let address = Address::parse(url)?;
         Ok(Postgres {
-            connections: Connections::new(&address, opening.connections, opening.wait_limit)?,
+            connections: Connections::new(&address, options.connections, options.wait_limit)?,
             address,
             keys: DatabaseKeys::generate()?,
             clock,
-            wait_limit: opening.wait_limit,
+            wait_limit: options.wait_limit,
             opened: Instant::now(),
             time_ahead: AtomicI64::new(0),
             time_read_at: AtomicI64::new(i64::MIN / 2),

@@ -65,7 +65,7 @@ pub struct Sqlite {
 
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
+pub struct SqliteOptions {
     /// Create the database if there is none.
     pub create: bool,
     /// Create the directory too (0700): for the default path only.
@@ -74,9 +74,9 @@ pub struct Opening {
     pub wait_limit: Duration,
 }
 
-impl Default for Opening {
+impl Default for SqliteOptions {
     fn default() -> Self {
-        Opening { create: true, create_dir: false, wait_limit: WAIT_LIMIT }
+        SqliteOptions { create: true, create_dir: false, wait_limit: WAIT_LIMIT }
     }
 }
 
@@ -85,13 +85,13 @@ impl Sqlite {
     ///
     /// # Errors
     /// `STORE_FAILED` if there is none and none is to be created, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
-    pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Sqlite> {
-        let connection = open::connect(path, opening)?;
+    pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options: SqliteOptions) -> Result<Sqlite> {
+        let connection = open::connect(path, options)?;
         let mut sqlite = Sqlite {
             path: path.to_owned(),
             connection: Mutex::new(connection),
             queue: turn::Queue::of(path),
-            wait_limit: opening.wait_limit,
+            wait_limit: options.wait_limit,
             keys: DatabaseKeys::generate()?,
             clock,
         };

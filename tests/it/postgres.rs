@@ -12,7 +12,7 @@ use smsotp::clock::SystemClock;
 use smsotp::engine::{Revoke, SendOtp, Verdict};
 use smsotp::error::{Code, Error};
 use smsotp::keys::Keyring;
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use smsotp::store::{Maintain, Read};
 
 use crate::pg;
@@ -20,7 +20,7 @@ use crate::stores::Database;
 use crate::world::{PHONE, World, ask, block_on, caller, send, send_as, verdict};
 
 async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
-    Postgres::open(url, ring, Arc::new(SystemClock), Opening::default()).await
+    Postgres::open(url, ring, Arc::new(SystemClock), PostgresOptions::default()).await
 }
 
 #[test]
@@ -129,7 +129,8 @@ fn no_error_tells_the_password() {
         format!("postgres://u:{canary}@127.0.0.1:{port}?sslmode=require"),
     ];
     block_on(async {
-        let opening = Opening { wait_limit: std::time::Duration::from_millis(200), ..Opening::default() };
+        let opening =
+            PostgresOptions { wait_limit: std::time::Duration::from_millis(200), ..PostgresOptions::default() };
         for url in urls {
             let Err(error) = Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await else {
                 panic!("it opened: {url}")

@@ -14,7 +14,7 @@ use rusqlite::Transaction;
 use tokio::sync::oneshot;
 
 use super::checkpoints::Checkpoints;
-use super::{Opening, Sqlite, errors, open};
+use super::{Sqlite, SqliteOptions, errors, open};
 use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -55,9 +55,9 @@ struct QueuedOperation {
 ///
 /// # Errors
 /// As [`Sqlite::open`].
-pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Store> {
-    let writing = Sqlite::open(path, ring, Arc::clone(&clock), opening)?;
-    let again = Opening { create: false, create_dir: false, ..opening };
+pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options: SqliteOptions) -> Result<Store> {
+    let writing = Sqlite::open(path, ring, Arc::clone(&clock), options)?;
+    let again = SqliteOptions { create: false, create_dir: false, ..options };
     let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
     let maintenance = Sqlite::open(path, ring, clock, again)?;
     Ok(Store {
@@ -68,7 +68,7 @@ pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening:
 }
 
 impl GroupWriter {
-    fn start(sqlite: Sqlite, again: Opening) -> Result<GroupWriter> {
+    fn start(sqlite: Sqlite, again: SqliteOptions) -> Result<GroupWriter> {
         sqlite.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         let checkpoints = Checkpoints::begin(&mut sqlite.connection(), open::connect(&sqlite.path, again)?)?;
         let keys = sqlite.keys.clone();
@@ -230,7 +230,7 @@ mod tests {
 
     fn open(dir: &Path) -> Store {
         let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
-        open_grouped(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
+        open_grouped(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), SqliteOptions::default()).unwrap()
     }
 
     fn noted(facts: &Facts, outcome: &str, changes: Vec<Change>) -> Decision {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{Opening, Sqlite, errors, rows, turn};
+use super::{Sqlite, SqliteOptions, errors, rows, turn};
 use crate::audit::{Actor, Details, Event};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, DatabaseKeys, Keyring};
@@ -71,20 +71,20 @@ pub fn none_yet(path: &Path) -> Error {
 }
 
 /// Opens the file, which is created readable by its owner alone.
-pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
+pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
     must_not_be_a_directory(path)?;
     if !exists(path) {
-        if !opening.create {
+        if !options.create {
             return Err(none_yet(path));
         }
-        create(path, opening)?;
+        create(path, options)?;
     }
     // Without CREATE: the file is there by now, and SQLite would create it readable by everyone.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| errors::of_file(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // For other programs, which do not know our queue; ours wait there.
-    connection.busy_timeout(opening.wait_limit)?;
+    connection.busy_timeout(options.wait_limit)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
@@ -103,9 +103,9 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     Ok(connection)
 }
 
-fn create(path: &Path, opening: Opening) -> Result<()> {
+fn create(path: &Path, options: SqliteOptions) -> Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        if opening.create_dir {
+        if options.create_dir {
             keys::make_private_dir(dir).map_err(|error| errors::of_path(dir, &error))?;
         } else if !dir.is_dir() {
             return Err(Error::new(Code::STORE_FAILED, format!("the directory {} does not exist", dir.display()))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
-use super::{Opening, Sqlite};
+use super::{Sqlite, SqliteOptions};
 use crate::audit::{Actor, Event};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::code::Code;
@@ -67,7 +67,7 @@ fn scene() -> Scene {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
     let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
-    let sqlite = Sqlite::open(&db, &ring, Arc::clone(&shared), Opening::default()).unwrap();
+    let sqlite = Sqlite::open(&db, &ring, Arc::clone(&shared), SqliteOptions::default()).unwrap();
     let ran = Arc::new(Mutex::new(BTreeSet::new()));
     let seen = Arc::clone(&ran);
     let hook = move |event: TraceEvent<'_>| {
@@ -190,7 +190,7 @@ fn every_statement_is_answered_by_an_index() {
         reads(&scene).await;
     });
 
-    let database = super::open::connect(&scene.db, Opening::default()).unwrap();
+    let database = super::open::connect(&scene.db, SqliteOptions::default()).unwrap();
     let ran = scene.ran.lock().unwrap().clone();
     let mut walks = Vec::new();
     let mut explained = 0;
@@ -215,7 +215,7 @@ fn every_statement_is_answered_by_an_index() {
 #[test]
 fn a_prepared_statement_stays_prepared_whatever_is_bound() {
     let scene = scene();
-    let database = super::open::connect(&scene.db, Opening::default()).unwrap();
+    let database = super::open::connect(&scene.db, SqliteOptions::default()).unwrap();
     let sql = "SELECT id FROM messages WHERE otp_id = ?1 AND due_at = ?2 ORDER BY id DESC LIMIT ?3";
     let mut statement = database.prepare(sql).unwrap();
     for bound in 1..20 {
@@ -228,7 +228,7 @@ fn a_prepared_statement_stays_prepared_whatever_is_bound() {
 #[test]
 fn a_column_that_does_not_exist_is_an_error_in_double_quotes_too() {
     let scene = scene();
-    let connection = super::open::connect(&scene.db, Opening::default()).unwrap();
+    let connection = super::open::connect(&scene.db, SqliteOptions::default()).unwrap();
     for sql in [r#"SELECT "usr" FROM otps"#, r#"CREATE INDEX wrong ON otps (id) WHERE state = "active""#] {
         let error = connection.prepare(sql).err().unwrap_or_else(|| panic!("{sql} was taken"));
         assert!(error.to_string().contains("no such column"), "{sql}: {error}");
@@ -263,7 +263,7 @@ fn file() -> (tempfile::TempDir, Keyring) {
 
 fn open(dir: &tempfile::TempDir, ring: &Keyring) -> Sqlite {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    Sqlite::open(&dir.path().join("smsotp.db"), ring, clock, Opening::default()).unwrap()
+    Sqlite::open(&dir.path().join("smsotp.db"), ring, clock, SqliteOptions::default()).unwrap()
 }
 
 #[test]
@@ -345,7 +345,7 @@ fn tables_of_before_the_first_release_are_refused_in_words_and_left_alone() {
     drop(connection);
 
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
-    let error = Sqlite::open(&path, &ring, clock, Opening::default()).err().unwrap();
+    let error = Sqlite::open(&path, &ring, clock, SqliteOptions::default()).err().unwrap();
     assert!(error.message().contains("before its first release"), "{error:?}");
     assert!(error.message().contains("smsotp.db") && error.hint_text().is_some(), "{error:?}");
 }

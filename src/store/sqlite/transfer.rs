@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use rusqlite::{TransactionBehavior, params, params_from_iter};
 
-use super::{Opening, Sqlite, open, rows};
+use super::{Sqlite, SqliteOptions, open, rows};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
@@ -31,7 +31,7 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
         Ok(((), event))
     })?;
     // On a connection of its own, with one snapshot for all tables: writers are not blocked.
-    let mut connection = open::connect(&sqlite.path, Opening { create: false, ..Opening::default() })?;
+    let mut connection = open::connect(&sqlite.path, SqliteOptions { create: false, ..SqliteOptions::default() })?;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let mut lines = ExportWriter::begin(to, transfer, &open::identity(&tx, &sqlite.path)?, now)?;
     for table in schema::exported() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smsotp::clock::{Clock, Timestamp};
 use smsotp::engine::{Engine, Verdict};
 use smsotp::error::{Code, Error};
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
@@ -253,7 +253,7 @@ fn the_clock_of_a_machine_decides_nothing() {
         send(&engine, PHONE).await;
         let code = database.world.code_on(PHONE);
         let ring = database.world.keyring();
-        let store = Postgres::open(&url, &ring, Arc::new(Ahead), Opening::default()).await.unwrap();
+        let store = Postgres::open(&url, &ring, Arc::new(Ahead), PostgresOptions::default()).await.unwrap();
         let ahead = Engine::new(Arc::new(store), ring, Arc::new(database.world.policy.clone()));
         assert_eq!(verdict(&ahead, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
         // For whoever only looks, too.
