@@ -12,7 +12,7 @@ use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
 use smsotp::purpose::Purpose;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::store::{Operate, Subject};
 use smsotp::template::Endings;
 
@@ -72,7 +72,7 @@ impl Database {
     }
 
     pub fn store(&self, clock: Arc<dyn Clock>) -> Arc<Sqlite> {
-        Arc::new(Sqlite::open(&self.path, &keyring(), clock, Opening::default()).unwrap())
+        Arc::new(Sqlite::open(&self.path, &keyring(), clock, SqliteOptions::default()).unwrap())
     }
 
     /// A connection with the engine's settings.
@@ -185,7 +185,7 @@ pub fn end() -> i64 {
 
 fn fill(path: &Path, rows: u64) {
     let clock = Arc::new(ManualClock::at(Timestamp(end() - DAYS * DAY)));
-    let store = Sqlite::open(path, &keyring(), clock, Opening::default()).unwrap();
+    let store = Sqlite::open(path, &keyring(), clock, SqliteOptions::default()).unwrap();
     let index = store.keys().index.clone();
     // Leaving the log's mode wants the file for oneself.
     drop(store);
@@ -226,8 +226,8 @@ fn fill_otps(connection: &Connection, rows: u64) {
     let key_id = secret().id().to_string();
     let mut otps = connection
         .prepare(
-            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
-               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, ?8, 0, 0)"#,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, 0, 0)"#,
         )
         .unwrap();
     let mut messages = connection

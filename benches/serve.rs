@@ -36,7 +36,7 @@ use smsotp::policy::Policy;
 use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
 use smsotp::purpose::Purpose;
 use smsotp::store::Store;
-use smsotp::store::sqlite::Opening;
+use smsotp::store::sqlite::SqliteOptions;
 use smsotp::store::sqlite::group::open_grouped;
 
 fn main() -> ExitCode {
@@ -281,7 +281,8 @@ fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
     let base = Database::of(1_000, &measure::directory());
     let (grouped_database, single_database) = (base.copy("serve-grouped"), base.copy("serve-single"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let grouped = open_grouped(&grouped_database.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
+    let grouped =
+        open_grouped(&grouped_database.path, &keyring(), Arc::clone(&clock), SqliteOptions::default()).unwrap();
     let (grouped, single) = (Operations::over(grouped), Operations::over(single_database.store(clock).into()));
     let (mut sends, mut verifies) = (Vec::new(), Vec::new());
     for round in 0..=rounds {

@@ -23,7 +23,7 @@ use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
-use crate::store::sqlite::{self, Opening, Sqlite};
+use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 
 /// Whether a verb may make the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +68,17 @@ impl App {
                     sqlite::must_be_sqlite(path)?;
                 }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
-                let opening = Opening {
+                let options = SqliteOptions {
                     create: mode == OpenMode::MayCreate,
                     create_dir: config.database_is_default,
-                    ..Opening::default()
+                    ..SqliteOptions::default()
                 };
-                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?).into(), keyring)
+                (Arc::new(Sqlite::open(path, &keyring, clock, options)?).into(), keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
-                let opening = postgres::Opening::default();
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, opening);
+                let options = postgres::PostgresOptions::default();
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, options);
                 (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };

@@ -23,7 +23,7 @@
 //! use smsotp::policy::Policy;
 //! use smsotp::purpose::Purpose;
 //! use smsotp::sandbox::{self, Sandbox, inbox};
-//! use smsotp::store::sqlite::{Opening, Sqlite};
+//! use smsotp::store::sqlite::{SqliteOptions, Sqlite};
 //! use smsotp::template::Endings;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -43,7 +43,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let keyring = Arc::new(Keyring::new(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
-//! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
+//! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), SqliteOptions::default())?);
 //!
 //! let engine = Engine::new(database, keyring, Arc::new(Policy::default())).with_provider(provider);
 //! let caller = Caller::new(Actor::System);

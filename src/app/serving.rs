@@ -18,7 +18,7 @@ use crate::provider::twilio::checks;
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::group::open_grouped;
-use crate::store::sqlite::{self, Opening};
+use crate::store::sqlite::{self, SqliteOptions};
 
 /// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
@@ -43,13 +43,14 @@ impl App {
         let (store, keyring): (Store, _) = match &config.database {
             Database::Sqlite(path) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
-                let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
+                let opening =
+                    SqliteOptions { create: true, create_dir: config.database_is_default, ..SqliteOptions::default() };
                 (open_grouped(path, &keyring, clock, opening)?, keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
                 // On the threads that serve: its connections live there.
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::Opening::default());
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::PostgresOptions::default());
                 (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };

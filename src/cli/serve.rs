@@ -100,7 +100,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         let scheme = if tls { "https" } else { "http" };
         out.inform(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
         server.run(async { drop(call.signals.wait().await) }).await;
-        Ok(())
+        Ok::<_, Error>(())
     })?;
     out.inform("Stopped; everything that was begun is in the database.");
     // Whoever asked it to stop got what was asked for.

@@ -226,7 +226,7 @@ fn a_row_of_another_course_of_the_same_database_is_found() {
     let fork = world.dir.path().join("fork.db");
     world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();
     let (clock, ring) = (world.shared_clock(), world.keyring());
-    let opening = smsotp::store::sqlite::Opening::default();
+    let opening = smsotp::store::sqlite::SqliteOptions::default();
     let forked = smsotp::store::sqlite::Sqlite::open(&fork, &ring, clock, opening).unwrap();
     let forked = smsotp::engine::Engine::new(std::sync::Arc::new(forked), ring, std::sync::Arc::default());
     // The two go different ways; then a row of one is put in the place of the other's.

@@ -15,7 +15,7 @@ use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
 use smsotp::phone::Phone;
 use smsotp::purpose::Purpose;
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 
 use crate::pg::{self, Cluster};
 use crate::stores::Database;
@@ -166,7 +166,8 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
     block_on(async {
         let url = pair.standby.url("database");
         let clock = Database::at_offset(120_000) as Arc<dyn Clock>;
-        let store = Arc::new(Postgres::open(&url, &database.world.keyring(), clock, Opening::default()).await.unwrap());
+        let store =
+            Arc::new(Postgres::open(&url, &database.world.keyring(), clock, PostgresOptions::default()).await.unwrap());
         let engine = Engine::new(store, database.world.keyring(), Arc::new(database.world.policy.clone()))
             .with_provider(Arc::new(database.world.twilio()));
         for (_, told) in told {
@@ -305,7 +306,7 @@ fn nothing_is_ever_decided_on_a_standby() {
     let ring = World::new().keyring();
     block_on(async {
         Postgres::migrate(&pair.url, &ring, Arc::new(SystemClock)).await.unwrap();
-        let opening = Opening { patience: Duration::from_secs(3), ..Opening::default() };
+        let opening = PostgresOptions { wait_limit: Duration::from_secs(3), ..PostgresOptions::default() };
         let open = async |url: String| Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await;
         let error = open(pair.standby.url("database")).await.err().unwrap();
         assert_eq!(error.code(), Code::STORE_FAILED);

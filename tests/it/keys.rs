@@ -7,12 +7,12 @@ use smsotp::error::{Class, Code, Error};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::message::State;
 use smsotp::sandbox::Fault;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::world::{PHONE, World, ask, block_on, caller, guess, keyring, new_key, send, send_as, verdict};
 
 fn opened(world: &World, keys: &[String]) -> Result<Sqlite, Error> {
-    Sqlite::open(&world.db(), &keyring(keys), world.shared_clock(), Opening::default())
+    Sqlite::open(&world.db(), &keyring(keys), world.shared_clock(), SqliteOptions::default())
 }
 
 fn id(key: &str) -> String {

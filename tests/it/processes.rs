@@ -20,7 +20,7 @@ use smsotp::otp::User;
 use smsotp::phone::Phone;
 use smsotp::policy::Policy;
 use smsotp::provider::twilio::Timeouts;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::world::{World, ask, caller, client, keyring, login, twilio, unlimited};
 
@@ -95,7 +95,7 @@ impl Job {
     fn engine(&self) -> Result<Engine> {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(self.now)));
         let ring = Arc::new(keyring(&self.keys));
-        let opening = Opening { patience: PATIENCE, ..Opening::default() };
+        let opening = SqliteOptions { wait_limit: PATIENCE, ..SqliteOptions::default() };
         let store = Arc::new(Sqlite::open(&self.db, &ring, Arc::clone(&clock), opening)?);
         let policy = Policy { limits: self.limits.limits(), ..Policy::default() };
         let provider = Arc::new(twilio(&self.env, Timeouts::default(), clock));

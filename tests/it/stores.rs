@@ -64,8 +64,8 @@ impl Database {
     pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Store> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Ok(match &self.url {
-            Some(url) => Arc::new(Postgres::open(url, ring, clock, postgres::Opening::default()).await?).into(),
-            None => Arc::new(Sqlite::open(&self.world.db(), ring, clock, sqlite::Opening::default())?).into(),
+            Some(url) => Arc::new(Postgres::open(url, ring, clock, postgres::PostgresOptions::default()).await?).into(),
+            None => Arc::new(Sqlite::open(&self.world.db(), ring, clock, sqlite::SqliteOptions::default())?).into(),
         })
     }
 

@@ -20,7 +20,7 @@ use smsotp::provider::twilio::{Account, Timeouts, Twilio};
 use smsotp::purpose::Purpose;
 use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
 use smsotp::store::Store;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::template::Endings;
 
 pub struct World {
@@ -75,7 +75,8 @@ impl World {
     }
 
     pub fn store(&self) -> Store {
-        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap()).into()
+        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), SqliteOptions::default()).unwrap())
+            .into()
     }
 
     /// An engine with the sandbox as its provider.

@@ -157,11 +157,13 @@ impl Job {
         let clock = Database::at_offset(self.offset_ms) as Arc<dyn Clock>;
         let store: Store = match &self.url {
             Some(url) => {
-                let opening = postgres::Opening { connections, patience: std::time::Duration::from_secs(120) };
+                let opening =
+                    postgres::PostgresOptions { connections, wait_limit: std::time::Duration::from_secs(120) };
                 Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap()).into()
             }
             None => {
-                let opening = sqlite::Opening { patience: std::time::Duration::from_secs(120), ..Default::default() };
+                let opening =
+                    sqlite::SqliteOptions { wait_limit: std::time::Duration::from_secs(120), ..Default::default() };
                 Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap()).into()
             }
         };
