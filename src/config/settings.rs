@@ -37,7 +37,8 @@ impl ProviderName {
     const ALL: [ProviderName; 2] = [ProviderName::Twilio, ProviderName::Console];
 
     /// Every name, as it is written in settings and on the command line.
-    pub const NAMES: [&'static str; 2] = [ProviderName::ALL[0].as_str(), ProviderName::ALL[1].as_str()];
+    pub const NAMES: [&'static str; ProviderName::ALL.len()] =
+        [ProviderName::ALL[0].as_str(), ProviderName::ALL[1].as_str()];
 
     /// The name.
     pub const fn as_str(self) -> &'static str {

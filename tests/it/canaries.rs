@@ -136,6 +136,9 @@ fn no_code_token_key_or_phone_is_in_any_file_error_or_log() {
         .with_ansi(false)
         .with_writer(move || mouth.clone())
         .finish();
+    // With one dispatcher in the process, whether a callsite logs is decided once by the thread that reaches it first, and that
+    // may belong to another test. With two, every dispatcher is asked.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let codes = tracing::subscriber::with_default(subscriber, || block_on(live(&mut world, &heard)));
     let rows = block_on(audit_rows(&world.store()));
     rows.iter().for_each(|row| heard.say(&String::from_utf8_lossy(&row.body)));

@@ -105,9 +105,8 @@ const RESERVED: &[Reserved] = &[
         why: "only config reads the environment",
     },
     Reserved {
-        // The sandbox shows the messages that it receives as they arrive.
         texts: &["print!(", "println!(", "eprint!(", "eprintln!(", "io::stdout()", "io::stderr()"],
-        only: &["output", "sandbox"],
+        only: &["output"],
         why: "only output prints",
     },
     Reserved {
