@@ -46,4 +46,5 @@ mod tls;
 mod tokens;
 mod verifying;
 mod window;
+mod windows;
 mod world;
