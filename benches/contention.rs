@@ -21,7 +21,7 @@ use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Engine, Verify};
+use smsotp::engine::{Caller, Engine, VerifyOtp};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
 
@@ -150,7 +150,7 @@ fn child(way: &str, path: &Path, nth: u64, millis: u64) -> ExitCode {
 fn operation(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
     let database = Database { path: path.to_owned(), rows: 1_000 };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = database.store(clock);
+    let store: Store = database.store(clock).into();
     let mut random = Mixer(nth << 32 ^ u64::from(std::process::id()));
     let mut next = move || 20_000_000 + random.next() % 1_000_000_000;
     if way == "smsotp" {
@@ -160,11 +160,12 @@ fn operation(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
         return Box::new(move || {
             let nth = next();
             let purpose = Purpose::parse("login").unwrap();
-            let ask = Verify { phone: phone(nth), purpose, user: user(nth), code: code.clone() };
+            let ask =
+                VerifyOtp { phone: phone(nth), purpose, user: user(nth), code: code.clone(), idempotency_key: None };
             runtime.block_on(engine.verify(&Caller::new(Actor::System), ask)).unwrap();
         });
     }
-    let index = store.keys().index.clone();
+    let index = store.operations.keys().index.clone();
     let mut connection = database.raw();
     if way == "busy-poll" {
         connection.busy_handler(Some(poll)).unwrap();

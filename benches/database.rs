@@ -6,14 +6,14 @@ use std::sync::Arc;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use rusqlite::{Connection, params};
 use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
-use smsotp::engine::{Destination, Send};
+use smsotp::engine::{Destination, SendOtp};
 use smsotp::keys::{IndexKey, Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
 use smsotp::purpose::Purpose;
 use smsotp::store::sqlite::{Opening, Sqlite};
-use smsotp::store::{Store, Subject};
+use smsotp::store::{Operate, Subject};
 use smsotp::template::Endings;
 
 /// Every benchmark's key.
@@ -130,13 +130,13 @@ pub fn subjects(nth: u64) -> [Subject; 3] {
 }
 
 /// A send to the nth phone, as an application asks for it.
-pub fn ask(nth: u64) -> Send {
-    Send {
+pub fn ask(nth: u64) -> SendOtp {
+    SendOtp {
         to: Destination::Known(number(nth)),
         purpose: Purpose::parse("login").unwrap(),
         user: user(nth),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
         segments_max: None,
@@ -282,7 +282,7 @@ fn fill_subjects(connection: &Connection, rows: u64, index: &IndexKey) {
     for nth in 0..rows {
         if nth % each == 0 && nth / each < known {
             for (kind, subject) in subjects(nth).iter().enumerate() {
-                put(nth, kind, index.tag(subject.kind(), &subject.value()));
+                put(nth, kind, index.tag(subject.kind().as_str(), &subject.value()));
                 made += 1;
             }
         }

@@ -17,9 +17,9 @@ use measure::{Goal, Times, median_of, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
 use smsotp::purpose::{Policy, Purpose};
-use smsotp::store::Store;
+use smsotp::store::{Operate, Store};
 
 /// Operations in a block.
 const BLOCK: u64 = 100;
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
 /// The engine and the floor over one file.
 struct Side {
     clock: Arc<ManualClock>,
-    store: Arc<dyn Store>,
+    store: Store,
     engine: Engine,
     taker: Arc<Taker>,
     raw: raw::Raw,
@@ -103,10 +103,10 @@ impl Side {
             )
             .unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp(seen.max(end()) + 2 * DAY)));
-        let store: Arc<dyn Store> = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
+        let store: Store = database.store(Arc::clone(&clock) as Arc<dyn Clock>).into();
         let taker = Arc::new(Taker::default());
-        let engine = Engine::new(Arc::clone(&store), keyring(), Arc::new(Policy::default()))
-            .with_provider(Arc::clone(&taker) as _);
+        let engine =
+            Engine::new(store.clone(), keyring(), Arc::new(Policy::default())).with_provider(Arc::clone(&taker) as _);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let next = u64::try_from(seen).unwrap() % 10_007;
         let times = || [Times::default(), Times::default()];
@@ -165,7 +165,7 @@ impl Side {
 
     fn floor(&mut self, database: &Database) -> (Times, Times) {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
-        let index = self.store.keys().index.clone();
+        let index = self.store.operations.keys().index.clone();
         let tag = index.tag("everything", b"");
         let everything = self.raw.usage(tag);
         for _ in 0..BLOCK {
@@ -182,10 +182,10 @@ impl Side {
 fn statements(database: &Database) -> ExitCode {
     let clock = Arc::new(ManualClock::at(Timestamp(end() + 2 * DAY)));
     let store = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
-    let index = store.keys().index.clone();
+    let index = Operate::keys(store.as_ref()).index.clone();
     let taker = Arc::new(Taker::default());
-    let engine = Engine::new(Arc::clone(&store) as Arc<dyn Store>, keyring(), Arc::new(Policy::default()))
-        .with_provider(Arc::clone(&taker) as _);
+    let engine =
+        Engine::new(store.clone(), keyring(), Arc::new(Policy::default())).with_provider(Arc::clone(&taker) as _);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("-- the engine: a send");
     store.on_statement(|sql| println!("{}", sql.split_whitespace().collect::<Vec<_>>().join(" "))).unwrap();
@@ -231,7 +231,7 @@ fn limit_check(database: &Database) -> bool {
         }
         raw.execute_batch("COMMIT").unwrap();
     }
-    let store: Arc<dyn Store> = database.store(Arc::clone(&clock) as Arc<dyn Clock>);
+    let store: Store = database.store(Arc::clone(&clock) as Arc<dyn Clock>).into();
     let engine = Engine::new(store, keyring(), Arc::new(Policy::default())).with_provider(Arc::new(Taker::default()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut times = vec![Times::default(); counts.len()];
@@ -260,6 +260,12 @@ fn caller() -> Caller {
     Caller::new(Actor::System)
 }
 
-fn verify_ask(nth: u64, code: Code) -> Verify {
-    Verify { phone: phone(nth), purpose: Purpose::parse("login").unwrap(), user: user(nth), code }
+fn verify_ask(nth: u64, code: Code) -> VerifyOtp {
+    VerifyOtp {
+        phone: phone(nth),
+        purpose: Purpose::parse("login").unwrap(),
+        user: user(nth),
+        code,
+        idempotency_key: None,
+    }
 }

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use smsotp::audit::Actor;
 use smsotp::clock::{SystemClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Destination, Engine, Purge, Send, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Destination, Engine, Purge, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::error::Result;
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
@@ -175,7 +175,7 @@ impl Bench {
     fn codes(&self, engine: &Engine, otps: &[(String, i64)]) -> Arc<Vec<(String, Code)>> {
         let mut codes = Vec::with_capacity(otps.len());
         for some in otps.chunks(64) {
-            let found = futures_util::future::join_all(some.iter().map(|(_, id)| engine.store().otp(*id)));
+            let found = futures_util::future::join_all(some.iter().map(|(_, id)| engine.reads().otp(*id)));
             for ((phone, _), otp) in some.iter().zip(self.runtime.block_on(found)) {
                 codes.push((phone.clone(), code_of(&self.ring, &otp.unwrap().unwrap())));
             }
@@ -455,13 +455,13 @@ fn caller() -> Caller {
     Caller::new(Actor::System)
 }
 
-fn ask(phone: &str) -> Send {
-    Send {
+fn ask(phone: &str) -> SendOtp {
+    SendOtp {
         to: Destination::Known(phone::parse(phone, None).unwrap()),
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse(phone).unwrap(),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
         segments_max: None,
@@ -470,11 +470,12 @@ fn ask(phone: &str) -> Send {
 }
 
 async fn verify(engine: &Engine, phone: &str, code: Code) -> Verdict {
-    let ask = Verify {
+    let ask = VerifyOtp {
         phone: Phone::from_e164(phone).unwrap(),
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse(phone).unwrap(),
         code,
+        idempotency_key: None,
     };
     engine.verify(&caller(), ask).await.unwrap().verdict
 }

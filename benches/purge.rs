@@ -18,7 +18,7 @@ use measure::{Goal, Program, Times, tell, timed, wanted};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Engine, SendAnswer, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, VerifyOtp};
 use smsotp::limits::Window;
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
@@ -164,7 +164,7 @@ impl Tenths<'_> {
 fn write(database: &Database, purging: &AtomicBool, done: &AtomicBool) -> Writer {
     let mut policy = Policy::default();
     policy.limits.everything = vec![Window::new(u32::MAX, 3600), Window::new(u32::MAX, 86_400)];
-    let store: Arc<dyn Store> = database.store(Arc::new(SystemClock));
+    let store: Store = database.store(Arc::new(SystemClock)).into();
     let taker = Arc::new(Taker::default());
     let engine = Engine::new(store, keyring(), Arc::new(policy)).with_provider(Arc::clone(&taker) as _);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -179,7 +179,13 @@ fn write(database: &Database, purging: &AtomicBool, done: &AtomicBool) -> Writer
         assert!(matches!(answer, Ok(SendAnswer::Sent(_))), "{answer:?}");
         times.add(took);
         let code = Code::parse(&smsotp::sandbox::inbox::extract_code(&taker.0.lock().unwrap()).unwrap()).unwrap();
-        let ask = Verify { phone: phone(nth), purpose: Purpose::parse("login").unwrap(), user: user(nth), code };
+        let ask = VerifyOtp {
+            phone: phone(nth),
+            purpose: Purpose::parse("login").unwrap(),
+            user: user(nth),
+            code,
+            idempotency_key: None,
+        };
         let (answer, took) = timed(|| runtime.block_on(engine.verify(&caller, ask)));
         assert!(answer.is_ok());
         times.add(took);

@@ -30,7 +30,7 @@ pub struct Values {
 impl Values {
     pub fn of(index: &IndexKey, nth: u64, now: i64, everything: &str) -> Values {
         let [phone_subject, pair, user_subject] = subjects(nth);
-        let tag = |subject: &Subject| index.tag(subject.kind(), &subject.value());
+        let tag = |subject: &Subject| index.tag(subject.kind().as_str(), &subject.value());
         // Far apart, or two processes would draw the same ids.
         let mut random = Mixer((nth << 34) ^ now as u64);
         Values {

@@ -30,13 +30,13 @@ use peers::{Kind, PEERS, Server, Used};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
 use smsotp::phone::Phone;
 use smsotp::provider::{Delivery, Outgoing, Provider, Report};
 use smsotp::purpose::{Policy, Purpose};
 use smsotp::store::Store;
 use smsotp::store::sqlite::Opening;
-use smsotp::store::sqlite::group::Grouped;
+use smsotp::store::sqlite::group::open_grouped;
 
 fn main() -> ExitCode {
     let seconds = Duration::from_secs_f64(wanted("SMSOTP_BENCH_SECONDS", 3) as f64);
@@ -280,8 +280,8 @@ fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
     let base = Database::of(1_000, &measure::directory());
     let (grouped_database, single_database) = (base.copy("serve-grouped"), base.copy("serve-single"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let grouped = Grouped::open(&grouped_database.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
-    let (grouped, single) = (Operations::over(Arc::new(grouped)), Operations::over(single_database.store(clock)));
+    let grouped = open_grouped(&grouped_database.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
+    let (grouped, single) = (Operations::over(grouped), Operations::over(single_database.store(clock).into()));
     let (mut sends, mut verifies) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let [single_send, single_verify] = one.block_on(single.round(1, most / 2));
@@ -339,7 +339,7 @@ impl Provider for Kept {
 }
 
 impl Operations {
-    fn over(store: Arc<dyn Store>) -> Operations {
+    fn over(store: Store) -> Operations {
         let mut policy = Policy::default();
         policy.limits.everything = Vec::new();
         let kept = Arc::new(Kept::default());
@@ -399,8 +399,13 @@ async fn send(engine: &Engine, nth: u64) {
 async fn verify(engine: &Engine, kept: &Kept, nth: u64) {
     let phone = phone(nth);
     let code = carrier::code_in(&kept.0.lock().unwrap()[phone.as_str()]).unwrap().to_owned();
-    let ask =
-        Verify { phone, purpose: Purpose::parse("login").unwrap(), user: user(nth), code: Code::parse(&code).unwrap() };
+    let ask = VerifyOtp {
+        phone,
+        purpose: Purpose::parse("login").unwrap(),
+        user: user(nth),
+        code: Code::parse(&code).unwrap(),
+        idempotency_key: None,
+    };
     let verdict = engine.verify(&Caller::new(Actor::System), ask).await.unwrap();
     assert_eq!(verdict.verdict, Verdict::Verified);
 }

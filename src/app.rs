@@ -55,7 +55,7 @@ impl App {
             Database::Sqlite(_) => timers()?,
             Database::Postgres(_) => runtime()?,
         };
-        let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
+        let (store, keyring): (Store, _) = match &config.database {
             Database::Sqlite(path) => {
                 let new = !sqlite::exists(path);
                 if new && mode == OpenMode::Existing {
@@ -71,13 +71,13 @@ impl App {
                     create_dir: config.database_is_default,
                     ..Opening::default()
                 };
-                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?), keyring)
+                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?).into(), keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
                 let opening = postgres::Opening::default();
                 let open = Postgres::open(url.expose_secret(), &keyring, clock, opening);
-                (Arc::new(runtime.block_on(open)?), keyring)
+                (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };
         tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");

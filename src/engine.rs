@@ -1,158 +1,118 @@
-//! The operations: each is one atomic step in the store, decided by the rules. What `cli` and `serve` do, they do through here.
+//! The operations: each is one atomic step in the store, decided by the rules. This file is their table of contents; what
+//! the command line and the REST API do, they do through here.
 
+mod advance;
 mod audit_log;
-mod callback;
+mod context;
 mod deliver;
 mod dispatch;
 mod follow;
+mod idempotency;
+mod inbound;
 mod keys;
-mod maintain;
+mod limit_status;
 mod purge;
 mod reserve;
 mod reset;
 mod revoke;
 mod send;
+mod settle;
 mod show;
-mod standing;
 mod test_number;
 mod text;
 mod token;
 mod verify;
 mod worker;
 
-use std::net::IpAddr;
+use std::io::{BufRead, Write};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
 pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
-pub use callback::{Inbound, InboundAnswer, Report, Reported};
+pub use context::{Caller, Step, Waited};
 pub use dispatch::Dispatched;
+pub use inbound::{Inbound, InboundAnswer};
 pub use keys::KeyUse;
+pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
 pub use purge::{Purge, PurgeReport};
 pub use reset::{Forgotten, Reset};
 pub use revoke::{Revoke, Revoked};
-pub use send::{Destination, Refusal, Send, SendAnswer, Sent};
-pub use show::{Listing, Step as TimelineStep, Timeline, Wanted};
-pub use standing::{Standing, Whom, standings_of_nobody};
+pub use send::{Destination, Override, Refusal, SendAnswer, SendOtp, Sent};
+pub use settle::{Reported, StatusReport};
+pub use show::{Listing, Timeline, TimelineStep, Wanted};
 pub use test_number::AddTestNumber;
 pub use token::{NewToken, Secret, Whose};
-pub use verify::{Verdict, Verify, VerifyAnswer};
+pub use verify::{Verdict, VerifyAnswer, VerifyOtp};
 pub use worker::{Work, Worked};
 
-use crate::audit::Actor;
-use crate::clock::Timestamp;
-use crate::code::{self, Binding, Code};
-use crate::error::{self, Error, Result};
+use crate::audit::Details;
+use crate::error::{Error, Result};
 use crate::keys::Keyring;
+use crate::message::Message;
 use crate::otp::Otp;
+use crate::phone::Phone;
 use crate::provider::Provider;
-use crate::purpose::Policy;
-use crate::store::{self, CLOCK_SLACK, Change, Facts, Needs, Store, SubjectFact};
-use crate::usage::{PurposeUsage, Usage};
+use crate::purpose::{Policy, Purpose};
+use crate::store::{Read, Store};
+use crate::token::Token;
+use context::Context;
 
-/// The operations with all that they need: a memory, a voice, the keys and the settings.
+/// The operations with all that they need: a store, a provider, the keys and the settings.
 ///
-/// Cheap to clone; every clone speaks of the same database.
+/// Cheap to clone; every clone works on the same database. Every operation may also fail with `STORE_*`; what else it may
+/// fail with stands at each.
 #[derive(Clone)]
 pub struct Engine {
-    store: Arc<dyn Store>,
-    provider: Option<Arc<dyn Provider>>,
-    keyring: Arc<Keyring>,
-    policy: Arc<Policy>,
-    watch: Option<Watch>,
-    meter: Option<Meter>,
-    test_numbers: bool,
-    poll_after: Option<Duration>,
+    context: Context,
 }
 
-/// What is told of one call that was waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// An operation in the store, from the wait for its turn to its commit.
-    Store,
-    /// A message handed to the provider, with how it ended: `accepted`, `refused`, `busy`, `unreachable`, `maybe`.
-    Provider(&'static str),
-}
-
-type Meter = Arc<dyn Fn(Waited, Duration) + std::marker::Send + Sync>;
-
-type Watch = Arc<dyn Fn(Step) + std::marker::Send + Sync>;
-
-/// Who asks for an operation.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// For the audit log.
-    pub actor: Actor,
-    /// The client's address, where one is known; without it the address limits do not apply.
-    pub ip: Option<IpAddr>,
-    /// The service vouches that the user is already signed in: guess budgets of their own.
-    pub known: bool,
-}
-
-impl Caller {
-    /// A caller without a client address.
-    pub fn new(actor: Actor) -> Caller {
-        Caller { actor, ip: None, known: false }
-    }
-}
-
-/// How far a send has come: told to whoever watches, for `-v` and for crash tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Limits charged, otp and message in the database, the attempt claimed: one commit.
-    Reserved,
-    /// An attempt of a waiting message was claimed by its own commit.
-    Claimed,
-    /// The message is about to be handed to the provider.
-    Handing,
-    /// The provider's answer was read and is not yet in the database.
-    Answered,
-    /// The outcome is in the database.
-    Settled,
-}
-
+/// Putting an engine together.
 impl Engine {
-    /// Puts an engine together. Without a provider it does everything but send.
-    pub fn new(store: Arc<dyn Store>, keyring: Arc<Keyring>, policy: Arc<Policy>) -> Engine {
+    /// An engine without a provider: it does everything but send.
+    pub fn new(store: impl Into<Store>, keyring: Arc<Keyring>, policy: Arc<Policy>) -> Engine {
         Engine {
-            store,
-            provider: None,
-            keyring,
-            policy,
-            watch: None,
-            meter: None,
-            test_numbers: true,
-            poll_after: None,
+            context: Context {
+                store: store.into(),
+                provider: None,
+                keyring,
+                policy,
+                on_step: None,
+                on_wait: None,
+                test_numbers: true,
+                poll_after: None,
+            },
         }
     }
 
-    /// Gives it a voice.
+    /// Gives it a provider.
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<dyn Provider>) -> Engine {
-        self.provider = Some(provider);
+        self.context.provider = Some(provider);
         self
     }
 
-    /// Calls `watch` at every step of a send, before the next one begins.
+    /// Calls `on_step` at every step of a send, before the next one begins.
     #[must_use]
-    pub fn watched(mut self, watch: impl Fn(Step) + std::marker::Send + Sync + 'static) -> Engine {
-        self.watch = Some(Arc::new(watch));
+    pub fn on_step(mut self, on_step: impl Fn(Step) + Send + Sync + 'static) -> Engine {
+        self.context.on_step = Some(Arc::new(on_step));
         self
     }
 
-    /// Tells `meter` how long stores and providers were waited for.
+    /// Calls `on_wait` with how long stores and providers were waited for.
     #[must_use]
-    pub fn metered(mut self, meter: impl Fn(Waited, Duration) + std::marker::Send + Sync + 'static) -> Engine {
-        self.meter = Some(Arc::new(meter));
+    pub fn on_wait(mut self, on_wait: impl Fn(Waited, Duration) + Send + Sync + 'static) -> Engine {
+        self.context.on_wait = Some(Arc::new(on_wait));
         self
     }
 
     /// Treats declared test numbers as any other: their fixed codes open nothing here.
     #[must_use]
     pub fn without_test_numbers(mut self) -> Engine {
-        self.test_numbers = false;
+        self.context.test_numbers = false;
         self
     }
 
@@ -160,118 +120,309 @@ impl Engine {
     /// providers that do not call back, and against lost callbacks.
     #[must_use]
     pub fn polling(mut self, after: Duration) -> Engine {
-        self.poll_after = Some(after);
+        self.context.poll_after = Some(after);
         self
     }
 
-    /// The memory, for reading.
-    pub fn store(&self) -> &dyn Store {
-        self.store.as_ref()
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.context.store
+    }
+
+    /// The part of the store that answers questions.
+    pub fn reads(&self) -> &dyn Read {
+        self.context.reads()
     }
 
     /// The settings.
     pub fn policy(&self) -> &Policy {
-        &self.policy
+        &self.context.policy
     }
 
     /// True where nothing that is sent leaves this machine: the console provider.
     pub fn is_local(&self) -> bool {
-        self.provider.as_ref().is_some_and(|provider| provider.is_local())
+        self.context.provider.as_ref().is_some_and(|provider| provider.is_local())
     }
 
-    fn provider(&self) -> Result<&Arc<dyn Provider>> {
-        self.provider.as_ref().ok_or_else(|| {
-            Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
-                .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
-        })
-    }
-
-    /// One operation, timed.
-    async fn operation<A, F>(&self, needs: Needs, decide: F) -> Result<A>
-    where
-        A: std::marker::Send + 'static,
-        F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + std::marker::Send + 'static,
-    {
-        let begun = Instant::now();
-        let answer = store::operation(self.store.as_ref(), needs, decide).await;
-        self.waited(Waited::Store, begun);
-        match &answer {
-            Ok(_) => {
-                tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "decided and recorded")
-            }
-            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "not recorded"),
-        }
-        answer
-    }
-
-    fn waited(&self, what: Waited, begun: Instant) {
-        if let Some(meter) = &self.meter {
-            meter(what, begun.elapsed());
-        }
-    }
-
-    fn tell(&self, step: Step) {
-        tracing::info!(target: "smsotp", ?step, "send");
-        if let Some(watch) = &self.watch {
-            watch(step);
-        }
+    /// What an unknown purpose is answered.
+    pub fn unknown_purpose(&self, purpose: &Purpose) -> Error {
+        self.context.unknown_purpose(purpose)
     }
 }
 
-/// Computes the code of an otp.
-///
-/// # Errors
-/// `KEY_INVALID` where the ring does not hold the key that it was made with.
-fn code_of(keyring: &Keyring, otp: &Otp) -> Result<Code> {
-    let key = keyring.get(&otp.key_id).ok_or_else(|| missing_key(keyring, otp))?;
-    let binding = Binding {
-        nonce: &otp.nonce,
-        phone: otp.phone.as_str(),
-        purpose: otp.purpose.as_str(),
-        user: otp.user.as_str(),
-    };
-    Ok(code::derive(key.code_key(), &binding, otp.digits))
-}
-
-fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
-    let held: Vec<String> = keyring.ids().iter().map(ToString::to_string).collect();
-    Error::new(
-        error::Code::KEY_INVALID,
-        format!(
-            "the code of otp {} was made with key {}; {} holds {}",
-            otp.id,
-            otp.key_id,
-            keyring.origin(),
-            held.join(", ")
-        ),
-    )
-    .hint("Put that key back at the end of the keys; `smsotp keys list` tells which keys are in use.")
-}
-
-/// The present as a subject sees it: its time never runs back.
-///
-/// # Errors
-/// `CLOCK_WRONG` where the newest thing that is known of it lies more than five minutes ahead.
-fn steady(now: Timestamp, usages: &[&Usage]) -> Result<Timestamp> {
-    let seen = latest(now, usages);
-    if seen.since(now) > CLOCK_SLACK {
-        return Err(Error::new(
-            error::Code::CLOCK_WRONG,
-            format!("the clock says {now}, but the database already know of {seen}"),
-        )
-        .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
+/// Codes: sent, verified, taken back.
+impl Engine {
+    /// Sends a code: a new one, or the living one again.
+    ///
+    /// # Errors
+    /// `TOO_MANY_SEGMENTS`, `PURPOSE_UNKNOWN`, `PHONE_INVALID`, `NO_PROVIDER`, `IN_PROGRESS`, `IDEMPOTENCY_MISMATCH`,
+    /// `KEY_INVALID`, `CLOCK_WRONG`. After an error of the store while settling, the message stays `sending` and `dispatch`
+    /// finds out what became of it.
+    pub async fn send(&self, caller: &Caller, request: SendOtp) -> Result<SendAnswer> {
+        send::send(&self.context, caller, request).await
     }
-    Ok(seen)
+
+    /// Verifies a code: see [`Verdict`].
+    ///
+    /// # Errors
+    /// `PURPOSE_UNKNOWN`, `CODE_INVALID`, `CLOCK_WRONG`, `KEY_INVALID` where the key of a living otp is missing; with a key
+    /// `VALUE_INVALID`, `IDEMPOTENCY_MISMATCH`.
+    pub async fn verify(&self, caller: &Caller, request: VerifyOtp) -> Result<VerifyAnswer> {
+        verify::verify(&self.context, caller, request).await
+    }
+
+    /// Takes back what lives, and what waits to be sent for it. Answers what was taken back: nothing where nothing lived.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG`.
+    pub async fn revoke(&self, caller: &Caller, what: &Revoke, reason: &str) -> Result<Vec<Revoked>> {
+        revoke::revoke(&self.context, caller, what, reason).await
+    }
+
+    /// One page of otps.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn list(&self, filter: &Filter) -> Result<Listing> {
+        show::list(&self.context, filter).await
+    }
+
+    /// The otp that is meant, if it is there.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn find(&self, wanted: &Wanted) -> Result<Option<Otp>> {
+        show::find(&self.context, wanted).await
+    }
+
+    /// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn timeline(&self, otp: Otp) -> Result<Timeline> {
+        show::timeline(&self.context, otp).await
+    }
 }
 
-/// The present, or the newest thing that is known of these subjects where that lies ahead of it.
-fn latest(now: Timestamp, usages: &[&Usage]) -> Timestamp {
-    Timestamp(usages.iter().map(|usage| usage.seen).fold(now.millis(), i64::max))
+/// Messages after they were handed over.
+impl Engine {
+    /// Looks at up to `limit` messages that are due, the longest due first. The error of one message is passed to `on_error`,
+    /// and the others go on. Trouble with the provider leaves messages open for the next run.
+    ///
+    /// # Errors
+    /// `STORE_BUSY` and `STORE_FAILED`, which every message would meet.
+    pub async fn dispatch(
+        &self,
+        caller: &Caller,
+        limit: u32,
+        on_error: impl FnMut(i64, &Error) + Send,
+    ) -> Result<Dispatched> {
+        dispatch::dispatch(&self.context, caller, limit, on_error).await
+    }
+
+    /// Works as `serve` does between requests, until its future is dropped: `dispatch` again and again, purge on a schedule.
+    pub async fn work(&self, how: Work, on_work: impl FnMut(&Worked)) {
+        worker::work(&self.context, how, on_work).await;
+    }
+
+    /// Records what the provider reports of a message: forward only, and the same news twice changes nothing.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Reported> {
+        settle::report(&self.context, caller, report).await
+    }
+
+    /// Does what a recipient asked for by text: STOP and START change the opt-out at once.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG`.
+    pub async fn inbound(&self, caller: &Caller, from: &Phone, what: Inbound) -> Result<InboundAnswer> {
+        inbound::inbound(&self.context, caller, from, what).await
+    }
+
+    /// Follows a message for at most `within` and answers what the database then says of it.
+    ///
+    /// # Errors
+    /// `NO_PROVIDER`, and the provider's where even the last question failed.
+    pub async fn follow(&self, caller: &Caller, message_id: i64, within: Duration) -> Result<Message> {
+        follow::follow(&self.context, caller, message_id, within).await
+    }
 }
 
-/// Writes a usage with its idle time, without purposes that remember nothing.
-fn put(fact: &SubjectFact, mut usage: Usage, longest: Duration) -> Change {
-    usage.purposes.retain(|_, purpose| *purpose != PurposeUsage::default());
-    let idle_at = usage.idle_at(longest);
-    Change::PutUsage(fact.id, usage, idle_at)
+/// Limits, test numbers and access tokens.
+impl Engine {
+    /// How full the limits of someone are now.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn limit_status(&self, whom: &LimitQuery) -> Result<Vec<LimitStatus>> {
+        limit_status::limit_status(&self.context, whom).await
+    }
+
+    /// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
+        reset::reset(&self.context, caller, reset).await
+    }
+
+    /// Declares a test number, or gives a declared one a new code and end.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the end is past or more than 90 days ahead.
+    pub async fn add_test_number(&self, caller: &Caller, add: AddTestNumber) -> Result<TestNumber> {
+        test_number::add(&self.context, caller, add).await
+    }
+
+    /// All test numbers.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
+        self.context.reads().test_numbers().await
+    }
+
+    /// Makes a test number an ordinary one again; false where it was none. Its living codes die with it.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn remove_test_number(&self, caller: &Caller, phone: &Phone) -> Result<bool> {
+        test_number::remove(&self.context, caller, phone).await
+    }
+
+    /// Makes a token of 256 random bits.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` for a name that is too long, an end that is past, an empty user.
+    pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
+        token::create(&self.context, caller, new).await
+    }
+
+    /// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
+        token::revoke(&self.context, caller, id).await
+    }
+
+    /// All tokens, the newest first.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn tokens(&self) -> Result<Vec<Token>> {
+        token::list(&self.context).await
+    }
+
+    /// The token that a bearer shows, if it is accepted now.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn bearer(&self, shown: &str) -> Result<Option<Token>> {
+        token::bearer(&self.context, shown).await
+    }
+}
+
+/// The database as a whole, its keys and the audit log.
+impl Engine {
+    /// Purges, passing to `progress` after each batch what was taken so far. `progress` answers whether to go on.
+    ///
+    /// # Errors
+    /// `STORE_*`. What was taken before the error stays taken; running it again goes on.
+    pub async fn purge(
+        &self,
+        caller: &Caller,
+        how: &Purge,
+        progress: impl FnMut(&PurgeReport) -> bool + Send,
+    ) -> Result<PurgeReport> {
+        purge::purge(&self.context, caller, how, progress).await
+    }
+
+    /// One page of the audit log.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn audit_page(&self, filter: &AuditFilter) -> Result<AuditPage> {
+        audit_log::page(&self.context, filter).await
+    }
+
+    /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn audit_verify(&self) -> Result<Audited> {
+        audit_log::verify(&self.context).await
+    }
+
+    /// Writes an audit row for what changes nothing but must not go unnoticed.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn record(&self, caller: &Caller, action: &'static str, details: Details) -> Result<()> {
+        self.context.record(caller, action, details).await
+    }
+
+    /// Every key that is in the ring or in use.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn key_uses(&self) -> Result<Vec<KeyUse>> {
+        keys::uses(&self.context).await
+    }
+
+    /// Wraps the database's keys under every key of `ring`, and under no other.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn rewrap(&self, caller: &Caller, ring: &Keyring) -> Result<()> {
+        self.context.store.maintenance.rewrap(ring, &caller.actor).await
+    }
+
+    /// Facts about the database.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn status(&self) -> Result<Status> {
+        self.context.reads().status().await
+    }
+
+    /// Looks for damage; every finding in words. Empty: sound.
+    ///
+    /// # Errors
+    /// `STORE_*`.
+    pub async fn check_store(&self) -> Result<Vec<String>> {
+        self.context.store.maintenance.check().await
+    }
+
+    /// Writes a copy of the database in which no code is alive. Answers how many lived.
+    ///
+    /// # Errors
+    /// `FILE_FAILED` where the file is there already.
+    pub async fn backup(&self, caller: &Caller, to: &Path) -> Result<u64> {
+        self.context.store.maintenance.backup(to, &caller.actor).await
+    }
+
+    /// Writes the database as lines, for either kind of store to read. As a copy no code in it is alive; a move takes what
+    /// lives along and seals this database.
+    ///
+    /// # Errors
+    /// `FILE_FAILED` where the lines cannot be written.
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        to: &mut (dyn Write + Send),
+        transfer: Transfer,
+    ) -> Result<Transferred> {
+        self.context.store.maintenance.export(to, transfer, &caller.actor).await
+    }
+
+    /// Reads lines into an empty database, which has to be opened anew afterwards.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where the keys among them do not open.
+    pub async fn import(&self, from: &mut (dyn BufRead + Send)) -> Result<Transferred> {
+        self.context.store.maintenance.import(from, &self.context.keyring).await
+    }
 }

@@ -169,8 +169,12 @@ codes! {
     OPTED_OUT = "opted_out", Policy;
     /// This kind of number gets no codes.
     NUMBER_KIND = "number_kind_refused", Policy;
-    /// A list or the abuse detector forbids it.
-    BLOCKED = "blocked", Policy;
+    /// Messages to this country are not allowed by the settings.
+    COUNTRY_NOT_ALLOWED = "country_not_allowed", Policy;
+    /// A declared test number where they are switched off.
+    TEST_NUMBERS_OFF = "test_numbers_off", Policy;
+    /// A number that was a test number until just now.
+    TEST_NUMBER_ENDED = "test_number_ended", Policy;
     /// No token, or one that is not accepted.
     UNAUTHORIZED = "unauthorized", Policy;
     /// The token does not allow this.

@@ -89,6 +89,7 @@
 // The rules: pure functions over facts.
 pub mod audit;
 pub mod code;
+pub mod delivery;
 pub mod limits;
 pub mod message;
 pub mod otp;
@@ -96,6 +97,7 @@ pub mod phone;
 pub mod purpose;
 pub mod risk;
 pub mod segments;
+pub mod subject;
 pub mod template;
 pub mod token;
 pub mod usage;

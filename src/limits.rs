@@ -3,34 +3,15 @@
 //! A log is a list of moments; a window of `max` per `per` is full while `max` of them are younger than `per`. So there are
 //! never more than `max` in *any* window, and what a check costs is bounded by `max`, not by the tables.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::subject::SubjectKind;
+pub use crate::usage::Window;
 use crate::usage::{self, Fill, PurposeUsage, Usage};
-
-/// At most `max` events in any span of `per`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// How many.
-    pub max: u32,
-    /// In how long.
-    pub per: Duration,
-}
-
-impl Window {
-    /// `max` in any span of `seconds`.
-    pub const fn new(max: u32, seconds: u64) -> Window {
-        Window { max, per: Duration::from_secs(seconds) }
-    }
-
-    /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
-    pub fn shard(self, (nth, of): (u32, u32)) -> Window {
-        let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
-        Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
-    }
-}
 
 /// Every limit that an operator may set. Defaults: see each field.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,14 +70,88 @@ impl Default for Limits {
     }
 }
 
-/// A limit's "no": which limit, how full it is, and when to come back.
+/// The limits by their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// The pause after a message.
+    Cooldown,
+    /// Messages per phone.
+    Phone,
+    /// Messages per user.
+    User,
+    /// Distinct phones per user.
+    UserPhones,
+    /// Messages per client address.
+    Ip,
+    /// Distinct phones per client address.
+    IpPhones,
+    /// Messages per client network.
+    Network,
+    /// Messages in all.
+    Everything,
+    /// Refusals by the provider.
+    Refused,
+    /// Wrong guesses.
+    Guesses,
+}
+
+impl Limit {
+    /// All limits, in the order in which they are shown.
+    pub const ALL: [Limit; 10] = [
+        Limit::Cooldown,
+        Limit::Phone,
+        Limit::User,
+        Limit::UserPhones,
+        Limit::Ip,
+        Limit::IpPhones,
+        Limit::Network,
+        Limit::Everything,
+        Limit::Refused,
+        Limit::Guesses,
+    ];
+
+    /// The name that `--override`, settings and answers use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Limit::Cooldown => "cooldown",
+            Limit::Phone => "phone",
+            Limit::User => "user",
+            Limit::UserPhones => "user-phones",
+            Limit::Ip => "ip",
+            Limit::IpPhones => "ip-phones",
+            Limit::Network => "network",
+            Limit::Everything => "everything",
+            Limit::Refused => "refused",
+            Limit::Guesses => "guesses",
+        }
+    }
+
+    /// The limit with that name.
+    pub fn parse(name: &str) -> Option<Limit> {
+        Limit::ALL.into_iter().find(|limit| limit.as_str() == name)
+    }
+
+    /// True where staff may let one message through. Spent guesses are opened by a reset alone: a code that could not be
+    /// verified is not worth sending.
+    pub fn can_be_overridden(self) -> bool {
+        self != Limit::Guesses
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A full limit: which it is, how full, and when to come back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
-    /// The name that `--override` takes: `cooldown`, `phone`, `user`, `user-phones`, `ip`, `ip-phones`, `network`,
-    /// `everything`, `refused`, `guesses`.
-    pub limit: String,
-    /// What is counted: `phone`, `user`, `ip`, `network`, `everything`.
-    pub subject: String,
+    /// The limit.
+    pub limit: Limit,
+    /// What it counts.
+    pub subject: SubjectKind,
     /// How many are allowed.
     pub max: u32,
     /// In how many seconds.
@@ -107,16 +162,12 @@ pub struct Hit {
     pub retry_after_seconds: Option<u64>,
 }
 
-/// The names that `--override` takes.
-pub const NAMES: [&str; 10] =
-    ["cooldown", "phone", "user", "user-phones", "ip", "ip-phones", "network", "everything", "refused", "guesses"];
-
-/// Whose memories a send is weighed against. What does not apply is `None`.
+/// The usages that a send is weighed against, by role. What does not apply is `None`.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing<'a> {
+pub struct SendUsages<'a> {
     /// The phone's.
     pub phone: &'a Usage,
-    /// The phone's start of its subject id, for counting distinct phones.
+    /// The phone's short subject id, for counting distinct phones.
     pub phone_short: &'a str,
     /// The purpose.
     pub purpose: &'a str,
@@ -128,7 +179,7 @@ pub struct Standing<'a> {
     pub ip: Option<&'a Usage>,
     /// The client network's.
     pub network: Option<&'a Usage>,
-    /// Everyone's, or a shard of it.
+    /// Everyone's, or one shard of it.
     pub everything: Option<&'a Usage>,
     /// Which shard of everyone's that is, of how many: (0, 1) for the whole.
     pub shard: (u32, u32),
@@ -138,52 +189,82 @@ pub struct Standing<'a> {
 
 impl Limits {
     /// Every full limit that forbids one more message now. Empty: go ahead.
-    pub fn hits(&self, who: &Standing<'_>, now: Timestamp) -> Vec<Hit> {
+    pub fn hits(&self, who: &SendUsages<'_>, now: Timestamp) -> Vec<Hit> {
         let mut hits = Vec::new();
-        let mut weigh = |limit: &str, subject: &str, window: Window, fill: Fill| {
+        let mut weigh = |limit: Limit, subject: SubjectKind, window: Window, fill: Fill| {
             if let Some(wait) = fill.wait {
-                hits.push(Hit::new((limit, subject), window, fill.used, Some(wait)));
+                hits.push(Hit::new(limit, subject, window, Fill { used: fill.used, wait: Some(wait) }));
             }
         };
         let purpose = who.phone.purpose(who.purpose);
         if let Some((window, fill)) = self.cooldown(purpose, now) {
-            weigh("cooldown", "phone", window, fill);
+            weigh(Limit::Cooldown, SubjectKind::Phone, window, fill);
         }
         for window in &self.phone {
-            weigh("phone", "phone", *window, who.phone.sends_in(*window, now));
+            weigh(Limit::Phone, SubjectKind::Phone, *window, who.phone.sends_in(*window, now));
         }
-        weigh("refused", "phone", self.refused_phone, usage::fill(&who.phone.refused, self.refused_phone, now));
+        weigh(
+            Limit::Refused,
+            SubjectKind::Phone,
+            self.refused_phone,
+            usage::fill(&who.phone.refused, self.refused_phone, now),
+        );
         if let Some(purpose) = purpose {
             let guesses = if who.known { &purpose.known_guesses } else { &purpose.guesses };
-            weigh("guesses", "phone", self.guesses_per_phone, usage::fill(guesses, self.guesses_per_phone, now));
+            weigh(
+                Limit::Guesses,
+                SubjectKind::Phone,
+                self.guesses_per_phone,
+                usage::fill(guesses, self.guesses_per_phone, now),
+            );
         }
         if let Some(user) = who.user {
             for window in &self.user {
-                weigh("user", "user", *window, user.sends_in(*window, now));
+                weigh(Limit::User, SubjectKind::User, *window, user.sends_in(*window, now));
             }
             let phones = user.other_phones_in(self.user_phones, who.phone_short, now);
-            weigh("user-phones", "user", self.user_phones, phones);
-            weigh("refused", "user", self.refused_other, usage::fill(&user.refused, self.refused_other, now));
+            weigh(Limit::UserPhones, SubjectKind::User, self.user_phones, phones);
+            weigh(
+                Limit::Refused,
+                SubjectKind::User,
+                self.refused_other,
+                usage::fill(&user.refused, self.refused_other, now),
+            );
         }
         if let Some(ip) = who.ip {
             for window in &self.ip {
-                weigh("ip", "ip", *window, ip.sends_in(*window, now));
+                weigh(Limit::Ip, SubjectKind::Ip, *window, ip.sends_in(*window, now));
             }
-            weigh("ip-phones", "ip", self.ip_phones, ip.other_phones_in(self.ip_phones, who.phone_short, now));
-            weigh("refused", "ip", self.refused_other, usage::fill(&ip.refused, self.refused_other, now));
+            weigh(
+                Limit::IpPhones,
+                SubjectKind::Ip,
+                self.ip_phones,
+                ip.other_phones_in(self.ip_phones, who.phone_short, now),
+            );
+            weigh(
+                Limit::Refused,
+                SubjectKind::Ip,
+                self.refused_other,
+                usage::fill(&ip.refused, self.refused_other, now),
+            );
             // No message for a code that could not be verified from here.
-            weigh("guesses", "ip", self.guesses_per_ip, usage::fill(&ip.guesses, self.guesses_per_ip, now));
+            weigh(
+                Limit::Guesses,
+                SubjectKind::Ip,
+                self.guesses_per_ip,
+                usage::fill(&ip.guesses, self.guesses_per_ip, now),
+            );
         }
-        for (limit, usage, windows, shard) in [
-            ("network", who.network, &self.network, (0, 1)),
-            ("everything", who.everything, &self.everything, who.shard),
+        for (limit, subject, usage, windows, shard) in [
+            (Limit::Network, SubjectKind::Network, who.network, &self.network, (0, 1)),
+            (Limit::Everything, SubjectKind::Everything, who.everything, &self.everything, who.shard),
         ] {
             for window in windows {
                 if let Some(usage) = usage {
                     let part = window.shard(shard);
                     let Fill { used, wait } = usage.slots_in(part, now);
                     // Whoever is told of a full shard has found the others full as well.
-                    weigh(limit, limit, *window, Fill { used: used.saturating_add(window.max - part.max), wait });
+                    weigh(limit, subject, *window, Fill { used: used.saturating_add(window.max - part.max), wait });
                 }
             }
         }
@@ -195,7 +276,8 @@ impl Limits {
     pub fn closed(&self, pair: &Usage, known: bool) -> Option<Hit> {
         let used = if known { pair.known_in_a_row } else { pair.in_a_row };
         let window = Window { max: self.guesses_in_a_row, per: Duration::ZERO };
-        (used >= self.guesses_in_a_row).then(|| Hit::new(("guesses", "user"), window, used, None))
+        (used >= self.guesses_in_a_row)
+            .then(|| Hit::new(Limit::Guesses, SubjectKind::User, window, Fill { used, wait: None }))
     }
 
     /// The pause after the last message, if it is not over: after n messages the n-th rung of the ladder.
@@ -254,16 +336,63 @@ impl Limits {
 }
 
 impl Hit {
-    /// A hit of the limit `name` that counts `subject`.
-    pub fn new((limit, subject): (&str, &str), window: Window, used: u32, wait: Option<Duration>) -> Hit {
+    /// A hit of `limit`, which counts `subject`.
+    pub fn new(limit: Limit, subject: SubjectKind, window: Window, fill: Fill) -> Hit {
+        let seconds = |wait: Duration| u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
         Hit {
-            limit: limit.to_owned(),
-            subject: subject.to_owned(),
+            limit,
+            subject,
             max: window.max,
             window_seconds: window.per.as_secs(),
-            used,
-            retry_after_seconds: wait.map(|wait| u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)),
+            used: fill.used,
+            retry_after_seconds: fill.wait.map(seconds),
         }
+    }
+
+    /// What is full, in words.
+    pub fn message(&self) -> String {
+        let whom = match self.subject {
+            SubjectKind::Everything => "all phones together".to_owned(),
+            subject => format!("this {subject}"),
+        };
+        let (used, max, window) = (self.used, self.max, span(self.window_seconds));
+        match (self.limit, self.retry_after_seconds) {
+            (Limit::Cooldown, _) => {
+                format!("a message went to {whom} a moment ago; the pause is {} s", self.window_seconds)
+            }
+            (Limit::Guesses, None) => {
+                format!("{used} wrong codes in a row were given for {whom}; it stays closed until it is reset")
+            }
+            (Limit::Guesses, _) => format!("{used} wrong codes were given for {whom} in {window}"),
+            (Limit::UserPhones | Limit::IpPhones, _) => {
+                format!("{whom} has asked for {used} other phones; {max} are allowed in {window}")
+            }
+            (Limit::Refused, _) => format!("the provider refused {used} messages of {whom} in {window}"),
+            _ => format!("{used} of {max} messages in {window} are used up for {whom}"),
+        }
+    }
+
+    /// What to do about it, for whoever reads it: a person at a terminal or the developer of a client.
+    pub fn hint(&self) -> String {
+        let wait = match self.retry_after_seconds {
+            Some(_) => "Ask again when the time is over. ",
+            None => "",
+        };
+        if self.limit.can_be_overridden() {
+            format!("{wait}Staff can let one through: smsotp send --override {} --reason TEXT", self.limit)
+        } else {
+            format!("{wait}Staff can open it: smsotp limits reset PHONE --reason TEXT")
+        }
+    }
+}
+
+/// A span in the largest whole unit.
+fn span(seconds: u64) -> String {
+    match seconds {
+        s if s > 0 && s % 86_400 == 0 => format!("{} d", s / 86_400),
+        s if s > 0 && s % 3600 == 0 => format!("{} h", s / 3600),
+        s if s > 0 && s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
     }
 }
 
@@ -274,8 +403,8 @@ pub const QUIET: Duration = Duration::from_secs(24 * 3600);
 mod tests {
     use super::*;
 
-    fn standing<'a>(phone: &'a Usage, pair: &'a Usage) -> Standing<'a> {
-        Standing {
+    fn usages<'a>(phone: &'a Usage, pair: &'a Usage) -> SendUsages<'a> {
+        SendUsages {
             phone,
             phone_short: "a",
             purpose: "login",
@@ -296,11 +425,11 @@ mod tests {
         for rung in [30, 60, 120, 300, 600, 1800, 1800, 1800] {
             limits.count_cooldown(phone.purpose_mut("login"), now);
             let early = now + Duration::from_millis(rung * 1000 - 1);
-            let hits = limits.hits(&standing(&phone, &pair), early);
+            let hits = limits.hits(&usages(&phone, &pair), early);
             assert_eq!(hits.len(), 1, "rung {rung}");
             assert_eq!(hits[0].retry_after_seconds, Some(1));
             now = now + Duration::from_secs(rung);
-            assert_eq!(limits.hits(&standing(&phone, &pair), now), [], "rung {rung}");
+            assert_eq!(limits.hits(&usages(&phone, &pair), now), [], "rung {rung}");
         }
         limits.count_cooldown(phone.purpose_mut("login"), now + QUIET);
         assert_eq!(phone.purpose("login").unwrap().asked.len(), 1, "a quiet day starts over");
@@ -313,10 +442,10 @@ mod tests {
         for _ in 0..15 {
             usage::count(&mut phone.purpose_mut("login").guesses, limits.guesses_per_phone, now);
         }
-        assert_eq!(limits.hits(&standing(&phone, &pair), now)[0].limit, "guesses");
-        assert_eq!(limits.hits(&Standing { known: true, ..standing(&phone, &pair) }, now), []);
+        assert_eq!(limits.hits(&usages(&phone, &pair), now)[0].limit, Limit::Guesses);
+        assert_eq!(limits.hits(&SendUsages { known: true, ..usages(&phone, &pair) }, now), []);
         pair.in_a_row = 100;
-        let hits = limits.hits(&standing(&Usage::default(), &pair), now);
-        assert_eq!((hits[0].limit.as_str(), hits[0].retry_after_seconds), ("guesses", None));
+        let hits = limits.hits(&usages(&Usage::default(), &pair), now);
+        assert_eq!((hits[0].limit, hits[0].retry_after_seconds), (Limit::Guesses, None));
     }
 }

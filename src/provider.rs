@@ -3,13 +3,11 @@
 pub mod console;
 pub mod twilio;
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+pub use crate::delivery::{Blame, Delivery, Refused};
 use crate::error::Result;
 use crate::phone::Phone;
 
@@ -23,72 +21,6 @@ pub struct Outgoing {
     pub body: SecretString,
     /// For how many whole seconds it makes sense to deliver it (Twilio's ValidityPeriod, 1 to 36000).
     pub validity_seconds: Option<u32>,
-}
-
-/// What became of a message that was handed over.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Delivery {
-    /// The provider took it.
-    Accepted {
-        /// The provider's id, for example a Twilio message SID.
-        provider_id: String,
-        /// The provider's first status, verbatim.
-        status: String,
-    },
-    /// The provider answered that it will not send it: it surely was not sent.
-    Refused(Refused),
-    /// The provider asks to come back: surely not sent.
-    Busy {
-        /// When it said to come back.
-        retry_after: Option<Duration>,
-        /// What it said.
-        why: String,
-    },
-    /// No connection was made: surely not sent.
-    Unreachable {
-        /// What failed, without secrets.
-        why: String,
-    },
-    /// It may or may not have been taken: never repeat it blindly.
-    Maybe {
-        /// What failed, without secrets.
-        why: String,
-    },
-}
-
-/// A provider's refusal, explained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The provider's error code, for example Twilio's 21610.
-    pub code: Option<u32>,
-    /// The HTTP status of the refusal.
-    pub http_status: u16,
-    /// What it means, in our words or the provider's.
-    pub meaning: String,
-    /// What to do about it.
-    pub fix: Option<String>,
-    /// Who has to act.
-    pub blame: Blame,
-    /// The recipient opted out (Twilio's 21610).
-    pub opted_out: bool,
-}
-
-/// Who has to act on a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Blame {
-    /// Our request was wrong.
-    Request,
-    /// The recipient's number or choice.
-    Recipient,
-    /// Credentials, sender or account set-up.
-    Setup,
-    /// The provider or a carrier.
-    Provider,
-    /// A limit of the provider.
-    Limit,
-    /// Held to be fraud.
-    Fraud,
 }
 
 /// A message as the provider reports it.

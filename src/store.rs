@@ -1,15 +1,14 @@
-//! The memory: what an operation may ask of the database, and what it may write.
+//! The seam to the database: what an operation may ask of it, and what it may write.
 //!
 //! An operation is one transaction. It says what it [`Needs`]; the store locks and loads that as [`Facts`]; a pure function
-//! decides; the store writes the [`Change`]s it decided on, chains the audit row, and commits. Rules are decided there
-//! and nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
+//! comes to a [`Decision`]; the store writes the changes, chains the audit row and commits. Rules are decided there and
+//! nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
 pub mod export;
 pub mod postgres;
 pub mod sqlite;
 
 use std::io::{BufRead, Write};
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,119 +20,14 @@ use crate::audit::{self, Actor, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::DatabaseKeys;
+use crate::limits::Limits;
 use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
+pub use crate::subject::{Subject, SubjectId, SubjectKind};
 use crate::token::Token;
-use crate::usage::Usage;
-
-/// A 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
-///
-/// It begins with the moment when it was made, as version 7 of RFC 9562 does, so that those who are asked for at the same time
-/// are neighbours in every index; the other 80 bits are random, and nothing leads from them back to the person.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct SubjectId(pub [u8; 16]);
-
-impl SubjectId {
-    /// A new one.
-    ///
-    /// # Errors
-    /// `BUG` where the operating system has no random bytes.
-    pub fn fresh(now: Timestamp) -> Result<SubjectId> {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&now.millis().to_be_bytes()[2..]);
-        crate::keys::fill_random(&mut id[6..])?;
-        Ok(SubjectId(id))
-    }
-
-    /// Lower-case hex.
-    pub fn hex(&self) -> String {
-        base16ct::lower::encode_string(&self.0)
-    }
-    /// Reads [`SubjectId::hex`].
-    pub fn from_hex(text: &str) -> Option<SubjectId> {
-        base16ct::lower::decode_vec(text).ok()?.try_into().ok().map(SubjectId)
-    }
-    /// The last eight bytes in hex, which are random: enough to tell phones apart inside one small usage.
-    pub fn short(&self) -> String {
-        base16ct::lower::encode_string(&self.0[8..])
-    }
-}
-
-/// What a limit counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
-    /// A phone number.
-    Phone(Phone),
-    /// A user of the host system.
-    User(User),
-    /// A user and a phone together: guesses in a row.
-    Pair(User, Phone),
-    /// A client address: IPv4 whole, IPv6 by its /64.
-    Ip(IpAddr),
-    /// A client network: IPv4 /24, IPv6 /48.
-    Network(IpAddr),
-    /// Everyone, as a whole: for looking and for resets.
-    Everything,
-    /// One of the [`Store::shards`] parts of everyone: what a send is counted in.
-    Shard(u32),
-}
-
-impl Subject {
-    /// The word in database and answers.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Subject::Phone(_) => "phone",
-            Subject::User(_) => "user",
-            Subject::Pair(..) => "pair",
-            Subject::Ip(_) => "ip",
-            Subject::Network(_) => "network",
-            Subject::Everything | Subject::Shard(_) => "everything",
-        }
-    }
-
-    /// The client address as a subject, and the network around it (reference: RFC 4291 §2.5.4 for the /64).
-    pub fn of_client(ip: IpAddr) -> [Subject; 2] {
-        [Subject::Ip(cut(ip, 32, 64)), Subject::Network(cut(ip, 24, 48))]
-    }
-
-    /// The bytes that its tag is made from.
-    pub fn value(&self) -> Vec<u8> {
-        match self {
-            Subject::Phone(phone) => phone.as_str().as_bytes().to_vec(),
-            Subject::User(user) => user.as_str().as_bytes().to_vec(),
-            // A phone holds no NUL, so the two parts cannot run into each other.
-            Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
-            Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
-            // With one shard alone that share is the whole.
-            Subject::Everything | Subject::Shard(0) => Vec::new(),
-            Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
-        }
-    }
-
-    /// How tables, logs and the audit show it.
-    pub fn masked(&self) -> String {
-        match self {
-            Subject::Phone(phone) | Subject::Pair(_, phone) => phone.masked(),
-            Subject::User(user) => user.as_str().to_owned(),
-            Subject::Ip(ip) => ip.to_string(),
-            Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
-            Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
-            Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
-        }
-    }
-}
-
-fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
-    match ip {
-        IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - v4_bits))).into()),
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => cut(IpAddr::V4(ip), v4_bits, v6_bits),
-            None => IpAddr::V6((u128::from(ip) & (u128::MAX << (128 - v6_bits))).into()),
-        },
-    }
-}
+use crate::usage::{PurposeUsage, Usage};
 
 /// What an operation has to know, and therefore what is locked for it.
 #[derive(Clone, Debug, Default)]
@@ -201,10 +95,90 @@ pub const RECENT_MAX: u32 = 64;
 /// One subject as the database knows it.
 #[derive(Clone, Debug)]
 pub struct SubjectFact {
+    /// Whom or what it stands for.
+    pub subject: Subject,
     /// Its id.
     pub id: SubjectId,
-    /// Its memory.
+    /// What its limits remember.
     pub usage: Usage,
+}
+
+impl SubjectFact {
+    /// The change that writes this subject's usage as `update` leaves it. It has seen `now`, forgets purposes that remember
+    /// nothing, and may be purged once no limit counts any of it.
+    pub fn updated(&self, now: Timestamp, limits: &Limits, update: impl FnOnce(&mut Usage)) -> Change {
+        let mut usage = self.usage.clone();
+        usage.saw(now);
+        update(&mut usage);
+        usage.purposes.retain(|_, purpose| *purpose != PurposeUsage::default());
+        let idle_at = usage.idle_at(limits.longest());
+        Change::PutUsage(self.id, usage, idle_at)
+    }
+}
+
+impl Facts {
+    /// The phone's usage. Likewise the other roles.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn phone(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Phone)
+    }
+    /// That of the user with the phone.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn pair(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Pair)
+    }
+    /// That of everyone, or of one shard.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn everything(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Everything)
+    }
+    /// The user's; `None` for the empty user, who is nobody in particular.
+    pub fn user(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::User)
+    }
+    /// The client address's; `None` where no address is known.
+    pub fn address(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::Ip)
+    }
+    /// The client network's; `None` where no address is known.
+    pub fn network(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::Network)
+    }
+
+    fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {
+        self.subjects.iter().find(|fact| fact.subject.kind() == kind)
+    }
+    fn asked_for(&self, kind: SubjectKind) -> Result<&SubjectFact> {
+        self.role(kind).ok_or_else(|| Error::new(Code::BUG, format!("an operation did not ask for its {kind}")))
+    }
+
+    /// The present as these subjects see it: their time never runs back.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG` where the newest event of one of them lies more than five minutes ahead.
+    pub fn checked_now(&self) -> Result<Timestamp> {
+        let seen = self.latest();
+        if seen.since(self.now) > CLOCK_SLACK {
+            return Err(Error::new(
+                Code::CLOCK_WRONG,
+                format!("the clock says {}, but the database already has events of {seen}", self.now),
+            )
+            .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
+        }
+        Ok(seen)
+    }
+
+    /// The present, or the newest event of these subjects where that lies ahead of it: for what has to be recorded whatever
+    /// the clock says.
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.subjects.iter().map(|fact| fact.usage.seen).fold(self.now.millis(), i64::max))
+    }
 }
 
 /// One row to write.
@@ -218,7 +192,7 @@ pub enum Change {
     NewMessage(Message),
     /// Everything of a message that may change.
     PutMessage(Message),
-    /// A subject's memory, and from when on it is idle.
+    /// A subject's usage, and from when on it is idle: made by [`SubjectFact::updated`].
     PutUsage(SubjectId, Usage, Option<Timestamp>),
     /// The answer to an idempotency key, new or changed.
     PutReply(Reply),
@@ -230,8 +204,44 @@ pub enum Change {
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
-    /// What the audit log says of the operation: exactly one in each operation that changes anything.
-    Audit(Event),
+}
+
+/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so.
+#[derive(Clone, Debug)]
+pub enum Decision<A = ()> {
+    /// Nothing is written.
+    Nothing(A),
+    /// Rows change, and the audit log says what happened, in the same transaction.
+    Write {
+        /// The rows; none where only the audit log has to know.
+        changes: Vec<Change>,
+        /// The audit row.
+        event: Event,
+        /// The answer.
+        answer: A,
+    },
+    /// Only the time at which a message is looked at again moves: the one change that leaves no audit row.
+    Reschedule {
+        /// The message.
+        message_id: i64,
+        /// When to look at it again; `None`: never.
+        due_at: Option<Timestamp>,
+        /// The answer.
+        answer: A,
+    },
+}
+
+impl<A> Decision<A> {
+    /// The decision and its answer, apart.
+    fn split(self) -> (Decision, A) {
+        match self {
+            Decision::Nothing(answer) => (Decision::Nothing(()), answer),
+            Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
+            Decision::Reschedule { message_id, due_at, answer } => {
+                (Decision::Reschedule { message_id, due_at, answer: () }, answer)
+            }
+        }
+    }
 }
 
 /// A declared test number: nothing is sent to it and its code is fixed.
@@ -265,7 +275,7 @@ pub struct Reply {
 }
 
 /// The pure part of an operation. It may be called again where the database wants the transaction repeated.
-pub type Decide = Box<dyn FnMut(&Facts) -> Result<Vec<Change>> + Send>;
+pub type Decide = Box<dyn FnMut(&Facts) -> Result<Decision> + Send>;
 
 /// Which otps to list. Every field narrows.
 #[derive(Clone, Debug, Default)]
@@ -379,14 +389,33 @@ pub struct Status {
     pub wrapped_by: Vec<(String, Timestamp)>,
 }
 
-/// A memory. Every method that changes anything is one durable transaction: after `Ok` it survives kill -9 and power loss,
-/// after `Err` nothing of it happened. Errors are `STORE_*` unless a method says more.
+/// A store as its callers see it: three parts, each for another purpose. Cheap to clone.
+///
+/// Every method that changes anything is one durable transaction: after `Ok` it survives kill -9 and power loss, after `Err`
+/// nothing of it happened. Errors are `STORE_*` unless a method says more.
+#[derive(Clone)]
+pub struct Store {
+    /// Runs operations.
+    pub operations: Arc<dyn Operate>,
+    /// Answers questions.
+    pub reads: Arc<dyn Read>,
+    /// Looks after the database as a whole.
+    pub maintenance: Arc<dyn Maintain>,
+}
+
+impl<S: Operate + Read + Maintain + 'static> From<Arc<S>> for Store {
+    fn from(store: Arc<S>) -> Store {
+        Store { operations: store.clone(), reads: store.clone(), maintenance: store }
+    }
+}
+
+/// The part of a store that runs operations.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Operate: Send + Sync {
     /// The keys that live in the database.
     fn keys(&self) -> &DatabaseKeys;
 
-    /// Into how many rows the memory of everything is divided, each with its shard of the limits, so that unrelated phones
+    /// Into how many rows the usage of everything is divided, each with its shard of the limits, so that unrelated phones
     /// need not wait for each other. 1 where there is one writer anyway.
     fn shards(&self) -> u32 {
         1
@@ -395,8 +424,15 @@ pub trait Store: Send + Sync {
     /// Runs one operation: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
     /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns
-    /// as `Err` rolls back and comes out as it is. No change: nothing is written.
-    async fn transact(&self, needs: Needs, decide: Decide) -> Result<()>;
+    /// as `Err` rolls back and comes out as it is.
+    async fn operate(&self, needs: Needs, decide: Decide) -> Result<()>;
+}
+
+/// The part of a store that answers questions. Nothing here writes or locks.
+#[async_trait]
+pub trait Read: Send + Sync {
+    /// The present, as this store's operations see it.
+    async fn now(&self) -> Result<Timestamp>;
 
     /// One otp.
     async fn otp(&self, id: i64) -> Result<Option<Otp>>;
@@ -416,11 +452,11 @@ pub trait Store: Send + Sync {
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
     /// The provider ids that are known for a phone: the newest 200.
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
-    /// The present, as this store's operations see it.
-    async fn now(&self) -> Result<Timestamp>;
 
-    /// The usages of subjects, without making unknown ones.
+    /// The usage of subjects, without making unknown ones.
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
+    /// The masked forms of subjects that are still known.
+    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
 
@@ -428,12 +464,8 @@ pub trait Store: Send + Sync {
     async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>>;
     /// All access tokens, the newest first, at most 1000.
     async fn tokens(&self) -> Result<Vec<Token>>;
-
-    /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
-    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;
-    /// Rewrites the database so that no byte of what was purged stays in the files; false where that could not be finished
-    /// because another program was reading.
-    async fn scrub(&self) -> Result<bool>;
+    /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
 
     /// Rows of the audit log: up to `limit` of a chain, from `from` on upwards.
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
@@ -441,53 +473,52 @@ pub trait Store: Send + Sync {
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>>;
     /// The last row of each chain.
     async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
-    /// The masked forms of subjects that are still known.
-    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
 
     /// Facts about the database.
     async fn status(&self) -> Result<Status>;
+}
+
+/// The part of a store that looks after the database as a whole. Everything here may take its time.
+#[async_trait]
+pub trait Maintain: Send + Sync {
+    /// Takes one batch of what is finished. Returns what it took and where to go on; `None` at the end.
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)>;
+    /// Rewrites the database so that no byte of what was purged stays in the files; false where that could not be finished
+    /// because another program was reading.
+    async fn scrub(&self) -> Result<bool>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
-    /// Writes a copy in which no code is alive (design §8: a copy never revives a code). Answers how many lived.
+    /// Writes a copy in which no code is alive: a copy never revives a code. Answers how many lived.
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64>;
 
-    /// Writes the database as lines (see [`export`]). A move seals them: no operation is done in them any more; a move that failed half
-    /// way may be repeated.
-    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
-        let _ = (to, transfer, actor);
-        Err(Error::new(Code::BUG, "this kind of store cannot export"))
-    }
-    /// Reads lines into an empty database, in one transaction. They have to be opened anew afterwards: they are another database now.
+    /// Writes the database as lines (see [`export`]). A move seals it: no operation runs in it any more; a move that failed
+    /// half way may be repeated.
+    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred>;
+    /// Reads lines into an empty database, in one transaction. It has to be opened anew afterwards: it is another database now.
     ///
     /// Also `VALUE_INVALID` where the lines are not whole, `KEY_INVALID` where `ring` cannot open the keys among them.
-    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &crate::keys::Keyring) -> Result<Transferred> {
-        let _ = (from, ring);
-        Err(Error::new(Code::BUG, "this kind of store cannot import"))
-    }
-
-    /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
-    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &crate::keys::Keyring) -> Result<Transferred>;
     /// Wraps the database's keys under every key of the ring, and drops the wraps of others.
     async fn rewrap(&self, ring: &crate::keys::Keyring, actor: &Actor) -> Result<()>;
 }
 
 /// Runs an operation whose decision has an answer.
-pub async fn operation<A, F>(store: &dyn Store, needs: Needs, mut decide: F) -> Result<A>
+pub async fn operate<A, F>(store: &dyn Operate, needs: Needs, mut decide: F) -> Result<A>
 where
     A: Send + 'static,
-    F: FnMut(&Facts) -> Result<(Vec<Change>, A)> + Send + 'static,
+    F: FnMut(&Facts) -> Result<Decision<A>> + Send + 'static,
 {
     let answer = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&answer);
     let decide = Box::new(move |facts: &Facts| {
-        let (changes, answer) = decide(facts)?;
+        let (decision, answer) = decide(facts)?.split();
         *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
-        Ok(changes)
+        Ok(decision)
     });
-    store.transact(needs, decide).await?;
+    store.operate(needs, decide).await?;
     let answer = answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     answer.ok_or_else(|| Error::new(Code::BUG, "an operation was committed without a decision"))
 }
 
-/// How far ahead of the present a subject's newest moment may lie before the clock is held to be wrong (design §4).
+/// How far ahead of the present a subject's newest event may lie before the clock is held to be wrong.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(300);

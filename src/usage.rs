@@ -13,7 +13,28 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::Timestamp;
 use crate::error;
-use crate::limits::Window;
+
+/// At most `max` events in any span of `per`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// How many.
+    pub max: u32,
+    /// In how long.
+    pub per: Duration,
+}
+
+impl Window {
+    /// `max` in any span of `seconds`.
+    pub const fn new(max: u32, seconds: u64) -> Window {
+        Window { max, per: Duration::from_secs(seconds) }
+    }
+
+    /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
+    pub fn shard(self, (nth, of): (u32, u32)) -> Window {
+        let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
+        Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
+    }
+}
 
 /// The memory of one subject. Every list is oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ use crate::keys::Keyring;
 use crate::provider::twilio::checks;
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
-use crate::store::sqlite::group::Grouped;
+use crate::store::sqlite::group::open_grouped;
 use crate::store::sqlite::{self, Opening};
 
 /// Threads that answer requests: the store has its own, and the rest waits for the network.
@@ -39,17 +39,17 @@ impl App {
     pub fn open_serving(config: Config) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let runtime = threads()?;
-        let (store, keyring): (Arc<dyn Store>, _) = match &config.database {
+        let (store, keyring): (Store, _) = match &config.database {
             Database::Sqlite(path) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
                 let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
-                (Arc::new(Grouped::open(path, &keyring, clock, opening)?), keyring)
+                (open_grouped(path, &keyring, clock, opening)?, keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
                 // On the threads that serve: its connections live there.
                 let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::Opening::default());
-                (Arc::new(runtime.block_on(open)?), keyring)
+                (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };
         let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };

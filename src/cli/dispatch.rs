@@ -3,7 +3,7 @@
 use super::{Call, given};
 use crate::app::OpenMode;
 use crate::engine::Dispatched;
-use crate::error::{Class, Result};
+use crate::error::{Class, Error, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
 
 /// Send what is due and find out what became of the rest
@@ -30,6 +30,7 @@ impl Render for Dispatched {
             ("found", self.found.to_string()),
             ("failed", self.failed.to_string()),
             ("open", self.open.to_string()),
+            ("errors", self.errors.to_string()),
         ])
     }
 
@@ -46,9 +47,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let talk = out.talk();
     let app = call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
     let _hold = call.signals.hold();
-    let dispatched = app.run(app.engine().dispatch(&given::caller(None)?, args.limit))?;
+    let caller = given::caller(None)?;
+    let mut errors = Vec::new();
+    let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
+    let dispatched = app.run(app.engine().dispatch(&caller, args.limit, on_error))?;
     if !out.wishes().quiet || out.is_json() {
         out.show(&dispatched)?;
     }
-    Ok(Class::Done)
+    for (id, _, error) in &errors {
+        out.warn(&format!("message m{id}: {error}"));
+    }
+    Ok(errors.first().map_or(Class::Done, |(_, code, _)| code.class))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
-use crate::engine::{self, Forgotten, Standing, Subject, Whom};
+use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
 use crate::output::{Item, List, Output, Page, Render, Sheet, View};
 use crate::{phone, risk};
@@ -156,29 +156,29 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         out.list(&List::whole(risks, "No risks."))?;
         return Ok(Class::Done);
     }
-    let whom = Whom {
+    let whom = LimitQuery {
         phone: args.phone.as_deref().map(phone::shape).transpose()?,
         user: given::user(args.user.as_deref())?,
         ip: args.ip.as_deref().map(given::address).transpose()?,
         purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
     };
-    let standings = if whom.is_nobody() {
-        engine::standings_of_nobody(&config.policy)
+    let statuses = if whom.is_nobody() {
+        engine::limits_of_nobody(&config.policy)
     } else {
         let app = call.open_with(config, OpenMode::Existing, out)?;
-        app.run(app.engine().standings(&whom))?
+        app.run(app.engine().limit_status(&whom))?
     };
     let now = out.view().now;
-    let row = |standing: Standing| Row {
-        subject: standing.subject.to_owned(),
-        limit: standing.limit.to_owned(),
-        purpose: standing.purpose,
-        max: standing.window.max,
-        window_seconds: Some(standing.window.per.as_secs()).filter(|seconds| *seconds > 0),
-        used: standing.used,
-        opens_at: standing.wait.map(|wait| now + wait),
+    let row = |status: LimitStatus| Row {
+        subject: status.subject.to_string(),
+        limit: status.limit.to_string(),
+        purpose: status.purpose,
+        max: status.window.max,
+        window_seconds: Some(status.window.per.as_secs()).filter(|seconds| *seconds > 0),
+        used: status.used,
+        opens_at: status.wait.map(|wait| now + wait),
     };
-    out.list(&List::whole(standings.into_iter().map(row).collect(), "No limits."))?;
+    out.list(&List::whole(statuses.into_iter().map(row).collect(), "No limits."))?;
     Ok(Class::Done)
 }
 

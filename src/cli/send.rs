@@ -7,13 +7,14 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
-use crate::engine::{self, Caller, Destination, Refusal, Send, SendAnswer};
+use crate::engine::{self, Caller, Destination, Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
+use crate::limits::Limit;
 use crate::message::State;
 use crate::output::{Output, Page, Render, Sheet, View};
-use crate::phone::{self, Phone};
+use crate::phone::Phone;
+use crate::purpose;
 use crate::template::Endings;
-use crate::{limits, purpose};
 
 /// Send a code to a phone
 ///
@@ -150,18 +151,18 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let caller = given::caller(args.ip.as_deref())?;
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
     let typed = given::phone_text(args.phone.as_deref(), call, out)?;
-    let ask = Send {
-        to: destination(&typed, config.region.as_deref())?,
+    let request = SendOtp {
+        to: Destination::parse(&typed, config.region.as_deref())?,
         purpose: given::purpose(&args.purpose)?,
         user: given::user(args.user.as_deref())?,
         new_code: args.new_code,
-        override_limit: override_limit(&args)?,
+        override_limits: override_limits(&args)?,
         idempotency_key: args.idempotency_key.clone(),
         endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
         segments_max: args.allow_segments,
         timeout,
     };
-    let phone = ask.to.phone().clone();
+    let phone = request.to.phone().clone();
     let talk = out.talk();
     let printer = Box::new(move |text: &str| talk.lines(text));
     // The provider before the database: who lacks credentials is told so, and no an empty database are left behind.
@@ -169,59 +170,31 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
     let answer = {
         let _hold = call.signals.hold();
-        app.run(app.engine().send(&caller, ask))?
+        app.run(app.engine().send(&caller, request))?
     };
     match answer {
         SendAnswer::Refused(refusal) => {
             let details = serde_json::json!({ "limits": refusal.hits });
-            Ok(out.refuse(&refusal_error(&refusal, &out.pasted(&phone)), details))
+            Ok(out.refuse(&refusal.error(), details))
         }
         SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
     }
 }
 
-/// A number that its plan knows; else by its shape, for that is all a declared test number needs.
-fn destination(typed: &str, region: Option<&str>) -> Result<Destination> {
-    match phone::parse(typed, region) {
-        Ok(number) => Ok(Destination::Known(number)),
-        Err(error) => match phone::shape(typed) {
-            Ok(phone) => Ok(Destination::Shape(phone, error)),
-            Err(_) => Err(error),
-        },
-    }
-}
-
-fn override_limit(args: &Args) -> Result<Option<(Vec<String>, String)>> {
+fn override_limits(args: &Args) -> Result<Option<Override>> {
     if args.overrides.is_empty() {
         return Ok(None);
     }
-    let known: Vec<&str> = limits::NAMES.into_iter().filter(|name| *name != "guesses").collect();
-    if let Some(limit) = args.overrides.iter().find(|limit| !known.contains(&limit.as_str())) {
-        let error = Error::new(Code::VALUE_INVALID, format!("no limit that can be passed is called {limit:.40}"));
-        return Err(
-            error.hint(format!("There are {}. Spent guesses are opened by `smsotp limits reset`.", known.join(", ")))
-        );
-    }
-    Ok(Some((args.overrides.clone(), given::reason(args.reason.as_deref())?)))
-}
-
-/// A refusal as an error; `phone` stands in the commands that are to be pasted.
-fn refusal_error(refusal: &Refusal, phone: &str) -> Error {
-    let error = Error::new(refusal.code, refusal.message.clone());
-    let error = match refusal.retry_after_seconds {
-        Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
-        None => error,
+    let limit = |name: &String| {
+        Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
+            let known: Vec<&str> =
+                Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str()).collect();
+            Error::new(Code::VALUE_INVALID, format!("no limit that can be passed is called {name:.40}"))
+                .hint(format!("There are {}. Spent guesses are opened by `smsotp limits reset`.", known.join(", ")))
+        })
     };
-    match (refusal.code, refusal.hits.first()) {
-        (Code::OPTED_OUT, _) => error.hint(format!(
-            "They must text START to your number; then: smsotp limits reset {phone} --opt-out --reason TEXT"
-        )),
-        (_, Some(hit)) if hit.limit == "guesses" => {
-            error.hint(format!("Staff can open it: smsotp limits reset {phone} --reason TEXT"))
-        }
-        (_, Some(hit)) => error.hint(format!("Staff can pass it once: --override {} --reason TEXT", hit.limit)),
-        _ => error,
-    }
+    let limits = args.overrides.iter().map(limit).collect::<Result<_>>()?;
+    Ok(Some(Override { limits, reason: given::reason(args.reason.as_deref())? }))
 }
 
 /// Shows what became of a message; what went wrong is an error with its next step.
@@ -231,7 +204,7 @@ fn show(
     (app, caller, wait): (&App, &Caller, Option<Duration>),
     (call, out): (&Call, &mut Output),
 ) -> Result<Class> {
-    if let Some(error) = trouble(&sent) {
+    if let Some(error) = sent.failure() {
         let details = serde_json::json!({
             "otp_id": sent.otp_id.to_string(),
             "message_id": format!("m{}", sent.message_id),
@@ -279,38 +252,4 @@ fn show(
     }
     out.hint(&format!("Check the code with: {next}"));
     Ok(Class::Done)
-}
-
-/// What kept a message from going out, or from being known to have gone.
-fn trouble(sent: &engine::Sent) -> Option<Error> {
-    let why = sent.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
-    match sent.state {
-        State::Failed => {
-            let setup = sent.http_status.is_some_and(|status| matches!(status, 401 | 403 | 300..=399));
-            let (code, label) = match (sent.http_status, setup) {
-                (_, true) => (Code::PROVIDER_CONFIG, "the provider refused our credentials or set-up"),
-                (Some(_), false) => (Code::PROVIDER_REFUSED, "the provider refused the message"),
-                (None, false) => (Code::PROVIDER_UNREACHABLE, "the message could not be sent"),
-            };
-            let number = sent.error_code.map(|code| format!(" ({code})")).unwrap_or_default();
-            let error = Error::new(code, format!("{label}{number}: {why}"));
-            let next = match (&sent.fix, sent.error_code) {
-                (Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
-                (Some(fix), None) => fix.clone(),
-                (None, _) => {
-                    "Nothing went out. `smsotp test-twilio` checks the way to Twilio; then send again.".to_owned()
-                }
-            };
-            Some(error.hint(next))
-        }
-        State::Unknown | State::Sending => Some(
-            Error::new(Code::MAYBE_SENT, format!("it is not known whether the message was sent: {why}"))
-                .hint("Do not repeat it. `smsotp dispatch` asks the provider; the code stays valid if it arrives."),
-        ),
-        State::Queued => Some(
-            Error::new(Code::PROVIDER_BUSY, format!("the message waits for its next attempt: {why}"))
-                .hint("`smsotp dispatch` sends it; so does sending again."),
-        ),
-        _ => None,
-    }
 }

@@ -84,7 +84,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let app = app.with_provider(Box::new(move |text| talk.lines(text)), None)?;
     let metrics = Arc::new(Metrics::new());
     let meter = Arc::clone(&metrics);
-    let mut engine = app.engine().clone().metered(move |what, took| meter.waited(what, took));
+    let mut engine = app.engine().clone().on_wait(move |what, took| meter.waited(what, took));
     if !test_numbers {
         engine = engine.without_test_numbers();
     }

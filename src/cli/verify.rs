@@ -10,7 +10,7 @@ use super::Call;
 use super::given::{self, CodeSource};
 use crate::app::OpenMode;
 use crate::code::Code;
-use crate::engine::{Caller, Verdict, Verify, VerifyAnswer};
+use crate::engine::{Caller, Verdict, VerifyAnswer, VerifyOtp};
 use crate::error::{Class, Result};
 use crate::output::{Output, Page, Render, Sheet, View};
 
@@ -112,9 +112,10 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
     let app = call.open(OpenMode::Existing, out)?;
+    let request = VerifyOtp { phone: phone.clone(), purpose, user, code, idempotency_key: None };
     let answer = {
         let _hold = call.signals.hold();
-        app.run(app.engine().verify(&caller, Verify { phone: phone.clone(), purpose, user, code }))?
+        app.run(app.engine().verify(&caller, request))?
     };
     let verdict = &answer.verdict;
     let retry_after_seconds = match verdict {

@@ -1,7 +1,7 @@
 //! Reading the audit log and proving that nobody changed it.
 
-use super::Engine;
-use super::show::{Step, step};
+use super::context::Context;
+use super::show::{TimelineStep, step};
 use crate::audit::Verifier;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -18,7 +18,7 @@ const LOOK_MAX: usize = 50_000;
 pub struct AuditFilter {
     /// Those that name this phone or user first.
     pub subject: Option<Subject>,
-    /// Of this operation.
+    /// With this action.
     pub action: Option<String>,
     /// At or after.
     pub since: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub struct AuditRead {
     /// Its chain and place.
     pub place: (u32, u64),
     /// What it says.
-    pub step: Step,
+    pub step: TimelineStep,
     /// Whom it is about: masked, or the start of an id whose person was purged.
     pub subject: String,
 }
@@ -59,89 +59,81 @@ pub struct Audited {
     pub broken: Option<String>,
 }
 
-impl Engine {
-    /// One page of the audit log.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn audit_page(&self, filter: &AuditFilter) -> Result<AuditPage> {
-        let subject = match &filter.subject {
-            None => None,
-            Some(subject) => {
-                match self.store.usages(std::slice::from_ref(subject)).await?.into_iter().next().flatten() {
-                    Some(fact) => Some(fact.id),
-                    // Nobody of that name is known: no row can be about them.
-                    None => return Ok(AuditPage::default()),
-                }
+/// One page of the audit log.
+pub(super) async fn page(ctx: &Context, filter: &AuditFilter) -> Result<AuditPage> {
+    let subject = match &filter.subject {
+        None => None,
+        Some(subject) => {
+            match ctx.reads().usages(std::slice::from_ref(subject)).await?.into_iter().next().flatten() {
+                Some(fact) => Some(fact.id),
+                // Nobody of that name is known: no row can be about them.
+                None => return Ok(AuditPage::default()),
             }
-        };
-        let (chain, mut before) = filter.before.unwrap_or((0, u64::MAX));
-        let (mut page, mut looked) = (AuditPage::default(), 0);
-        loop {
-            let rows = self.store.audit_back(subject, (chain, before), BATCH).await?;
-            let whole = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
-            for row in rows {
-                before = row.seq;
-                looked += 1;
-                let Some(step) = step(&row) else { continue };
-                if filter.since.is_some_and(|since| step.at < since) {
+        }
+    };
+    let (chain, mut before) = filter.before.unwrap_or((0, u64::MAX));
+    let (mut page, mut looked) = (AuditPage::default(), 0);
+    loop {
+        let rows = ctx.reads().audit_back(subject, (chain, before), BATCH).await?;
+        let whole = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
+        for row in rows {
+            before = row.seq;
+            looked += 1;
+            let Some(step) = step(&row) else { continue };
+            if filter.since.is_some_and(|since| step.at < since) {
+                return Ok(page);
+            }
+            let wanted = filter.until.is_none_or(|until| step.at < until)
+                && filter.action.as_ref().is_none_or(|action| *action == step.action);
+            if wanted {
+                if page.rows.len() == filter.limit {
+                    page.next = page.rows.last().map(|last| last.place);
                     return Ok(page);
                 }
-                let wanted = filter.until.is_none_or(|until| step.at < until)
-                    && filter.action.as_ref().is_none_or(|action| *action == step.action);
-                if wanted {
-                    if page.rows.len() == filter.limit {
-                        page.next = page.rows.last().map(|last| last.place);
-                        return Ok(page);
-                    }
-                    let subject = self.about(&row.body).await?;
-                    page.rows.push(AuditRead { place: (row.chain, row.seq), step, subject });
-                }
+                let subject = about(ctx, &row.body).await?;
+                page.rows.push(AuditRead { place: (row.chain, row.seq), step, subject });
             }
-            if !whole {
-                return Ok(page);
+        }
+        if !whole {
+            return Ok(page);
+        }
+        if looked >= LOOK_MAX {
+            page.next = Some((chain, before));
+            return Ok(page);
+        }
+    }
+}
+
+async fn about(ctx: &Context, body: &[u8]) -> Result<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(hex) = body.pointer("/subjects/0").and_then(serde_json::Value::as_str) else {
+        return Ok(String::new());
+    };
+    let Some(id) = SubjectId::from_hex(hex) else { return Ok(String::new()) };
+    let masked = ctx.reads().masked(&[id]).await?.into_iter().next().flatten();
+    // Whoever was purged or forgotten stays a number that means nothing.
+    Ok(masked.unwrap_or_else(|| format!("({})", id.short())))
+}
+
+/// Verifies every chain from its first row to its last, a bounded batch at a time.
+pub(super) async fn verify(ctx: &Context) -> Result<Audited> {
+    let heads = ctx.reads().audit_heads().await?;
+    let mut verifier = Verifier::new(&ctx.store.operations.keys().audit).expect(heads.iter().copied());
+    for head in &heads {
+        let mut from = 1;
+        loop {
+            // Rows that are written while this reads are not part of the question.
+            let rows = ctx.reads().audit(head.chain, from, BATCH).await?;
+            let Some(last) = rows.last().map(|row| row.seq) else { break };
+            for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
+                verifier.feed(row);
             }
-            if looked >= LOOK_MAX {
-                page.next = Some((chain, before));
-                return Ok(page);
+            from = last + 1;
+            if last >= head.seq || verifier.first_break().is_some() {
+                break;
             }
         }
     }
-
-    async fn about(&self, body: &[u8]) -> Result<String> {
-        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let Some(hex) = body.pointer("/subjects/0").and_then(serde_json::Value::as_str) else {
-            return Ok(String::new());
-        };
-        let Some(id) = SubjectId::from_hex(hex) else { return Ok(String::new()) };
-        let masked = self.store.masked(&[id]).await?.into_iter().next().flatten();
-        // Whoever was purged or forgotten stays a number that means nothing.
-        Ok(masked.unwrap_or_else(|| format!("({})", id.short())))
-    }
-
-    /// Verifies every chain from its first row to its last, a bounded batch at a time.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn audit_verify(&self) -> Result<Audited> {
-        let heads = self.store.audit_heads().await?;
-        let mut verifier = Verifier::new(&self.store.keys().audit).expect(heads.iter().copied());
-        for head in &heads {
-            let mut from = 1;
-            loop {
-                // Rows that are written while this reads are not part of the question.
-                let rows = self.store.audit(head.chain, from, BATCH).await?;
-                let Some(last) = rows.last().map(|row| row.seq) else { break };
-                for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
-                    verifier.feed(row);
-                }
-                from = last + 1;
-                if last >= head.seq || verifier.first_break().is_some() {
-                    break;
-                }
-            }
-        }
-        let rows = verifier.rows();
-        Ok(Audited { rows, broken: verifier.finish().err().map(|found| found.to_string()) })
-    }
+    let rows = verifier.rows();
+    Ok(Audited { rows, broken: verifier.finish().err().map(|found| found.to_string()) })
 }

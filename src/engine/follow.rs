@@ -1,8 +1,10 @@
-//! follow asks the provider about a message until its last status, and database each step forward.
+//! follow asks the provider about a message until its last status, and records each step forward.
 
 use std::time::Duration;
 
-use super::{Caller, Engine, Report, Reported};
+use super::context::{Caller, Context};
+use super::settle::{Reported, StatusReport, report};
+use crate::delivery::News;
 use crate::error::{Code, Error, Result};
 use crate::message::Message;
 
@@ -10,47 +12,36 @@ use crate::message::Message;
 const FIRST: Duration = Duration::from_millis(250);
 const MOST: Duration = Duration::from_secs(3);
 
-impl Engine {
-    /// Follows a message for at most `patience` and answers what the database then say of it.
-    ///
-    /// # Errors
-    /// `NO_PROVIDER`, `STORE_*`, and the provider's where even the last question failed.
-    pub async fn follow(&self, caller: &Caller, message_id: i64, patience: Duration) -> Result<Message> {
-        let until = self.store.now().await? + patience;
-        let mut pause = FIRST;
-        loop {
-            let message = self.store.message(message_id).await?.ok_or_else(|| gone(message_id))?;
-            let Some(provider_id) = message.provider_id.clone().filter(|_| !message.state.is_final()) else {
-                return Ok(message);
-            };
-            let found = self.provider()?.fetch(&provider_id).await;
-            let now = self.store.now().await?;
-            match found {
-                Ok(Some(found)) => {
-                    let report = Report {
-                        message_id,
-                        provider_id,
-                        status: found.status,
-                        error_code: found.error_code,
-                        to: None,
-                    };
-                    if let Reported::Moved(state) = self.report(caller, report).await?
-                        && state.is_final()
-                    {
-                        continue;
-                    }
+/// Follows a message for at most `within` and answers what the database then says of it.
+pub(super) async fn follow(ctx: &Context, caller: &Caller, message_id: i64, within: Duration) -> Result<Message> {
+    let until = ctx.reads().now().await? + within;
+    let mut pause = FIRST;
+    loop {
+        let message = ctx.reads().message(message_id).await?.ok_or_else(|| gone(message_id))?;
+        let Some(provider_id) = message.provider_id.clone().filter(|_| !message.state.is_final()) else {
+            return Ok(message);
+        };
+        let found = ctx.provider()?.fetch(&provider_id).await;
+        let now = ctx.reads().now().await?;
+        match found {
+            Ok(Some(found)) => {
+                let news = News { provider_id, status: found.status, error_code: found.error_code };
+                if let Reported::Moved(state) = report(ctx, caller, StatusReport { message_id, news, to: None }).await?
+                    && state.is_final()
+                {
+                    continue;
                 }
-                Ok(None) => return Ok(message),
-                // The question can be asked again; its failure says nothing about the message.
-                Err(error) if now + pause >= until => return Err(error),
-                Err(_) => {}
             }
-            if now + pause >= until {
-                return self.store.message(message_id).await?.ok_or_else(|| gone(message_id));
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(MOST);
+            Ok(None) => return Ok(message),
+            // The question can be asked again; its failure says nothing about the message.
+            Err(error) if now + pause >= until => return Err(error),
+            Err(_) => {}
         }
+        if now + pause >= until {
+            return ctx.reads().message(message_id).await?.ok_or_else(|| gone(message_id));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(MOST);
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Caller, Engine};
+use super::context::{Caller, Context};
 use crate::error::Result;
 use crate::store::{PurgeBatch, PurgeCursor, Purged};
 
@@ -43,41 +43,36 @@ pub struct PurgeReport {
     pub scrubbed: Option<bool>,
 }
 
-impl Engine {
-    /// Purges, telling `progress` after each batch what was taken so far. `progress` answers whether to go on.
-    ///
-    /// # Errors
-    /// `STORE_*`. What was taken before the error stays taken; running it again goes on.
-    pub async fn purge(
-        &self,
-        caller: &Caller,
-        how: &Purge,
-        mut progress: impl FnMut(&PurgeReport) -> bool + std::marker::Send,
-    ) -> Result<PurgeReport> {
-        let cutoff = self.store.now().await? - how.older_than.unwrap_or(self.policy.keep);
-        let mut report = PurgeReport::default();
-        let mut batch = PurgeBatch {
-            cutoff,
-            cursor: PurgeCursor::default(),
-            limit: if how.exclusive { BATCH_EXCLUSIVE } else { how.batch.unwrap_or(BATCH) },
-            exclusive: how.exclusive,
-            dry_run: how.dry_run,
-            actor: caller.actor.clone(),
-        };
-        loop {
-            let (purged, next) = self.store.purge(&batch).await?;
-            report.purged.add(purged);
-            report.batches += 1;
-            let go_on = progress(&report);
-            let Some(next) = next.filter(|_| go_on) else { break };
-            batch.cursor = next;
-            if !how.exclusive && !how.dry_run {
-                tokio::time::sleep(PAUSE).await;
-            }
+/// Purges, passing to `progress` after each batch what was taken so far. `progress` answers whether to go on.
+pub(super) async fn purge(
+    ctx: &Context,
+    caller: &Caller,
+    how: &Purge,
+    mut progress: impl FnMut(&PurgeReport) -> bool + Send,
+) -> Result<PurgeReport> {
+    let cutoff = ctx.reads().now().await? - how.older_than.unwrap_or(ctx.policy.keep);
+    let mut report = PurgeReport::default();
+    let mut batch = PurgeBatch {
+        cutoff,
+        cursor: PurgeCursor::default(),
+        limit: if how.exclusive { BATCH_EXCLUSIVE } else { how.batch.unwrap_or(BATCH) },
+        exclusive: how.exclusive,
+        dry_run: how.dry_run,
+        actor: caller.actor.clone(),
+    };
+    loop {
+        let (purged, next) = ctx.store.maintenance.purge(&batch).await?;
+        report.purged.add(purged);
+        report.batches += 1;
+        let go_on = progress(&report);
+        let Some(next) = next.filter(|_| go_on) else { break };
+        batch.cursor = next;
+        if !how.exclusive && !how.dry_run {
+            tokio::time::sleep(PAUSE).await;
         }
-        if how.scrub && !how.dry_run {
-            report.scrubbed = Some(self.store.scrub().await?);
-        }
-        Ok(report)
     }
+    if how.scrub && !how.dry_run {
+        report.scrubbed = Some(ctx.store.maintenance.scrub().await?);
+    }
+    Ok(report)
 }

@@ -1,13 +1,14 @@
 //! reset makes a subject's limits forget: staff's answer to a customer who is locked out. Audited.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
-use super::{Caller, Engine};
+use super::context::{Caller, Context};
 use crate::audit::{Details, Event};
 use crate::error::Result;
 use crate::otp::User;
-use crate::phone::Phone;
-use crate::store::{Change, Needs, Subject, operation};
+use crate::store::{Decision, Needs, Subject};
 use crate::usage::Usage;
 
 /// What to forget, and whose.
@@ -36,47 +37,42 @@ pub struct Forgotten {
     pub opt_out: bool,
 }
 
-impl Engine {
-    /// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
-        let mut subjects = vec![reset.subject.clone()];
-        if let Subject::Phone(phone) = &reset.subject {
-            subjects.push(pair(&reset.user, phone));
-        }
-        let needs = Needs { subjects, ..Needs::default() };
-        let (actor, longest) = (caller.actor.clone(), self.policy.limits.longest());
-        operation(self.store.as_ref(), needs, move |facts| {
-            let mut forgotten = Forgotten::default();
-            let mut changes = Vec::new();
-            for fact in &facts.subjects {
-                let old = &fact.usage;
-                forgotten.count(old, reset.opt_out);
-                let kept = Usage {
-                    opted_out_at: old.opted_out_at.filter(|_| !reset.opt_out),
+/// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
+pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Result<Forgotten> {
+    let mut subjects = vec![reset.subject.clone()];
+    if let Subject::Phone(phone) = &reset.subject {
+        subjects.push(Subject::Pair(reset.user.clone(), phone.clone()));
+    }
+    let needs = Needs { subjects, ..Needs::default() };
+    let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    ctx.operate(needs, move |facts| {
+        let mut forgotten = Forgotten::default();
+        let mut changes = Vec::new();
+        for fact in &facts.subjects {
+            forgotten.count(&fact.usage, reset.opt_out);
+            changes.push(fact.updated(facts.now, &policy.limits, |usage| {
+                *usage = Usage {
+                    opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
                     // A reset is also the way out where the clock once ran ahead.
-                    seen: old.seen.min(facts.now.millis()),
+                    seen: usage.seen.min(facts.now.millis()),
                     ..Usage::default()
                 };
-                changes.push(super::put(fact, kept, longest));
-            }
-            let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-            let details = Details::new()
-                .number("sends", number(forgotten.sends))
-                .number("guesses", number(forgotten.guesses))
-                .flag("opt_out", forgotten.opt_out)
-                .word("counts", reset.subject.kind())
-                .note("reason", &reset.reason);
-            let event = Event::new(facts.now, actor.clone(), "limits.reset", "done")
-                .subject(&facts.subjects[0].id.0)
-                .details(details);
-            changes.push(Change::Audit(event));
-            Ok((changes, forgotten))
-        })
-        .await
-    }
+            }));
+        }
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let details = Details::new()
+            .number("sends", number(forgotten.sends))
+            .number("guesses", number(forgotten.guesses))
+            .flag("opt_out", forgotten.opt_out)
+            .word("counts", reset.subject.kind().as_str())
+            .note("reason", &reset.reason);
+        let mut event = Event::new(facts.now, actor.clone(), "limits.reset", "done").details(details);
+        if let Some(first) = facts.subjects.first() {
+            event = event.subject(&first.id.0);
+        }
+        Ok(Decision::Write { changes, event, answer: forgotten })
+    })
+    .await
 }
 
 impl Forgotten {
@@ -97,8 +93,4 @@ impl Forgotten {
             + usage.purposes.values().map(|p| p.guesses.len() + p.known_guesses.len()).sum::<usize>();
         self.opt_out |= opt_out && usage.opted_out_at.is_some();
     }
-}
-
-fn pair(user: &User, phone: &Phone) -> Subject {
-    Subject::Pair(user.clone(), phone.clone())
 }

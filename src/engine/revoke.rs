@@ -1,17 +1,18 @@
 //! revoke takes living codes back: none of them verifies after it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Caller, Engine};
+use super::context::{Caller, Context};
 use crate::audit::{Details, Event};
 use crate::error::Result;
 use crate::message::State as MessageState;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
-use crate::store::{Change, Needs, OtpNeed, Subject, operation};
+use crate::store::{Change, Decision, Needs, OtpNeed, Subject};
 
 /// How many of a phone's otps are looked at: far more than can live at a time.
 const LOOK_MAX: u32 = 200;
@@ -43,54 +44,44 @@ impl fmt::Debug for Revoked {
     }
 }
 
-impl Engine {
-    /// Takes back what lives, and what waits to be sent for it. Answers what was taken back: nothing where nothing lived.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn revoke(&self, caller: &Caller, what: &Revoke, reason: &str) -> Result<Vec<Revoked>> {
-        let candidates = match what {
-            Revoke::Id(id) => self.store.otp(*id).await?.into_iter().collect(),
-            Revoke::Phone(phone, ..) => self.store.of_phone(phone, LOOK_MAX).await?,
-        };
-        let mut revoked = Vec::new();
-        for otp in candidates.into_iter().filter(|otp| otp.state == State::Active && wanted(what, otp)) {
-            revoked.extend(self.revoke_one(caller, &otp, reason).await?);
-        }
-        Ok(revoked)
+/// Takes back what lives, and what waits to be sent for it. Answers what was taken back: nothing where nothing lived.
+pub(super) async fn revoke(ctx: &Context, caller: &Caller, what: &Revoke, reason: &str) -> Result<Vec<Revoked>> {
+    let candidates = match what {
+        Revoke::Id(id) => ctx.reads().otp(*id).await?.into_iter().collect(),
+        Revoke::Phone(phone, ..) => ctx.reads().of_phone(phone, LOOK_MAX).await?,
+    };
+    let mut revoked = Vec::new();
+    for otp in candidates.into_iter().filter(|otp| otp.state == State::Active && wanted(what, otp)) {
+        revoked.extend(revoke_one(ctx, caller, &otp, reason).await?);
     }
+    Ok(revoked)
+}
 
-    async fn revoke_one(&self, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
-        let subjects = vec![Subject::Phone(otp.phone.clone())];
-        let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
-        let (actor, reason, longest) = (caller.actor.clone(), reason.to_owned(), self.policy.limits.longest());
-        operation(self.store.as_ref(), needs, move |facts| {
-            let now = super::steady(facts.now, &[&facts.subjects[0].usage])?;
-            let Some(mut otp) = facts.otp.clone().filter(|otp| otp.is_live(now)) else { return Ok((Vec::new(), None)) };
-            otp.end(State::Revoked, now);
-            let mut changes = vec![Change::PutOtp(otp.clone())];
-            for message in facts.messages.iter().filter(|message| message.state == MessageState::Queued) {
-                let mut message = message.clone();
-                message.state = MessageState::Canceled;
-                (message.due_at, message.updated_at) = (None, now);
-                changes.push(Change::PutMessage(message));
-            }
-            let mut usage = facts.subjects[0].usage.clone();
-            usage.saw(now);
-            changes.push(super::put(&facts.subjects[0], usage, longest));
-            let details = Details::new().number("otp", otp.id).note("reason", &reason);
-            let event =
-                Event::new(now, actor.clone(), "revoke", "done").subject(&facts.subjects[0].id.0).details(details);
-            changes.push(Change::Audit(event));
-            let revoked = Revoked {
-                otp_id: otp.id,
-                purpose: otp.purpose.as_str().to_owned(),
-                phone: otp.phone.as_str().to_owned(),
-            };
-            Ok((changes, Some(revoked)))
-        })
-        .await
-    }
+async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
+    let subjects = vec![Subject::Phone(otp.phone.clone())];
+    let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
+    let (actor, reason, policy) = (caller.actor.clone(), reason.to_owned(), Arc::clone(&ctx.policy));
+    ctx.operate(needs, move |facts| {
+        let (now, phone) = (facts.checked_now()?, facts.phone()?);
+        let Some(mut otp) = facts.otp.clone().filter(|otp| otp.is_live(now)) else {
+            return Ok(Decision::Nothing(None));
+        };
+        otp.end(State::Revoked, now);
+        let mut changes = vec![Change::PutOtp(otp.clone())];
+        for message in facts.messages.iter().filter(|message| message.state == MessageState::Queued) {
+            let mut message = message.clone();
+            message.state = MessageState::Canceled;
+            (message.due_at, message.updated_at) = (None, now);
+            changes.push(Change::PutMessage(message));
+        }
+        changes.push(phone.updated(now, &policy.limits, |_| {}));
+        let details = Details::new().number("otp", otp.id).note("reason", &reason);
+        let event = Event::new(now, actor.clone(), "revoke", "done").subject(&phone.id.0).details(details);
+        let revoked =
+            Revoked { otp_id: otp.id, purpose: otp.purpose.as_str().to_owned(), phone: otp.phone.as_str().to_owned() };
+        Ok(Decision::Write { changes, event, answer: Some(revoked) })
+    })
+    .await
 }
 
 fn wanted(what: &Revoke, otp: &Otp) -> bool {

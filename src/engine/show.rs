@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Engine;
+use super::context::Context;
 use crate::audit::Row;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -23,12 +23,12 @@ pub struct Timeline {
     /// Its messages, oldest first.
     pub messages: Vec<Message>,
     /// What happened, oldest first.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TimelineStep>,
 }
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct TimelineStep {
     /// When.
     pub at: Timestamp,
     /// Who did it.
@@ -65,64 +65,53 @@ pub struct Listing {
     pub next: Option<i64>,
 }
 
-impl Engine {
-    /// One page of otps.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn list(&self, filter: &Filter) -> Result<Listing> {
-        let page = self.store.list(filter, self.store.now().await?).await?;
-        let ids: Vec<i64> = page.otps.iter().map(|otp| otp.id).collect();
-        let counts = self.store.message_counts(&ids).await?;
-        let rows = page.otps.into_iter().zip(counts).collect();
-        Ok(Listing { rows, more: page.more, cut: page.cut, next: page.next })
-    }
+/// One page of otps.
+pub(super) async fn list(ctx: &Context, filter: &Filter) -> Result<Listing> {
+    let page = ctx.reads().list(filter, ctx.reads().now().await?).await?;
+    let ids: Vec<i64> = page.otps.iter().map(|otp| otp.id).collect();
+    let counts = ctx.reads().message_counts(&ids).await?;
+    let rows = page.otps.into_iter().zip(counts).collect();
+    Ok(Listing { rows, more: page.more, cut: page.cut, next: page.next })
+}
 
-    /// The otp that is meant, if it is there.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn find(&self, wanted: &Wanted) -> Result<Option<Otp>> {
-        match wanted {
-            Wanted::Otp(id) => self.store.otp(*id).await,
-            Wanted::Message(id) => match self.store.message(*id).await?.and_then(|message| message.otp_id) {
-                Some(id) => self.store.otp(id).await,
-                None => Ok(None),
-            },
-            Wanted::Newest(phone, purpose, user) => {
-                let newest = self.store.of_phone(phone, LOOK_MAX).await?;
-                Ok(newest.into_iter().find(|otp| {
-                    purpose.as_ref().is_none_or(|purpose| *purpose == otp.purpose)
-                        && user.as_ref().is_none_or(|user| *user == otp.user)
-                }))
-            }
+/// The otp that is meant, if it is there.
+pub(super) async fn find(ctx: &Context, wanted: &Wanted) -> Result<Option<Otp>> {
+    match wanted {
+        Wanted::Otp(id) => ctx.reads().otp(*id).await,
+        Wanted::Message(id) => match ctx.reads().message(*id).await?.and_then(|message| message.otp_id) {
+            Some(id) => ctx.reads().otp(id).await,
+            None => Ok(None),
+        },
+        Wanted::Newest(phone, purpose, user) => {
+            let newest = ctx.reads().of_phone(phone, LOOK_MAX).await?;
+            Ok(newest.into_iter().find(|otp| {
+                purpose.as_ref().is_none_or(|purpose| *purpose == otp.purpose)
+                    && user.as_ref().is_none_or(|user| *user == otp.user)
+            }))
         }
-    }
-
-    /// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn timeline(&self, otp: Otp) -> Result<Timeline> {
-        let messages = self.store.messages_of(otp.id).await?;
-        let subject = self.store.usages(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
-        let mut steps = Vec::new();
-        if let Some(subject) = subject {
-            for head in self.store.audit_heads().await? {
-                let rows = self.store.audit_back(Some(subject.id), (head.chain, head.seq + 1), LOOK_MAX).await?;
-                steps.extend(rows.iter().filter_map(step).filter(|step| concerns(step, &otp)));
-            }
-            steps.sort_by_key(|step| step.at);
-        }
-        Ok(Timeline { otp, messages, steps })
     }
 }
 
+/// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
+pub(super) async fn timeline(ctx: &Context, otp: Otp) -> Result<Timeline> {
+    let messages = ctx.reads().messages_of(otp.id).await?;
+    let subject = ctx.reads().usages(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
+    let mut steps = Vec::new();
+    if let Some(subject) = subject {
+        for head in ctx.reads().audit_heads().await? {
+            let rows = ctx.reads().audit_back(Some(subject.id), (head.chain, head.seq + 1), LOOK_MAX).await?;
+            steps.extend(rows.iter().filter_map(step).filter(|step| concerns(step, &otp)));
+        }
+        steps.sort_by_key(|step| step.at);
+    }
+    Ok(Timeline { otp, messages, steps })
+}
+
 /// Reads an audit row as a step; `None` where its body is not what we write.
-pub fn step(row: &Row) -> Option<Step> {
+pub(super) fn step(row: &Row) -> Option<TimelineStep> {
     let body: Value = serde_json::from_slice(&row.body).ok()?;
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-    Some(Step {
+    Some(TimelineStep {
         at: Timestamp(body.get("at")?.as_i64()?),
         actor: text("actor")?,
         action: text("action")?,
@@ -131,7 +120,7 @@ pub fn step(row: &Row) -> Option<Step> {
     })
 }
 
-fn concerns(step: &Step, otp: &Otp) -> bool {
+fn concerns(step: &TimelineStep, otp: &Otp) -> bool {
     match step.details.get("otp").and_then(Value::as_i64) {
         Some(id) => id == otp.id,
         // A refusal belongs to no otp; it belongs here if it met this phone and purpose while the otp was alive.

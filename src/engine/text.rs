@@ -1,7 +1,5 @@
 //! The text of a message: computed when it is needed, kept nowhere.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
@@ -11,9 +9,6 @@ use crate::otp::Otp;
 use crate::purpose::{Policy, Purpose, PurposePolicy};
 use crate::segments::{Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
-
-/// Nothing is sent that has less than this left: it would arrive dead (design §3).
-pub const LEAST: Duration = Duration::from_secs(15);
 
 /// The text of an otp's message as it is now: the minutes left are rounded down.
 pub fn of(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {

@@ -6,13 +6,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Caller, Engine};
+use super::context::{Caller, Context};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::fill_random;
 use crate::otp::User;
-use crate::store::{Change, Needs};
+use crate::store::{Change, Decision, Needs};
 use crate::token::{Scopes, Token};
 
 /// What every token begins with, so that scanners for leaked secrets know it.
@@ -56,101 +56,87 @@ impl Secret {
     }
 }
 
-impl Engine {
-    /// Makes a token of 256 random bits.
-    ///
-    /// # Errors
-    /// `VALUE_INVALID` for a name that is too long, an end that is past, an empty user; `STORE_*`.
-    pub async fn create_token(&self, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
-        if new.name.chars().count() > NAME_MAX || new.name.chars().any(char::is_control) {
-            return Err(Error::new(
-                Code::VALUE_INVALID,
-                format!("a token's name has at most {NAME_MAX} visible characters"),
-            ));
-        }
-        if new.whose == Whose::User(User::default()) {
-            return Err(Error::new(Code::VALUE_INVALID, "the user of a token is empty")
-                .hint("Name the user with --user, or make a token for a service with --service."));
-        }
-        let mut bytes = Zeroizing::new([0u8; 32]);
-        fill_random(&mut *bytes)?;
-        let text = Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)));
-        let (hash, actor) = (hash(&text), caller.actor.clone());
-        let needs = Needs { ids: true, ..Needs::default() };
-        let token = self
-            .operation(needs, move |facts| {
-                if new.expires_at.is_some_and(|end| end <= facts.now) {
-                    return Err(Error::new(Code::VALUE_INVALID, "the token would have expired already")
-                        .hint("Give a moment ahead, like --expires 90d."));
-                }
-                let (user, service) = match &new.whose {
-                    Whose::User(user) => (Some(user.clone()), false),
-                    Whose::Service => (None, true),
-                };
-                let token = Token {
-                    id: facts.next_token_id,
-                    name: new.name.clone(),
-                    hash,
-                    scopes: new.scopes,
-                    user,
-                    service,
-                    created_at: facts.now,
-                    expires_at: new.expires_at,
-                    revoked_at: None,
-                    created_by: actor.to_string(),
-                };
-                let details = Details::new()
-                    .number("token", token.id)
-                    .note("scopes", &token.scopes.to_string())
-                    .flag("service", service);
-                let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
-                Ok((vec![Change::NewToken(token.clone()), Change::Audit(event)], token))
-            })
-            .await?;
-        Ok((token, Secret(SecretString::from(text.as_str()))))
+/// Makes a token of 256 random bits.
+pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
+    if new.name.chars().count() > NAME_MAX || new.name.chars().any(char::is_control) {
+        return Err(Error::new(
+            Code::VALUE_INVALID,
+            format!("a token's name has at most {NAME_MAX} visible characters"),
+        ));
     }
-
-    /// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
-        let needs = Needs { token: Some(id), ..Needs::default() };
-        let actor = caller.actor.clone();
-        self.operation(needs, move |facts| {
-            let Some(mut token) = facts.token.clone() else { return Ok((Vec::new(), None)) };
-            if token.revoked_at.is_some() {
-                return Ok((Vec::new(), Some(token)));
+    if new.whose == Whose::User(User::default()) {
+        return Err(Error::new(Code::VALUE_INVALID, "the user of a token is empty")
+            .hint("Name the user with --user, or make a token for a service with --service."));
+    }
+    let mut bytes = Zeroizing::new([0u8; 32]);
+    fill_random(&mut *bytes)?;
+    let text = Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)));
+    let (hash, actor) = (hash(&text), caller.actor.clone());
+    let needs = Needs { ids: true, ..Needs::default() };
+    let token = ctx
+        .operate(needs, move |facts| {
+            if new.expires_at.is_some_and(|end| end <= facts.now) {
+                return Err(Error::new(Code::VALUE_INVALID, "the token would have expired already")
+                    .hint("Give a moment ahead, like --expires 90d."));
             }
-            token.revoked_at = Some(facts.now);
-            let details = Details::new().number("token", id);
-            let event = Event::new(facts.now, actor.clone(), "token.revoke", "done").details(details);
-            Ok((vec![Change::PutToken(token.clone()), Change::Audit(event)], Some(token)))
+            let (user, service) = match &new.whose {
+                Whose::User(user) => (Some(user.clone()), false),
+                Whose::Service => (None, true),
+            };
+            let token = Token {
+                id: facts.next_token_id,
+                name: new.name.clone(),
+                hash,
+                scopes: new.scopes,
+                user,
+                service,
+                created_at: facts.now,
+                expires_at: new.expires_at,
+                revoked_at: None,
+                created_by: actor.to_string(),
+            };
+            let details = Details::new()
+                .number("token", token.id)
+                .note("scopes", &token.scopes.to_string())
+                .flag("service", service);
+            let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
+            Ok(Decision::Write { changes: vec![Change::NewToken(token.clone())], event, answer: token })
         })
-        .await
-    }
+        .await?;
+    Ok((token, Secret(SecretString::from(text.as_str()))))
+}
 
-    /// All tokens, the newest first.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn tokens(&self) -> Result<Vec<Token>> {
-        self.store.tokens().await
-    }
-
-    /// The token that a bearer shows, if it is accepted now. What is shown is hashed before it is looked for, so the time of
-    /// the look-up tells nothing about tokens that exist.
-    ///
-    /// # Errors
-    /// `STORE_*`.
-    pub async fn bearer(&self, shown: &str) -> Result<Option<Token>> {
-        if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
-            return Ok(None);
+/// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
+pub(super) async fn revoke(ctx: &Context, caller: &Caller, id: i64) -> Result<Option<Token>> {
+    let needs = Needs { token: Some(id), ..Needs::default() };
+    let actor = caller.actor.clone();
+    ctx.operate(needs, move |facts| {
+        let Some(mut token) = facts.token.clone() else { return Ok(Decision::Nothing(None)) };
+        if token.revoked_at.is_some() {
+            return Ok(Decision::Nothing(Some(token)));
         }
-        let Some(token) = self.store.token(hash(shown)).await? else { return Ok(None) };
-        let now = self.store.now().await?;
-        Ok(token.is_live(now).then_some(token))
+        token.revoked_at = Some(facts.now);
+        let details = Details::new().number("token", id);
+        let event = Event::new(facts.now, actor.clone(), "token.revoke", "done").details(details);
+        Ok(Decision::Write { changes: vec![Change::PutToken(token.clone())], event, answer: Some(token) })
+    })
+    .await
+}
+
+/// All tokens, the newest first.
+pub(super) async fn list(ctx: &Context) -> Result<Vec<Token>> {
+    ctx.reads().tokens().await
+}
+
+/// The token that a bearer shows, if it is accepted now. What is shown is hashed before it is looked for, so the time of
+/// the look-up tells nothing about tokens that exist.
+pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<Token>> {
+    if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
+        return Ok(None);
     }
+    let Some(token) = ctx.reads().token(hash(shown)).await? else { return Ok(None) };
+    let now = ctx.reads().now().await?;
+    Ok(token.is_live(now).then_some(token))
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Engine, code_of, put, steady};
+use super::context::{Caller, Context, code_of};
+use super::idempotency::{mismatch, reply_of};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
-use crate::limits::Hit;
+use crate::limits::{Hit, Limit};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::{Policy, Purpose};
-use crate::store::{Change, Facts, Needs, OtpNeed, Reply, Subject, TestNumber};
-use crate::usage::{self, Usage};
+use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Reply, Subject, SubjectKind, TestNumber};
+use crate::usage;
 
 /// What to verify.
-pub struct Verify {
+pub struct VerifyOtp {
     /// Whose phone; by its shape alone.
     pub phone: Phone,
     /// What the code was asked for.
@@ -25,6 +26,8 @@ pub struct Verify {
     pub user: User,
     /// What was typed in.
     pub code: Code,
+    /// A caller who lost the answer "verified" gets it again under the same key.
+    pub idempotency_key: Option<String>,
 }
 
 /// The answer, with what an operator may know. A caller without that right sees one and the same "no".
@@ -86,8 +89,44 @@ impl Verdict {
     }
 }
 
-struct Asked {
+/// Verifies a code. Of any number of callers with the right code, in any number of processes, exactly one is answered
+/// `verified`; and no more wrong guesses are compared than the budgets hold. With an idempotency key, a caller who lost the
+/// answer "verified" gets it again; a "no" is not kept: asked again, it is decided again, and counts again.
+pub(super) async fn verify(ctx: &Context, caller: &Caller, request: VerifyOtp) -> Result<VerifyAnswer> {
+    let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
+    let index = &ctx.store.operations.keys().index;
+    let (phone, purpose, user) = (&request.phone, &request.purpose, &request.user);
+    let mut subjects = vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone())];
+    subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
+    let what = format!("verify\0{}\0{purpose}\0{}", phone.as_str(), user.as_str());
+    let reply = request.idempotency_key.as_ref().map(|key| reply_of(index, key, &what)).transpose()?;
+    let needs = Needs {
+        subjects,
+        otp: OtpNeed::Of(user.clone(), phone.clone(), purpose.clone()),
+        reply: reply.as_ref().map(|reply| reply.tag),
+        ..Needs::default()
+    };
+    let verification = Verification {
+        policy: Arc::clone(&ctx.policy),
+        digits: settings.digits,
+        keyring: Arc::clone(&ctx.keyring),
+        index: index.clone(),
+        caller: caller.clone(),
+        phone: request.phone,
+        purpose: request.purpose,
+        user: request.user,
+        code: request.code,
+        reply,
+        test_numbers: ctx.test_numbers,
+    };
+    ctx.operate(needs, move |facts| verification.decide(facts)).await
+}
+
+/// All that the decision needs besides the facts.
+struct Verification {
     policy: Arc<Policy>,
+    /// How many digits the purpose's codes have.
+    digits: u8,
     keyring: Arc<Keyring>,
     index: IndexKey,
     caller: Caller,
@@ -99,59 +138,6 @@ struct Asked {
     test_numbers: bool,
 }
 
-const PHONE: usize = 0;
-const PAIR: usize = 1;
-const IP: usize = 2;
-
-impl Engine {
-    /// Verifies a code. Of any number of askers with the right code, in any number of processes, exactly one is told
-    /// `verified`; and no more wrong guesses are compared than the budgets hold.
-    ///
-    /// # Errors
-    /// `PURPOSE_UNKNOWN`, `KEY_INVALID` where the key of a living otp is missing, `CLOCK_WRONG`, `STORE_*`.
-    pub async fn verify(&self, caller: &Caller, ask: Verify) -> Result<VerifyAnswer> {
-        self.verify_once(caller, ask, None).await
-    }
-
-    /// As [`Engine::verify`]; with an idempotency key, a caller who lost the answer "verified" gets it again. A "no" is not
-    /// kept: asked again, it is decided again, and counts again.
-    ///
-    /// # Errors
-    /// As [`Engine::verify`], and `VALUE_INVALID`, `IDEMPOTENCY_MISMATCH`.
-    pub async fn verify_once(&self, caller: &Caller, ask: Verify, key: Option<&str>) -> Result<VerifyAnswer> {
-        if self.policy.purpose(&ask.purpose).is_none() {
-            return Err(self.unknown_purpose(&ask.purpose));
-        }
-        let mut subjects = vec![Subject::Phone(ask.phone.clone()), Subject::Pair(ask.user.clone(), ask.phone.clone())];
-        if let Some(ip) = caller.ip {
-            let [ip, _] = Subject::of_client(ip);
-            subjects.push(ip);
-        }
-        let otp = OtpNeed::Of(ask.user.clone(), ask.phone.clone(), ask.purpose.clone());
-        let index = &self.store.keys().index;
-        let reply = key
-            .map(|key| {
-                let what = format!("verify\0{}\0{}\0{}", ask.phone.as_str(), ask.purpose, ask.user.as_str());
-                super::send::reply_of(index, key, &what)
-            })
-            .transpose()?;
-        let needs = Needs { subjects, otp, reply: reply.as_ref().map(|reply| reply.tag), ..Needs::default() };
-        let asked = Asked {
-            policy: Arc::clone(&self.policy),
-            keyring: Arc::clone(&self.keyring),
-            index: self.store.keys().index.clone(),
-            caller: caller.clone(),
-            phone: ask.phone,
-            purpose: ask.purpose,
-            user: ask.user,
-            code: ask.code,
-            reply,
-            test_numbers: self.test_numbers,
-        };
-        self.operation(needs, move |facts| asked.decide(facts)).await
-    }
-}
-
 /// A verdict before its consequences.
 struct Judgement {
     verdict: Verdict,
@@ -161,16 +147,15 @@ struct Judgement {
     guess: bool,
 }
 
-impl Asked {
-    fn decide(&self, facts: &Facts) -> Result<(Vec<Change>, VerifyAnswer)> {
-        let usages: Vec<&Usage> = facts.subjects.iter().map(|fact| &fact.usage).collect();
-        let now = steady(facts.now, &usages)?;
+impl Verification {
+    fn decide(&self, facts: &Facts) -> Result<Decision<VerifyAnswer>> {
+        let now = facts.checked_now()?;
         let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
         if let Some(known) = &facts.reply {
             return self.again(facts, known, test);
         }
         self.shape(facts, test)?;
-        let judged = match self.closed(facts, now) {
+        let judged = match self.closed(facts, now)? {
             Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
             None => self.judge(facts, test, now)?,
         };
@@ -183,21 +168,17 @@ impl Asked {
             verdict: judged.verdict.clone(),
         };
         let verified = judged.verdict == Verdict::Verified;
-        let mut changes = self.consequences(facts, judged, now);
+        let (mut changes, event) = self.consequences(facts, judged, now)?;
         if let Some(reply) = self.reply.as_ref().filter(|_| verified) {
             let answer = answer.otp_id.map(|id| id.to_string());
             changes.push(Change::PutReply(Reply { answer, created_at: now, ..reply.clone() }));
         }
-        Ok((changes, answer))
+        Ok(Decision::Write { changes, event, answer })
     }
 
     /// The "verified" that this key was answered before. Whoever asks has to know the code again: the database cannot tell
     /// which code it was, but the otp's can be computed.
-    fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<(Vec<Change>, VerifyAnswer)> {
-        let mismatch = || {
-            Error::new(error::Code::IDEMPOTENCY_MISMATCH, "this idempotency key was used for something else")
-                .hint("Use a new key for each thing to be done once.")
-        };
+    fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<Decision<VerifyAnswer>> {
         let same = self.reply.as_ref().is_some_and(|reply| reply.fingerprint == known.fingerprint);
         let id: i64 = known.answer.as_ref().and_then(|id| id.parse().ok()).filter(|_| same).ok_or_else(mismatch)?;
         let otp = facts.recent.iter().find(|otp| otp.id == id).ok_or_else(mismatch)?;
@@ -205,13 +186,13 @@ impl Asked {
             return Err(mismatch());
         }
         let verdict = Verdict::Verified;
-        Ok((Vec::new(), VerifyAnswer { verdict, otp_id: Some(id), other_user: false, test: otp.test }))
+        Ok(Decision::Nothing(VerifyAnswer { verdict, otp_id: Some(id), other_user: false, test: otp.test }))
     }
 
     /// A code of the wrong length is a slip of the finger and no guess: it is refused before anything is counted. The length
     /// is the purpose's, or that of a code from before the purpose was changed; a test number's code has its own.
     fn shape(&self, facts: &Facts, test: Option<&TestNumber>) -> Result<()> {
-        let wanted = self.policy.purpose(&self.purpose).map_or(6, |purpose| purpose.digits);
+        let wanted = self.digits;
         let given = self.code.expose().len();
         let fits = |digits: u8| usize::from(digits) == given;
         if test.is_some() || fits(wanted) || facts.otp.as_ref().is_some_and(|otp| fits(otp.digits)) {
@@ -223,15 +204,15 @@ impl Asked {
     }
 
     /// The budgets that close verification itself, whether or not an otp exists.
-    fn closed(&self, facts: &Facts, now: Timestamp) -> Option<Hit> {
+    fn closed(&self, facts: &Facts, now: Timestamp) -> Result<Option<Hit>> {
         let limits = &self.policy.limits;
-        if let Some(fact) = facts.subjects.get(IP) {
-            let fill = usage::fill(&fact.usage.guesses, limits.guesses_per_ip, now);
+        if let Some(address) = facts.address() {
+            let fill = usage::fill(&address.usage.guesses, limits.guesses_per_ip, now);
             if fill.wait.is_some() {
-                return Some(Hit::new(("guesses", "ip"), limits.guesses_per_ip, fill.used, fill.wait));
+                return Ok(Some(Hit::new(Limit::Guesses, SubjectKind::Ip, limits.guesses_per_ip, fill)));
             }
         }
-        limits.closed(&facts.subjects[PAIR].usage, self.caller.known)
+        Ok(limits.closed(&facts.pair()?.usage, self.caller.known))
     }
 
     /// Compares, in the same steps whatever is there: one code for the otp at hand, one for an older one of the user's.
@@ -329,46 +310,44 @@ impl Asked {
     }
 
     /// Every answer writes the same rows: the otp, the phone, the user with the phone, the address, the audit log.
-    fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Vec<Change> {
+    fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Result<(Vec<Change>, Event)> {
         let limits = &self.policy.limits;
+        let (known, guess) = (self.caller.known, judged.guess);
         let verified = judged.verdict == Verdict::Verified;
         let otp_id = judged.otp.as_ref().map(|otp| otp.id);
-        // Where there is no otp, the same statement is run on one that nobody has.
-        let mut changes = vec![Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now)))];
-        for (place, fact) in facts.subjects.iter().enumerate() {
-            let mut usage = fact.usage.clone();
-            usage.saw(now);
-            match place {
-                PHONE => {
-                    let purpose = usage.purpose_mut(self.purpose.as_str());
-                    if verified {
-                        purpose.asked.clear();
-                    }
-                    if judged.guess {
-                        let known = self.caller.known;
-                        let guesses = if known { &mut purpose.known_guesses } else { &mut purpose.guesses };
-                        usage::count(guesses, limits.guesses_per_phone, now);
-                    }
+        let phone = facts.phone()?;
+        let mut changes = vec![
+            // Where there is no otp, the same statement is run on one that nobody has.
+            Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now))),
+            phone.updated(now, limits, |usage| {
+                let purpose = usage.purpose_mut(self.purpose.as_str());
+                if verified {
+                    purpose.asked.clear();
                 }
-                PAIR => {
-                    let streak = if self.caller.known { &mut usage.known_in_a_row } else { &mut usage.in_a_row };
-                    *streak = if verified { 0 } else { streak.saturating_add(u32::from(judged.guess)) };
+                if guess {
+                    let guesses = if known { &mut purpose.known_guesses } else { &mut purpose.guesses };
+                    usage::count(guesses, limits.guesses_per_phone, now);
                 }
-                _ if judged.guess => usage::count(&mut usage.guesses, limits.guesses_per_ip, now),
-                _ => {}
-            }
-            changes.push(put(fact, usage, limits.longest()));
-        }
+            }),
+            facts.pair()?.updated(now, limits, |usage| {
+                let streak = if known { &mut usage.known_in_a_row } else { &mut usage.in_a_row };
+                *streak = if verified { 0 } else { streak.saturating_add(u32::from(guess)) };
+            }),
+        ];
+        changes.extend(facts.address().map(|address| {
+            address.updated(now, limits, |usage| {
+                if guess {
+                    usage::count(&mut usage.guesses, limits.guesses_per_ip, now);
+                }
+            })
+        }));
         let mut details = Details::new().note("purpose", self.purpose.as_str());
         if let Some(id) = otp_id {
             details = details.number("otp", id);
         }
         let outcome = judged.verdict.code().map_or("verified", |code| code.name);
-        let event = Event::new(now, self.caller.actor.clone(), "verify", outcome)
-            .subject(&facts.subjects[PHONE].id.0)
-            .details(details);
-        changes.push(Change::Audit(event));
-        changes
+        let event = Event::new(now, self.caller.actor.clone(), "verify", outcome).subject(&phone.id.0).details(details);
+        Ok((changes, event))
     }
 }
 

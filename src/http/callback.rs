@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::problem::{Document, Problem};
 use super::{CALLBACK_WITHIN, Shared, body};
 use crate::audit::Actor;
-use crate::engine::{Caller, Inbound, InboundAnswer, Report};
+use crate::engine::{Caller, Inbound, InboundAnswer, News, StatusReport};
 use crate::error::Code;
 use crate::phone;
 use crate::provider::twilio::signature::{self, Payload};
@@ -97,7 +97,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) 
             match shared.engine.report(&Caller::new(Actor::System), report).await? {
                 Reported::Moved(_) => "moved",
                 Reported::Old => "old",
-                Reported::Stranger => "unknown_message",
+                Reported::Unknown => "unknown_message",
             }
         }
     };
@@ -224,14 +224,16 @@ fn members(bytes: &Bytes) -> Option<Vec<(String, String)>> {
     Some(object.into_iter().filter_map(text).collect())
 }
 
-fn report(signed: &Signed) -> Option<Report> {
+fn report(signed: &Signed) -> Option<StatusReport> {
     let mut ids = signed.query.iter().filter(|(key, _)| key == "m");
     let message_id = ids.next()?.1.parse().ok().filter(|_| ids.next().is_none())?;
-    Some(Report {
+    Some(StatusReport {
         message_id,
-        provider_id: signed.one("MessageSid").or_else(|| signed.one("SmsSid"))?.to_owned(),
-        status: signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?.to_owned(),
-        error_code: signed.one("ErrorCode").and_then(|code| code.parse().ok()),
+        news: News {
+            provider_id: signed.one("MessageSid").or_else(|| signed.one("SmsSid"))?.to_owned(),
+            status: signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?.to_owned(),
+            error_code: signed.one("ErrorCode").and_then(|code| code.parse().ok()),
+        },
         to: signed.one("To").and_then(|to| phone::shape(to).ok()),
     })
 }
@@ -268,7 +270,7 @@ mod tests {
         let signed =
             |query: &str, params: &str| Signed { query: pairs(query.as_bytes()), params: pairs(params.as_bytes()) };
         let good = report(&signed("m=7", "MessageSid=SM1&MessageStatus=sent&ErrorCode=&To=%2B14155550100")).unwrap();
-        assert_eq!((good.message_id, good.status.as_str(), good.error_code), (7, "sent", None));
+        assert_eq!((good.message_id, good.news.status.as_str(), good.news.error_code), (7, "sent", None));
         assert!(good.to.is_some());
         for (query, params) in [
             ("", "MessageSid=SM1&MessageStatus=sent"),

@@ -48,7 +48,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Result<Json<Heal
     if shared.is_stopping() {
         return Err(Problem::new(Code::OVERLOADED, "the server is stopping"));
     }
-    let asked = tokio::time::timeout(READY_WITHIN, shared.engine.store().due(crate::clock::Timestamp(0), 1)).await;
+    let asked = tokio::time::timeout(READY_WITHIN, shared.engine.reads().due(crate::clock::Timestamp(0), 1)).await;
     match asked {
         Ok(Ok(_)) => Ok(Json(Health { status: "ready" })),
         Ok(Err(error)) => Err(error.into()),
@@ -73,7 +73,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>, request: Request)
     if !client.is_some_and(|client| client.local) {
         auth::bearer(&shared, headers, Scope::Read).await?;
     }
-    let due = shared.engine.store().status().await.map(|status| status.due).ok();
+    let due = shared.engine.reads().status().await.map(|status| status.due).ok();
     let text = shared
         .metrics
         .text(due, shared.under_way.count())

@@ -141,7 +141,7 @@ impl Metrics {
         it.register_with_unit("uptime", "Since the server began", Unit::Seconds, self.uptime.clone());
     }
 
-    /// The meter for [`crate::engine::Engine::metered`].
+    /// For [`crate::engine::Engine::on_wait`].
     pub fn waited(&self, what: Waited, took: Duration) {
         match what {
             Waited::Store => self.store_seconds.observe(took.as_secs_f64()),
@@ -156,7 +156,13 @@ impl Metrics {
     pub fn worked(&self, done: &Worked) {
         match done {
             Worked::Step(step) => {
-                let fates = [("sent", step.sent), ("found", step.found), ("failed", step.failed), ("open", step.open)];
+                let fates = [
+                    ("sent", step.sent),
+                    ("found", step.found),
+                    ("failed", step.failed),
+                    ("open", step.open),
+                    ("error", step.errors),
+                ];
                 for (fate, count) in fates.into_iter().filter(|(_, count)| *count > 0) {
                     self.worker.get_or_create(&Outcome { outcome: fate.to_owned() }).inc_by(u64::from(count));
                 }

@@ -17,9 +17,8 @@ use super::problem::{Document, Problem};
 use super::{JSON_WITHIN, Shared};
 use crate::clock::Timestamp;
 use crate::code::Code;
-use crate::engine::{Destination, Send, SendAnswer, Sent, Verdict, Verify};
+use crate::engine::{Destination, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
-use crate::message;
 use crate::phone::{self, Phone};
 use crate::purpose::{self, Purpose};
 use crate::template::Endings;
@@ -159,12 +158,12 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
         challenge: asked.challenge.as_deref(),
     };
     let (user, caller) = auth::on_behalf(&token, &claims, client)?;
-    let ask = Send {
-        to: destination(&asked.phone_number)?,
+    let ask = SendOtp {
+        to: Destination::parse(&asked.phone_number, None)?,
         purpose: purpose_of(asked.purpose.as_deref())?,
         user,
         new_code: asked.new_code == Some(true),
-        override_limit: None,
+        override_limits: None,
         idempotency_key: idempotency_key(&headers, &token)?,
         endings: endings(asked.app_hash.as_deref(), asked.origin.as_deref())?,
         segments_max: None,
@@ -187,7 +186,7 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
         }
         Ok(SendAnswer::Refused(refusal)) => {
             counted("refused");
-            Err(Problem::new(refusal.code, refusal.message).retry_after(refusal.retry_after_seconds))
+            Err(refusal.error().into())
         }
         Err(error) => {
             counted("error");
@@ -229,14 +228,14 @@ pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) 
         challenge: None,
     };
     let (user, caller) = auth::on_behalf(&token, &claims, client)?;
-    let ask = Verify {
+    let ask = VerifyOtp {
         phone: shape(&asked.phone_number)?,
         purpose: purpose_of(asked.purpose.as_deref())?,
         user,
         code: Code::parse(&asked.otp_code)?,
+        idempotency_key: idempotency_key(&headers, &token)?,
     };
-    let key = idempotency_key(&headers, &token)?;
-    let answer = shared.engine.verify_once(&caller, ask, key.as_deref()).await?;
+    let answer = shared.engine.verify(&caller, ask).await?;
     let outcome = answer.verdict.code().map_or("verified", |code| code.name);
     shared.metrics.verified(outcome);
     match &answer.verdict {
@@ -283,45 +282,24 @@ async fn open(
 }
 
 fn sent_response(sent: &Sent) -> Result<Response, Problem> {
-    use message::State;
-    let code = match (sent.state, sent.http_status) {
-        (State::Unknown | State::Sending, _) => error::Code::MAYBE_SENT,
-        (State::Failed, Some(300..=399 | 401 | 403)) => error::Code::PROVIDER_CONFIG,
-        (State::Failed, None) => error::Code::PROVIDER_UNREACHABLE,
-        (State::Failed | State::Undelivered | State::Canceled, _) => error::Code::PROVIDER_REFUSED,
-        _ => {
-            return Ok(Json(SendResponse {
-                message: "OTP sent successfully",
-                otp_id: sent.otp_id,
-                message_id: format!("m{}", sent.message_id),
-                state: sent.state.as_str(),
-                expires_at: sent.expires_at,
-                resent: sent.resent,
-                test: sent.test,
-            })
-            .into_response());
-        }
+    let Some(failure) = sent.failure() else {
+        return Ok(Json(SendResponse {
+            message: "OTP sent successfully",
+            otp_id: sent.otp_id,
+            message_id: format!("m{}", sent.message_id),
+            state: sent.state.as_str(),
+            expires_at: sent.expires_at,
+            resent: sent.resent,
+            test: sent.test,
+        })
+        .into_response());
     };
-    let detail = match code {
-        error::Code::MAYBE_SENT => "the message may have been sent: do not repeat it".to_owned(),
-        error::Code::PROVIDER_CONFIG => "the provider refused the server's credentials or set-up".to_owned(),
-        _ => sent.error.clone().unwrap_or_else(|| "the message could not be sent".to_owned()),
+    // What is wrong with the server's own set-up is nobody's business outside.
+    let problem = match failure.class() {
+        error::Class::Config => Problem::new(failure.code(), "the provider refused the server's credentials or set-up"),
+        _ => Problem::from(failure),
     };
-    let problem = Problem::new(code, detail).about(sent.otp_id, sent.error_code);
-    Err(match sent.fix.as_ref().filter(|_| code == error::Code::PROVIDER_REFUSED) {
-        Some(fix) => problem.hint(fix),
-        None => problem,
-    })
-}
-
-fn destination(text: &str) -> Result<Destination, Problem> {
-    match phone::parse(text, None) {
-        Ok(number) => Ok(Destination::Known(number)),
-        Err(error) => match phone::shape(text) {
-            Ok(phone) => Ok(Destination::Shape(phone, error)),
-            Err(_) => Err(error.into()),
-        },
-    }
+    Err(problem.about(sent.otp_id, sent.error_code))
 }
 
 fn shape(text: &str) -> Result<Phone, Problem> {

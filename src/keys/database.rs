@@ -16,7 +16,7 @@ const WRAP_LABEL: &[u8] = b"smsotp/wrap/v1";
 const NONCE_LENGTH: usize = 24;
 
 /// The database's own keys: random, made once, the same whichever secret key unwraps them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DatabaseKeys {
     /// Turns phones, users and addresses into the tags that the table of subjects is searched by.
     pub index: IndexKey,

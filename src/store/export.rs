@@ -405,9 +405,9 @@ impl Whole {
             let mut id = [0; 16];
             crate::keys::fill_random(&mut id)?;
             rows.push(Map::from_iter([
-                ("tag".to_owned(), Value::from(hex(&keys.index.tag(subject.kind(), &subject.value())))),
+                ("tag".to_owned(), Value::from(hex(&keys.index.tag(subject.kind().as_str(), &subject.value())))),
                 ("id".to_owned(), Value::from(hex(&id))),
-                ("kind".to_owned(), Value::from(subject.kind())),
+                ("kind".to_owned(), Value::from(subject.kind().as_str())),
                 ("masked".to_owned(), Value::from(subject.masked())),
                 ("usage".to_owned(), Value::from(text.as_str())),
                 ("idle_at".to_owned(), Value::Null),

@@ -32,7 +32,7 @@ use tokio_postgres::types::Type;
 use self::apply::{OperationId, Writes};
 use self::connect::{Address, Connections, Session};
 use self::facts::{Asked, CHAIN};
-use self::rows::{Value, int};
+use self::rows::{Value, int, int_or_null};
 use self::trouble::{Failure, before_commit};
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -43,8 +43,8 @@ use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
 use crate::store::{
-    Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
-    SubjectId, TestNumber,
+    Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
+    Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 
@@ -127,7 +127,7 @@ impl Postgres {
     }
 
     fn tag(&self, subject: &Subject) -> [u8; 32] {
-        self.keys.index.tag(subject.kind(), &subject.value())
+        self.keys.index.tag(subject.kind().as_str(), &subject.value())
     }
 
     /// Runs one reading statement on any connection.
@@ -170,13 +170,28 @@ impl Postgres {
             roll_back(session).await?;
             return Err(Failure::Again(too_slow(self.patience)));
         };
-        let changes = decide(&loaded.facts);
-        if !changes.as_ref().is_ok_and(|changes| !changes.is_empty()) {
-            roll_back(session).await?;
-            return Ok(changes.map(drop)?);
+        match decide(&loaded.facts) {
+            Ok(Decision::Write { changes, event, .. }) => {
+                let writes = Writes::of(self, asked, &loaded, (changes, event))?;
+                self.commit(session, &writes, operation).await
+            }
+            Ok(Decision::Reschedule { message_id, due_at, .. }) => {
+                let values = [int(message_id), int_or_null(due_at.map(Timestamp::millis))];
+                session
+                    .ask("UPDATE smsotp.messages SET due_at = $2 WHERE id = $1", &values)
+                    .await
+                    .map_err(before_commit)?;
+                // Moving a time once more does no harm, so a lost commit is simply repeated.
+                session.client().batch_execute("COMMIT").await.map_err(before_commit)?;
+                session.done();
+                Ok(())
+            }
+            Ok(Decision::Nothing(())) => roll_back(session).await,
+            Err(error) => {
+                roll_back(session).await?;
+                Err(error.into())
+            }
         }
-        let writes = Writes::of(self, asked, &loaded, changes?)?;
-        self.commit(session, &writes, operation).await
     }
 
     /// Sends the writes of a transaction with its commit, and keeps how to look it up while nobody knows how that ended.
@@ -298,7 +313,7 @@ fn whole_hour_after(at: Timestamp) -> Timestamp {
 }
 
 #[async_trait]
-impl Store for Postgres {
+impl Operate for Postgres {
     fn keys(&self) -> &DatabaseKeys {
         &self.keys
     }
@@ -307,7 +322,7 @@ impl Store for Postgres {
         SHARDS
     }
 
-    async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
+    async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let asked = Asked::of(self, needs).await?;
         let mut patience = Patience::of(self.patience);
         let mut operation = None;
@@ -333,7 +348,10 @@ impl Store for Postgres {
             }
         }
     }
+}
 
+#[async_trait]
+impl Read for Postgres {
     async fn otp(&self, id: i64) -> Result<Option<Otp>> {
         self.otp_row(id).await
     }
@@ -397,15 +415,6 @@ impl Store for Postgres {
         read::tokens(self).await
     }
 
-    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-        purge::run(self, batch).await
-    }
-
-    async fn scrub(&self) -> Result<bool> {
-        // The files are the server's: what a DELETE leaves in them goes with autovacuum and the next base backup.
-        Ok(false)
-    }
-
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
         read::audit(self, chain, from, limit).await
     }
@@ -426,6 +435,22 @@ impl Store for Postgres {
         open::status(self).await
     }
 
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
+        read::keys_in_use(self, now).await
+    }
+}
+
+#[async_trait]
+impl Maintain for Postgres {
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+        purge::run(self, batch).await
+    }
+
+    async fn scrub(&self) -> Result<bool> {
+        // The files are the server's: what a DELETE leaves in them goes with autovacuum and the next base backup.
+        Ok(false)
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
         open::check(self).await
     }
@@ -441,10 +466,6 @@ impl Store for Postgres {
 
     async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
         transfer::import(self, from, ring).await
-    }
-
-    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
-        read::keys_in_use(self, now).await
     }
 
     async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {

@@ -36,8 +36,8 @@ use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::export::{Transfer, Transferred};
 use crate::store::{
-    Change, Decide, Facts, Filter, MORE_MAX, Needs, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Reply,
-    Status, Store, Subject, SubjectFact, SubjectId, TestNumber,
+    Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
+    PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -116,20 +116,34 @@ impl Sqlite {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the writer's place and runs one transaction of the housekeeping; commits what it returns `Ok` for.
-    fn write<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
-        self.write_in_turn(|tx, _| run(tx))
+    /// Runs one transaction of the maintenance, which may look whether another process waits for its turn. It commits with
+    /// its audit row; without one nothing of it is kept.
+    fn maintain<A>(
+        &self,
+        run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<(A, Option<audit::Event>)>,
+    ) -> Result<A> {
+        self.in_turn(|tx, turn| {
+            let (answer, event) = run(tx, turn)?;
+            if let Some(event) = &event {
+                self.append_audit(tx, event)?;
+            }
+            Ok((answer, event.is_some()))
+        })
     }
 
-    /// The same for what looks whether somebody waits.
-    fn write_in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<A>) -> Result<A> {
+    /// Runs one transaction that makes the database or fills it from an export: there is no audit log to write to yet.
+    fn set_up<A>(&self, run: impl FnOnce(&Transaction<'_>) -> Result<A>) -> Result<A> {
+        self.in_turn(|tx, _| Ok((run(tx)?, true)))
+    }
+
+    fn in_turn<A>(&self, run: impl FnOnce(&Transaction<'_>, &turn::Turn<'_>) -> Result<(A, bool)>) -> Result<A> {
         let mut connection = self.connection();
         let turn = self.take_turn()?;
         let tx = begin(&mut connection, &self.path)?;
         // It writes what no operation writes: the next operation reads for itself.
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
-        let answer = run(&tx, &turn)?;
-        tx.commit().map_err(trouble)?;
+        let (answer, keep) = run(&tx, &turn)?;
+        if keep { tx.commit() } else { tx.rollback() }.map_err(trouble)?;
         Ok(answer)
     }
 
@@ -146,7 +160,7 @@ impl Sqlite {
     }
 
     fn tag(&self, subject: &Subject) -> [u8; 32] {
-        self.keys.index.tag(subject.kind(), &subject.value())
+        self.keys.index.tag(subject.kind().as_str(), &subject.value())
     }
 
     fn load(&self, tx: &Transaction<'_>, known: &mut Known, needs: &Needs) -> Result<Loaded> {
@@ -155,10 +169,11 @@ impl Sqlite {
         let mut tags = Vec::with_capacity(needs.subjects.len());
         for subject in &needs.subjects {
             let tag = self.tag(subject);
-            facts.subjects.push(match subject_fact(tx, &tag)? {
-                Some(fact) => fact,
-                None => SubjectFact { id: SubjectId::fresh(facts.now)?, usage: Usage::default() },
-            });
+            let (id, usage) = match subject_row(tx, &tag)? {
+                Some(known) => known,
+                None => (SubjectId::fresh(facts.now)?, Usage::default()),
+            };
+            facts.subjects.push(SubjectFact { subject: subject.clone(), id, usage });
             tags.push(tag);
         }
         if let Some(id) = needs.message {
@@ -191,13 +206,29 @@ impl Sqlite {
         Ok(Loaded { facts, tags })
     }
 
-    fn apply(
+    /// Writes what was decided; false where there is nothing to commit.
+    fn write_decision(
         &self,
         tx: &Transaction<'_>,
         known: &mut Known,
-        (needs, loaded): (&Needs, &Loaded),
-        changes: &[Change],
-    ) -> Result<()> {
+        loaded: &Loaded,
+        decision: &Decision,
+    ) -> Result<bool> {
+        match decision {
+            Decision::Nothing(()) => Ok(false),
+            Decision::Write { changes, event, .. } => {
+                self.apply(tx, known, loaded, changes)?;
+                known.append_audit(tx, &self.keys.audit, event)?;
+                Ok(true)
+            }
+            Decision::Reschedule { message_id, due_at, .. } => {
+                rows::reschedule(tx, *message_id, *due_at)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn apply(&self, tx: &Transaction<'_>, known: &mut Known, loaded: &Loaded, changes: &[Change]) -> Result<()> {
         for change in changes {
             match change {
                 Change::NewOtp(otp) => {
@@ -211,15 +242,14 @@ impl Sqlite {
                 }
                 Change::PutMessage(message) => rows::update_message(tx, message)?,
                 Change::PutUsage(id, usage, idle_at) => {
-                    let nth = loaded.facts.subjects.iter().position(|fact| fact.id == *id);
-                    let subject = nth.and_then(|nth| Some((needs.subjects.get(nth)?, loaded.tags.get(nth)?)));
-                    let Some(subject) = subject else {
+                    let mut subjects = loaded.facts.subjects.iter().zip(&loaded.tags);
+                    let Some((fact, tag)) = subjects.find(|(fact, _)| fact.id == *id) else {
                         return Err(Error::new(
                             Code::BUG,
                             "an operation wrote the usage of a subject that it had not asked for",
                         ));
                     };
-                    put_usage(tx, subject, *id, (usage, *idle_at))?;
+                    put_usage(tx, (&fact.subject, tag), *id, (usage, *idle_at))?;
                 }
                 Change::PutReply(reply) => rows::put_reply(tx, reply)?,
                 Change::PutTestNumber(number) => {
@@ -235,13 +265,12 @@ impl Sqlite {
                     known.wrote_token(token.id);
                 }
                 Change::PutToken(token) => rows::update_token(tx, token)?,
-                Change::Audit(event) => known.append_audit(tx, &self.keys.audit, event)?,
             }
         }
         Ok(())
     }
 
-    /// The audit row of the housekeeping.
+    /// The audit row of the maintenance.
     fn append_audit(&self, tx: &Transaction<'_>, event: &audit::Event) -> Result<()> {
         Known::default().append_audit(tx, &self.keys.audit, event)
     }
@@ -259,27 +288,29 @@ impl Drop for Sqlite {
 }
 
 #[async_trait]
-impl Store for Sqlite {
+impl Operate for Sqlite {
     fn keys(&self) -> &DatabaseKeys {
         &self.keys
     }
 
-    async fn transact(&self, needs: Needs, mut decide: Decide) -> Result<()> {
+    async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let mut connection = self.connection();
         let _turn = self.taken(self.queue.take_again(self.patience))?;
         let tx = begin(&mut connection, &self.path)?;
         let mut known = Known::recall(self, &tx)?;
         let loaded = self.load(&tx, &mut known, &needs)?;
-        let changes = decide(&loaded.facts)?;
-        if changes.is_empty() {
+        let decision = decide(&loaded.facts)?;
+        if !self.write_decision(&tx, &mut known, &loaded, &decision)? {
             return tx.rollback().map_err(trouble);
         }
-        self.apply(&tx, &mut known, (&needs, &loaded), &changes)?;
         tx.commit().map_err(trouble)?;
         known.keep(self);
         Ok(())
     }
+}
 
+#[async_trait]
+impl Read for Sqlite {
     async fn otp(&self, id: i64) -> Result<Option<Otp>> {
         load_otp(&self.connection(), id)
     }
@@ -324,7 +355,11 @@ impl Store for Sqlite {
 
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
         let connection = self.connection();
-        subjects.iter().map(|subject| subject_fact(&connection, &self.tag(subject))).collect()
+        let fact = |subject: &Subject| {
+            let known = subject_row(&connection, &self.tag(subject))?;
+            Ok(known.map(|(id, usage)| SubjectFact { subject: subject.clone(), id, usage }))
+        };
+        subjects.iter().map(fact).collect()
     }
 
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
@@ -337,14 +372,6 @@ impl Store for Sqlite {
 
     async fn tokens(&self) -> Result<Vec<Token>> {
         read::tokens(&self.connection())
-    }
-
-    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-        purge::run(self, batch)
-    }
-
-    async fn scrub(&self) -> Result<bool> {
-        purge::scrub(self)
     }
 
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
@@ -367,6 +394,21 @@ impl Store for Sqlite {
         open::status(self)
     }
 
+    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
+        read::keys_in_use(&self.connection(), now, MORE_MAX)
+    }
+}
+
+#[async_trait]
+impl Maintain for Sqlite {
+    async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
+        purge::run(self, batch)
+    }
+
+    async fn scrub(&self) -> Result<bool> {
+        purge::scrub(self)
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
         open::check(&self.connection())
     }
@@ -383,10 +425,6 @@ impl Store for Sqlite {
         transfer::import(self, from, ring)
     }
 
-    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
-        read::keys_in_use(&self.connection(), now, MORE_MAX)
-    }
-
     async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
         open::rewrap(self, ring, actor)
     }
@@ -399,7 +437,7 @@ struct Loaded {
     tags: Vec<[u8; 32]>,
 }
 
-fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<SubjectFact>> {
+fn subject_row(connection: &Connection, tag: &[u8; 32]) -> Result<Option<(SubjectId, Usage)>> {
     let mut statement = connection.prepare_cached("SELECT id, usage FROM subjects WHERE tag = ?1").map_err(trouble)?;
     let mut rows = statement.query([tag]).map_err(trouble)?;
     let Some(row) = rows.next().map_err(trouble)? else { return Ok(None) };
@@ -409,7 +447,7 @@ fn subject_fact(connection: &Connection, tag: &[u8; 32]) -> Result<Option<Subjec
             .because(error)
             .hint("Run `smsotp db check`, then restore a backup.")
     })?;
-    Ok(Some(SubjectFact { id: SubjectId(row.get(0).map_err(trouble)?), usage }))
+    Ok(Some((SubjectId(row.get(0).map_err(trouble)?), usage)))
 }
 
 /// Writes a subject's usage, with the same statement whether or not the subject was met before: an answer "no" takes the same
@@ -429,7 +467,7 @@ fn put_usage(
         statement.execute(params![
             tag,
             id.0,
-            subject.kind(),
+            subject.kind().as_str(),
             subject.masked(),
             text,
             idle_at.map(|at| whole_hour_after(at).millis()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smsotp::audit::BreakKind;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Inbound, NewToken, Revoke, Send, Step, Verdict, Whose};
+use smsotp::engine::{AddTestNumber, Inbound, NewToken, Revoke, SendOtp, Step, Verdict, Whose};
 use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
 use smsotp::token::Scopes;
@@ -86,7 +86,7 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
     assert_eq!(added(database, purge(&engine, Duration::ZERO)).await, none);
     database.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
     let clock = Arc::clone(&database.clock);
-    let hasty = engine.watched(move |step| {
+    let hasty = engine.on_step(move |step| {
         if step == Step::Settled {
             clock.advance(Duration::from_secs(2));
         }
@@ -140,9 +140,9 @@ fn small_log() -> World {
         send(&engine, PHONE).await;
         verdict(&engine, PHONE, &World::wrong(&world.code_on(PHONE))).await;
         verdict(&engine, PHONE, &world.code_on(PHONE)).await;
-        send_as(&engine, &caller(), Send { ..ask(OTHER) }).await;
+        send_as(&engine, &caller(), SendOtp { ..ask(OTHER) }).await;
     });
-    assert_eq!(audit_break(world.store().as_ref()), None);
+    assert_eq!(audit_break(&world.store()), None);
     world
 }
 
@@ -151,7 +151,7 @@ fn any_flipped_bit_of_any_row_is_found() {
     let world = small_log();
     let store = world.store();
     let sql = world.sql();
-    let rows = block_on(audit_rows(store.as_ref()));
+    let rows = block_on(audit_rows(&store));
     for (column, of) in [("body", true), ("mac", false)] {
         for row in &rows {
             let bytes = if of { row.body.clone() } else { row.mac.to_vec() };
@@ -169,13 +169,13 @@ fn any_flipped_bit_of_any_row_is_found() {
                 if put(&changed).is_err() {
                     continue;
                 }
-                let broken = audit_break(store.as_ref()).unwrap_or_else(|| panic!("{column} byte {at} of row {seq}"));
+                let broken = audit_break(&store).unwrap_or_else(|| panic!("{column} byte {at} of row {seq}"));
                 assert_eq!(broken.seq, row.seq);
                 put(&bytes).unwrap();
             }
         }
     }
-    assert_eq!(audit_break(store.as_ref()), None);
+    assert_eq!(audit_break(&store), None);
 }
 
 #[test]
@@ -201,30 +201,30 @@ fn a_removed_swapped_inserted_or_cut_off_row_is_found() {
     for (damage, kind, seq) in scenes {
         let world = small_log();
         world.sql().execute_batch(damage).unwrap();
-        let broken = audit_break(world.store().as_ref()).unwrap();
+        let broken = audit_break(&world.store()).unwrap();
         assert_eq!((broken.kind, broken.seq), (kind, seq), "{damage}");
     }
     // A cut tail shows against a head that was noted before.
     let world = small_log();
     let store = world.store();
-    let heads = block_on(store.audit_heads()).unwrap();
+    let heads = block_on(store.reads.audit_heads()).unwrap();
     world.sql().execute("DELETE FROM audit WHERE seq > 4", []).unwrap();
-    let rows = block_on(audit_rows(store.as_ref()));
-    let broken = check_rows(store.as_ref(), rows, heads).unwrap();
+    let rows = block_on(audit_rows(&store));
+    let broken = check_rows(&store, rows, heads).unwrap();
     assert_eq!((broken.kind, broken.seq), (BreakKind::Cut { until: 6 }, 5));
 }
 
 #[test]
 fn a_log_that_was_chained_by_other_database_is_foreign() {
     let (world, other) = (small_log(), small_log());
-    let theirs = block_on(audit_rows(other.store().as_ref()));
+    let theirs = block_on(audit_rows(&other.store()));
     let sql = world.sql();
     for row in theirs {
         let seq = i64::try_from(row.seq).unwrap();
         sql.execute("UPDATE audit SET body = ?1, mac = ?2 WHERE seq = ?3", rusqlite::params![row.body, row.mac, seq])
             .unwrap();
     }
-    assert!(audit_break(world.store().as_ref()).is_some());
+    assert!(audit_break(&world.store()).is_some());
 }
 
 #[test]
@@ -257,6 +257,6 @@ fn a_row_of_another_course_of_the_same_database_is_found() {
         .unwrap();
     let store = world.store();
     let heads = Vec::new();
-    let broken = check_rows(store.as_ref(), block_on(audit_rows(store.as_ref())), heads).unwrap();
+    let broken = check_rows(&store, block_on(audit_rows(&store)), heads).unwrap();
     assert_eq!((broken.kind, broken.seq), (BreakKind::Changed, last.seq));
 }

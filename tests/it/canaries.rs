@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use smsotp::engine::{Reset, Revoke, Send};
+use smsotp::engine::{Override, Reset, Revoke, SendOtp};
 use smsotp::error::Error;
+use smsotp::limits::Limit;
 use smsotp::sandbox::Fault;
 use smsotp::store::Subject;
 
@@ -64,8 +65,11 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     ] {
         let idempotency_key = fault.as_ref().map(|fault| format!("key-{fault:?}-{PHONE}"));
         world.sandbox.fault(fault.unwrap_or(Fault::Latency(Duration::ZERO)), 1);
-        let asked = Send { new_code: true, idempotency_key, ..ask(PHONE) };
-        let asked = Send { override_limit: Some((vec!["none".to_owned()], format!("call {PHONE}"))), ..asked };
+        let asked = SendOtp { new_code: true, idempotency_key, ..ask(PHONE) };
+        let asked = SendOtp {
+            override_limits: Some(Override { limits: vec![Limit::Cooldown], reason: format!("call {PHONE}") }),
+            ..asked
+        };
         let answer = engine.send(&client("192.0.2.1"), asked).await;
         heard.say(&answer.map_or_else(|error| format!("{error:?}"), |answer| format!("{answer:?}")));
         codes.extend(world.texts(PHONE).last().map(|text| crate::world::code_in(text).expose().to_owned()));
@@ -98,11 +102,11 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     fail(smsotp::store::sqlite::Sqlite::open(&world.db(), &wrong, world.shared_clock(), opening()).err().unwrap());
     fail(
         engine
-            .send(&caller(), Send { purpose: smsotp::purpose::Purpose::parse("haircut").unwrap(), ..ask(PHONE) })
+            .send(&caller(), SendOtp { purpose: smsotp::purpose::Purpose::parse("haircut").unwrap(), ..ask(PHONE) })
             .await
             .unwrap_err(),
     );
-    let mismatch = Send { idempotency_key: Some(format!("key-{:?}-{PHONE}", Fault::Unauthorized)), ..ask(OTHER) };
+    let mismatch = SendOtp { idempotency_key: Some(format!("key-{:?}-{PHONE}", Fault::Unauthorized)), ..ask(OTHER) };
     fail(engine.send(&caller(), mismatch).await.unwrap_err());
     let now = world.now();
     world.clock.set(now - Duration::from_secs(7200));
@@ -114,7 +118,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     world.sql().execute_batch("UPDATE subjects SET usage = '{}' WHERE kind = 'phone'").unwrap();
     world.keys.insert(0, new_key());
     let newer = world.engine();
-    send_as(&newer, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+    send_as(&newer, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
     codes.push(world.code_on(PHONE).expose().to_owned());
     fail(engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err());
     purge(&newer, Duration::ZERO).await;
@@ -133,7 +137,7 @@ fn no_code_token_key_or_phone_is_in_any_file_error_or_log() {
         .with_writer(move || mouth.clone())
         .finish();
     let codes = tracing::subscriber::with_default(subscriber, || block_on(live(&mut world, &heard)));
-    let rows = block_on(audit_rows(world.store().as_ref()));
+    let rows = block_on(audit_rows(&world.store()));
     rows.iter().for_each(|row| heard.say(&String::from_utf8_lossy(&row.body)));
 
     let mut secrets: Vec<(&str, Vec<u8>)> = vec![("auth token", world.sandbox.auth_token().as_bytes().to_vec())];

@@ -64,7 +64,9 @@ async fn what_waits_is_sent_once(database: &mut Database) {
 
 async fn what_waits_for_a_code_that_is_over_has_failed(database: &mut Database) {
     database.policy.limits = counting();
-    let cases = [(584, 1, "active"), (585, 0, "failed"), (700, 0, "expired")];
+    // With 15 s left it is sent; on PostgreSQL whoever hands it over knows the time less exactly.
+    let in_time = if database.url.is_some() { 578 } else { 584 };
+    let cases = [(in_time, 1, "active"), (585, 0, "failed"), (700, 0, "expired")];
     for (nth, (after, sent, state)) in cases.into_iter().enumerate() {
         let to = phone(nth);
         waiting(database, &to).await;

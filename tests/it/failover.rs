@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::{self, Binding};
-use smsotp::engine::{Engine, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::error::Code;
 use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
@@ -170,12 +170,12 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
             match told {
                 Told::Sent(phone, otp, message) => {
                     let message =
-                        engine.store().message(*message).await.unwrap().expect("a message that was told of is lost");
+                        engine.reads().message(*message).await.unwrap().expect("a message that was told of is lost");
                     assert_eq!((message.otp_id, message.phone.as_str()), (Some(*otp), phone.as_str()));
                     assert!(!matches!(message.state, MessageState::Queued | MessageState::Failed), "{message:?}");
                 }
                 Told::Verified(otp) => {
-                    let otp = engine.store().otp(*otp).await.unwrap().expect("an otp that was told of is lost");
+                    let otp = engine.reads().otp(*otp).await.unwrap().expect("an otp that was told of is lost");
                     assert_eq!(otp.state, State::Verified);
                     assert_eq!(verdict(&engine, &otp, &code_of(database, &otp)).await.unwrap(), Verdict::AlreadyUsed);
                 }
@@ -183,13 +183,14 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
             }
         }
         // What nobody was told of is settled, and still nothing goes out twice.
-        engine.dispatch(&caller(), 1000).await.unwrap();
+        engine.dispatch(&caller(), 1000, |_, _| ()).await.unwrap();
         let mut seen = HashSet::new();
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
-        let heads = engine.store().audit_heads().await.unwrap();
-        let mut verifier = smsotp::audit::Verifier::new(&engine.store().keys().audit).expect(heads.iter().copied());
+        let heads = engine.reads().audit_heads().await.unwrap();
+        let mut verifier =
+            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect(heads.iter().copied());
         for head in heads {
-            for row in engine.store().audit(head.chain, 1, 100_000).await.unwrap() {
+            for row in engine.reads().audit(head.chain, 1, 100_000).await.unwrap() {
                 verifier.feed(row);
             }
         }
@@ -213,8 +214,13 @@ fn derived(ring: &smsotp::keys::Keyring, otp: &Otp) -> code::Code {
 }
 
 async fn verdict(engine: &Engine, otp: &Otp, code: &code::Code) -> smsotp::error::Result<Verdict> {
-    let ask =
-        Verify { phone: otp.phone.clone(), purpose: otp.purpose.clone(), user: otp.user.clone(), code: code.clone() };
+    let ask = VerifyOtp {
+        phone: otp.phone.clone(),
+        purpose: otp.purpose.clone(),
+        user: otp.user.clone(),
+        code: code.clone(),
+        idempotency_key: None,
+    };
     engine.verify(&caller(), ask).await.map(|answer| answer.verdict)
 }
 
@@ -308,7 +314,7 @@ async fn one_task(
         let mut tell = |what: Told| told.push((SystemClock.now().millis(), what));
         let error = |error: smsotp::error::Error| Told::Error(error.code().name.to_owned());
         let Ok(number) = smsotp::phone::parse(&phone, None) else { continue };
-        let ask = smsotp::engine::Send {
+        let ask = SendOtp {
             to: smsotp::engine::Destination::Known(number),
             user: User::default(),
             purpose: Purpose::parse("login").unwrap(),
@@ -324,7 +330,7 @@ async fn one_task(
             }
         };
         tell(Told::Sent(Phone::from_e164(&phone).unwrap().as_str().to_owned(), sent.otp_id, sent.message_id));
-        let Ok(Some(otp)) = engine.store().otp(sent.otp_id).await else { continue };
+        let Ok(Some(otp)) = engine.reads().otp(sent.otp_id).await else { continue };
         let code = derived(ring, &otp);
         let (one, other) = tokio::join!(verdict(engine, &otp, &code), verdict(engine, &otp, &code));
         for answer in [one, other] {

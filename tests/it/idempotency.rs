@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use smsotp::code::Code as Otp;
-use smsotp::engine::{Engine, Send, Sent, Step, Verdict, Verify, VerifyAnswer};
+use smsotp::engine::{Engine, SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp};
 use smsotp::error::Code;
+use smsotp::limits::Limit;
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::purpose::Purpose;
@@ -28,8 +29,8 @@ on_every_store![
 ];
 
 /// The key is as much each phone's own as its user's.
-fn keyed(phone: &str) -> Send {
-    Send { idempotency_key: Some(format!("order of {phone}")), ..ask(phone) }
+fn keyed(phone: &str) -> SendOtp {
+    SendOtp { idempotency_key: Some(format!("order of {phone}")), ..ask(phone) }
 }
 
 async fn again(database: &Database, phone: &str) -> Sent {
@@ -70,10 +71,10 @@ async fn a_key_that_was_used_for_something_else_is_an_error(database: &mut Datab
     let engine = database.engine().await;
     send_as(&engine, &caller(), keyed(PHONE)).await;
     let others = [
-        Send { idempotency_key: keyed(PHONE).idempotency_key, ..ask(OTHER) },
-        Send { user: User::parse("bob").unwrap(), ..keyed(PHONE) },
-        Send { purpose: Purpose::parse("registration").unwrap(), ..keyed(PHONE) },
-        Send { new_code: true, ..keyed(PHONE) },
+        SendOtp { idempotency_key: keyed(PHONE).idempotency_key, ..ask(OTHER) },
+        SendOtp { user: User::parse("bob").unwrap(), ..keyed(PHONE) },
+        SendOtp { purpose: Purpose::parse("registration").unwrap(), ..keyed(PHONE) },
+        SendOtp { new_code: true, ..keyed(PHONE) },
     ];
     for other in others {
         let error = engine.send(&caller(), other).await.unwrap_err();
@@ -86,7 +87,7 @@ async fn a_refusal_by_a_limit_is_no_answer_to_keep(database: &mut Database) {
     let engine = database.engine().await;
     send(&engine, PHONE).await;
     let no = refused(engine.send(&caller(), keyed(PHONE)).await.unwrap());
-    assert_eq!(no.hits[0].limit, "cooldown");
+    assert_eq!(no.hits[0].limit, Limit::Cooldown);
 
     database.advance(30);
     assert_eq!(again(database, PHONE).await.state, State::Accepted);
@@ -96,7 +97,7 @@ async fn whoever_asks_while_the_first_is_at_work_has_to_come_back(database: &mut
     database.unlimited();
     database.sandbox.fault(Fault::Code(30_001), 1);
     let other = database.engine().await;
-    let engine = database.engine().await.watched(move |step| {
+    let engine = database.engine().await.on_step(move |step| {
         if step == Step::Handing {
             let other = other.clone();
             let asked = std::thread::spawn(move || block_on(other.send(&caller(), keyed(PHONE))));
@@ -135,8 +136,8 @@ async fn when_the_first_asker_died_the_key_says_what_became_of_its_message(datab
     }
 }
 
-async fn verify_with(engine: &Engine, key: &str, ask: Verify) -> smsotp::error::Result<VerifyAnswer> {
-    engine.verify_once(&caller(), ask, Some(key)).await
+async fn verify_with(engine: &Engine, key: &str, ask: VerifyOtp) -> smsotp::error::Result<VerifyAnswer> {
+    engine.verify(&caller(), VerifyOtp { idempotency_key: Some(key.to_owned()), ..ask }).await
 }
 
 async fn a_verified_code_is_verified_again_for_the_same_key_and_code_alone(database: &mut Database) {
@@ -155,14 +156,14 @@ async fn a_verified_code_is_verified_again_for_the_same_key_and_code_alone(datab
     assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::AlreadyUsed);
     assert_eq!(verify_with(&engine, "l", guess(PHONE, &code)).await.unwrap().verdict, Verdict::AlreadyUsed);
     // Whoever knows the key and not the code learns nothing from it.
-    let bob = Verify { user: User::parse("bob").unwrap(), ..guess(PHONE, &code) };
+    let bob = VerifyOtp { user: User::parse("bob").unwrap(), ..guess(PHONE, &code) };
     for other in [guess(PHONE, &World::wrong(&code)), guess(OTHER, &code), bob] {
         let error = verify_with(&engine, "k", other).await.unwrap_err();
         assert_eq!(error.code(), Code::IDEMPOTENCY_MISMATCH);
     }
     // A key of a send is another key.
     assert_eq!(
-        send_as(&engine, &caller(), Send { idempotency_key: Some("m".to_owned()), ..ask(OTHER) }).await.state,
+        send_as(&engine, &caller(), SendOtp { idempotency_key: Some("m".to_owned()), ..ask(OTHER) }).await.state,
         State::Accepted
     );
     let error = verify_with(&engine, "m", guess(OTHER, &database.code_on(OTHER))).await.unwrap_err();

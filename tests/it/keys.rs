@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smsotp::engine::{Engine, Send, Verdict};
+use smsotp::engine::{Engine, SendOtp, Verdict};
 use smsotp::error::{Class, Code, Error};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::message::State;
@@ -60,7 +60,7 @@ fn a_key_that_is_missing_for_one_living_code_fails_closed_and_charges_nothing() 
         assert_eq!(world.number("SELECT wrong_guesses FROM otps"), 0);
 
         // A new code needs the old key no more.
-        let new = send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        let new = send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         assert_eq!((new.state, new.otp_id), (State::Accepted, 2));
         assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::WrongCode { tries_left: 4 });
         assert_eq!(verdict(&engine, PHONE, &world.code_on(PHONE)).await, Verdict::Verified);
@@ -75,7 +75,7 @@ fn a_waiting_message_whose_key_is_missing_is_not_taken_over() {
     let begun = world.now();
     // The process stops waiting when its otp's time is nearly over; the message stays queued until then.
     let db = world.db();
-    let engine = world.engine().watched(move |step| {
+    let engine = world.engine().on_step(move |step| {
         if step == smsotp::engine::Step::Settled {
             let database = rusqlite::Connection::open(&db).unwrap();
             database.execute("UPDATE messages SET state = 'canceled', due_at = NULL", []).unwrap();
@@ -131,7 +131,7 @@ fn two_database_have_nothing_in_common_under_one_key() {
         .map(|_| {
             let mut world = World::new();
             world.keys = vec![key.clone()];
-            world.store().keys().index.tag("phone", PHONE.as_bytes())
+            world.store().operations.keys().index.tag("phone", PHONE.as_bytes())
         })
         .collect();
     assert_ne!(tags[0], tags[1]);
@@ -142,7 +142,7 @@ fn a_keyring_of_nothing_is_none_and_an_engine_shows_no_key() {
     assert!(Keyring::of(Vec::new()).is_none());
     let world = World::new();
     let ring = world.keyring();
-    let shown = format!("{ring:?} {:?}", world.store().keys());
+    let shown = format!("{ring:?} {:?}", world.store().operations.keys());
     assert!(!shown.contains(&world.keys[0]), "{shown}");
     let silent = Engine::new(world.store(), ring, Arc::default());
     block_on(async { assert_eq!(silent.key_uses().await.unwrap().len(), 1) });

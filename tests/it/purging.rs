@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use smsotp::engine::{AddTestNumber, Engine, Purge, PurgeReport, Send, Verdict};
-use smsotp::limits::{Limits, Window};
+use smsotp::engine::{AddTestNumber, Engine, Purge, PurgeReport, SendOtp, Verdict};
+use smsotp::limits::{Limit, Limits, Window};
 use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
 use smsotp::store::{PurgeBatch, PurgeCursor};
@@ -42,7 +42,7 @@ async fn mixed(world: &World, engine: &Engine) {
     }
     world.sandbox.fault(Fault::Code(30_001), 1);
     send(engine, &phone(4)).await;
-    send_as(engine, &caller(), Send { new_code: true, ..ask(&phone(2)) }).await;
+    send_as(engine, &caller(), SendOtp { new_code: true, ..ask(&phone(2)) }).await;
     // Unsettled: its message may be out.
     world.sandbox.fault(Fault::Reset, 1);
     send(engine, &phone(5)).await;
@@ -90,7 +90,7 @@ async fn a_dry_run_counts_exactly_what_the_real_one_takes_and_changes_nothing(da
     database.unlimited();
     let engine = database.engine().await;
     mixed(database, &engine).await;
-    let keyed = Send { idempotency_key: Some("k".to_owned()), ..ask(OTHER) };
+    let keyed = SendOtp { idempotency_key: Some("k".to_owned()), ..ask(OTHER) };
     send_as(&engine, &caller(), keyed).await;
     let add = AddTestNumber {
         phone: Phone::from_e164("+1234567890").unwrap(),
@@ -139,8 +139,8 @@ async fn limits_lockouts_and_the_audit_log_outlive_every_purge(database: &mut Da
     assert_eq!(purge(&engine, NOW).await.purged.otps, 2);
 
     assert_eq!(database.number("SELECT count(*) FROM otps"), 0);
-    assert_eq!(refusal(&engine, PHONE).await.hits[0].limit, "phone");
-    assert_eq!(refusal(&engine, OTHER).await.hits[0].limit, "guesses");
+    assert_eq!(refusal(&engine, PHONE).await.hits[0].limit, Limit::Phone);
+    assert_eq!(refusal(&engine, OTHER).await.hits[0].limit, Limit::Guesses);
     assert_eq!(database.audit().len(), rows + 1 + 2);
     // A lockout has no end but staff's: a year and a purge later it is still there.
     database.advance(365 * 86_400);
@@ -199,7 +199,7 @@ async fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop
         database.advance(1);
     }
     database.advance(700);
-    let store = engine.store();
+    let store = &engine.store().maintenance;
     let mut batch = PurgeBatch {
         cutoff: database.now(),
         cursor: PurgeCursor::default(),
@@ -228,7 +228,7 @@ fn a_scrub_leaves_no_byte_of_a_purged_phone_in_any_file() {
         // Refused by the provider in words that hold the phone, and under a key whose answer outlives the otp.
         world.sandbox.fault(Fault::Code(21_211), 1);
         send(&engine, PHONE).await;
-        let keyed = Send { idempotency_key: Some("k".to_owned()), ..ask(PHONE) };
+        let keyed = SendOtp { idempotency_key: Some("k".to_owned()), ..ask(PHONE) };
         send_as(&engine, &caller(), keyed).await;
         send(&engine, OTHER).await;
         // Enough of them that whole pages of the file become free.

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Reset, Send, Step, Verdict, Verify};
+use smsotp::engine::{Engine, Override, Reset, SendOtp, Step, Verdict, VerifyOtp};
 use smsotp::error;
-use smsotp::limits::Limits;
+use smsotp::limits::{Limit, Limits};
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::provider::Blame;
@@ -72,8 +72,8 @@ fn user_of(phone: &str) -> User {
     User::parse(&format!("user of {phone}")).unwrap()
 }
 
-fn ask_alone(phone: &str) -> Send {
-    Send { user: user_of(phone), ..ask(phone) }
+fn ask_alone(phone: &str) -> SendOtp {
+    SendOtp { user: user_of(phone), ..ask(phone) }
 }
 
 /// An address that nobody asked from.
@@ -177,7 +177,7 @@ async fn an_otp_with_a_message_that_may_be_out_does_not_fail_with_a_later_one(da
 /// Moves the clock on whenever an attempt was settled: the pauses are real, the time they use up is not.
 async fn hasty(database: &Database, seconds: u64) -> Engine {
     let clock = Arc::clone(&database.clock);
-    database.engine().await.watched(move |step| {
+    database.engine().await.on_step(move |step| {
         if step == Step::Settled {
             clock.advance(Duration::from_secs(seconds));
         }
@@ -211,7 +211,7 @@ async fn a_provider_that_cannot_be_reached_fails_as_surely_not_sent(database: &m
     database.timeouts.connect = Duration::from_secs(2);
     let provider = twilio(&env, database.timeouts, database.shared_clock());
     let engine = database.engine().await.with_provider(Arc::new(provider));
-    let sent = send_as(&engine, &caller(), Send { timeout: Duration::ZERO, ..ask_alone(PHONE) }).await;
+    let sent = send_as(&engine, &caller(), SendOtp { timeout: Duration::ZERO, ..ask_alone(PHONE) }).await;
     assert_eq!(sent.state, State::Failed);
     assert_eq!(counts(&engine, PHONE, IP).await, [0, 0, 0, 0, 1]);
 }
@@ -266,14 +266,14 @@ async fn a_new_code_supersedes_the_old_one_when_it_is_asked_for_when_little_time
         let first = send_as(&engine, &caller(), ask_alone(&to)).await;
         let old = database.code_on(&to);
         database.advance(after);
-        let second = send_as(&engine, &caller(), Send { new_code, ..ask_alone(&to) }).await;
+        let second = send_as(&engine, &caller(), SendOtp { new_code, ..ask_alone(&to) }).await;
 
         assert_eq!(second.otp_id != first.otp_id, new, "{case}");
         assert_eq!(!database.code_on(&to).matches(&old), new, "{case}");
         let of = |column: &str, otp: i64| database.word(&format!("SELECT {column} FROM otps WHERE id = {otp}"));
         assert_eq!(of("state", first.otp_id), if new { "superseded" } else { "active" }, "{case}");
         let verdict = async |code: &Code| {
-            let ask = Verify { user: user_of(&to), ..guess(&to, code) };
+            let ask = VerifyOtp { user: user_of(&to), ..guess(&to, code) };
             engine.verify(&caller(), ask).await.unwrap().verdict
         };
         if new {
@@ -293,12 +293,12 @@ async fn nothing_is_sent_in_the_last_fifteen_seconds(database: &mut Database) {
         database.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
         let clock = Arc::clone(&database.clock);
         let late = database.now() + Duration::from_secs(60) - left;
-        let engine = database.engine().await.watched(move |step| match step {
+        let engine = database.engine().await.on_step(move |step| match step {
             Step::Claimed => clock.set(late),
             Step::Settled => clock.advance(Duration::from_secs(2)),
             _ => {}
         });
-        let sent = send_as(&engine, &caller(), Send { timeout: Duration::from_secs(3600), ..ask_alone(&to) }).await;
+        let sent = send_as(&engine, &caller(), SendOtp { timeout: Duration::from_secs(3600), ..ask_alone(&to) }).await;
         assert_eq!((sent.state == State::Accepted, !database.texts(&to).is_empty()), (out, out), "{left:?}");
     }
 }
@@ -311,7 +311,7 @@ async fn no_attempt_is_planned_for_the_last_fifteen_seconds(database: &mut Datab
         database.sandbox.fault(Fault::Status429 { retry_after: Some(wait) }, 1);
         // Whoever waits dies while it does.
         let engine = database.engine().await;
-        let ask = Send { timeout: Duration::from_secs(3600), ..ask_alone(&to) };
+        let ask = SendOtp { timeout: Duration::from_secs(3600), ..ask_alone(&to) };
         if waits {
             send_and_die(engine, Step::Settled, ask).await;
         } else {
@@ -333,7 +333,7 @@ async fn no_attempt_is_planned_for_the_last_fifteen_seconds(database: &mut Datab
 /// An engine on which somebody else's operation happens right after its first attempt was settled.
 async fn meanwhile(database: &Database, operation: impl FnOnce() + std::marker::Send + 'static) -> Engine {
     let (clock, operation) = (Arc::clone(&database.clock), Mutex::new(Some(operation)));
-    database.engine().await.watched(move |step| {
+    database.engine().await.on_step(move |step| {
         let operation = if step == Step::Settled { operation.lock().unwrap().take() } else { None };
         if let Some(operation) = operation {
             std::thread::scope(|scope| scope.spawn(operation).join().unwrap());
@@ -347,7 +347,7 @@ async fn an_attempt_that_waits_is_not_made_for_a_code_that_is_over_by_then(datab
     database.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
     let other = database.engine().await;
     let engine = meanwhile(database, move || {
-        block_on(async { send_as(&other, &caller(), Send { new_code: true, ..ask(PHONE) }).await });
+        block_on(async { send_as(&other, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await });
     })
     .await;
     assert_eq!((send(&engine, PHONE).await.state, database.sandbox.requests()), (State::Failed, 2));
@@ -387,7 +387,7 @@ async fn whoever_opted_out_gets_not_even_what_was_waiting_for_another_attempt(da
     let other = database.engine().await;
     let engine = meanwhile(database, move || {
         let purpose = Purpose::parse("registration").unwrap();
-        let sent = block_on(async { send_as(&other, &caller(), Send { purpose, ..ask(PHONE) }).await });
+        let sent = block_on(async { send_as(&other, &caller(), SendOtp { purpose, ..ask(PHONE) }).await });
         assert_eq!(sent.error_code, Some(21_610));
     })
     .await;
@@ -405,7 +405,7 @@ async fn a_code_is_new_to_its_phone_and_purpose(database: &mut Database) {
     let engine = database.engine().await;
     let mut codes: Vec<String> = Vec::new();
     for _ in 0..300 {
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         let code = database.code_on(PHONE).expose().to_owned();
         let newest = codes.iter().rev().take(64);
         assert_eq!(newest.filter(|old| **old == code).count(), 0);
@@ -417,7 +417,7 @@ async fn a_code_is_the_same_for_nobody_else(database: &mut Database) {
     database.unlimited();
     let engine = database.engine().await;
     for user in ["ada", "bob", ""] {
-        let asked = Send { user: User::parse(user).unwrap(), ..ask(OTHER) };
+        let asked = SendOtp { user: User::parse(user).unwrap(), ..ask(OTHER) };
         send_as(&engine, &caller(), asked).await;
     }
     let codes: Vec<Code> = database.texts(OTHER).iter().map(code_in).collect();
@@ -428,11 +428,11 @@ async fn what_cannot_be_sent_is_said_before_anything_is_recorded(database: &mut 
     let bad = |error: error::Error| error.code();
     let engine = database.engine().await;
     let purpose = Purpose::parse("haircut").unwrap();
-    let unknown = engine.send(&caller(), Send { purpose, ..ask(PHONE) }).await.unwrap_err();
+    let unknown = engine.send(&caller(), SendOtp { purpose, ..ask(PHONE) }).await.unwrap_err();
     assert_eq!(bad(unknown), error::Code::PURPOSE_UNKNOWN);
     let silent = Engine::new(database.store().await, database.keyring(), Arc::default());
     assert_eq!(bad(silent.send(&caller(), ask(PHONE)).await.unwrap_err()), error::Code::NO_PROVIDER);
-    let keyless = Send { idempotency_key: Some("a\nb".to_owned()), ..ask(PHONE) };
+    let keyless = SendOtp { idempotency_key: Some("a\nb".to_owned()), ..ask(PHONE) };
     assert_eq!(bad(engine.send(&caller(), keyless).await.unwrap_err()), error::Code::VALUE_INVALID);
     database.policy.app_name = "Ünïcödé Łtd 漢字".repeat(8);
     let long = database.engine().await.send(&caller(), ask(PHONE)).await.unwrap_err();
@@ -445,7 +445,9 @@ async fn kinds_of_numbers_and_countries_that_get_no_codes_are_refused(database: 
     database.policy.countries = Some(vec!["us".to_owned()]);
     let engine = database.engine().await;
     // A British mobile number, and a freephone number of the country that is allowed.
-    for (phone, code) in [("+447400123456", error::Code::BLOCKED), ("+18002345678", error::Code::NUMBER_KIND)] {
+    for (phone, code) in
+        [("+447400123456", error::Code::COUNTRY_NOT_ALLOWED), ("+18002345678", error::Code::NUMBER_KIND)]
+    {
         assert_eq!(refusal(&engine, phone).await.code, code, "{phone}");
     }
     assert_eq!(send(&engine, PHONE).await.state, State::Accepted);
@@ -455,11 +457,13 @@ async fn kinds_of_numbers_and_countries_that_get_no_codes_are_refused(database: 
 async fn staff_may_set_one_limit_aside_and_the_audit_log_says_why(database: &mut Database) {
     let engine = database.engine().await;
     send(&engine, PHONE).await;
-    let over =
-        |limit: &str| Send { override_limit: Some((vec![limit.to_owned()], "ticket OPS-7".to_owned())), ..ask(PHONE) };
-    let no = refused(engine.send(&caller(), over("user")).await.unwrap());
-    assert_eq!(no.hits[0].limit, "cooldown", "another limit stays");
-    let sent = send_as(&engine, &caller(), over("cooldown")).await;
+    let over = |limit: Limit| {
+        let reason = "ticket OPS-7".to_owned();
+        SendOtp { override_limits: Some(Override { limits: vec![limit], reason }), ..ask(PHONE) }
+    };
+    let no = refused(engine.send(&caller(), over(Limit::User)).await.unwrap());
+    assert_eq!(no.hits[0].limit, Limit::Cooldown, "another limit stays");
+    let sent = send_as(&engine, &caller(), over(Limit::Cooldown)).await;
     assert_eq!(sent.state, State::Accepted);
     let bodies = database.words("SELECT CAST(body AS TEXT) FROM audit ORDER BY seq");
     let body = bodies.iter().find(|body| body.contains(&format!("\"message\":{}", sent.message_id))).unwrap();

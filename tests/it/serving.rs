@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Engine, Revoke, Send, Verdict};
+use smsotp::engine::{AddTestNumber, Engine, Revoke, SendOtp, Verdict};
 use smsotp::http::{Served, Server, Settings};
 use smsotp::phone::Phone;
 use smsotp::store::sqlite::{Opening, Sqlite};
@@ -18,7 +18,7 @@ use crate::world::{PHONE, World, block_on, caller, send, send_as, verify};
 /// Declares the seed's number with the seed's code.
 fn declare_the_seeds_number(world: &World) {
     let engine = world.engine();
-    let until = block_on(engine.store().now()).unwrap() + Duration::from_secs(3600);
+    let until = block_on(engine.reads().now()).unwrap() + Duration::from_secs(3600);
     let phone = Phone::from_e164("+1234567890").unwrap();
     let add = AddTestNumber { phone, code: Code::parse("123456").unwrap(), until };
     block_on(engine.add_test_number(&caller(), add)).unwrap();
@@ -239,7 +239,7 @@ fn every_no_is_the_same_no_and_takes_the_same_steps() {
     answers.push(ask(&number(3), &code));
     // Superseded, with the older code and with a wrong one.
     let older = sent(4);
-    block_on(send_as(&engine, &caller(), Send { new_code: true, ..crate::world::ask(&number(4)) }));
+    block_on(send_as(&engine, &caller(), SendOtp { new_code: true, ..crate::world::ask(&number(4)) }));
     seen.push(trace(&number(4), &older));
     answers.push(ask(&number(4), &older));
     // Another user's.
@@ -432,7 +432,7 @@ fn a_panic_is_answered_and_survived_and_a_stop_lets_finish_what_was_begun() {
     use smsotp::sandbox::Fault;
     let world = World::new();
     let token = token_of(&world.engine(), "ada", "send");
-    let panics = world.engine().watched({
+    let panics = world.engine().on_step({
         let armed = std::sync::atomic::AtomicBool::new(true);
         move |_| {
             if armed.swap(false, std::sync::atomic::Ordering::SeqCst) {

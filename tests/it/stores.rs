@@ -18,10 +18,10 @@ use smsotp::engine::Engine;
 use smsotp::keys::Keyring;
 use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
-use smsotp::store::sqlite::group::Grouped;
+use smsotp::store::sqlite::group::open_grouped;
 use smsotp::store::sqlite::{self, Sqlite};
 
-use self::checked::{Checked, Checks};
+use self::checked::{Checks, checked};
 use crate::pg;
 use crate::world::{World, block_on, first_break, unlimited};
 
@@ -114,25 +114,25 @@ impl Database {
         self.clock.advance(self.slack());
     }
 
-    async fn open(&self, ring: &Keyring, grouped: bool) -> smsotp::error::Result<Arc<dyn Store>> {
+    async fn open(&self, ring: &Keyring, grouped: bool) -> smsotp::error::Result<Store> {
         open(self.url.as_deref(), (&self.db(), grouped), ring, self.shared_clock(), CONNECTIONS).await
     }
 
     /// Opens the database with these keys.
-    pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Arc<dyn Store>> {
+    pub async fn store_with(&self, ring: &Keyring) -> smsotp::error::Result<Store> {
         let store = self.open(ring, self.grouped).await?;
         Ok(match &self.checks {
-            Some(checks) => Arc::new(Checked::new(store, self, Arc::clone(checks)).await),
+            Some(checks) => checked(store, self, Arc::clone(checks)).await,
             None => store,
         })
     }
 
-    pub async fn store(&self) -> Arc<dyn Store> {
+    pub async fn store(&self) -> Store {
         self.store_with(&self.keyring()).await.unwrap()
     }
 
     /// Opens the database as a command does that looks after it as a whole, whatever else has it open.
-    pub async fn store_of_a_command(&self) -> Arc<dyn Store> {
+    pub async fn store_of_a_command(&self) -> Store {
         self.open(&self.keyring(), false).await.unwrap()
     }
 
@@ -203,8 +203,8 @@ impl Database {
     /// Verifies every chain of the audit log, and that each operation wrote the one row that it had to.
     pub async fn verify(&self) {
         let store = self.store_of_a_command().await;
-        assert_eq!(first_break(store.as_ref()).await, None, "the audit log is broken");
-        let mut found = store.check().await.unwrap();
+        assert_eq!(first_break(&store).await, None, "the audit log is broken");
+        let mut found = store.maintenance.check().await.unwrap();
         // The server of the stories is quick, not durable.
         found.retain(|finding| !finding.contains("fsync"));
         assert_eq!(found, [""; 0]);
@@ -236,14 +236,16 @@ pub async fn open(
     ring: &Keyring,
     clock: Arc<dyn Clock>,
     connections: usize,
-) -> smsotp::error::Result<Arc<dyn Store>> {
+) -> smsotp::error::Result<Store> {
     // A slow machine is no failure here.
     let patience = Duration::from_secs(120);
     let opening = sqlite::Opening { patience, ..sqlite::Opening::default() };
     Ok(match url {
-        Some(url) => Arc::new(Postgres::open(url, ring, clock, postgres::Opening { connections, patience }).await?),
-        None if grouped => Arc::new(Grouped::open(path, ring, clock, opening)?),
-        None => Arc::new(Sqlite::open(path, ring, clock, opening)?),
+        Some(url) => {
+            Arc::new(Postgres::open(url, ring, clock, postgres::Opening { connections, patience }).await?).into()
+        }
+        None if grouped => open_grouped(path, ring, clock, opening)?,
+        None => Arc::new(Sqlite::open(path, ring, clock, opening)?).into(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smsotp::code::{Binding, Code, derive};
-use smsotp::engine::{AddTestNumber, Destination, Engine, Send, SendAnswer, Sent, Verdict};
+use smsotp::engine::{AddTestNumber, Destination, Engine, SendAnswer, SendOtp, Sent, Verdict};
 use smsotp::error;
 use smsotp::message::State;
 use smsotp::phone::{self, Phone};
@@ -39,9 +39,9 @@ async fn declare(world: &World, engine: &Engine) {
 }
 
 /// What a caller types: a number that no country's plan knows.
-fn typed() -> Send {
+fn typed() -> SendOtp {
     let error = phone::parse(TEST, None).err().unwrap();
-    Send { to: Destination::Shape(Phone::from_e164(TEST).unwrap(), error), ..ask(PHONE) }
+    SendOtp { to: Destination::Shape(Phone::from_e164(TEST).unwrap(), error), ..ask(PHONE) }
 }
 
 async fn send_test(engine: &Engine) -> Sent {
@@ -72,7 +72,7 @@ async fn the_fixed_code_is_worth_nothing_elsewhere_and_the_computed_one_nothing_
     }
     assert_eq!(verdict(&engine, TEST, &fixed()).await, Verdict::NotFound, "nothing was asked for");
     let otp = send_test(&engine).await.otp_id;
-    let row = engine.store().otp(otp).await.unwrap().unwrap();
+    let row = engine.reads().otp(otp).await.unwrap().unwrap();
     let binding = Binding { nonce: &row.nonce, phone: TEST, purpose: "login", user: "ada" };
     let computed = derive(database.keyring().primary().code_key(), &binding, 6);
     assert_eq!(verdict(&engine, TEST, &computed).await, Verdict::WrongCode { tries_left: 4 });
@@ -82,7 +82,7 @@ async fn no_guess_budget_is_lifted_for_a_test_number(database: &mut Database) {
     let engine = database.engine().await;
     declare(database, &engine).await;
     for _ in 0..3 {
-        send_as(&engine, &caller(), Send { new_code: true, ..typed() }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..typed() }).await;
         for left in (0..5).rev() {
             let wrong = verdict(&engine, TEST, &World::wrong(&fixed())).await;
             assert_eq!(wrong, Verdict::WrongCode { tries_left: left });
@@ -113,7 +113,7 @@ async fn a_test_number_ends_by_itself(database: &mut Database) {
     database.advance(1);
     assert_eq!(verdict(&engine, TEST, &fixed()).await, Verdict::WrongCode { tries_left: 4 });
     match engine.send(&caller(), typed()).await {
-        Ok(SendAnswer::Refused(no)) => assert_eq!(no.code, error::Code::BLOCKED),
+        Ok(SendAnswer::Refused(no)) => assert_eq!(no.code, error::Code::TEST_NUMBER_ENDED),
         other => panic!("{:?}", other.map(sent)),
     }
     assert_eq!(purge(&engine, Duration::ZERO).await.purged.test_numbers, 1);
@@ -168,7 +168,7 @@ async fn a_declaration_lasts_ninety_days_at_most_and_keeps_no_code(database: &mu
 async fn an_idempotency_key_holds_for_test_numbers_too(database: &mut Database) {
     let engine = database.engine().await;
     declare(database, &engine).await;
-    let keyed = || Send { idempotency_key: Some("k".to_owned()), ..typed() };
+    let keyed = || SendOtp { idempotency_key: Some("k".to_owned()), ..typed() };
     let first = send_as(&engine, &caller(), keyed()).await;
     assert_eq!(send_as(&engine, &caller(), keyed()).await, first);
     assert_eq!(database.number("SELECT count(*) FROM messages"), 1);

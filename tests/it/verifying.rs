@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use smsotp::clock::Timestamp;
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Revoke, Send, Verdict, Verify};
+use smsotp::engine::{Caller, Revoke, SendOtp, Verdict, VerifyOtp};
 use smsotp::error;
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
@@ -59,7 +59,7 @@ async fn a_code_is_valid_to_the_last_millisecond_of_its_ten_minutes_and_not_afte
     assert_eq!(verdict(&engine, PHONE, &database.code_on(PHONE)).await, Verdict::Expired);
     // It was met, and so it is written.
     assert_eq!(database.word("SELECT state FROM otps"), "expired");
-    assert_eq!(database.number("SELECT ended_at = expires_at FROM otps"), 1);
+    assert_eq!(database.number("SELECT count(*) FROM otps WHERE ended_at = expires_at"), 1);
 
     let sent = send(&engine, OTHER).await;
     database.clock.set(Timestamp(sent.expires_at.millis() - 1));
@@ -115,12 +115,13 @@ async fn a_wrong_guess_is_in_the_database_before_the_answer_is_given(database: &
     assert_eq!(verdict(&database.engine().await, PHONE, &code).await, Verdict::Locked);
 }
 
-fn of(phone: &str, purpose: &str, user: &str, code: &Code) -> Verify {
-    Verify {
+fn of(phone: &str, purpose: &str, user: &str, code: &Code) -> VerifyOtp {
+    VerifyOtp {
         phone: Phone::from_e164(phone).unwrap(),
         purpose: Purpose::parse(purpose).unwrap(),
         user: User::parse(user).unwrap(),
         code: code.clone(),
+        idempotency_key: None,
     }
 }
 
@@ -137,7 +138,7 @@ async fn a_code_is_worth_nothing_for_another_phone_purpose_or_user(database: &mu
             if lives_there {
                 let purpose = Purpose::parse(purpose).unwrap();
                 let user = User::parse(user).unwrap();
-                send_as(&engine, &caller(), Send { purpose, user, ..ask(phone) }).await;
+                send_as(&engine, &caller(), SendOtp { purpose, user, ..ask(phone) }).await;
             }
             let answer = engine.verify(&caller(), of(phone, purpose, user, &code)).await.unwrap();
             let wanted = if lives_there { Verdict::WrongCode { tries_left: 4 } } else { Verdict::NotFound };
@@ -192,7 +193,7 @@ async fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_l
     database.policy.limits = Limits { guesses_per_phone: Limits::default().guesses_per_phone, ..unlimited() };
     let engine = database.engine().await;
     for _ in 0..2 {
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         for _ in 0..5 {
             verdict(&engine, PHONE, &World::wrong(&database.code_on(PHONE))).await;
         }
@@ -207,7 +208,7 @@ async fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_l
     assert_eq!(no.retry_after_seconds, Some(24 * 3600));
     // Another purpose has a budget of its own, and so has who is vouched for.
     let registration = Purpose::parse("registration").unwrap();
-    send_as(&engine, &caller(), Send { purpose: registration, ..ask(PHONE) }).await;
+    send_as(&engine, &caller(), SendOtp { purpose: registration, ..ask(PHONE) }).await;
     send_as(&engine, &Caller { known: true, ..caller() }, ask(PHONE)).await;
 
     let code = code_in(&database.texts(PHONE)[2]);
@@ -242,7 +243,7 @@ async fn a_hundred_wrong_guesses_in_a_row_close_a_user_and_phone_until_staff_ope
     database.policy.limits = Limits { guesses_in_a_row: 100, ..unlimited() };
     let engine = database.engine().await;
     for round in 0..20 {
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         for _ in 0..5 {
             assert!(
                 !matches!(
@@ -276,7 +277,7 @@ async fn a_success_ends_the_row_of_wrong_guesses(database: &mut Database) {
     database.policy.limits = Limits { guesses_in_a_row: 6, ..unlimited() };
     let engine = database.engine().await;
     for _ in 0..4 {
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         let code = database.code_on(PHONE);
         for _ in 0..4 {
             verdict(&engine, PHONE, &World::wrong(&code)).await;
@@ -326,7 +327,7 @@ async fn what_is_over_says_how_it_ended(database: &mut Database) {
 
     let purpose = Purpose::parse("haircut").unwrap();
     let error =
-        engine.verify(&caller(), Verify { purpose, ..guess(PHONE, &database.code_on(PHONE)) }).await.unwrap_err();
+        engine.verify(&caller(), VerifyOtp { purpose, ..guess(PHONE, &database.code_on(PHONE)) }).await.unwrap_err();
     assert_eq!(error.code(), error::Code::PURPOSE_UNKNOWN);
 }
 
@@ -335,7 +336,7 @@ async fn revoke_ends_what_lives_for_a_phone_and_nothing_else(database: &mut Data
     let engine = database.engine().await;
     let mut otps = Vec::new();
     for (phone, user) in [(PHONE, "ada"), (PHONE, "bob"), (OTHER, "ada")] {
-        otps.push(send_as(&engine, &caller(), Send { user: User::parse(user).unwrap(), ..ask(phone) }).await.otp_id);
+        otps.push(send_as(&engine, &caller(), SendOtp { user: User::parse(user).unwrap(), ..ask(phone) }).await.otp_id);
     }
     let bobs = Revoke::Phone(Phone::from_e164(PHONE).unwrap(), None, Some(User::parse("bob").unwrap()));
     let revoked = engine.revoke(&caller(), &bobs, "fraud").await.unwrap();

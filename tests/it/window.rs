@@ -46,7 +46,7 @@ impl Window {
         let meter = Arc::clone(&metrics);
         let twilio = Arc::new(world.twilio());
         let served = Served {
-            engine: engine.metered(move |what, took| meter.waited(what, took)),
+            engine: engine.on_wait(move |what, took| meter.waited(what, took)),
             metrics,
             checks: Some(Arc::new(move || {
                 let twilio = Arc::clone(&twilio);

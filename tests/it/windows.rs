@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use smsotp::engine::{Caller, Engine, Send, SendAnswer, Verdict};
+use smsotp::engine::{Caller, Engine, SendAnswer, SendOtp, Verdict};
 use smsotp::error::Code;
-use smsotp::limits::{Hit, Limits, Window};
+use smsotp::limits::{Hit, Limit, Limits, Window};
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::purpose::Purpose;
 use smsotp::sandbox::Fault;
+use smsotp::store::SubjectKind;
 
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
@@ -63,38 +64,38 @@ async fn a_phone_gets_three_in_ten_minutes_five_in_an_hour_and_ten_in_a_day(data
 }
 
 /// Who asks for the `nth` message: the same subject each time, and everybody else another one.
-type Asker = fn(nth: usize) -> (Caller, Send);
+type Asker = fn(nth: usize) -> (Caller, SendOtp);
 
 /// One limit that is alone in force.
 struct Scene {
-    limit: &'static str,
-    subject: &'static str,
+    limit: Limit,
+    subject: SubjectKind,
     window: Window,
     limits: fn(Window) -> Limits,
     asker: Asker,
 }
 
-fn asks(user: &str, ip: &str, to: &str) -> (Caller, Send) {
-    (client(ip), Send { user: User::parse(user).unwrap(), ..ask(to) })
+fn asks(user: &str, ip: &str, to: &str) -> (Caller, SendOtp) {
+    (client(ip), SendOtp { user: User::parse(user).unwrap(), ..ask(to) })
 }
 
-fn of_phone(nth: usize) -> (Caller, Send) {
+fn of_phone(nth: usize) -> (Caller, SendOtp) {
     asks(&format!("u{nth}"), &format!("10.{nth}.0.1"), PHONE)
 }
 
-fn of_user(nth: usize) -> (Caller, Send) {
+fn of_user(nth: usize) -> (Caller, SendOtp) {
     asks("ada", &format!("10.{nth}.0.1"), &phone(nth))
 }
 
-fn of_address(nth: usize) -> (Caller, Send) {
+fn of_address(nth: usize) -> (Caller, SendOtp) {
     asks(&format!("u{nth}"), "192.0.2.1", &phone(nth))
 }
 
-fn of_network(nth: usize) -> (Caller, Send) {
+fn of_network(nth: usize) -> (Caller, SendOtp) {
     asks(&format!("u{nth}"), &format!("192.0.2.{nth}"), &phone(nth))
 }
 
-fn of_everybody(nth: usize) -> (Caller, Send) {
+fn of_everybody(nth: usize) -> (Caller, SendOtp) {
     asks(&format!("u{nth}"), &format!("10.{nth}.0.1"), &phone(nth))
 }
 
@@ -126,8 +127,8 @@ async fn meet(database: &mut Database, scene: &Scene, outcome: State) {
     }
     let first_leaves_in = per - GAP * u64::from(max);
     let full = |wait: u64| Hit {
-        limit: scene.limit.to_owned(),
-        subject: scene.subject.to_owned(),
+        limit: scene.limit,
+        subject: scene.subject,
         max,
         window_seconds: per,
         used: max,
@@ -146,32 +147,45 @@ async fn each_window_of_a_phone_a_user_and_an_address_is_exact(database: &mut Da
     let defaults = Limits::default();
     for window in defaults.phone {
         let limits = |window| Limits { phone: vec![window], ..unlimited() };
-        meet(database, &Scene { limit: "phone", subject: "phone", window, limits, asker: of_phone }, State::Accepted)
-            .await;
+        meet(
+            database,
+            &Scene { limit: Limit::Phone, subject: SubjectKind::Phone, window, limits, asker: of_phone },
+            State::Accepted,
+        )
+        .await;
     }
     for window in defaults.user {
         let limits = |window| Limits { user: vec![window], ..unlimited() };
-        meet(database, &Scene { limit: "user", subject: "user", window, limits, asker: of_user }, State::Accepted)
-            .await;
+        meet(
+            database,
+            &Scene { limit: Limit::User, subject: SubjectKind::User, window, limits, asker: of_user },
+            State::Accepted,
+        )
+        .await;
     }
     for window in defaults.ip {
         let limits = |window| Limits { ip: vec![window], ..unlimited() };
-        meet(database, &Scene { limit: "ip", subject: "ip", window, limits, asker: of_address }, State::Accepted).await;
+        meet(
+            database,
+            &Scene { limit: Limit::Ip, subject: SubjectKind::Ip, window, limits, asker: of_address },
+            State::Accepted,
+        )
+        .await;
     }
 }
 
 async fn each_window_of_distinct_phones_is_exact(database: &mut Database) {
     let scenes = [
         Scene {
-            limit: "user-phones",
-            subject: "user",
+            limit: Limit::UserPhones,
+            subject: SubjectKind::User,
             window: Limits::default().user_phones,
             limits: |window| Limits { user_phones: window, ..unlimited() },
             asker: of_user,
         },
         Scene {
-            limit: "ip-phones",
-            subject: "ip",
+            limit: Limit::IpPhones,
+            subject: SubjectKind::Ip,
             window: Limits::default().ip_phones,
             limits: |window| Limits { ip_phones: window, ..unlimited() },
             asker: of_address,
@@ -191,11 +205,11 @@ async fn each_window_of_refusals_by_the_provider_is_exact(database: &mut Databas
     let (phone, other) = (defaults.refused_phone, defaults.refused_other);
     let of_phones = |window| Limits { refused_phone: window, ..unlimited() };
     let of_others = |window| Limits { refused_other: window, ..unlimited() };
-    let limit = "refused";
+    let limit = Limit::Refused;
     for scene in [
-        Scene { limit, subject: "phone", window: phone, limits: of_phones, asker: of_phone },
-        Scene { limit, subject: "user", window: other, limits: of_others, asker: of_user },
-        Scene { limit, subject: "ip", window: other, limits: of_others, asker: of_address },
+        Scene { limit, subject: SubjectKind::Phone, window: phone, limits: of_phones, asker: of_phone },
+        Scene { limit, subject: SubjectKind::User, window: other, limits: of_others, asker: of_user },
+        Scene { limit, subject: SubjectKind::Ip, window: other, limits: of_others, asker: of_address },
     ] {
         meet(database, &scene, State::Failed).await;
     }
@@ -208,10 +222,11 @@ async fn each_window_of_a_network_and_of_everything_opens_when_it_says(database:
     let everything: fn(Window) -> Limits = |window| Limits { everything: vec![window], ..unlimited() };
     // Fewer than the defaults: 10,000 messages prove no more.
     for (limit, limits, asker) in
-        [("network", network, of_network as Asker), ("everything", everything, of_everybody as Asker)]
+        [(Limit::Network, network, of_network as Asker), (Limit::Everything, everything, of_everybody as Asker)]
     {
         for window in [Window::new(5, 3600), Window::new(11, 86_400)] {
-            let scene = Scene { limit, subject: limit, window, limits, asker };
+            let subject = if limit == Limit::Network { SubjectKind::Network } else { SubjectKind::Everything };
+            let scene = Scene { limit, subject, window, limits, asker };
             database.policy.limits = limits(window);
             database.advance(2 * 86_400);
             let engine = database.engine().await;
@@ -221,7 +236,7 @@ async fn each_window_of_a_network_and_of_everything_opens_when_it_says(database:
                 nth += 1;
             }
             let full = hit(&scene, answer(&engine, &scene, nth).await);
-            assert_eq!((full.limit.as_str(), full.subject.as_str()), (limit, limit));
+            assert_eq!((full.limit, full.subject), (limit, subject));
             assert_eq!((full.max, full.window_seconds, full.used), (window.max, window.per.as_secs(), window.max));
             let wait = full.retry_after_seconds.unwrap();
             let slot = window.per.as_secs() / 60;
@@ -245,7 +260,7 @@ async fn the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own(databa
     let engine = database.engine().await;
     let mut first = None;
     for _ in 0..3 {
-        send_as(&engine, &caller(), Send { new_code: true, ..ask(PHONE) }).await;
+        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
         for left in (0..5).rev() {
             first.get_or_insert(database.now());
             let wrong = verdict(&engine, PHONE, &World::wrong(&database.code_on(PHONE))).await;
@@ -255,8 +270,8 @@ async fn the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own(databa
     }
     let wait = (first.unwrap() + window.per).since(database.now());
     let full = |wait: u64| Hit {
-        limit: "guesses".to_owned(),
-        subject: "phone".to_owned(),
+        limit: Limit::Guesses,
+        subject: SubjectKind::Phone,
         max: 15,
         window_seconds: 86_400,
         used: 15,
@@ -264,7 +279,7 @@ async fn the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own(databa
     };
     let no = refusal(&engine, PHONE).await;
     assert_eq!((no.code, no.hits), (Code::TOO_MANY_GUESSES, vec![full(wait.as_secs())]));
-    let registration = Send { purpose: Purpose::parse("registration").unwrap(), ..ask(PHONE) };
+    let registration = SendOtp { purpose: Purpose::parse("registration").unwrap(), ..ask(PHONE) };
     send_as(&engine, &caller(), registration).await;
     database.clock.advance(wait - MILLISECOND);
     assert_eq!(refusal(&engine, PHONE).await.hits, [full(1)]);
@@ -289,8 +304,8 @@ async fn the_window_of_guesses_from_an_address_is_exact(database: &mut Database)
         database.advance(GAP);
     }
     let full = |wait: u64| Hit {
-        limit: "guesses".to_owned(),
-        subject: "ip".to_owned(),
+        limit: Limit::Guesses,
+        subject: SubjectKind::Ip,
         max: 30,
         window_seconds: 3600,
         used: 30,

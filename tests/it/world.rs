@@ -10,8 +10,8 @@ use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::config::Twilio as Settings;
 use smsotp::engine::{
-    Caller, Destination, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke, Send, SendAnswer,
-    Sent, Step, Verdict, Verify, VerifyAnswer,
+    Caller, Destination, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke, SendAnswer,
+    SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp,
 };
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
@@ -114,8 +114,8 @@ impl World {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
-    pub fn store(&self) -> Arc<dyn Store> {
-        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap())
+    pub fn store(&self) -> Store {
+        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap()).into()
     }
 
     /// An engine with the sandbox as its provider.
@@ -174,36 +174,36 @@ impl World {
     /// What is wrong with the database: nothing, if all is well.
     pub fn trouble(&self) -> Vec<String> {
         let store = self.store();
-        let mut found = block_on(store.check()).unwrap();
-        found.extend(audit_break(store.as_ref()).map(|broken| broken.to_string()));
+        let mut found = block_on(store.maintenance.check()).unwrap();
+        found.extend(audit_break(&store).map(|broken| broken.to_string()));
         found
     }
 }
 
 /// The first break of the audit log, if there is one.
-pub fn audit_break(store: &dyn Store) -> Option<Break> {
+pub fn audit_break(store: &Store) -> Option<Break> {
     block_on(first_break(store))
 }
 
 /// The first break of any chain of the audit log, if there is one.
-pub async fn first_break(store: &dyn Store) -> Option<Break> {
-    let heads = store.audit_heads().await.unwrap();
+pub async fn first_break(store: &Store) -> Option<Break> {
+    let heads = store.reads.audit_heads().await.unwrap();
     check_rows(store, audit_rows(store).await, heads)
 }
 
-pub fn check_rows(store: &dyn Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.keys().audit).expect(heads);
+pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect(heads);
     rows.into_iter().for_each(|row| verifier.feed(row));
     verifier.finish().err()
 }
 
 /// All rows of the audit log, one chain after the other.
-pub async fn audit_rows(store: &dyn Store) -> Vec<Row> {
+pub async fn audit_rows(store: &Store) -> Vec<Row> {
     let mut rows = Vec::new();
-    for head in store.audit_heads().await.unwrap() {
+    for head in store.reads.audit_heads().await.unwrap() {
         let mut from = 1;
         loop {
-            let page = store.audit(head.chain, from, 500).await.unwrap();
+            let page = store.reads.audit(head.chain, from, 500).await.unwrap();
             let Some(last) = page.last() else { break };
             from = last.seq + 1;
             rows.extend(page);
@@ -275,13 +275,13 @@ pub fn ada() -> User {
     User::parse("ada").unwrap()
 }
 
-pub fn ask(phone: &str) -> Send {
-    Send {
+pub fn ask(phone: &str) -> SendOtp {
+    SendOtp {
         to: Destination::Known(phone::parse(phone, None).unwrap()),
         purpose: login(),
         user: ada(),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
         segments_max: None,
@@ -309,7 +309,7 @@ pub fn refused(answer: SendAnswer) -> Refusal {
     }
 }
 
-pub async fn send_as(engine: &Engine, caller: &Caller, ask: Send) -> Sent {
+pub async fn send_as(engine: &Engine, caller: &Caller, ask: SendOtp) -> Sent {
     sent(engine.send(caller, ask).await.unwrap())
 }
 
@@ -318,8 +318,14 @@ pub async fn refusal(engine: &Engine, phone: &str) -> Refusal {
 }
 
 /// What to verify for the usual user and purpose.
-pub fn guess(phone: &str, code: &Code) -> Verify {
-    Verify { phone: Phone::from_e164(phone).unwrap(), purpose: login(), user: ada(), code: code.clone() }
+pub fn guess(phone: &str, code: &Code) -> VerifyOtp {
+    VerifyOtp {
+        phone: Phone::from_e164(phone).unwrap(),
+        purpose: login(),
+        user: ada(),
+        code: code.clone(),
+        idempotency_key: None,
+    }
 }
 
 pub async fn verify(engine: &Engine, phone: &str, code: &Code) -> VerifyAnswer {
@@ -331,7 +337,7 @@ pub async fn verdict(engine: &Engine, phone: &str, code: &Code) -> Verdict {
 }
 
 pub async fn dispatch(engine: &Engine) -> Dispatched {
-    engine.dispatch(&caller(), 100).await.unwrap()
+    engine.dispatch(&caller(), 100, |id, error| panic!("message {id}: {error}")).await.unwrap()
 }
 
 /// Purges what has been finished for so long.
@@ -358,13 +364,13 @@ pub fn phone_subject(phone: &str) -> Subject {
 
 /// What the database remembers of a subject.
 pub async fn usage(engine: &Engine, subject: Subject) -> Usage {
-    let found = engine.store().usages(&[subject]).await.unwrap();
+    let found = engine.reads().usages(&[subject]).await.unwrap();
     found.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default()
 }
 
 /// Sends on an engine that is abandoned when it meets a step, as a process that is killed there would be.
-pub async fn send_and_die(engine: Engine, at: Step, ask: Send) {
-    let engine = engine.watched(move |step| {
+pub async fn send_and_die(engine: Engine, at: Step, ask: SendOtp) {
+    let engine = engine.on_step(move |step| {
         if step == at {
             // Without a word: no message of a panic among the output of the tests.
             std::panic::resume_unwind(Box::new("killed"));

@@ -47,10 +47,14 @@ pub struct Writes {
 
 impl Writes {
     /// Turns decided changes into statements.
-    pub fn of(store: &Postgres, asked: &Asked, loaded: &Loaded, changes: Vec<Change>) -> Result<Writes> {
+    pub fn of(
+        store: &Postgres,
+        asked: &Asked,
+        loaded: &Loaded,
+        (changes, event): (Vec<Change>, Event),
+    ) -> Result<Writes> {
         let mut statements = Vec::with_capacity(changes.len() + 1);
         let mut usages = Usages::default();
-        let mut events = Vec::new();
         for change in changes {
             match change {
                 Change::NewOtp(otp) => statements.push(rows::insert_otp(&otp)),
@@ -72,41 +76,36 @@ impl Writes {
                 Change::DropTestNumber(phone) => statements.push(rows::drop_test_number(&phone)),
                 Change::NewToken(token) => statements.push(rows::insert_token(&token)),
                 Change::PutToken(token) => statements.push(rows::update_token(&token)),
-                Change::Audit(event) => events.push(event),
             }
         }
         statements.extend(usages.statement());
-        Writes::audited(store, statements, loaded.head, &events)
+        Writes::audited(store, statements, loaded.head, &event)
     }
 
-    /// Adds the audit rows of `events` to `statements`: without one, nobody could tell later whether it was committed.
-    pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, events: &[Event]) -> Result<Writes> {
-        let mut operation = OperationId { chain: i16::try_from(head.chain).unwrap_or(0), seq: 0, id: [0; 16] };
+    /// Adds the audit row to `statements`: without one, nobody could tell later whether it was committed.
+    pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, event: &Event) -> Result<Writes> {
+        let row = head.next(&store.keys.audit, event);
+        let mut operation = OperationId {
+            chain: i16::try_from(head.chain).unwrap_or(0),
+            seq: i64::try_from(row.seq).unwrap_or(i64::MAX),
+            id: [0; 16],
+        };
         crate::keys::fill_random(&mut operation.id)?;
-        let mut head = head;
-        for event in events {
-            let row = head.next(&store.keys.audit, event);
-            operation.seq = i64::try_from(row.seq).unwrap_or(i64::MAX);
-            statements.push(Statement {
-                table: "audit",
-                or_none: None,
-                sql: AUDIT,
-                values: vec![
-                    (Box::new(operation.chain), Type::INT2),
-                    int(operation.seq),
-                    text(
-                        String::from_utf8(row.body.clone())
-                            .map_err(|error| Error::new(Code::BUG, "an audit row is no text").because(error))?,
-                    ),
-                    bytes(&row.mac),
-                    bytes(&operation.id),
-                ],
-            });
-            head = row.head();
-        }
-        if events.is_empty() {
-            return Err(Error::new(Code::BUG, "an operation changed the database without a word in the audit log"));
-        }
+        statements.push(Statement {
+            table: "audit",
+            or_none: None,
+            sql: AUDIT,
+            values: vec![
+                (Box::new(operation.chain), Type::INT2),
+                int(operation.seq),
+                text(
+                    String::from_utf8(row.body.clone())
+                        .map_err(|error| Error::new(Code::BUG, "an audit row is no text").because(error))?,
+                ),
+                bytes(&row.mac),
+                bytes(&operation.id),
+            ],
+        });
         Ok(Writes { statements: at_once(statements), operation })
     }
 

@@ -180,7 +180,7 @@ impl Asked {
         let values: Vec<Value> = vec![
             (Box::new(asked.iter().map(|(tag, _)| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY),
             (Box::new(ids), Type::BYTEA_ARRAY),
-            (Box::new(asked.iter().map(|(_, subject)| subject.kind()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
+            (Box::new(asked.iter().map(|(_, subject)| subject.kind().as_str()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             (Box::new(asked.iter().map(|(_, subject)| subject.masked()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             int(idle_at.millis()),
             chain,
@@ -268,12 +268,13 @@ impl Asked {
     }
 
     fn put_subjects(&self, facts: &mut Facts, found: &[Row]) -> Result<()> {
-        for tags in &self.tags {
+        for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
             let mut whole: Option<SubjectFact> = None;
             for tag in tags {
                 let row = found.iter().find(|row| row.try_get::<_, &[u8]>(0).is_ok_and(|found| found == tag));
                 let row = row.ok_or_else(|| Error::new(Code::BUG, "a subject that was locked is not there"))?;
                 let fact = SubjectFact {
+                    subject: subject.clone(),
                     id: SubjectId(rows::array(column(row, 1)?, "id")?),
                     usage: rows::usage(column(row, 2)?)?,
                 };

@@ -223,7 +223,7 @@ impl Work for Rewrap<'_> {
         let keys = i64::try_from(self.kept.len()).unwrap_or(i64::MAX);
         let details = Details::new().number("keys", keys);
         let event = Event::new(house.now, self.actor.clone(), "keys.wrap", "done").details(details);
-        Ok(Done { answer: (), statements, events: vec![event] })
+        Ok(Done { answer: (), statements, event: Some(event) })
     }
 }
 
@@ -236,14 +236,14 @@ pub struct House {
     head: Head,
 }
 
-/// What a housekeeping transaction did: without events nothing is committed.
+/// What a maintenance transaction did: without its audit row nothing of it is kept.
 pub struct Done<A> {
     /// For the caller.
     pub answer: A,
     /// What is still to be written.
     pub statements: Vec<Statement>,
     /// For the audit log.
-    pub events: Vec<Event>,
+    pub event: Option<Event>,
 }
 
 /// What a housekeeping transaction does. It may be run again, always in a transaction of its own.
@@ -291,12 +291,12 @@ async fn house_once<W: Work>(
     let house = begin(store).await?;
     let done = work.run(&house).await?;
     *answer = Some(done.answer);
-    if done.events.is_empty() {
+    let Some(event) = &done.event else {
         house.session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
         house.session.done();
         return Ok(());
-    }
-    let writes = Writes::audited(store, done.statements, house.head, &done.events)?;
+    };
+    let writes = Writes::audited(store, done.statements, house.head, event)?;
     store.commit(house.session, &writes, operation).await
 }
 

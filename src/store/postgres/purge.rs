@@ -13,7 +13,7 @@ use super::trouble::{Failure, before_commit};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::store::{PurgeBatch, PurgeCursor, Purged};
+use crate::store::{PurgeBatch, PurgeCursor, Purged, Read};
 
 /// How many of the small tables' rows one batch takes.
 const SMALL: i64 = 500;
@@ -37,6 +37,10 @@ const TAKE_REPLIES: &str = "WITH free AS (SELECT tag FROM smsotp.replies WHERE c
 
 const TAKE_TEST_NUMBERS: &str = "WITH free AS (SELECT phone_number FROM smsotp.test_numbers WHERE until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED) \
     DELETE FROM smsotp.test_numbers WHERE phone_number IN (SELECT phone_number FROM free)";
+
+const COUNT_SMALL: &str = "SELECT (SELECT count(*) FROM smsotp.subjects WHERE idle_at <= $1), \
+    (SELECT count(*) FROM smsotp.replies WHERE created_at <= $2), \
+    (SELECT count(*) FROM smsotp.test_numbers WHERE until <= $1)";
 
 /// Takes one batch; see [`crate::store::Store::purge`].
 pub async fn run(store: &Postgres, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
@@ -63,8 +67,8 @@ impl Work for Purge<'_> {
                 more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
             }
         };
-        let events = if purged.total() > 0 { vec![event(house.now, batch, &purged)] } else { Vec::new() };
-        Ok(Done { answer: (purged, next), statements: Vec::new(), events })
+        let event = (purged.total() > 0).then(|| event(house.now, batch, &purged));
+        Ok(Done { answer: (purged, next), statements: Vec::new(), event })
     }
 }
 
@@ -102,8 +106,7 @@ async fn take_otps(house: &House, batch: &PurgeBatch) -> Result<(Purged, Option<
 /// Idle subjects, old answers to idempotency keys, test numbers whose time is over. True while there is more.
 async fn take_small(house: &House, batch: &PurgeBatch, purged: &mut Purged) -> Result<bool, Failure> {
     let now = house.now.millis();
-    // Kept for 24 hours whatever is asked: an answer given twice would be a message sent twice.
-    let old = now.min(batch.cutoff.millis()).min(now - 24 * 3_600_000);
+    let old = old_replies(batch, now);
     let client = house.session.client();
     let mut taken = [0; 3];
     for (place, (sql, before)) in
@@ -117,6 +120,22 @@ async fn take_small(house: &House, batch: &PurgeBatch, purged: &mut Purged) -> R
     purged.test_numbers += taken[2];
     let full = u64::try_from(SMALL).unwrap_or(0);
     Ok(taken.contains(&full))
+}
+
+/// Kept for 24 hours whatever is asked: an answer given twice would be a message sent twice.
+fn old_replies(batch: &PurgeBatch, now: i64) -> i64 {
+    now.min(batch.cutoff.millis()).min(now - 24 * 3_600_000)
+}
+
+/// What would be taken of the small tables.
+async fn count_small(store: &Postgres, batch: &PurgeBatch) -> Result<Purged> {
+    let now = Read::now(store).await?.millis();
+    let found = store.query(COUNT_SMALL, vec![int(now), int(old_replies(batch, now))]).await?;
+    let count = |at: usize| match found.first() {
+        Some(row) => column::<i64>(row, at).map(|n| u64::try_from(n).unwrap_or(0)),
+        None => Ok(0),
+    };
+    Ok(Purged { subjects: count(0)?, replies: count(1)?, test_numbers: count(2)?, ..Purged::default() })
 }
 
 fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
@@ -136,7 +155,7 @@ async fn count(store: &Postgres, batch: &PurgeBatch) -> Result<(Purged, Option<P
     let (over_at, id) = batch.cursor.otps;
     let values = vec![int(over_at), int(id), int(batch.cutoff.millis()), int(i64::from(batch.limit))];
     let found = store.query(CANDIDATES, values).await?;
-    let Some(last) = found.last() else { return Ok((Purged::default(), None)) };
+    let Some(last) = found.last() else { return Ok((count_small(store, batch).await?, None)) };
     let next = PurgeCursor { otps: (column(last, 1)?, column(last, 0)?), ..batch.cursor };
     let mut closed: Vec<i64> = Vec::with_capacity(found.len());
     for row in &found {

@@ -223,7 +223,10 @@ pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option
         for row in store.query(sql, vec![(Box::new(tags), Type::BYTEA_ARRAY)]).await? {
             let usage = rows::usage(column(&row, 1)?)?;
             match &mut whole {
-                None => whole = Some(SubjectFact { id: SubjectId(rows::array(column(&row, 0)?, "id")?), usage }),
+                None => {
+                    let id = SubjectId(rows::array(column(&row, 0)?, "id")?);
+                    whole = Some(SubjectFact { subject: subject.clone(), id, usage });
+                }
                 Some(whole) => whole.usage.add_slots(usage),
             }
         }

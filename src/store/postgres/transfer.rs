@@ -80,7 +80,7 @@ impl Work for Tell<'_> {
 
     async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
         let event = Event::new(house.now, self.0.clone(), "db.export", "done");
-        Ok(Done { answer: (), statements: Vec::new(), events: vec![event] })
+        Ok(Done { answer: (), statements: Vec::new(), event: Some(event) })
     }
 }
 
@@ -110,7 +110,7 @@ impl Work for Seal<'_> {
             values: Vec::new(),
         };
         let event = Event::new(house.now, self.0.clone(), "db.move", "sealed");
-        Ok(Done { answer: (), statements: vec![statement], events: vec![event] })
+        Ok(Done { answer: (), statements: vec![statement], event: Some(event) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Group commit: one writer on a thread of its own takes many operations into one transaction and answers none of them before the
 //! commit. A durable commit costs the disk the same for one operation as for a hundred.
 
+use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,18 +16,12 @@ use tokio::sync::oneshot;
 use super::known::Known;
 use super::log::{Log, Moving};
 use super::{Loaded, Opening, Sqlite, open, trouble};
-use crate::audit::{self, Actor};
-use crate::clock::{Clock, Timestamp};
+use crate::audit::Actor;
+use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::message::Message;
-use crate::otp::Otp;
-use crate::phone::Phone;
-use crate::store::{
-    Change, Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
-    SubjectId, TestNumber,
-};
-use crate::token::Token;
+use crate::store::export::{Transfer, Transferred};
+use crate::store::{Decide, Decision, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
 
 /// How many operations one commit takes at most.
 const GROUP_MAX: usize = 256;
@@ -47,54 +42,54 @@ const WRITER_CACHE_KIB: i64 = 3 * 1024;
 /// How many operations may wait for the writer; more of them are told to come back.
 const QUEUE_MAX: usize = 4096;
 
-/// The database in one SQLite file, for a process that does many operations at once.
-pub struct Grouped {
+/// Runs the operations of a process that has many at once.
+struct GroupWriter {
     /// `None` once it is being dropped.
     jobs: Option<SyncSender<Job>>,
     writer: Option<JoinHandle<()>>,
-    /// For what every request asks: a connection that never writes.
-    reads: Sqlite,
-    /// For what takes its time: purge, status, copies.
-    aside: Arc<Sqlite>,
+    keys: DatabaseKeys,
 }
 
 /// An operation on its way to the writer.
 struct Job {
     needs: Needs,
     decide: Decide,
-    tell: oneshot::Sender<Result<()>>,
+    answer: oneshot::Sender<Result<()>>,
 }
 
-impl Grouped {
-    /// Opens the database as [`Sqlite::open`] does, and starts the writer.
-    ///
-    /// # Errors
-    /// As [`Sqlite::open`].
-    pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Grouped> {
-        let writing = Sqlite::open(path, ring, Arc::clone(&clock), opening)?;
-        let again = Opening { create: false, create_dir: false, ..opening };
-        let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
-        let aside = Arc::new(Sqlite::open(path, ring, clock, again)?);
-        writing.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(trouble)?;
-        let log = Log::watched(&mut writing.connection())?;
-        let mover = open::connect(path, again)?;
+/// Opens the database as [`Sqlite::open`] does, for a process that does many operations at once: they go through one writer,
+/// reads have a connection that never writes, and maintenance has one of its own.
+///
+/// # Errors
+/// As [`Sqlite::open`].
+pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Store> {
+    let writing = Sqlite::open(path, ring, Arc::clone(&clock), opening)?;
+    let again = Opening { create: false, create_dir: false, ..opening };
+    let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
+    let aside = Sqlite::open(path, ring, clock, again)?;
+    Ok(Store {
+        operations: Arc::new(GroupWriter::start(writing, again)?),
+        reads: Arc::new(reads),
+        maintenance: Arc::new(Aside(Arc::new(aside))),
+    })
+}
+
+impl GroupWriter {
+    fn start(sqlite: Sqlite, again: Opening) -> Result<GroupWriter> {
+        sqlite.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(trouble)?;
+        let log = Log::watched(&mut sqlite.connection())?;
+        let mover = open::connect(&sqlite.path, again)?;
+        let keys = sqlite.keys.clone();
         let (jobs, queue) = sync_channel(QUEUE_MAX);
         let spawn = std::thread::Builder::new().name("writer".to_owned());
         let writer = spawn
-            .spawn(move || write_all(&writing, (mover, log), &queue))
+            .spawn(move || write_all(&sqlite, (mover, log), &queue))
             .map_err(|error| Error::new(Code::BUG, "the writer's thread cannot start").because(error))?;
-        Ok(Grouped { jobs: Some(jobs), writer: Some(writer), reads, aside })
-    }
-
-    /// Runs something that may wait for the writer's place without holding up the callers' threads.
-    async fn beside<A: Send + 'static>(&self, run: impl FnOnce(&Sqlite) -> Result<A> + Send + 'static) -> Result<A> {
-        let aside = Arc::clone(&self.aside);
-        let ran = tokio::task::spawn_blocking(move || run(&aside)).await;
-        ran.map_err(|error| Error::new(Code::BUG, "a task of the store broke off").because(error))?
+        Ok(GroupWriter { jobs: Some(jobs), writer: Some(writer), keys })
     }
 }
 
-impl Drop for Grouped {
+impl Drop for GroupWriter {
     fn drop(&mut self) {
         // Without a sender the writer finishes what it has and ends.
         drop(self.jobs.take());
@@ -156,10 +151,10 @@ fn group(sqlite: &Sqlite, mut jobs: Vec<Job>, queue: &Receiver<Job>) -> usize {
         Err(error) => Err(error),
     };
     let (size, mut results) = (jobs.len(), results.into_iter());
-    for Job { tell, .. } in jobs {
+    for Job { answer, .. } in jobs {
         let result = results.next();
         // Whoever asked may have gone; the operation stands all the same.
-        let _ = tell.send(match &committed {
+        let _ = answer.send(match &committed {
             Ok(()) => {
                 result.unwrap_or_else(|| Err(Error::new(Code::BUG, "an operation was committed without a result")))
             }
@@ -191,14 +186,10 @@ fn quickly(
             // Where reading failed so badly that the transaction is gone, the operations before this one are gone too.
             Err(error) if tx.is_autocommit() => return Err(error),
             Err(error) => results.push(Err(error)),
-            Ok((loaded, changes)) => {
-                let wrote = changes.is_empty()
-                    || catch_unwind(AssertUnwindSafe(|| sqlite.apply(&tx, &mut known, (needs, &loaded), &changes)))
-                        .is_ok_and(|applied| applied.is_ok());
-                if !wrote {
-                    return Ok(Quick::Spoiled);
-                }
-                changed |= !changes.is_empty();
+            Ok((loaded, decision)) => {
+                let write = || sqlite.write_decision(&tx, &mut known, &loaded, &decision);
+                let Ok(Ok(wrote)) = catch_unwind(AssertUnwindSafe(write)) else { return Ok(Quick::Spoiled) };
+                changed |= wrote;
                 results.push(Ok(()));
             }
         }
@@ -239,11 +230,11 @@ fn decided(
     (tx, known): (&Transaction<'_>, &mut Known),
     needs: &Needs,
     decide: &mut Decide,
-) -> Result<(Loaded, Vec<Change>)> {
+) -> Result<(Loaded, Decision)> {
     catch_unwind(AssertUnwindSafe(|| {
         let loaded = sqlite.load(tx, known, needs)?;
-        let changes = decide(&loaded.facts)?;
-        Ok((loaded, changes))
+        let decision = decide(&loaded.facts)?;
+        Ok((loaded, decision))
     }))
     .unwrap_or_else(|_| Err(broke_off()))
 }
@@ -261,9 +252,9 @@ fn in_savepoint(
 ) -> Result<()> {
     let run = |sql: &str| tx.prepare_cached(sql).and_then(|mut statement| statement.execute([])).map_err(trouble);
     run("SAVEPOINT operation")?;
-    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(loaded, changes)| {
-        let applied = catch_unwind(AssertUnwindSafe(|| sqlite.apply(tx, known, (needs, &loaded), &changes)));
-        applied.unwrap_or_else(|_| Err(broke_off()))
+    let done = decided(sqlite, (tx, known), needs, decide).and_then(|(loaded, decision)| {
+        let written = catch_unwind(AssertUnwindSafe(|| sqlite.write_decision(tx, known, &loaded, &decision)));
+        written.unwrap_or_else(|_| Err(broke_off())).map(drop)
     });
     if done.is_err() && !tx.is_autocommit() {
         run("ROLLBACK TO operation")?;
@@ -291,16 +282,16 @@ fn same(error: &Error) -> Error {
 }
 
 #[async_trait]
-impl Store for Grouped {
+impl Operate for GroupWriter {
     fn keys(&self) -> &DatabaseKeys {
-        &self.reads.keys
+        &self.keys
     }
 
-    async fn transact(&self, needs: Needs, decide: Decide) -> Result<()> {
-        let (tell, told) = oneshot::channel();
+    async fn operate(&self, needs: Needs, decide: Decide) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
         let stopped = || Error::new(Code::BUG, "the writer of the database has stopped");
-        match self.jobs.as_ref().ok_or_else(stopped)?.try_send(Job { needs, decide, tell }) {
-            Ok(()) => told.await.map_err(|_| stopped())?,
+        match self.jobs.as_ref().ok_or_else(stopped)?.try_send(Job { needs, decide, answer }) {
+            Ok(()) => answered.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => {
                 Err(Error::new(Code::STORE_BUSY, format!("{QUEUE_MAX} operations wait for the database already"))
                     .retry_after(Duration::from_secs(1)))
@@ -308,107 +299,50 @@ impl Store for Grouped {
             Err(TrySendError::Disconnected(_)) => Err(stopped()),
         }
     }
+}
 
-    async fn otp(&self, id: i64) -> Result<Option<Otp>> {
-        self.reads.otp(id).await
+/// Maintenance on a connection and threads of its own: what waits for the writer's place holds up no request.
+struct Aside(Arc<Sqlite>);
+
+impl Aside {
+    async fn run<A: Send + 'static>(&self, run: impl FnOnce(&Sqlite) -> Result<A> + Send + 'static) -> Result<A> {
+        let sqlite = Arc::clone(&self.0);
+        let ran = tokio::task::spawn_blocking(move || run(&sqlite)).await;
+        ran.map_err(|error| Error::new(Code::BUG, "a task of the store broke off").because(error))?
     }
+}
 
-    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
-        self.aside.list(filter, now).await
-    }
-
-    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
-        self.aside.message_counts(otp_ids).await
-    }
-
-    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
-        self.aside.of_phone(phone, limit).await
-    }
-
-    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>> {
-        self.reads.messages_of(otp_id).await
-    }
-
-    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
-        self.reads.reply(tag).await
-    }
-
-    async fn message(&self, id: i64) -> Result<Option<Message>> {
-        self.reads.message(id).await
-    }
-
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-        self.reads.due(now, limit).await
-    }
-
-    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {
-        self.reads.provider_ids(phone).await
-    }
-
-    async fn now(&self) -> Result<Timestamp> {
-        self.reads.now().await
-    }
-
-    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
-        self.aside.usages(subjects).await
-    }
-
-    async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
-        self.reads.test_numbers().await
-    }
-
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
-        self.reads.token(hash).await
-    }
-
-    async fn tokens(&self) -> Result<Vec<Token>> {
-        self.aside.tokens().await
-    }
-
+#[async_trait]
+impl Maintain for Aside {
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
         let batch = batch.clone();
-        self.beside(move |aside| super::purge::run(aside, &batch)).await
+        self.run(move |sqlite| super::purge::run(sqlite, &batch)).await
     }
 
     async fn scrub(&self) -> Result<bool> {
-        self.beside(super::purge::scrub).await
-    }
-
-    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-        self.aside.audit(chain, from, limit).await
-    }
-
-    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
-        self.aside.audit_back(subject, before, limit).await
-    }
-
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
-        self.aside.audit_heads().await
-    }
-
-    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
-        self.aside.masked(ids).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.aside.status().await
+        self.run(super::purge::scrub).await
     }
 
     async fn check(&self) -> Result<Vec<String>> {
-        self.beside(|aside| open::check(&aside.connection())).await
+        self.run(|sqlite| open::check(&sqlite.connection())).await
     }
 
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
         let (to, actor) = (to.to_owned(), actor.clone());
-        self.beside(move |aside| open::backup(aside, &to, &actor)).await
+        self.run(move |sqlite| open::backup(sqlite, &to, &actor)).await
     }
 
-    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
-        self.aside.keys_in_use(now).await
+    // A server exports and imports nothing: these two run where they are called.
+    async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
+        self.0.export(to, transfer, actor).await
+    }
+
+    async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
+        self.0.import(from, ring).await
     }
 
     async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
-        self.aside.rewrap(ring, actor).await
+        self.0.rewrap(ring, actor).await
     }
 }
 
@@ -420,16 +354,17 @@ mod tests {
     use crate::audit::Event;
     use crate::clock::SystemClock;
     use crate::keys::SecretKey;
-    use crate::store::Change;
     use crate::store::sqlite::log::TOO_LONG;
+    use crate::store::{Change, SubjectId};
 
-    fn open(dir: &Path) -> Grouped {
+    fn open(dir: &Path) -> Store {
         let ring = Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap();
-        Grouped::open(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
+        open_grouped(&dir.join("smsotp.db"), &ring, Arc::new(SystemClock), Opening::default()).unwrap()
     }
 
-    fn note(facts: &crate::store::Facts, outcome: &str) -> Change {
-        Change::Audit(Event::new(facts.now, Actor::System, "test", outcome))
+    fn noted(facts: &crate::store::Facts, outcome: &str, changes: Vec<Change>) -> Decision {
+        let event = Event::new(facts.now, Actor::System, "test", outcome);
+        Decision::Write { changes, event, answer: () }
     }
 
     fn block_on<T>(story: impl Future<Output = T>) -> T {
@@ -447,13 +382,13 @@ mod tests {
         block_on(async {
             let operations = (0..60u32).map(|nth| {
                 let decide: Decide = Box::new(move |facts| match nth % 3 {
-                    0 => Ok(vec![note(facts, "done")]),
+                    0 => Ok(noted(facts, "done", Vec::new())),
                     1 => Err(Error::new(Code::VALUE_INVALID, "no")),
                     _ => panic!("planned"),
                 });
                 let (store, ran) = (&store, &ran);
                 async move {
-                    let result = store.transact(Needs::default(), decide).await;
+                    let result = store.operations.operate(Needs::default(), decide).await;
                     match nth % 3 {
                         0 => result.unwrap(),
                         1 => assert_eq!(result.unwrap_err().code(), Code::VALUE_INVALID),
@@ -467,7 +402,7 @@ mod tests {
         std::panic::set_hook(hook);
 
         assert_eq!(ran.load(Ordering::SeqCst), 60);
-        let rows = block_on(store.audit(0, 0, 100)).unwrap();
+        let rows = block_on(store.reads.audit(0, 0, 100)).unwrap();
         assert_eq!(rows.iter().filter(|row| String::from_utf8_lossy(&row.body).contains("\"test\"")).count(), 20);
     }
 
@@ -478,22 +413,21 @@ mod tests {
         block_on(async {
             let operations = (0..40u32).map(|nth| {
                 let decide: Decide = Box::new(move |facts| {
-                    let mut changes = vec![note(facts, if nth % 4 == 0 { "broken" } else { "whole" })];
-                    if nth % 4 == 0 {
-                        // The usage of a subject that nobody asked for cannot be written.
-                        changes.push(Change::PutUsage(SubjectId([7; 16]), Default::default(), None));
-                    }
-                    Ok(changes)
+                    // The usage of a subject that nobody asked for cannot be written.
+                    let foreign = Change::PutUsage(SubjectId([7; 16]), Default::default(), None);
+                    let broken = nth % 4 == 0;
+                    let changes = if broken { vec![foreign] } else { Vec::new() };
+                    Ok(noted(facts, if broken { "broken" } else { "whole" }, changes))
                 });
                 let store = &store;
                 async move {
-                    let result = store.transact(Needs::default(), decide).await;
+                    let result = store.operations.operate(Needs::default(), decide).await;
                     assert_eq!(result.is_err(), nth % 4 == 0, "{nth}: {result:?}");
                 }
             });
             futures_util::future::join_all(operations).await;
         });
-        let rows = block_on(store.audit(0, 0, 100)).unwrap();
+        let rows = block_on(store.reads.audit(0, 0, 100)).unwrap();
         let said = |what: &str| rows.iter().filter(|row| String::from_utf8_lossy(&row.body).contains(what)).count();
         assert_eq!((said("broken"), said("whole")), (0, 30));
     }
@@ -502,11 +436,12 @@ mod tests {
     fn what_was_answered_is_in_the_file_for_everyone() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(dir.path());
-        let before = block_on(store.audit_heads()).unwrap()[0].seq;
+        let before = block_on(store.reads.audit_heads()).unwrap()[0].seq;
 
-        block_on(store.transact(Needs::default(), Box::new(|facts| Ok(vec![note(facts, "done")])))).unwrap();
+        block_on(store.operations.operate(Needs::default(), Box::new(|facts| Ok(noted(facts, "done", Vec::new())))))
+            .unwrap();
 
-        assert_eq!(block_on(store.audit_heads()).unwrap()[0].seq, before + 1, "another connection reads it");
+        assert_eq!(block_on(store.reads.audit_heads()).unwrap()[0].seq, before + 1, "another connection reads it");
     }
 
     #[test]
@@ -515,10 +450,10 @@ mod tests {
         let store = open(dir.path());
         block_on(async {
             // Ten times as much as is too long.
-            for _ in 0..250 {
-                let long = "x".repeat(150);
-                let decide: Decide = Box::new(move |facts| Ok((0..40).map(|_| note(facts, &long)).collect()));
-                store.transact(Needs::default(), decide).await.unwrap();
+            for _ in 0..2_000 {
+                let long = "x".repeat(6_000);
+                let decide: Decide = Box::new(move |facts| Ok(noted(facts, &long, Vec::new())));
+                store.operations.operate(Needs::default(), decide).await.unwrap();
             }
         });
         let log = std::fs::metadata(dir.path().join("smsotp.db-wal")).unwrap().len();

@@ -132,7 +132,7 @@ pub fn prepare(sqlite: &Sqlite, ring: &Keyring, opening: Opening) -> Result<Data
     let keys = unwrap(&database_id, &wraps, ring)?;
     let missing = ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id));
     if missing {
-        sqlite.write(|tx| wrap(tx, (&database_id, &keys), ring, sqlite.clock.now()))?;
+        sqlite.set_up(|tx| wrap(tx, (&database_id, &keys), ring, sqlite.clock.now()))?;
     }
     Ok(keys)
 }
@@ -186,7 +186,7 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Resu
         copy_to(&sqlite.connection(), &copy)?;
     }
     debug_assert!(opening.create || from > 0 || exists(&sqlite.path));
-    sqlite.write(|tx| {
+    sqlite.set_up(|tx| {
         // Read again under the lock: of many that start at once, one migrates.
         let from = version(tx, &sqlite.path)?;
         for (to, sql) in MIGRATIONS.iter().filter(|(to, _)| *to > from) {
@@ -264,7 +264,7 @@ fn wrap(
 /// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     let now = sqlite.clock.now();
-    sqlite.write(|tx| {
+    sqlite.maintain(|tx, _| {
         let (database_id, old) = wraps(tx)?;
         wrap(tx, (&database_id, &sqlite.keys), ring, now)?;
         for stale in old.iter().filter(|wrap| ring.get(&wrap.key_id).is_none()) {
@@ -272,7 +272,7 @@ pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
         }
         let keys = i64::try_from(ring.ids().len()).unwrap_or(i64::MAX);
         let event = Event::new(now, actor.clone(), "keys.wrap", "done").details(Details::new().number("keys", keys));
-        sqlite.append_audit(tx, &event)
+        Ok(((), Some(event)))
     })
 }
 
@@ -349,7 +349,7 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     }
     let now = sqlite.clock.now();
     // The row comes first, so that the copy tells of itself and a copy that failed is told of too.
-    sqlite.write(|tx| sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.backup", "begun")))?;
+    sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.backup", "begun")))))?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);

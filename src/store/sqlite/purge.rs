@@ -38,7 +38,7 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
     if batch.exclusive {
         sqlite.connection().pragma_update(None, "cache_size", -CACHE_EXCLUSIVE).map_err(trouble)?;
     }
-    let answer = sqlite.write_in_turn(|tx, turn| {
+    let answer = sqlite.maintain(|tx, turn| {
         let begun = Instant::now();
         let enough = || {
             let held = begun.elapsed();
@@ -59,10 +59,8 @@ pub fn run(sqlite: &Sqlite, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeC
                 more.then_some(PurgeCursor { otps_done: true, ..batch.cursor })
             }
         };
-        if purged.total() > 0 {
-            sqlite.append_audit(tx, &event(now, batch, &purged))?;
-        }
-        Ok((purged, next))
+        let event = (purged.total() > 0).then(|| event(now, batch, &purged));
+        Ok(((purged, next), event))
     })?;
     // With a writer beside us nobody ever finds the log idle, and it would grow without end: move it on ourselves.
     checkpoint(&sqlite.connection())?;

@@ -215,6 +215,14 @@ pub fn update_message(tx: &Transaction<'_>, message: &Message) -> Result<()> {
     Ok(())
 }
 
+/// Moves the time at which a message is looked at again.
+pub fn reschedule(tx: &Transaction<'_>, id: i64, due_at: Option<Timestamp>) -> Result<()> {
+    tx.prepare_cached("UPDATE messages SET due_at = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![id, due_at.map(Timestamp::millis)]))
+        .map_err(trouble)?;
+    Ok(())
+}
+
 /// Reads the stored answer to an idempotency key: fingerprint, message_id, answer, created_at.
 pub fn reply(tag: [u8; 32], row: &Row<'_>) -> rusqlite::Result<Reply> {
     Ok(Reply {

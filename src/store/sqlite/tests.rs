@@ -12,7 +12,7 @@ use crate::audit::Actor;
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::code::Code;
 use crate::config::Twilio as Settings;
-use crate::engine::{AddTestNumber, Caller, Destination, Engine, Purge, Reset, Revoke, Send, Verify};
+use crate::engine::{AddTestNumber, Caller, Destination, Engine, Purge, Reset, Revoke, SendOtp, VerifyOtp};
 use crate::keys::{Keyring, SecretKey};
 use crate::otp::{State, User};
 use crate::phone::{self, Phone};
@@ -87,13 +87,13 @@ fn caller() -> Caller {
     Caller { ip: Some("192.0.2.7".parse().unwrap()), ..Caller::new(Actor::System) }
 }
 
-fn ask(key: Option<&str>) -> Send {
-    Send {
+fn ask(key: Option<&str>) -> SendOtp {
+    SendOtp {
         to: Destination::Known(phone::parse(PHONE, None).unwrap()),
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse("ada").unwrap(),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: key.map(str::to_owned),
         endings: Endings::default(),
         segments_max: None,
@@ -109,15 +109,18 @@ async fn operations(scene: &Scene) {
         engine.send(&caller(), ask(Some("key"))).await.unwrap();
         engine.send(&caller(), ask(None)).await.unwrap();
         clock.advance(Duration::from_secs(61));
-        engine.dispatch(&caller(), 100).await.unwrap();
+        engine.dispatch(&caller(), 100, |_, _| ()).await.unwrap();
     }
     let subject = Subject::Phone(phone.clone());
     let reset = Reset { subject, user: User::parse("ada").unwrap(), opt_out: true, reason: String::new() };
     engine.reset(&caller(), reset).await.unwrap();
-    engine.send(&caller(), Send { new_code: true, ..ask(None) }).await.unwrap();
+    engine.send(&caller(), SendOtp { new_code: true, ..ask(None) }).await.unwrap();
     for code in ["123456", "654321"] {
         let (purpose, user, code) = (ask(None).purpose, ask(None).user, Code::parse(code).unwrap());
-        engine.verify(&caller(), Verify { phone: phone.clone(), purpose, user, code }).await.unwrap();
+        engine
+            .verify(&caller(), VerifyOtp { phone: phone.clone(), purpose, user, code, idempotency_key: None })
+            .await
+            .unwrap();
     }
     engine.revoke(&caller(), &Revoke::Phone(phone, None, None), "").await.unwrap();
     engine.revoke(&caller(), &Revoke::Id(1), "").await.unwrap();
@@ -135,7 +138,7 @@ async fn operations(scene: &Scene) {
 }
 
 async fn reads(scene: &Scene) {
-    let store = scene.engine.store();
+    let store = scene.engine.reads();
     let phone = Phone::from_e164(PHONE).unwrap();
     let now = scene.clock.now();
     let base = || Filter { limit: 20, ..Filter::default() };

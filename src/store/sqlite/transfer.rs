@@ -20,17 +20,13 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
     let now = sqlite.clock.now();
     match transfer {
         Transfer::Copy => {
-            sqlite.write(|tx| sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.export", "done")))?;
+            sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.export", "done")))))?;
         }
-        Transfer::Move => sqlite.write(|tx| {
-            if tx
+        Transfer::Move => sqlite.maintain(|tx, _| {
+            let sealed = tx
                 .execute("UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()])
-                .map_err(trouble)?
-                > 0
-            {
-                sqlite.append_audit(tx, &Event::new(now, actor.clone(), "db.move", "sealed"))?;
-            }
-            Ok(())
+                .map_err(trouble)?;
+            Ok(((), (sealed > 0).then(|| Event::new(now, actor.clone(), "db.move", "sealed"))))
         })?,
     }
     // A connection of its own, and one snapshot for all tables: writers go on beside it.
@@ -57,7 +53,7 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
 
 /// Reads database into these, which have to be empty: one transaction.
 pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
-    sqlite.write(|tx| {
+    sqlite.set_up(|tx| {
         let full: bool = tx
             .query_row(
                 "SELECT (SELECT sealed_at IS NOT NULL FROM identity) OR EXISTS (SELECT 1 FROM otps) OR EXISTS (SELECT 1 FROM audit)

@@ -59,7 +59,7 @@ fn a_move_waits_for_the_operations_under_way() {
         let leaving = database.store().await;
         let mut lines = Vec::new();
         let moving = async {
-            leaving.export(&mut lines, Transfer::Move, &Actor::System).await.unwrap();
+            leaving.maintenance.export(&mut lines, Transfer::Move, &Actor::System).await.unwrap();
         };
         let let_go = async {
             let waits =
@@ -76,7 +76,7 @@ fn a_move_waits_for_the_operations_under_way() {
 
         let target = Database { world: database.world, ..target };
         let ring = target.world.keyring();
-        target.store().await.import(&mut Cursor::new(&lines), &ring).await.unwrap();
+        target.store().await.maintenance.import(&mut Cursor::new(&lines), &ring).await.unwrap();
         let there = verdict(&target.engine().await, PHONE, &code).await;
         assert_eq!(
             (told.unwrap(), there),

@@ -109,7 +109,7 @@ fn who_is_not_believed_or_not_let_in_is_told_why() {
         let engine = database.engine().await;
         send(&engine, PHONE).await;
         assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);
-        engine.store().status().await.unwrap();
+        engine.reads().status().await.unwrap();
     });
     // The shared server shows no certificate.
     let plain = pg::shared().unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use smsotp::engine::{Revoke, Send, SendAnswer, Verdict};
+use smsotp::engine::{Revoke, SendAnswer, SendOtp, Verdict};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -186,7 +186,7 @@ fn a_operation_waits_for_the_server_as_often_as_the_page_says() {
             send(&engine, PHONE).await;
             assert_eq!(wire.trips(), told("send"), "round {round}");
         }
-        let ask = |key: &str| Send { idempotency_key: Some(key.into()), ..ask(PHONE) };
+        let ask = |key: &str| SendOtp { idempotency_key: Some(key.into()), ..ask(PHONE) };
         let SendAnswer::Sent(_) = engine.send(&caller(), ask("order-1")).await.unwrap() else { panic!("refused") };
         assert_eq!(wire.trips(), told("send with an idempotency key"));
         engine.send(&caller(), ask("order-1")).await.unwrap();

@@ -11,19 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use smsotp::audit::{self, Actor};
-use smsotp::clock::Timestamp;
+use smsotp::audit::Actor;
 use smsotp::error::Result;
 use smsotp::keys::{DatabaseKeys, Keyring};
-use smsotp::message::Message;
-use smsotp::otp::Otp;
-use smsotp::phone::Phone;
 use smsotp::store::export::{Transfer, Transferred};
-use smsotp::store::{
-    Decide, Filter, Needs, Page, PurgeBatch, PurgeCursor, Purged, Reply, Status, Store, Subject, SubjectFact,
-    SubjectId, TestNumber,
-};
-use smsotp::token::Token;
+use smsotp::store::{Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
 use tokio_postgres::NoTls;
 
 use super::Database;
@@ -52,8 +44,9 @@ impl Checks {
     }
 }
 
-pub struct Checked {
-    store: Arc<dyn Store>,
+/// The parts of a store that change anything.
+struct Checked {
+    store: Store,
     checks: Arc<Checks>,
     look: Look,
 }
@@ -80,15 +73,17 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Checked {
-    pub async fn new(store: Arc<dyn Store>, database: &Database, checks: Arc<Checks>) -> Checked {
-        let look = match &database.url {
-            Some(url) => Look::postgres(url).await,
-            None => Look::Sqlite(Mutex::new(database.sql())),
-        };
-        Checked { store, checks, look }
-    }
+/// The same store, checked.
+pub async fn checked(store: Store, database: &Database, checks: Arc<Checks>) -> Store {
+    let look = match &database.url {
+        Some(url) => Look::postgres(url).await,
+        None => Look::Sqlite(Mutex::new(database.sql())),
+    };
+    let checked = Arc::new(Checked { store: store.clone(), checks, look });
+    Store { operations: checked.clone(), maintenance: checked, reads: store.reads }
+}
 
+impl Checked {
     /// Runs one operation. Only one that ran alone is judged: of a crowd nobody could say which wrote what.
     async fn checked<A>(&self, what: &str, operation: impl Future<Output = Result<A>>) -> Result<A> {
         let nth = self.checks.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -166,97 +161,40 @@ fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
 }
 
 #[async_trait]
-impl Store for Checked {
-    async fn transact(&self, needs: Needs, decide: Decide) -> Result<()> {
-        self.checked("transact", self.store.transact(needs, decide)).await
+impl Operate for Checked {
+    fn keys(&self) -> &DatabaseKeys {
+        self.store.operations.keys()
     }
+    fn shards(&self) -> u32 {
+        self.store.operations.shards()
+    }
+    async fn operate(&self, needs: Needs, decide: Decide) -> Result<()> {
+        self.checked("operate", self.store.operations.operate(needs, decide)).await
+    }
+}
+
+#[async_trait]
+impl Maintain for Checked {
     async fn purge(&self, batch: &PurgeBatch) -> Result<(Purged, Option<PurgeCursor>)> {
-        self.checked("purge", self.store.purge(batch)).await
+        self.checked("purge", self.store.maintenance.purge(batch)).await
     }
     async fn scrub(&self) -> Result<bool> {
-        self.checked("scrub", self.store.scrub()).await
+        self.checked("scrub", self.store.maintenance.scrub()).await
+    }
+    async fn check(&self) -> Result<Vec<String>> {
+        self.checked("check", self.store.maintenance.check()).await
     }
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
-        self.checked("backup", self.store.backup(to, actor)).await
+        self.checked("backup", self.store.maintenance.backup(to, actor)).await
     }
     async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
-        self.checked("export", self.store.export(to, transfer, actor)).await
-    }
-    async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
-        self.checked("rewrap", self.store.rewrap(ring, actor)).await
+        self.checked("export", self.store.maintenance.export(to, transfer, actor)).await
     }
     /// Brings its audit rows along.
     async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
-        self.store.import(from, ring).await
+        self.store.maintenance.import(from, ring).await
     }
-
-    fn keys(&self) -> &DatabaseKeys {
-        self.store.keys()
-    }
-    fn shards(&self) -> u32 {
-        self.store.shards()
-    }
-    async fn otp(&self, id: i64) -> Result<Option<Otp>> {
-        self.store.otp(id).await
-    }
-    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
-        self.store.list(filter, now).await
-    }
-    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
-        self.store.message_counts(otp_ids).await
-    }
-    async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>> {
-        self.store.of_phone(phone, limit).await
-    }
-    async fn messages_of(&self, otp_id: i64) -> Result<Vec<Message>> {
-        self.store.messages_of(otp_id).await
-    }
-    async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
-        self.store.reply(tag).await
-    }
-    async fn message(&self, id: i64) -> Result<Option<Message>> {
-        self.store.message(id).await
-    }
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-        self.store.due(now, limit).await
-    }
-    async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {
-        self.store.provider_ids(phone).await
-    }
-    async fn now(&self) -> Result<Timestamp> {
-        self.store.now().await
-    }
-    async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
-        self.store.usages(subjects).await
-    }
-    async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
-        self.store.test_numbers().await
-    }
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
-        self.store.token(hash).await
-    }
-    async fn tokens(&self) -> Result<Vec<Token>> {
-        self.store.tokens().await
-    }
-    async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
-        self.store.audit(chain, from, limit).await
-    }
-    async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>> {
-        self.store.audit_back(subject, before, limit).await
-    }
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
-        self.store.audit_heads().await
-    }
-    async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>> {
-        self.store.masked(ids).await
-    }
-    async fn status(&self) -> Result<Status> {
-        self.store.status().await
-    }
-    async fn check(&self) -> Result<Vec<String>> {
-        self.store.check().await
-    }
-    async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
-        self.store.keys_in_use(now).await
+    async fn rewrap(&self, ring: &Keyring, actor: &Actor) -> Result<()> {
+        self.checked("rewrap", self.store.maintenance.rewrap(ring, actor)).await
     }
 }

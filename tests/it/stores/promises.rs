@@ -3,13 +3,13 @@
 use futures_util::future::join_all;
 use smsotp::audit::{Actor, Event};
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Purge, SendAnswer, Verdict, Verify};
-use smsotp::error::{self, Result};
+use smsotp::engine::{Engine, Purge, SendAnswer, SendOtp, Verdict, VerifyOtp};
+use smsotp::error;
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::{State, User};
 use smsotp::phone::Phone;
-use smsotp::store::{Change, Decide, Facts, Filter, Needs, Subject, SubjectId};
+use smsotp::store::{Change, Decide, Decision, Filter, Needs, Subject, SubjectId};
 use smsotp::usage::Usage;
 
 use super::{Database, on_every_store};
@@ -26,14 +26,14 @@ on_every_store![
     purge_beside_senders_loses_nothing,
     the_audit_chain_holds_under_a_crowd,
     an_operation_that_fails_takes_nobody_elses_along,
-    an_operation_that_fails_after_its_audit_row_was_written_leaves_the_chain_whole,
+    an_operation_that_fails_while_it_is_written_leaves_the_audit_chain_whole,
     every_accepted_key_opens_the_database_and_no_other,
     a_list_pages_through_everything_once,
 ];
 
 /// A send by nobody in particular.
-fn ask_nobodys(phone: &str) -> smsotp::engine::Send {
-    smsotp::engine::Send { user: User::default(), ..ask(phone) }
+fn ask_nobodys(phone: &str) -> SendOtp {
+    SendOtp { user: User::default(), ..ask(phone) }
 }
 
 async fn everything_together_gets_no_more_than_its_window_whoever_asks(database: &mut Database) {
@@ -51,7 +51,7 @@ async fn everything_together_gets_no_more_than_its_window_whoever_asks(database:
         let went = join_all(asks).await.into_iter().filter(|went| *went).count();
         assert_eq!((went, database.messages_out() - before), (max as usize, max as usize));
         let whole = usage(&engine, Subject::Everything).await;
-        assert_eq!(whole.slots_in(window, engine.store().now().await.unwrap()).used, max);
+        assert_eq!(whole.slots_in(window, engine.reads().now().await.unwrap()).used, max);
         assert_eq!(reset(&engine, Subject::Everything).await.sends, max as usize);
     }
 }
@@ -76,7 +76,7 @@ async fn two_at_once_with_one_idempotency_key_send_one_message(database: &mut Da
         let asks = (0..6).map(|nth| {
             // The same key for different phones, too: one asker wins it.
             let key = Some(format!("round-{round}"));
-            let ask = smsotp::engine::Send { idempotency_key: key, ..ask_nobodys(&phone(10 * round + nth % 3)) };
+            let ask = SendOtp { idempotency_key: key, ..ask_nobodys(&phone(10 * round + nth % 3)) };
             let engine = engine.clone();
             async move { engine.send(&caller(), ask).await }
         });
@@ -114,7 +114,7 @@ async fn purge_beside_senders_loses_nothing(database: &mut Database) {
     let rest = engine.purge(&caller(), &run(), |_| true).await.unwrap().purged.otps;
     assert_eq!(taken.into_iter().sum::<u64>() + rest, 40);
     for (nth, otp) in sent.into_iter().enumerate() {
-        assert_eq!(engine.store().otp(otp).await.unwrap().unwrap().state, State::Active);
+        assert_eq!(engine.reads().otp(otp).await.unwrap().unwrap().state, State::Active);
         assert_eq!(verdict_of(&engine, &phone(nth), "", &database.code_on(&phone(nth))).await, Verdict::Verified);
     }
 }
@@ -131,7 +131,7 @@ async fn the_audit_chain_holds_under_a_crowd(database: &mut Database) {
     join_all(operations).await;
     purge(&engine, std::time::Duration::ZERO).await;
     let store = engine.store();
-    let (rows, heads) = (audit_rows(store).await, store.audit_heads().await.unwrap());
+    let (rows, heads) = (audit_rows(store).await, store.reads.audit_heads().await.unwrap());
     // Nothing was over, so that the purge took nothing.
     assert_eq!(rows.len(), 24 * 3);
     assert_eq!(check_rows(store, rows.clone(), heads.clone()), None);
@@ -174,27 +174,21 @@ async fn an_operation_that_fails_takes_nobody_elses_along(database: &mut Databas
     }
 }
 
-/// An operation that writes one audit row, and fails after that.
-fn fails_late(facts: &Facts) -> Result<Vec<Change>> {
-    // The usage of a subject that was not asked for cannot be written.
-    Ok(vec![note(facts, "broken"), Change::PutUsage(SubjectId([7; 16]), Usage::default(), None)])
-}
-
-fn note(facts: &Facts, outcome: &str) -> Change {
-    Change::Audit(Event::new(facts.now, Actor::System, "test", outcome))
-}
-
-async fn an_operation_that_fails_after_its_audit_row_was_written_leaves_the_chain_whole(database: &mut Database) {
+async fn an_operation_that_fails_while_it_is_written_leaves_the_audit_chain_whole(database: &mut Database) {
     let store = database.store().await;
     let operations = (0..60).map(|nth| {
         let fails = nth % 3 == 1;
-        let decide: Decide =
-            if fails { Box::new(fails_late) } else { Box::new(|facts| Ok(vec![note(facts, "whole")])) };
-        let store = &store;
-        async move { assert_eq!(store.transact(Needs::default(), decide).await.is_err(), fails, "{nth}") }
+        let decide: Decide = Box::new(move |facts| {
+            // The usage of a subject that was not asked for cannot be written.
+            let foreign = Change::PutUsage(SubjectId([7; 16]), Usage::default(), None);
+            let event = Event::new(facts.now, Actor::System, "test", if fails { "broken" } else { "whole" });
+            Ok(Decision::Write { changes: if fails { vec![foreign] } else { Vec::new() }, event, answer: () })
+        });
+        let operations = &store.operations;
+        async move { assert_eq!(operations.operate(Needs::default(), decide).await.is_err(), fails, "{nth}") }
     });
     join_all(operations).await;
-    assert_eq!(first_break(store.as_ref()).await, None);
+    assert_eq!(first_break(&store).await, None);
     let rows = database.audit();
     assert_eq!((rows.len(), rows.iter().filter(|row| *row == "test whole").count()), (40, 40));
 }
@@ -209,12 +203,12 @@ async fn every_accepted_key_opens_the_database_and_no_other(database: &mut Datab
     database.store_with(&both).await.unwrap();
     let alone = Keyring::of(vec![key(&new)]).unwrap();
     let store = database.store_with(&alone).await.unwrap();
-    assert!(store.usages(&[phone_subject(PHONE)]).await.unwrap()[0].is_some(), "the same subjects");
-    store.rewrap(&alone, &Actor::System).await.unwrap();
+    assert!(store.reads.usages(&[phone_subject(PHONE)]).await.unwrap()[0].is_some(), "the same subjects");
+    store.maintenance.rewrap(&alone, &Actor::System).await.unwrap();
     let error = database.store_with(&database.keyring()).await.err().unwrap();
     assert_eq!(error.code(), error::Code::KEY_INVALID);
-    assert_eq!(store.status().await.unwrap().wrapped_by.len(), 1);
-    assert_eq!(store.keys_in_use(store.now().await.unwrap()).await.unwrap()[0].1, 1);
+    assert_eq!(store.reads.status().await.unwrap().wrapped_by.len(), 1);
+    assert_eq!(store.reads.keys_in_use(store.reads.now().await.unwrap()).await.unwrap()[0].1, 1);
     database.keys = vec![new];
 }
 
@@ -224,12 +218,12 @@ async fn a_list_pages_through_everything_once(database: &mut Database) {
     let mut ids = Vec::new();
     for nth in 0..8 {
         let (to, user) = if nth == 7 { (phone(0), "bea") } else { (phone(nth), "") };
-        let ask = smsotp::engine::Send { user: User::parse(user).unwrap(), ..ask(&to) };
+        let ask = SendOtp { user: User::parse(user).unwrap(), ..ask(&to) };
         ids.insert(0, send_as(&engine, &caller(), ask).await.otp_id);
         database.advance(1);
     }
     assert_eq!(verdict_of(&engine, &phone(0), "bea", &database.code_on(&phone(0))).await, Verdict::Verified);
-    let store = engine.store();
+    let store = engine.reads();
     let now = store.now().await.unwrap();
     let listed = async |filter: Filter| {
         let (mut all, mut filter) = (Vec::new(), Filter { limit: 3, ..filter });
@@ -257,6 +251,6 @@ async fn a_list_pages_through_everything_once(database: &mut Database) {
 }
 
 async fn verdict_of(engine: &Engine, phone: &str, user: &str, code: &Code) -> Verdict {
-    let ask = Verify { user: User::parse(user).unwrap(), ..guess(phone, code) };
+    let ask = VerifyOtp { user: User::parse(user).unwrap(), ..guess(phone, code) };
     engine.verify(&caller(), ask).await.unwrap().verdict
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smsotp::audit::Actor;
 use smsotp::engine::{Engine, Verdict};
 use smsotp::error::Code;
-use smsotp::limits::Window;
+use smsotp::limits::{Limit, Window};
 use smsotp::store::Subject;
 use smsotp::store::export::Transfer;
 use smsotp::store::sqlite::{Opening, Sqlite};
@@ -31,13 +31,13 @@ fn elsewhere(database: &Database) -> Database {
 
 async fn out(database: &Database, transfer: Transfer) -> Vec<u8> {
     let mut lines = Vec::new();
-    database.store_of_a_command().await.export(&mut lines, transfer, &Actor::System).await.unwrap();
+    database.store_of_a_command().await.maintenance.export(&mut lines, transfer, &Actor::System).await.unwrap();
     lines
 }
 
 async fn into(database: &Database, lines: &[u8]) -> smsotp::error::Result<()> {
     let ring = database.keyring();
-    database.store_of_a_command().await.import(&mut Cursor::new(lines), &ring).await.map(drop)
+    database.store_of_a_command().await.maintenance.import(&mut Cursor::new(lines), &ring).await.map(drop)
 }
 
 async fn in_a_copy_no_code_is_alive_and_every_limit_remembers(database: &mut Database) {
@@ -52,9 +52,9 @@ async fn in_a_copy_no_code_is_alive_and_every_limit_remembers(database: &mut Dat
     let there = target.engine().await;
     assert_eq!(verdict(&there, PHONE, &code).await, Verdict::Revoked);
     assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "it lives on where it was");
-    assert_eq!(refusal(&there, PHONE).await.hits[0].limit, "cooldown");
+    assert_eq!(refusal(&there, PHONE).await.hits[0].limit, Limit::Cooldown);
     let whole = usage(&there, Subject::Everything).await;
-    assert!(whole.slots_in(Window::new(1000, 3600), there.store().now().await.unwrap()).used >= 1);
+    assert!(whole.slots_in(Window::new(1000, 3600), there.reads().now().await.unwrap()).used >= 1);
     target.verify().await;
     // Ids go on where they were.
     target.advance(3600);
@@ -97,7 +97,8 @@ async fn only_whole_exports_come_into_an_empty_database_with_their_keys(database
         assert_eq!(error.code(), Code::VALUE_INVALID, "{error:?}");
     }
     let other = World::new().keyring();
-    let error = target.store_of_a_command().await.import(&mut Cursor::new(&lines), &other).await.unwrap_err();
+    let error =
+        target.store_of_a_command().await.maintenance.import(&mut Cursor::new(&lines), &other).await.unwrap_err();
     assert_eq!(error.code(), Code::KEY_INVALID);
     // After all of these the database is as empty as before.
     into(&target, &lines).await.unwrap();

@@ -1,0 +1,163 @@
+//! What every operation works with: the store, the provider, the keys, the settings, and who asks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::audit::{Actor, Details, Event};
+use crate::code::{self, Binding, Code};
+use crate::error::{self, Error, Result};
+use crate::keys::Keyring;
+use crate::otp::Otp;
+use crate::provider::Provider;
+use crate::purpose::{Policy, Purpose};
+use crate::store::{self, Decision, Facts, Needs, Read, Store};
+
+/// The parts of an engine.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub store: Store,
+    pub provider: Option<Arc<dyn Provider>>,
+    pub keyring: Arc<Keyring>,
+    pub policy: Arc<Policy>,
+    pub on_step: Option<OnStep>,
+    pub on_wait: Option<OnWait>,
+    /// Declared test numbers count.
+    pub test_numbers: bool,
+    /// When the worker first asks for an accepted message.
+    pub poll_after: Option<Duration>,
+}
+
+pub(super) type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
+
+pub(super) type OnWait = Arc<dyn Fn(Waited, Duration) + Send + Sync>;
+
+/// Who asks for an operation.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// For the audit log.
+    pub actor: Actor,
+    /// The client's address, where one is known; without it the address limits do not apply.
+    pub ip: Option<IpAddr>,
+    /// The service vouches that the user is already signed in: guess budgets of their own.
+    pub known: bool,
+}
+
+impl Caller {
+    /// A caller without a client address.
+    pub fn new(actor: Actor) -> Caller {
+        Caller { actor, ip: None, known: false }
+    }
+}
+
+/// How far a send has come, for `-v` and for crash tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Limits charged, otp and message in the database, the attempt claimed: one commit.
+    Reserved,
+    /// An attempt of a waiting message was claimed by its own commit.
+    Claimed,
+    /// The message is about to be handed to the provider.
+    Handing,
+    /// The provider's answer was read and is not yet in the database.
+    Answered,
+    /// The outcome is in the database.
+    Settled,
+}
+
+/// A call that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// An operation in the store, from the wait for its turn to its commit.
+    Store,
+    /// A message handed to the provider, with how it ended: `accepted`, `refused`, `busy`, `unreachable`, `maybe`.
+    Provider(&'static str),
+}
+
+impl Context {
+    /// The part of the store that answers questions.
+    pub fn reads(&self) -> &dyn Read {
+        self.store.reads.as_ref()
+    }
+
+    /// Runs one operation, timed.
+    pub async fn operate<A, F>(&self, needs: Needs, decide: F) -> Result<A>
+    where
+        A: Send + 'static,
+        F: FnMut(&Facts) -> Result<Decision<A>> + Send + 'static,
+    {
+        let begun = Instant::now();
+        let answer = store::operate(self.store.operations.as_ref(), needs, decide).await;
+        self.waited(Waited::Store, begun);
+        match &answer {
+            Ok(_) => tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "operation done"),
+            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "operation failed"),
+        }
+        answer
+    }
+
+    /// Writes an audit row for `action`, which changes nothing.
+    pub async fn record(&self, caller: &Caller, action: &'static str, details: Details) -> Result<()> {
+        let actor = caller.actor.clone();
+        self.operate(Needs::default(), move |facts| {
+            let event = Event::new(facts.now, actor.clone(), action, "done").details(details.clone());
+            Ok(Decision::Write { changes: Vec::new(), event, answer: () })
+        })
+        .await
+    }
+
+    /// The provider.
+    pub fn provider(&self) -> Result<&Arc<dyn Provider>> {
+        self.provider.as_ref().ok_or_else(|| {
+            Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
+                .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
+        })
+    }
+
+    /// What an unknown purpose is answered.
+    pub fn unknown_purpose(&self, purpose: &Purpose) -> Error {
+        let known: Vec<&str> = self.policy.purposes.keys().map(Purpose::as_str).collect();
+        Error::new(error::Code::PURPOSE_UNKNOWN, format!("no purpose is called {purpose}"))
+            .hint(format!("Known are {}; declare others in smsotp.toml under [purposes.NAME].", known.join(", ")))
+    }
+
+    /// Passes on how long a call took.
+    pub fn waited(&self, what: Waited, begun: Instant) {
+        if let Some(on_wait) = &self.on_wait {
+            on_wait(what, begun.elapsed());
+        }
+    }
+
+    /// Passes on how far a send has come.
+    pub fn reached(&self, step: Step) {
+        tracing::info!(target: "smsotp", ?step, "send");
+        if let Some(on_step) = &self.on_step {
+            on_step(step);
+        }
+    }
+}
+
+/// Computes the code of an otp.
+///
+/// # Errors
+/// `KEY_INVALID` where the ring does not hold the key that it was made with.
+pub(super) fn code_of(keyring: &Keyring, otp: &Otp) -> Result<Code> {
+    let key = keyring.get(&otp.key_id).ok_or_else(|| missing_key(keyring, otp))?;
+    let binding = Binding {
+        nonce: &otp.nonce,
+        phone: otp.phone.as_str(),
+        purpose: otp.purpose.as_str(),
+        user: otp.user.as_str(),
+    };
+    Ok(code::derive(key.code_key(), &binding, otp.digits))
+}
+
+fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
+    let held: Vec<String> = keyring.ids().iter().map(ToString::to_string).collect();
+    let (otp, key, origin, held) = (otp.id, otp.key_id, keyring.origin(), held.join(", "));
+    Error::new(
+        error::Code::KEY_INVALID,
+        format!("the code of otp {otp} was made with key {key}; {origin} holds {held}"),
+    )
+    .hint("Put that key back at the end of the keys; `smsotp keys list` shows which keys are in use.")
+}

@@ -1,0 +1,312 @@
+//! The transactions that move a message along: claim an attempt, settle it, conclude what was found out, take in news. What
+//! they decide is in `delivery`.
+
+use std::sync::Arc;
+
+use super::context::{Caller, Context};
+use super::send::{Sent, Ticket};
+use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+use crate::delivery::{self, Delivery, Fate, Finding, News, Refused};
+use crate::error::{self, Error, Result};
+use crate::message::{Message, State};
+use crate::otp::{Otp, User};
+use crate::phone::Phone;
+use crate::purpose::Policy;
+use crate::store::{Change, Decision, Facts, Needs, Reply, Subject};
+use crate::usage;
+
+/// Whose a waiting message is.
+pub(super) enum Claim {
+    /// Ours to hand over.
+    Ours(Box<Message>),
+    /// Somebody else took it on, or settled it.
+    Theirs,
+    /// Nobody's: nobody wants it any more.
+    Unwanted,
+}
+
+/// Claims a message that waits for its next attempt.
+pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Claim> {
+    let Some(message) = ctx.reads().message(id).await? else { return Ok(Claim::Theirs) };
+    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
+    let actor = caller.actor.clone();
+    ctx.operate(needs, move |facts| {
+        let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
+        let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok(Decision::Nothing(Claim::Theirs)) };
+        let (now, phone) = (facts.now.max(message.updated_at), facts.phone()?);
+        if !delivery::is_wanted(otp, phone.usage.opted_out_at.is_some(), now) {
+            return Ok(Decision::Nothing(Claim::Unwanted));
+        }
+        delivery::claim(&mut message, now);
+        let details = Details::new().number("message", id).number("attempt", i64::from(message.attempts));
+        let event = Event::new(now, actor.clone(), "claim", "done").subject(&phone.id.0).details(details);
+        let changes = vec![Change::PutMessage(message.clone())];
+        Ok(Decision::Write { changes, event, answer: Claim::Ours(Box::new(message)) })
+    })
+    .await
+}
+
+/// What settling made of an attempt.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub sent: Sent,
+    /// When to try again, if it is to be tried again.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Records the outcome of one attempt, if it is still ours to record. `until`: for how long the caller waits for another one.
+pub(super) async fn settle(
+    ctx: &Context,
+    caller: &Caller,
+    ticket: &Ticket,
+    delivery: Delivery,
+    until: Timestamp,
+) -> Result<Settled> {
+    // Only what was surely not sent is given back, and only then the otp's other messages matter.
+    let unsent = delivery.is_surely_unsent();
+    let mut subjects = vec![Subject::Phone(ticket.message.phone.clone())];
+    if unsent {
+        subjects = phone_and_user(&ticket.message.phone, &ticket.otp.user);
+        subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
+    }
+    let needs = Needs { subjects, message: Some(ticket.message.id), messages: unsent, ..Needs::default() };
+    let mut random = [0u8; 1];
+    crate::keys::fill_random(&mut random)?;
+    let outcome = Outcome {
+        policy: Arc::clone(&ctx.policy),
+        caller: caller.clone(),
+        attempts: ticket.message.attempts,
+        resent: ticket.resent,
+        reply: ticket.reply.clone(),
+        pause: delivery::retry_pause(ticket.message.attempts, &delivery, random[0]),
+        delivery,
+        until,
+        poll_after: ctx.poll_after,
+    };
+    ctx.operate(needs, move |facts| outcome.decide(facts)).await
+}
+
+struct Outcome {
+    policy: Arc<Policy>,
+    caller: Caller,
+    attempts: u32,
+    resent: bool,
+    reply: Option<Reply>,
+    delivery: Delivery,
+    until: Timestamp,
+    pause: std::time::Duration,
+    poll_after: Option<std::time::Duration>,
+}
+
+impl Outcome {
+    fn decide(&self, facts: &Facts) -> Result<Decision<Settled>> {
+        let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else {
+            return Err(Error::new(
+                error::Code::STORE_FAILED,
+                "the message that was being sent is not in the database any more",
+            )
+            .hint("Was the database replaced while smsotp was running?"));
+        };
+        let (mut message, mut otp) = (message.clone(), otp.clone());
+        if message.state != State::Sending || message.attempts != self.attempts {
+            // Our lease ran out and somebody else settled it: the database has their outcome.
+            let sent = Sent::of(&otp, &message, self.resent);
+            return Ok(Decision::Nothing(Settled { sent, retry_at: None }));
+        }
+        // What became of a message is recorded whatever the clock says: the provider has been asked.
+        let now = facts.latest();
+        let again = delivery::retry_at(now, self.pause, self.until, otp.expires_at);
+        delivery::settle(&mut message, &self.delivery, again, self.poll_after, now);
+        let retry_at = message.due_at.filter(|_| message.state == State::Queued);
+        let mut changes = Vec::new();
+        if message.state == State::Failed {
+            if let Some(ended) = delivery::otp_after_failure(&otp, &facts.messages, message.id, now) {
+                otp = ended;
+                changes.push(Change::PutOtp(otp.clone()));
+            }
+            changes.extend(self.give_back(facts, &message, &otp, now)?);
+        }
+        changes.push(Change::PutMessage(message.clone()));
+        let sent = self.answer(&otp, &message);
+        if let Some(reply) = self.reply.as_ref().filter(|_| retry_at.is_none()) {
+            changes.push(Change::PutReply(Reply { answer: Some(sent.to_json()?), ..reply.clone() }));
+        }
+        let mut details = Details::new().number("otp", otp.id).number("message", message.id);
+        if let Some(code) = message.error_code {
+            details = details.number("error_code", i64::from(code));
+        }
+        let event = Event::new(now, self.caller.actor.clone(), "settle", message.state.as_str())
+            .subject(&facts.phone()?.id.0)
+            .details(details);
+        Ok(Decision::Write { changes, event, answer: Settled { sent, retry_at } })
+    }
+
+    /// The phone and the user get the message back; a refusal counts against them and the client address.
+    fn give_back(&self, facts: &Facts, message: &Message, otp: &Otp, now: Timestamp) -> Result<Vec<Change>> {
+        let limits = &self.policy.limits;
+        let refused = matches!(self.delivery, Delivery::Refused(_));
+        let opted_out = matches!(&self.delivery, Delivery::Refused(Refused { opted_out: true, .. }));
+        let phone = facts.phone()?.updated(now, limits, |usage| {
+            delivery::give_back(usage, message, Some(otp.purpose.as_str()));
+            if opted_out {
+                usage.opted_out_at = Some(now.millis());
+            }
+            if refused {
+                usage::count(&mut usage.refused, limits.refused_phone, now);
+            }
+        });
+        let mut changes = vec![phone];
+        changes.extend(facts.user().map(|user| {
+            user.updated(now, limits, |usage| {
+                delivery::give_back(usage, message, None);
+                if refused {
+                    usage::count(&mut usage.refused, limits.refused_other, now);
+                }
+            })
+        }));
+        changes.extend(facts.address().filter(|_| refused).map(|address| {
+            address.updated(now, limits, |usage| usage::count(&mut usage.refused, limits.refused_other, now))
+        }));
+        Ok(changes)
+    }
+
+    fn answer(&self, otp: &Otp, message: &Message) -> Sent {
+        let mut sent = Sent::of(otp, message, self.resent);
+        if let Delivery::Refused(refused) = &self.delivery {
+            sent.fix.clone_from(&refused.fix);
+            sent.http_status = Some(refused.http_status);
+            sent.blame = Some(refused.blame);
+        } else if sent.state == State::Failed {
+            sent.blame = Some(delivery::Blame::Provider);
+        }
+        sent
+    }
+}
+
+/// Records what was found out about an open message of an otp, if it is still open.
+pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64, finding: Finding) -> Result<Fate> {
+    let needs = Needs {
+        subjects: phone_and_user(&otp.phone, &otp.user),
+        message: Some(id),
+        messages: true,
+        ..Needs::default()
+    };
+    let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    ctx.operate(needs, move |facts| {
+        let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok(Decision::Nothing(Fate::Gone)) };
+        let now = facts.now.max(message.updated_at);
+        // Two workers looked at the same time, and what was found is another message of the same code.
+        if let Finding::Found { provider_id, .. } = &finding
+            && facts.messages.iter().any(|other| other.provider_id.as_ref() == Some(provider_id))
+        {
+            return Ok(Decision::Nothing(Fate::Open));
+        }
+        let Some((next, fate)) = delivery::conclude(message, &finding, now) else {
+            return Ok(Decision::Nothing(Fate::Gone));
+        };
+        if message.state == State::Unknown && matches!(finding, Finding::NotNow) {
+            return Ok(Decision::Reschedule { message_id: id, due_at: next.due_at, answer: fate });
+        }
+        let mut changes = vec![Change::PutMessage(next)];
+        if fate == Fate::Failed {
+            let limits = &policy.limits;
+            let purpose = Some(otp.purpose.as_str());
+            changes.push(facts.phone()?.updated(now, limits, |usage| delivery::give_back(usage, message, purpose)));
+            changes.extend(
+                facts.user().map(|user| user.updated(now, limits, |usage| delivery::give_back(usage, message, None))),
+            );
+            changes.extend(delivery::otp_after_failure(otp, &facts.messages, id, now).map(Change::PutOtp));
+        }
+        let details = Details::new().number("otp", otp.id).number("message", id);
+        let event =
+            Event::new(now, actor.clone(), "dispatch", fate.as_str()).subject(&facts.phone()?.id.0).details(details);
+        Ok(Decision::Write { changes, event, answer: fate })
+    })
+    .await
+}
+
+/// Records what a poll learned, and when to ask again.
+pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news: Option<News>) -> Result<Fate> {
+    let subjects = vec![Subject::Phone(asked.phone.clone())];
+    let needs = Needs { subjects, message: Some(asked.id), ..Needs::default() };
+    let actor = caller.actor.clone();
+    ctx.operate(needs, move |facts| {
+        let polled = |message: &&Message| message.due_at.is_some() && !message.state.is_open();
+        let Some(message) = facts.message.as_ref().filter(polled) else { return Ok(Decision::Nothing(Fate::Gone)) };
+        let now = facts.now.max(message.updated_at);
+        let Some(mut next) = news.as_ref().and_then(|news| delivery::report(message, news, now)) else {
+            let due_at = delivery::next_poll(message, now);
+            return Ok(Decision::Reschedule { message_id: message.id, due_at, answer: Fate::Open });
+        };
+        next.due_at = delivery::next_poll(&next, now);
+        let fate = if next.state.is_final() { Fate::Found } else { Fate::Open };
+        let event = news_event(&next, now, "poll", actor.clone()).subject(&facts.phone()?.id.0);
+        Ok(Decision::Write { changes: vec![Change::PutMessage(next)], event, answer: fate })
+    })
+    .await
+}
+
+/// What a report changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// The message moved forward to this state.
+    Moved(State),
+    /// Old or repeated news, or a status that is not known.
+    Old,
+    /// No message has this id, or it is another one's.
+    Unknown,
+}
+
+/// What the provider reports of a message by itself.
+#[derive(Clone, Debug)]
+pub struct StatusReport {
+    /// Our id of the message.
+    pub message_id: i64,
+    /// What is new.
+    pub news: News,
+    /// Whom it went to, where the provider says so.
+    pub to: Option<Phone>,
+}
+
+/// Records what the provider reports of a message: forward only, and the same news twice changes nothing.
+pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport) -> Result<Reported> {
+    let StatusReport { message_id, news, to } = report;
+    let Some(known) = ctx.reads().message(message_id).await? else { return Ok(Reported::Unknown) };
+    let needs = Needs { subjects: vec![Subject::Phone(known.phone)], message: Some(message_id), ..Needs::default() };
+    let actor = caller.actor.clone();
+    ctx.operate(needs, move |facts| {
+        // Our id came back in the callback's address; the provider's id and the recipient have to fit what we know.
+        let is_about = |message: &&Message| {
+            message.provider_id.as_ref().is_none_or(|known| *known == news.provider_id)
+                && to.as_ref().is_none_or(|to| *to == message.phone)
+                && message.provider != "test"
+        };
+        let Some(message) = facts.message.as_ref().filter(is_about) else {
+            return Ok(Decision::Nothing(Reported::Unknown));
+        };
+        let Some(next) = delivery::report(message, &news, facts.now) else {
+            return Ok(Decision::Nothing(Reported::Old));
+        };
+        let state = next.state;
+        let event = news_event(&next, next.updated_at, "report", actor.clone()).subject(&facts.phone()?.id.0);
+        Ok(Decision::Write { changes: vec![Change::PutMessage(next)], event, answer: Reported::Moved(state) })
+    })
+    .await
+}
+
+fn news_event(message: &Message, now: Timestamp, action: &'static str, actor: crate::audit::Actor) -> Event {
+    let mut details = Details::new().number("message", message.id);
+    if let Some(otp) = message.otp_id {
+        details = details.number("otp", otp);
+    }
+    if let Some(code) = message.error_code {
+        details = details.number("error_code", i64::from(code));
+    }
+    Event::new(now, actor, action, message.state.as_str()).details(details)
+}
+
+fn phone_and_user(phone: &Phone, user: &User) -> Vec<Subject> {
+    let user = (!user.is_empty()).then(|| Subject::User(user.clone()));
+    [Some(Subject::Phone(phone.clone())), user].into_iter().flatten().collect()
+}

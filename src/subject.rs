@@ -1,0 +1,173 @@
+//! What a limit counts: a phone, a user, a client address and so on. A subject is kept as a keyed tag and a random id, never
+//! in plain text, so that whatever outlives an otp names nobody.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::Result;
+use crate::otp::User;
+use crate::phone::Phone;
+
+/// A 16-byte stand-in for a person or an address. Whatever outlives an otp holds this alone.
+///
+/// It begins with the moment when it was made, as version 7 of RFC 9562 does, so that those who are asked for at the same time
+/// are neighbours in every index; the other 80 bits are random, and nothing leads from them back to the person.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SubjectId(pub [u8; 16]);
+
+impl SubjectId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// `BUG` where the operating system has no random bytes.
+    pub fn fresh(now: Timestamp) -> Result<SubjectId> {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&now.millis().to_be_bytes()[2..]);
+        crate::keys::fill_random(&mut id[6..])?;
+        Ok(SubjectId(id))
+    }
+
+    /// Lower-case hex.
+    pub fn hex(&self) -> String {
+        base16ct::lower::encode_string(&self.0)
+    }
+    /// Reads [`SubjectId::hex`].
+    pub fn from_hex(text: &str) -> Option<SubjectId> {
+        base16ct::lower::decode_vec(text).ok()?.try_into().ok().map(SubjectId)
+    }
+    /// The last eight bytes in hex, which are random: enough to tell phones apart inside one small usage.
+    pub fn short(&self) -> String {
+        base16ct::lower::encode_string(&self.0[8..])
+    }
+}
+
+/// What a limit counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A phone number.
+    Phone(Phone),
+    /// A user of the host system.
+    User(User),
+    /// A user and a phone together: guesses in a row.
+    Pair(User, Phone),
+    /// A client address: IPv4 whole, IPv6 by its /64.
+    Ip(IpAddr),
+    /// A client network: IPv4 /24, IPv6 /48.
+    Network(IpAddr),
+    /// Everyone, as a whole: for looking and for resets.
+    Everything,
+    /// One of the [`crate::store::Operate::shards`] parts of everyone: what a send is counted in.
+    Shard(u32),
+}
+
+impl Subject {
+    /// Its kind.
+    pub fn kind(&self) -> SubjectKind {
+        match self {
+            Subject::Phone(_) => SubjectKind::Phone,
+            Subject::User(_) => SubjectKind::User,
+            Subject::Pair(..) => SubjectKind::Pair,
+            Subject::Ip(_) => SubjectKind::Ip,
+            Subject::Network(_) => SubjectKind::Network,
+            Subject::Everything | Subject::Shard(_) => SubjectKind::Everything,
+        }
+    }
+
+    /// The client address as a subject, and the network around it (reference: RFC 4291 §2.5.4 for the /64).
+    pub fn of_client(ip: IpAddr) -> [Subject; 2] {
+        [Subject::Ip(cut(ip, 32, 64)), Subject::Network(cut(ip, 24, 48))]
+    }
+
+    /// The bytes that its tag is made from.
+    pub fn value(&self) -> Vec<u8> {
+        match self {
+            Subject::Phone(phone) => phone.as_str().as_bytes().to_vec(),
+            Subject::User(user) => user.as_str().as_bytes().to_vec(),
+            // A phone holds no NUL, so the two parts cannot run into each other.
+            Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
+            Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
+            // With one shard alone that share is the whole.
+            Subject::Everything | Subject::Shard(0) => Vec::new(),
+            Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
+        }
+    }
+
+    /// How tables, logs and the audit show it.
+    pub fn masked(&self) -> String {
+        match self {
+            Subject::Phone(phone) | Subject::Pair(_, phone) => phone.masked(),
+            Subject::User(user) => user.as_str().to_owned(),
+            Subject::Ip(ip) => ip.to_string(),
+            Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
+            Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
+            Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
+        }
+    }
+}
+
+/// The kinds of subjects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// A phone number.
+    Phone,
+    /// A user of the host system.
+    User,
+    /// A user and a phone together.
+    Pair,
+    /// A client address.
+    Ip,
+    /// A client network.
+    Network,
+    /// Everyone.
+    Everything,
+}
+
+impl SubjectKind {
+    /// The word in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SubjectKind::Phone => "phone",
+            SubjectKind::User => "user",
+            SubjectKind::Pair => "pair",
+            SubjectKind::Ip => "ip",
+            SubjectKind::Network => "network",
+            SubjectKind::Everything => "everything",
+        }
+    }
+}
+
+impl fmt::Display for SubjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - v4_bits))).into()),
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => cut(IpAddr::V4(ip), v4_bits, v6_bits),
+            None => IpAddr::V6((u128::from(ip) & (u128::MAX << (128 - v6_bits))).into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made_and_differ_by_chance_alone() {
+        let now = SystemClock.now();
+        let [one, other] = [(); 2].map(|()| SubjectId::fresh(now).unwrap());
+        assert_eq!(one.0[..6], other.0[..6]);
+        assert_ne!(one.short(), other.short());
+        assert!(!one.hex().starts_with(&one.short()), "what tells phones apart may not be the time");
+        assert!(SubjectId::fresh(now + std::time::Duration::from_millis(1)).unwrap() > one.max(other));
+    }
+}
