@@ -54,7 +54,8 @@ async fn a_phone_gets_three_in_ten_minutes_five_in_an_hour_and_ten_in_a_day(data
         }
         let no = refusal(&engine, PHONE).await;
         let mut hits: Vec<u64> = no.hits.iter().map(|hit| hit.window_seconds).collect();
-        (hits.sort_unstable(), full.sort_unstable());
+        hits.sort_unstable();
+        full.sort_unstable();
         assert_eq!((hits, no.retry_after_seconds), (full, Some(wait)), "part {nth}");
         database.clock.advance(Duration::from_secs(wait) - MILLISECOND);
         assert_eq!(refusal(&engine, PHONE).await.retry_after_seconds, Some(1), "part {nth}");
