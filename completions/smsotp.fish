@@ -750,10 +750,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l listen -d 'Liste
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l trusted-proxy -d 'Believe this proxy or network about its clients\' addresses; may be given more than once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'Where the API stands for the world outside: what Twilio\'s callbacks are signed for' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'The public address of the API, which Twilio\'s callbacks are signed for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l purge-every -d 'How often to purge what is finished; 0s: never' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'So many connections at once' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'So many connections of one address; not for this machine and trusted proxies' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'At most this many connections at once; the next ones wait' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'At most this many connections of one address; not for this machine and trusted proxies' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env' -r -F

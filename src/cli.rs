@@ -14,7 +14,6 @@ pub mod keys;
 pub mod limits;
 pub mod list;
 pub mod purge_expired;
-mod ready;
 pub mod revoke;
 pub mod sandbox;
 pub mod send;
@@ -24,7 +23,6 @@ pub mod signals;
 pub mod test_number;
 pub mod test_twilio;
 pub mod token;
-mod tree;
 pub mod verify;
 
 use std::ffi::OsString;
@@ -33,7 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::app::{App, OpenMode, os_caller};
 use crate::audit::Details;
@@ -41,7 +39,7 @@ use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, Streams, Wishes, start_logs};
 
-/// The command line above its verbs.
+/// A command line, parsed. Help, man pages and completions come from it too.
 #[derive(Debug, Parser)]
 #[command(
     name = "smsotp",
@@ -62,17 +60,12 @@ use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, St
     arg_required_else_help = true,
     max_term_width = 100
 )]
-struct Top {
-    #[command(flatten)]
-    _globals: Globals,
-}
-
-/// A command line, parsed.
-#[derive(Debug)]
 pub struct Cli {
     /// The flags that every verb takes.
+    #[command(flatten)]
     pub globals: Globals,
     /// What to do.
+    #[command(subcommand)]
     pub verb: Verb,
 }
 
@@ -219,12 +212,7 @@ pub fn run(
     rust_log: Option<&str>,
 ) -> Class {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(text) = ready::answer(&args, &screen) {
-        let mut out = Output::to(screen, Wishes::default(), streams);
-        let told = out.text(text, None).map(|()| Class::Done);
-        return finish(told, &out);
-    }
-    match tree::parse(&args) {
+    match Cli::try_parse_from(&args) {
         Err(error) => {
             let mut out = Output::to(screen, guess_wishes(&args), streams);
             finish(not_a_call(&error, &mut out), &out)
@@ -244,7 +232,7 @@ pub fn run(
 
 /// The argument tree as the parser, the man pages and the completions see it.
 pub fn command() -> clap::Command {
-    tree::whole()
+    Cli::command()
 }
 
 fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {

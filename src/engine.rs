@@ -12,10 +12,12 @@ mod inbound;
 mod keys;
 mod limit_status;
 mod purge;
+mod request;
 mod reserve;
 mod reset;
 mod revoke;
 mod send;
+mod sent;
 mod settle;
 mod show;
 mod test_number;
@@ -39,9 +41,10 @@ pub use inbound::{Inbound, InboundAnswer};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
 pub use purge::{Purge, PurgeReport};
+pub use request::{Destination, Override, SendOtp};
 pub use reset::{Forgotten, Reset};
 pub use revoke::{Revoke, Revoked};
-pub use send::{Destination, Override, Refusal, SendAnswer, SendOtp, Sent};
+pub use sent::{Refusal, SendAnswer, Sent};
 pub use settle::{Reported, StatusReport};
 pub use show::{Listing, Timeline, TimelineStep, Wanted};
 pub use test_number::AddTestNumber;
@@ -180,25 +183,16 @@ impl Engine {
     }
 
     /// One page of otps.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn list(&self, filter: &Filter) -> Result<Listing> {
         show::list(&self.context, filter).await
     }
 
     /// The otp that is meant, if it is there.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn find(&self, wanted: &Wanted) -> Result<Option<Otp>> {
         show::find(&self.context, wanted).await
     }
 
     /// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn timeline(&self, otp: Otp) -> Result<Timeline> {
         show::timeline(&self.context, otp).await
     }
@@ -226,9 +220,6 @@ impl Engine {
     }
 
     /// Records what the provider reports of a message: forward only, and the same news twice changes nothing.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn report(&self, caller: &Caller, report: StatusReport) -> Result<Reported> {
         settle::report(&self.context, caller, report).await
     }
@@ -253,17 +244,11 @@ impl Engine {
 /// Limits, test numbers and access tokens.
 impl Engine {
     /// How full the limits of someone are now.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn limit_status(&self, whom: &LimitQuery) -> Result<Vec<LimitStatus>> {
         limit_status::limit_status(&self.context, whom).await
     }
 
     /// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
         reset::reset(&self.context, caller, reset).await
     }
@@ -277,17 +262,11 @@ impl Engine {
     }
 
     /// All test numbers.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         self.context.reads().test_numbers().await
     }
 
     /// Makes a test number an ordinary one again; false where it was none. Its living codes die with it.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn remove_test_number(&self, caller: &Caller, phone: &Phone) -> Result<bool> {
         test_number::remove(&self.context, caller, phone).await
     }
@@ -301,25 +280,16 @@ impl Engine {
     }
 
     /// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
         token::revoke(&self.context, caller, id).await
     }
 
     /// All tokens, the newest first.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn tokens(&self) -> Result<Vec<Token>> {
         token::list(&self.context).await
     }
 
     /// The token that a bearer shows, if it is accepted now.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn bearer(&self, shown: &str) -> Result<Option<Token>> {
         token::bearer(&self.context, shown).await
     }
@@ -341,57 +311,36 @@ impl Engine {
     }
 
     /// One page of the audit log.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn audit_page(&self, filter: &AuditFilter) -> Result<AuditPage> {
         audit_log::page(&self.context, filter).await
     }
 
     /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn audit_verify(&self) -> Result<Audited> {
         audit_log::verify(&self.context).await
     }
 
     /// Writes an audit row for what changes nothing but must not go unnoticed.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn record(&self, caller: &Caller, action: &'static str, details: Details) -> Result<()> {
         self.context.record(caller, action, details).await
     }
 
     /// Every key that is in the ring or in use.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn key_uses(&self) -> Result<Vec<KeyUse>> {
         keys::uses(&self.context).await
     }
 
     /// Wraps the database's keys under every key of `ring`, and under no other.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn rewrap(&self, caller: &Caller, ring: &Keyring) -> Result<()> {
         self.context.store.maintenance.rewrap(ring, &caller.actor).await
     }
 
     /// Facts about the database.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn status(&self) -> Result<Status> {
         self.context.reads().status().await
     }
 
     /// Looks for damage; every finding in words. Empty: sound.
-    ///
-    /// # Errors
-    /// `STORE_*`.
     pub async fn check_store(&self) -> Result<Vec<String>> {
         self.context.store.maintenance.check().await
     }

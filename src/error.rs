@@ -94,7 +94,7 @@ pub const CLASSES: &[ClassRow] = &[
         class: Class::Policy,
         exit: 77,
         status: 403,
-        meaning: "policy forbids it: blocked, opted out, a kind of number that gets no codes",
+        meaning: "policy forbids it: opted out, a country or a kind of number that gets no codes",
     },
     ClassRow {
         class: Class::Config,
@@ -151,7 +151,7 @@ codes! {
     NOT_FOUND = "not_found", No;
     /// The code could not be sent.
     SEND_FAILED = "send_failed", No;
-    /// A check of `test-twilio`, `config check` or `db check` failed.
+    /// A check of `test-twilio`, asked for over the REST API, failed.
     CHECK_FAILED = "check_failed", No;
     /// The one answer to every code that opens nothing, for callers who may not know why.
     INVALID_CODE = "invalid_code", No;
@@ -197,7 +197,7 @@ codes! {
     TOO_MANY_SEGMENTS = "too_many_segments", Data;
     /// The same idempotency key was used for something else.
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch", Data;
-    /// The request's body is not what its place takes.
+    /// The request's body is not what its path takes.
     BODY_INVALID = "body_invalid", Data;
     /// The request's body is too long.
     BODY_TOO_LARGE = "body_too_large", Data;
@@ -209,7 +209,7 @@ codes! {
     NO_SUCH_PATH = "no_such_path", Data;
     /// The path does not take this method.
     METHOD_NOT_ALLOWED = "method_not_allowed", Data;
-    /// The server has too much to do.
+    /// The database does not answer the server in time.
     OVERLOADED = "overloaded", TryLater;
     /// The provider refused the message.
     PROVIDER_REFUSED = "provider_refused", Unavailable;
@@ -231,8 +231,6 @@ codes! {
     STORE_CORRUPT = "store_corrupt", Io;
     /// The database was written by a newer smsotp.
     STORE_NEWER = "store_newer", Io;
-    /// The audit log was changed.
-    AUDIT_BROKEN = "audit_broken", No;
     /// A file cannot be read or written.
     FILE_FAILED = "file_failed", Io;
     /// The clock went wrong.

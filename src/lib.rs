@@ -1,8 +1,8 @@
 //! smsotp sends one-time passwords over SMS, verifies them, and keeps its database in SQLite or PostgreSQL.
 //!
-//! The binary of the same name is a thin counter over this library. A program of your own puts the same parts together: a
-//! store (the memory), a provider (the voice), a keyring and a policy make an [`engine::Engine`], and the engine does the
-//! operations, each as one atomic step.
+//! The binary of the same name is a thin command line over this library. A program of your own puts the same parts together: a
+//! store, a provider, a keyring and a policy make an [`engine::Engine`], and the engine runs the operations, each as one atomic
+//! step.
 //!
 //! # From send to verified
 //!
@@ -16,7 +16,7 @@
 //! use smsotp::clock::SystemClock;
 //! use smsotp::code::Code;
 //! use smsotp::config;
-//! use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+//! use smsotp::engine::{Caller, Destination, Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 //! use smsotp::keys::{Keyring, SecretKey};
 //! use smsotp::otp::User;
 //! use smsotp::phone;
@@ -28,7 +28,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // The voice: Twilio's API, at the sandbox's address.
+//! // The provider: Twilio's API, at the sandbox's address.
 //! let sandbox = Sandbox::start(sandbox::Options::default())?;
 //! let account = twilio::Settings::check(&config::Twilio {
 //!     account_sid: Some(sandbox.account_sid().to_owned()),
@@ -39,7 +39,7 @@
 //! })?;
 //! let provider = Arc::new(Twilio::new(account)?);
 //!
-//! // The memory: one file. Without the key, which is kept elsewhere, it reveals no code.
+//! // The store: one file. Without the key, which is kept elsewhere, it reveals no code.
 //! let folder = tempfile::tempdir()?;
 //! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
@@ -52,12 +52,12 @@
 //! let number = phone::parse("+1 415-555-0123", None)?;
 //! let phone = number.phone.clone();
 //! let (purpose, user) = (Purpose::parse("login").ok_or("no purpose")?, User::parse("ada")?);
-//! let ask = Send {
+//! let ask = SendOtp {
 //!     to: Destination::Known(number),
 //!     purpose: purpose.clone(),
 //!     user: user.clone(),
 //!     new_code: false,
-//!     override_limit: None,
+//!     override_limits: None,
 //!     idempotency_key: None,
 //!     endings: Endings::default(),
 //!     segments_max: None,
@@ -70,7 +70,7 @@
 //! let typed = inbox::extract_code(&sandbox.messages()[0].body).ok_or("no code in the message")?;
 //!
 //! // The right code is right once.
-//! let guess = || Verify { phone: phone.clone(), purpose: purpose.clone(), user: user.clone(), code: Code::parse(&typed).unwrap() };
+//! let guess = || VerifyOtp { phone: phone.clone(), purpose: purpose.clone(), user: user.clone(), code: Code::parse(&typed).unwrap(), idempotency_key: None };
 //! assert_eq!(engine.verify(&caller, guess()).await?.verdict, Verdict::Verified);
 //! assert_eq!(engine.verify(&caller, guess()).await?.verdict, Verdict::AlreadyUsed);
 //! # Ok(())
@@ -107,14 +107,14 @@ pub mod clock;
 pub mod error;
 pub mod keys;
 
-// The seams and their adapters: the memory and the voice.
+// The seams and their adapters.
 pub mod provider;
 pub mod store;
 
 // The operations.
 pub mod engine;
 
-// The wiring, the counter, and the stand-in for Twilio.
+// The wiring, the command line, the REST API, and the stand-in for Twilio.
 pub mod app;
 pub mod cli;
 pub mod config;

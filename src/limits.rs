@@ -374,14 +374,10 @@ impl Hit {
 
     /// What to do about it, for whoever reads it: a person at a terminal or the developer of a client.
     pub fn hint(&self) -> String {
-        let wait = match self.retry_after_seconds {
-            Some(_) => "Ask again when the time is over. ",
-            None => "",
-        };
         if self.limit.can_be_overridden() {
-            format!("{wait}Staff can let one through: smsotp send --override {} --reason TEXT", self.limit)
+            format!("Staff can let one through: smsotp send --override {} --reason TEXT", self.limit)
         } else {
-            format!("{wait}Staff can open it: smsotp limits reset PHONE --reason TEXT")
+            "Staff can open it: smsotp limits reset PHONE --reason TEXT".to_owned()
         }
     }
 }

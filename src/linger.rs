@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-/// The other side has so long to close as well.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the other side has to close as well.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// So many bytes, at the most, are read and forgotten meanwhile.
-const MOST: usize = 1024 * 1024;
+/// How many bytes, at most, are read and discarded meanwhile.
+const DISCARD_MAX: usize = 1024 * 1024;
 
 /// A stream that ends its own half first and reads on for a moment before it is closed.
 ///
@@ -24,7 +24,7 @@ pub(crate) struct Lingering<S> {
 }
 
 struct Ending {
-    patience: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
     left: usize,
 }
 
@@ -58,13 +58,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
             Some(ending) => ending,
             none => {
                 ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                none.insert(Ending { patience: Box::pin(tokio::time::sleep(PATIENCE)), left: MOST })
+                none.insert(Ending { deadline: Box::pin(tokio::time::sleep(CLOSE_WITHIN)), left: DISCARD_MAX })
             }
         };
-        let mut forgotten = [0; 4096];
-        while ending.left > 0 && ending.patience.as_mut().poll(cx).is_pending() {
-            let mut into = ReadBuf::new(&mut forgotten);
-            // Whatever goes wrong from here on, all that was to be said has been said.
+        let mut discarded = [0; 4096];
+        while ending.left > 0 && ending.deadline.as_mut().poll(cx).is_pending() {
+            let mut into = ReadBuf::new(&mut discarded);
+            // Whatever goes wrong from here on, the answer has been sent.
             let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut into));
             if read.is_err() || into.filled().is_empty() {
                 break;
@@ -105,7 +105,7 @@ mod tests {
         server.shutdown().await.unwrap();
         drop(server);
         let taken = writing.await.unwrap();
-        assert!((MOST - 4096..=MOST + 4096).contains(&taken), "{taken}");
+        assert!((DISCARD_MAX - 4096..=DISCARD_MAX + 4096).contains(&taken), "{taken}");
     }
 
     #[tokio::test]

@@ -1,13 +1,10 @@
 //! Phone numbers, parsed once at the edge.
 
-mod plans;
-mod valid;
-
 use std::fmt;
 use std::sync::Arc;
 
 use rlibphonenumber::{
-    NumberLengthType, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, PhoneNumberUtil, Region,
+    NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region,
     ValidationError,
 };
 use serde::{Deserialize, Serialize};
@@ -66,8 +63,7 @@ const LONGEST: usize = 250;
 
 /// Parses a number that will be sent to: international (`+44...`), or national with `region` (ISO 3166 two letters, any case).
 ///
-/// A number that is valid as it stands behind its plus costs a step for each digit. Any other loads numbering plans, once per
-/// process: those of one calling code, all of them (about 2.5 ms) where a second one is met or something is wrong.
+/// The first call in a process loads the numbering plans, which takes some milliseconds.
 ///
 /// # Errors
 /// `PHONE_INVALID`, saying whether it is too short, too long, lacks its country code, or is unknown to its country's plan.
@@ -75,43 +71,24 @@ pub fn parse(text: &str, region: Option<&str>) -> Result<Number> {
     let text = text.trim();
     refuse_by_looks(text)?;
     let region = region.map(known_region).transpose()?;
-    if let Some(phone) = text.starts_with('+').then(|| shape(text).ok()).flatten()
-        && !is_twilio_test(phone.as_str())
-        && let Some((country, kind)) = valid::look_up(&phone.as_str()[1..])
-    {
-        return Ok(Number { phone, country: country.map(str::to_owned), kind });
-    }
-    parse_by_the_plans(text, region)
-}
-
-/// Whatever is not valid as it stands: national numbers, prefixes, mistakes.
-fn parse_by_the_plans(text: &str, region: Option<Region>) -> Result<Number> {
-    let enough = plans::enough(text, region.map(|region| region.to_string()).as_deref());
-    let (plans, parsed) = match enough.and_then(|plans| plans.parse(text, region).ok().map(|parsed| (plans, parsed))) {
-        Some(found) => found,
-        // What is wrong is told by all of them.
-        None => {
-            let parsed = plans::all().parse(text, region).map_err(|error| explain_parse(text, region, &error))?;
-            (plans::all(), parsed)
-        }
-    };
+    let parsed = PHONE_NUMBER_UTIL.parse(text, region).map_err(|error| explain_parse(text, region, &error))?;
     if parsed.extension.is_some() {
         return Err(extension());
     }
-    let e164 = plans.format(&parsed, PhoneNumberFormat::E164);
+    let e164 = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::E164);
     let magic = is_twilio_test(&e164);
     if !magic {
-        refuse_by_plan(plans, &parsed)?;
+        refuse_by_plan(&parsed)?;
     }
     let phone = Phone::from_e164(&e164).ok_or_else(|| {
         invalid("not a number that can be dialled from abroad: E.164 has 7 to 15 digits").hint(HOW_TO_WRITE)
     })?;
-    let country = match plans.get_region_for_number(&parsed) {
+    let country = match PHONE_NUMBER_UTIL.get_region_for_number(&parsed) {
         Some(Region::World) => None,
         None if magic => Some("US".to_owned()),
         other => other.map(|region| region.to_string()),
     };
-    let kind = kind_of(parsed.country_code, plans.get_number_type(&parsed));
+    let kind = kind_of(parsed.country_code, PHONE_NUMBER_UTIL.get_number_type(&parsed));
     Ok(Number { phone, country, kind })
 }
 
@@ -190,11 +167,12 @@ impl fmt::Debug for Number {
 }
 
 impl Number {
-    /// The number as its country writes it. It is the whole number: never for logs or errors. This loads numbering plans.
+    /// The number as its country writes it. It is the whole number: never for logs or errors. This loads the numbering plans.
     pub fn national(&self) -> String {
-        let plans = plans::enough(self.phone.as_str(), None).unwrap_or_else(plans::all);
-        let parsed = plans.parse(self.phone.as_str(), None);
-        parsed.map_or_else(|_| String::new(), |parsed| plans.format(&parsed, PhoneNumberFormat::National).into_owned())
+        PHONE_NUMBER_UTIL.parse(self.phone.as_str(), None).map_or_else(
+            |_| String::new(),
+            |parsed| PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::National).into_owned(),
+        )
     }
 
     /// Why this number gets no codes: `None` where it may. Twilio's test numbers +1 500 555 xxxx may, whatever their kind.
@@ -304,7 +282,7 @@ fn known_region(text: &str) -> Result<Region> {
         invalid(shown).hint(hint)
     };
     let region = Region::from_code(text).map_err(|_| unknown())?;
-    let known = region != Region::World && plans::country_code(&region.to_string()).is_some();
+    let known = region != Region::World && PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some();
     known.then_some(region).ok_or_else(unknown)
 }
 
@@ -328,19 +306,19 @@ fn explain_parse(text: &str, region: Option<Region>, error: &ParseError) -> Erro
 }
 
 /// Lengths first: "too short for GB" helps more than "unknown".
-fn refuse_by_plan(plans: &PhoneNumberUtil, parsed: &PhoneNumber) -> Result<()> {
-    let place = plans
+fn refuse_by_plan(parsed: &PhoneNumber) -> Result<()> {
+    let place = PHONE_NUMBER_UTIL
         .get_region_for_number(parsed)
-        .or_else(|| plans.get_region_for_country_code(parsed.country_code))
+        .or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(parsed.country_code))
         .filter(|region| *region != Region::World)
         .map_or_else(|| format!("+{}", parsed.country_code), |region| region.to_string());
     let plan = format!("not a number that {place}'s numbering plan knows");
-    let (message, hint) = match plans.is_possible_number_with_reason(parsed) {
-        Ok(NumberLengthType::IsPossible) if plans.is_valid_number(parsed) => return Ok(()),
-        Ok(NumberLengthType::IsPossible) if near(plans, parsed, longer) => {
+    let (message, hint) = match PHONE_NUMBER_UTIL.is_possible_number_with_reason(parsed) {
+        Ok(NumberLengthType::IsPossible) if PHONE_NUMBER_UTIL.is_valid_number(parsed) => return Ok(()),
+        Ok(NumberLengthType::IsPossible) if near(parsed, longer) => {
             (format!("too short for {place}"), "look for a missing digit")
         }
-        Ok(NumberLengthType::IsPossible) if near(plans, parsed, shorter) => {
+        Ok(NumberLengthType::IsPossible) if near(parsed, shorter) => {
             (format!("too long for {place}"), "look for a digit too many")
         }
         Ok(NumberLengthType::IsPossible) => (plan, "look for a mistyped digit"),
@@ -359,9 +337,9 @@ fn refuse_by_plan(plans: &PhoneNumberUtil, parsed: &PhoneNumber) -> Result<()> {
 
 /// Whether the number becomes valid by one of the changes. Plans allow many lengths over all kinds of lines, so a mobile
 /// number that lacks a digit has a possible length and is still just too short.
-fn near(plans: &PhoneNumberUtil, parsed: &PhoneNumber, changes: fn(u64) -> Vec<u64>) -> bool {
+fn near(parsed: &PhoneNumber, changes: fn(u64) -> Vec<u64>) -> bool {
     let with = |national_number| PhoneNumber { national_number, ..parsed.clone() };
-    changes(parsed.national_number).into_iter().any(|changed| plans.is_valid_number(&with(changed)))
+    changes(parsed.national_number).into_iter().any(|changed| PHONE_NUMBER_UTIL.is_valid_number(&with(changed)))
 }
 
 fn longer(national: u64) -> Vec<u64> {
@@ -404,28 +382,10 @@ fn is_twilio_test(e164: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::process::Command;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::error::Class;
-
-    /// The metadata file of the crate that reads the plans.
-    pub(super) fn theirs() -> Vec<u8> {
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline", "--manifest-path"])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let known: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let packages = known["packages"].as_array().unwrap();
-        let reader = packages.iter().find(|package| package["name"] == "rlibphonenumber").unwrap();
-        let manifest = Path::new(reader["manifest_path"].as_str().unwrap());
-        std::fs::read(manifest.with_file_name("src/generated/metadata/metadata.bin")).unwrap()
-    }
 
     fn refusal(text: &str, region: Option<&str>) -> String {
         let error = parse(text, region).expect_err(text);
@@ -540,6 +500,9 @@ mod tests {
             let number = parse(text, None).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(number.kind, *kind, "{text}");
             assert!(number.refused_for_otp().is_some(), "{text}");
+        }
+        for text in ["+979123456789", "+80812345678", "+80012345678", "+870301234567", "+883510012345"] {
+            assert_eq!(parse(text, None).unwrap().country, None, "{text}");
         }
         for last in 0..10 {
             let magic = parse(&format!("+1500555000{last}"), None).unwrap();

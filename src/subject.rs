@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::error::Result;
 use crate::otp::User;
 use crate::phone::Phone;
 
@@ -19,15 +18,12 @@ use crate::phone::Phone;
 pub struct SubjectId(pub [u8; 16]);
 
 impl SubjectId {
-    /// A new one.
-    ///
-    /// # Errors
-    /// `BUG` where the operating system has no random bytes.
-    pub fn fresh(now: Timestamp) -> Result<SubjectId> {
+    /// One made of a moment and ten random bytes.
+    pub fn new(now: Timestamp, random: [u8; 10]) -> SubjectId {
         let mut id = [0; 16];
         id[..6].copy_from_slice(&now.millis().to_be_bytes()[2..]);
-        crate::keys::fill_random(&mut id[6..])?;
-        Ok(SubjectId(id))
+        id[6..].copy_from_slice(&random);
+        SubjectId(id)
     }
 
     /// Lower-case hex.
@@ -59,7 +55,7 @@ pub enum Subject {
     Network(IpAddr),
     /// Everyone, as a whole: for looking and for resets.
     Everything,
-    /// One of the [`crate::store::Operate::shards`] parts of everyone: what a send is counted in.
+    /// One of the parts into which a store divides everyone: what a send is counted in.
     Shard(u32),
 }
 
@@ -164,10 +160,10 @@ mod tests {
     #[test]
     fn ids_sort_by_the_time_they_were_made_and_differ_by_chance_alone() {
         let now = SystemClock.now();
-        let [one, other] = [(); 2].map(|()| SubjectId::fresh(now).unwrap());
+        let [one, other] = [SubjectId::new(now, [1; 10]), SubjectId::new(now, [2; 10])];
         assert_eq!(one.0[..6], other.0[..6]);
         assert_ne!(one.short(), other.short());
         assert!(!one.hex().starts_with(&one.short()), "what tells phones apart may not be the time");
-        assert!(SubjectId::fresh(now + std::time::Duration::from_millis(1)).unwrap() > one.max(other));
+        assert!(SubjectId::new(now + std::time::Duration::from_millis(1), [0; 10]) > one.max(other));
     }
 }

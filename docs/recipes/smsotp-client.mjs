@@ -15,7 +15,7 @@ export class Smsotp {
     Object.assign(this, { url: url.replace(/\/$/, ""), token, timeout });
   }
 
-  /** Sends a code. The same `key` sends once, however often it is asked. Returns the id of the challenge. */
+  /** Sends a code. With the same `key` it is sent once, however often this is called. Returns the id of the otp. */
   async send(phone, user, purpose, { key, ...more } = {}) {
     const body = { phone_number: phone, user, purpose, ...more };
     return (await this.#post("send-otp", body, key)).otp_id;

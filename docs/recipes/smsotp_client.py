@@ -20,7 +20,7 @@ class Smsotp:
         self.url, self.token, self.timeout = url.rstrip("/"), token, timeout
 
     def send(self, phone, user, purpose, key=None, **more):
-        """Sends a code. The same `key` sends once, however often it is asked. Returns the id of the challenge."""
+        """Sends a code. With the same `key` it is sent once, however often this is called. Returns the id of the otp."""
         body = {"phone_number": phone, "user": user, "purpose": purpose, **more}
         return self._post("send-otp", body, key)["otp_id"]
 

@@ -19,7 +19,7 @@ use crate::template::Endings;
 /// Send a code to a phone
 ///
 /// Asked again while a code lives, the same code goes out again, with its life and its tries unchanged. Limits, opt-outs
-/// and blocks are checked first; nothing is sent that could not be verified.
+/// and allowed countries are checked first; nothing is sent that could not be verified.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp send +14155552671\n  \

@@ -13,7 +13,9 @@ use crate::app::{App, CheckMark};
 use crate::config::Config;
 use crate::engine::Work;
 use crate::error::{Class, Code, Error, Result};
-use crate::http::{Bounds, Callbacks, Check, Checks, Mark, Metrics, Proxies, Served, Server, Settings, Tls};
+use crate::http::{
+    self, Backend, Bounds, Callbacks, Metrics, ProviderCheck, RunChecks, Server, ServerSettings, Tls, TrustedProxies,
+};
 use crate::output::{LogForm, Output, start_logs};
 
 /// Serve the REST API beside an application
@@ -41,7 +43,7 @@ pub struct Args {
     /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Where the API stands for the world outside: what Twilio's callbacks are signed for
+    /// The public address of the API, which Twilio's callbacks are signed for
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
     /// Let declared test numbers open with their fixed codes
@@ -53,22 +55,22 @@ pub struct Args {
     /// How often to purge what is finished; 0s: never
     #[arg(long, value_name = "SPAN", default_value = "1h")]
     pub purge_every: String,
-    /// So many connections at once
+    /// At most this many connections at once; the next ones wait
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_connections: u32,
-    /// So many connections of one address; not for this machine and trusted proxies
+    /// At most this many connections of one address; not for this machine and trusted proxies
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_per_address: u32,
 }
 
-/// Starts the logs of a server: it tells of every request, unless it is to be quiet.
+/// Starts the logs of a server: a line for every request, unless it is to be quiet.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
     let verbosity = if out.wishes().quiet { call_verbosity } else { call_verbosity.max(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }
 
-/// Serves until told to stop.
+/// Serves until it is asked to stop.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let settings = settings(&args)?;
     let drain = settings.bounds.drain;
@@ -88,12 +90,12 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     if !test_numbers {
         engine = engine.without_test_numbers();
     }
-    let served = Served { engine, metrics, checks: checks(&app)?, callbacks };
+    let backend = Backend { engine, metrics, checks: checks(&app)?, callbacks };
     let tls = settings.tls.is_some();
     // Longer than the drain: the server ends by itself before it is ended.
     let _hold = call.signals.hold_for(drain + Duration::from_secs(5));
     app.run(async {
-        let server = Server::bind(served, settings).await?;
+        let server = Server::bind(backend, settings).await?;
         let scheme = if tls { "https" } else { "http" };
         out.say(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
         server.run(async { drop(call.signals.wait().await) }).await;
@@ -105,7 +107,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     Ok(Class::Done)
 }
 
-fn settings(args: &Args) -> Result<Settings> {
+fn settings(args: &Args) -> Result<ServerSettings> {
     let listen: SocketAddr = args.listen.parse().map_err(|_| {
         Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
             .hint("Write it like 127.0.0.1:8000; port 0 takes a free one")
@@ -113,10 +115,10 @@ fn settings(args: &Args) -> Result<Settings> {
     let proxies = args.trusted_proxy.iter().map(|text| network(text)).collect::<Result<Vec<_>>>()?;
     let purge_every = given::span("--purge-every", &args.purge_every)?;
     let (certificate, key) = (args.tls_cert.clone(), args.tls_key.clone());
-    Ok(Settings {
+    Ok(ServerSettings {
         listen,
         behind_proxy: args.behind_proxy,
-        proxies: Proxies::new(proxies),
+        proxies: TrustedProxies::new(proxies),
         tls: certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }),
         bounds: Bounds {
             connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
@@ -143,7 +145,7 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
     };
     let public = public_url.map(|text| text.parse::<Url>().map_err(|_| wrong("is not a URL"))).transpose()?;
     if public.as_ref().is_some_and(|url| !matches!(url.scheme(), "https" | "http") || url.query().is_some()) {
-        return Err(wrong("is no plain http or https address"));
+        return Err(wrong("is not a plain http or https address"));
     }
     let status_url = config.twilio.status_callback.clone();
     if public.is_none() && status_url.is_none() {
@@ -153,23 +155,23 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
         return Err(Error::new(Code::CONFIG_INVALID, "callbacks are signed with the Auth Token, and none is set")
             .hint("Set TWILIO_AUTH_TOKEN beside the API key; it is then used for callbacks alone."));
     };
-    // The origin of the one address is the origin of the other.
+    // Other callbacks come to the same host as delivery reports.
     let origin = status_url.as_ref().and_then(|url| url.join("/").ok());
     Ok(Some(Callbacks { auth_token, status_url, public_url: public.or(origin) }))
 }
 
-fn checks(app: &App) -> Result<Option<Checks>> {
+fn checks(app: &App) -> Result<Option<RunChecks>> {
     let Some(run) = app.served_checks()? else { return Ok(None) };
-    let checks: Checks = Arc::new(move || {
+    let checks: RunChecks = Arc::new(move || {
         let run = Arc::clone(&run);
         Box::pin(async move {
-            let shown = run().await.into_iter().map(|check| Check {
+            let shown = run().await.into_iter().map(|check| ProviderCheck {
                 name: check.name.to_owned(),
                 mark: match check.mark {
-                    CheckMark::Ok => Mark::Ok,
-                    CheckMark::Warn => Mark::Warn,
-                    CheckMark::Fail => Mark::Fail,
-                    CheckMark::Skip => Mark::Skip,
+                    CheckMark::Ok => http::CheckMark::Ok,
+                    CheckMark::Warn => http::CheckMark::Warn,
+                    CheckMark::Fail => http::CheckMark::Fail,
+                    CheckMark::Skip => http::CheckMark::Skip,
                 },
                 finding: check.finding,
                 meaning: check.meaning,

@@ -83,7 +83,7 @@ fn every_command_has_examples_that_parse_and_are_about_it() {
         assert!((1..=3).contains(&examples.len()), "{path:?} has {} examples", examples.len());
         for line in &examples {
             let words: Vec<OsString> = words(line).into_iter().map(OsString::from).collect();
-            tree::parse(&words).unwrap_or_else(|error| panic!("{path:?}: {line}\n{error}"));
+            Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{path:?}: {line}\n{error}"));
         }
         let own = |line: &String| words(line).iter().skip(1).zip(path).filter(|(a, b)| a == b).count() == path.len();
         assert!(examples.iter().any(own), "{path:?} has no example of its own");
@@ -258,6 +258,6 @@ fn arguments_that_need_or_exclude_each_other_are_held_together() {
         &["list", "--state", "failed,locked", "-vv", "--color=never"],
     ] {
         let words: Vec<OsString> = std::iter::once(&"smsotp").chain(right).map(OsString::from).collect();
-        tree::parse(&words).unwrap_or_else(|error| panic!("{right:?}\n{error}"));
+        Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{right:?}\n{error}"));
     }
 }

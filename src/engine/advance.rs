@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::context::{Caller, Context, Step, code_of};
 use super::deliver::deliver;
-use super::send::Ticket;
+use super::sent::Ticket;
 use super::settle::{Claim, claim, conclude, polled};
 use crate::clock::Timestamp;
 use crate::code::Code;

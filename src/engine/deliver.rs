@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::context::{Caller, Context, Step, Waited, code_of};
-use super::send::{Sent, Ticket};
+use super::sent::{Sent, Ticket};
 use super::settle::{Claim, claim, conclude, settle};
 use super::text;
 use crate::delivery::{Delivery, Finding, LEAST_LEFT};
@@ -52,7 +52,7 @@ async fn hand_over(ctx: &Context, ticket: &Ticket) -> Result<Delivery> {
     let outgoing = Outgoing {
         message_id: ticket.message.id,
         to: ticket.message.phone.clone(),
-        body: text::of(&ctx.policy, &ticket.otp, &code, &ticket.message.endings, begun)?,
+        body: text::render(&ctx.policy, &ticket.otp, &code, &ticket.message.endings, begun)?,
         validity_seconds: u32::try_from(ticket.otp.left(begun).as_secs().clamp(1, VALIDITY_MAX)).ok(),
     };
     ctx.reached(Step::Handing);

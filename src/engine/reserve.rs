@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::{Caller, Context, code_of};
-use super::send::{Override, Refusal, SendOtp, Sent, Ticket};
+use super::request::{Override, SendOtp};
+use super::sent::{Refusal, Sent, Ticket};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, LEASE};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::context::{Caller, Context};
-use super::send::{Sent, Ticket};
+use super::sent::{Sent, Ticket};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, Delivery, Fate, Finding, News, Refused};

@@ -11,7 +11,7 @@ use crate::segments::{Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
 
 /// The text of an otp's message as it is now: the minutes left are rounded down.
-pub fn of(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {
+pub fn render(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {
     let custom = policy.purpose(&otp.purpose).and_then(|purpose| purpose.text.as_deref());
     let minutes = otp.left(now).as_secs() / 60;
     wording(&otp.purpose, custom)?.render(&Values { app: &policy.app_name, code, minutes }, endings)

@@ -1,8 +1,12 @@
-//! Bodies: bounded before and while they are read, and JSON that is exactly what the place takes.
+//! Bodies: bounded before and while they are read, and JSON that is exactly what the path takes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
@@ -15,15 +19,41 @@ pub const JSON_MAX: usize = 16 * 1024;
 /// The largest callback, in bytes: a text of 1600 characters is far longer once it is percent-encoded.
 pub const CALLBACK_MAX: usize = 64 * 1024;
 
+/// Whether the body of a request was read to its end: where it was not, its connection cannot go on.
+#[derive(Clone, Default)]
+pub(super) struct BodyRead(Arc<AtomicBool>);
+
+impl BodyRead {
+    /// The mark of a request that has a body; it is of no use where there is nothing to read.
+    pub fn mark(request: &mut Request) -> Option<BodyRead> {
+        if request.body().is_end_stream() {
+            return None;
+        }
+        let mark = BodyRead::default();
+        request.extensions_mut().insert(mark.clone());
+        Some(mark)
+    }
+
+    /// Whether some of the body is still to come.
+    pub fn is_unread(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Reads a whole body within its bounds.
-pub(super) async fn read(body: Body, most: usize, within: Duration) -> Result<axum::body::Bytes, Problem> {
+pub(super) async fn read(head: &Parts, body: Body, most: usize, within: Duration) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::BODY_TOO_LARGE, format!("the body is longer than {} KiB", most / 1024));
     // What Content-Length announces is refused before the first byte of it is read.
-    if HttpBody::size_hint(&body).lower() > most as u64 {
+    if body.size_hint().lower() > most as u64 {
         return Err(too_large());
     }
     match tokio::time::timeout(within, axum::body::to_bytes(body, most)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Ok(bytes)) => {
+            if let Some(mark) = head.extensions.get::<BodyRead>() {
+                mark.0.store(true, Ordering::Relaxed);
+            }
+            Ok(bytes)
+        }
         Ok(Err(error)) if is_too_large(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(Code::BODY_INVALID, "the body broke off")),
         Err(_) => {
@@ -102,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_repeating_what_was_sent() {
-        for (text, code, told) in [
+    fn what_is_wrong_is_said_without_repeating_what_was_sent() {
+        for (text, code, detail) in [
             (r#"{"otp_code":123456}"#, Code::VALUE_INVALID, "otp_code is not of the right type"),
             (r#"{"otp_code":true}"#, Code::VALUE_INVALID, "otp_code is not of the right type"),
             (r#"{"otp_code":["123456"]}"#, Code::VALUE_INVALID, "otp_code is not of the right type"),
@@ -124,7 +154,7 @@ mod tests {
             let problem = json::<Two>(text.as_bytes()).unwrap_err();
             let shown = problem.json();
             assert_eq!(problem.code(), code.name, "{text}: {shown}");
-            assert!(shown["detail"].as_str().unwrap().starts_with(told), "{text}: {shown}");
+            assert!(shown["detail"].as_str().unwrap().starts_with(detail), "{text}: {shown}");
             assert!(!shown.to_string().contains("123456"), "{text}: {shown}");
         }
         let deep = "[".repeat(10_000);

@@ -1,4 +1,4 @@
-//! What Twilio posts: delivery reports, and texts of recipients. Nothing is believed before the signature fits.
+//! Twilio's callbacks: delivery reports, and texts of recipients. Nothing in them is used before the signature fits.
 
 use std::sync::Arc;
 
@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::connection::Connection;
-use super::problem::{Document, Problem};
-use super::{CALLBACK_WITHIN, Shared, body};
+use super::problem::{Problem, ProblemDocument};
+use super::{ServerState, body};
 use crate::audit::Actor;
 use crate::engine::{Caller, Inbound, InboundAnswer, News, StatusReport};
 use crate::error::Code;
@@ -23,14 +22,14 @@ use crate::provider::twilio::signature::{self, Payload};
 pub struct Callbacks {
     /// The account's primary Auth Token; API keys do not sign.
     pub auth_token: SecretString,
-    /// The address that Twilio was given for delivery reports, without our message id.
+    /// The address that Twilio posts delivery reports to, without our message id.
     pub status_url: Option<Url>,
-    /// Where the API stands for the world outside, for what is not named by itself: scheme, host and the path before `/api`.
+    /// The API's public address, for every other callback: scheme, host and the path before `/api`.
     pub public_url: Option<Url>,
 }
 
 impl Callbacks {
-    /// The address as it was signed: the public one with the query of the request. A `Host` header is never asked.
+    /// The address as it was signed: the public one with the query of the request. The `Host` header does not count.
     fn signed_url(&self, named: Option<&Url>, uri: &Uri) -> Option<String> {
         let mut url = match (named, &self.public_url) {
             (Some(named), _) => without_query(named),
@@ -52,13 +51,57 @@ fn without_query(url: &Url) -> String {
     url.into()
 }
 
-/// A signed request, read.
-struct Signed {
+/// A request whose signature fits, read whole.
+struct SignedRequest {
     params: Vec<(String, String)>,
     query: Vec<(String, String)>,
 }
 
-impl Signed {
+impl SignedRequest {
+    /// Reads a request within its bounds and checks its signature before anything in it is looked at.
+    async fn read(
+        state: &ServerState,
+        request: Request,
+        named: impl Fn(&Callbacks) -> Option<&Url>,
+    ) -> Result<SignedRequest, Problem> {
+        let Some(callbacks) = &state.callbacks else {
+            return Err(Problem::new(Code::NO_SUCH_PATH, "callbacks are not configured"));
+        };
+        let (head, body) = request.into_parts();
+        let Some(url) = callbacks.signed_url(named(callbacks), &head.uri) else {
+            return Err(Problem::new(Code::NO_SUCH_PATH, "callbacks are not configured"));
+        };
+        let forged = || {
+            state.metrics.called_back("any", "forged");
+            Problem::new(Code::SIGNATURE_INVALID, "the signature does not fit")
+        };
+        let signature = one_signature(&head.headers).ok_or_else(forged)?;
+        let bytes = body::read(&head, body, body::CALLBACK_MAX, state.bounds.body).await?;
+        let token = callbacks.auth_token.expose_secret();
+        let query = pairs(head.uri.query().unwrap_or_default().as_bytes());
+        match body::media_type(&head.headers).as_str() {
+            "application/x-www-form-urlencoded" => {
+                let params = pairs(&bytes);
+                if !signature::verify(token, &url, Payload::Form(&params), &signature) {
+                    return Err(forged());
+                }
+                Ok(SignedRequest { params, query })
+            }
+            "application/json" => {
+                if !signature::verify(token, &url, Payload::Raw(&bytes), &signature) {
+                    return Err(forged());
+                }
+                let params =
+                    members(&bytes).ok_or_else(|| Problem::new(Code::BODY_INVALID, "the body is not a JSON object"))?;
+                Ok(SignedRequest { params, query })
+            }
+            _ if bytes.is_empty() && signature::verify(token, &url, Payload::Form(&[]), &signature) => {
+                Ok(SignedRequest { params: Vec::new(), query })
+            }
+            _ => Err(forged()),
+        }
+    }
+
     /// The value of a parameter, where it came exactly once.
     fn one(&self, name: &str) -> Option<&str> {
         let mut values = self.params.iter().filter(|(key, _)| key == name);
@@ -74,34 +117,34 @@ impl Signed {
     operation_id = "twilio_status",
     tag = "callbacks",
     params(
-        ("m" = Option<i64>, Query, description = "Our id of the message, as smsotp put it into the address."),
+        ("m" = Option<i64>, Query, description = "Our id of the message, as smsotp added it to the address."),
         ("X-Twilio-Signature" = Option<String>, Header, description = "The signature over the public address and all parameters."),
     ),
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, MessageStatus, ErrorCode, To, ..."),
     responses(
         (status = 204, description = "Taken: recorded, old, or about a message that is not known."),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "The signature does not fit.", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = Document, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is JSON and not an object.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The signature does not fit.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "Callbacks are not configured.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) -> Result<StatusCode, Problem> {
-    let signed = signed(&shared, request, |callbacks| callbacks.status_url.as_ref()).await?;
+pub(super) async fn status(State(state): State<Arc<ServerState>>, request: Request) -> Result<StatusCode, Problem> {
+    let signed = SignedRequest::read(&state, request, |callbacks| callbacks.status_url.as_ref()).await?;
     let outcome = match report(&signed) {
         None => "incomplete",
         Some(report) => {
             use crate::engine::Reported;
-            match shared.engine.report(&Caller::new(Actor::System), report).await? {
+            match state.engine.report(&Caller::new(Actor::System), report).await? {
                 Reported::Moved(_) => "moved",
                 Reported::Old => "old",
                 Reported::Unknown => "unknown_message",
             }
         }
     };
-    shared.metrics.called_back("status", outcome);
+    state.metrics.called_back("status", outcome);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,23 +158,23 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>, request: Request) 
     request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: From, Body, OptOutType, ..."),
     responses(
         (status = 200, description = "TwiML; empty where there is nothing to say.", body = String, content_type = "text/xml"),
-        (status = 400, description = "The body broke off, or is neither a form nor JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "The signature does not fit.", body = Document, content_type = "application/problem+json"),
-        (status = 404, description = "Callbacks are not configured.", body = Document, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = Document, content_type = "application/problem+json"),
+        (status = 400, description = "The body broke off, or is JSON and not an object.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The signature does not fit.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "Callbacks are not configured.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database; Twilio may try again.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn inbound(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
-    let signed = signed(&shared, request, |_| None).await?;
+pub(super) async fn inbound(State(state): State<Arc<ServerState>>, request: Request) -> Result<Response, Problem> {
+    let signed = SignedRequest::read(&state, request, |_| None).await?;
     let from = signed.one("From").and_then(|from| phone::shape(from).ok());
     let (Some(from), Some(text)) = (from, signed.one("Body")) else {
-        // WhatsApp addresses, short codes, alphanumeric senders: nobody whom codes are sent to.
-        shared.metrics.called_back("inbound", "incomplete");
+        // WhatsApp addresses, short codes, alphanumeric senders: no codes are sent to these.
+        state.metrics.called_back("inbound", "incomplete");
         return Ok(twiml(None));
     };
-    // Where Twilio knows the word itself, it has answered already.
+    // Where Twilio acts on a keyword by itself, it has answered already.
     let answered = signed.one("OptOutType");
     let what = match answered {
         Some("STOP") => Inbound::Stop,
@@ -139,8 +182,8 @@ pub(super) async fn inbound(State(shared): State<Arc<Shared>>, request: Request)
         Some("HELP") => Inbound::Help,
         _ => Inbound::of(text),
     };
-    let answer = shared.engine.inbound(&Caller::new(Actor::System), &from, what).await?;
-    let app = &shared.engine.policy().app_name;
+    let answer = state.engine.inbound(&Caller::new(Actor::System), &from, what).await?;
+    let app = &state.engine.policy().app_name;
     let (outcome, reply) = match (answer, what) {
         (InboundAnswer::OptedOut, _) => (
             "opted_out",
@@ -152,55 +195,8 @@ pub(super) async fn inbound(State(shared): State<Arc<Shared>>, request: Request)
         }
         (InboundAnswer::Unchanged, _) => ("unchanged", None),
     };
-    shared.metrics.called_back("inbound", outcome);
+    state.metrics.called_back("inbound", outcome);
     Ok(twiml(reply.filter(|_| answered.is_none()).as_deref()))
-}
-
-/// Reads a request within its bounds and checks its signature before anything in it is looked at.
-async fn signed(
-    shared: &Shared,
-    request: Request,
-    named: impl Fn(&Callbacks) -> Option<&Url>,
-) -> Result<Signed, Problem> {
-    let Some(callbacks) = &shared.callbacks else {
-        return Err(Problem::new(Code::NO_SUCH_PATH, "callbacks are not configured"));
-    };
-    let (parts, whole) = request.into_parts();
-    let Some(url) = callbacks.signed_url(named(callbacks), &parts.uri) else {
-        return Err(Problem::new(Code::NO_SUCH_PATH, "callbacks are not configured"));
-    };
-    let forged = || {
-        shared.metrics.called_back("any", "forged");
-        Problem::new(Code::SIGNATURE_INVALID, "the signature does not fit")
-    };
-    let signature = one_signature(&parts.headers).ok_or_else(forged)?;
-    let bytes = body::read(whole, body::CALLBACK_MAX, CALLBACK_WITHIN).await?;
-    if let Some(connection) = Connection::of(&parts.extensions) {
-        connection.busy();
-    }
-    let token = callbacks.auth_token.expose_secret();
-    let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
-    match body::media_type(&parts.headers).as_str() {
-        "application/x-www-form-urlencoded" => {
-            let params = pairs(&bytes);
-            if !signature::verify(token, &url, Payload::Form(&params), &signature) {
-                return Err(forged());
-            }
-            Ok(Signed { params, query })
-        }
-        "application/json" => {
-            if !signature::verify(token, &url, Payload::Raw(&bytes), &signature) {
-                return Err(forged());
-            }
-            let params =
-                members(&bytes).ok_or_else(|| Problem::new(Code::BODY_INVALID, "the body is not a JSON object"))?;
-            Ok(Signed { params, query })
-        }
-        _ if bytes.is_empty() && signature::verify(token, &url, Payload::Form(&[]), &signature) => {
-            Ok(Signed { params: Vec::new(), query })
-        }
-        _ => Err(forged()),
-    }
 }
 
 fn one_signature(headers: &HeaderMap) -> Option<String> {
@@ -213,7 +209,7 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
     url::form_urlencoded::parse(text).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
 }
 
-/// The texts and numbers of a JSON object.
+/// The members of a JSON object that are texts or numbers.
 fn members(bytes: &Bytes) -> Option<Vec<(String, String)>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
     let text = |(key, value): (String, serde_json::Value)| match value {
@@ -224,7 +220,7 @@ fn members(bytes: &Bytes) -> Option<Vec<(String, String)>> {
     Some(object.into_iter().filter_map(text).collect())
 }
 
-fn report(signed: &Signed) -> Option<StatusReport> {
+fn report(signed: &SignedRequest) -> Option<StatusReport> {
     let mut ids = signed.query.iter().filter(|(key, _)| key == "m");
     let message_id = ids.next()?.1.parse().ok().filter(|_| ids.next().is_none())?;
     Some(StatusReport {
@@ -267,8 +263,10 @@ mod tests {
 
     #[test]
     fn a_report_is_about_one_message_or_about_none() {
-        let signed =
-            |query: &str, params: &str| Signed { query: pairs(query.as_bytes()), params: pairs(params.as_bytes()) };
+        let signed = |query: &str, params: &str| SignedRequest {
+            query: pairs(query.as_bytes()),
+            params: pairs(params.as_bytes()),
+        };
         let good = report(&signed("m=7", "MessageSid=SM1&MessageStatus=sent&ErrorCode=&To=%2B14155550100")).unwrap();
         assert_eq!((good.message_id, good.news.status.as_str(), good.news.error_code), (7, "sent", None));
         assert!(good.to.is_some());

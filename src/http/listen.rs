@@ -1,199 +1,148 @@
-//! The accept loop: admission, TLS, HTTP/1.1 with bounds, and an end that lets finish what was begun.
+//! The accept loop: a place for each connection, TLS, HTTP/1.1 within bounds, and an end that lets finish what was begun.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::extract::ConnectInfo;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::Shared;
-use super::connection::{Admitted, Connection, Watched};
-use crate::error::{Code, Error, Result};
+use super::ServerState;
+use super::connection::Place;
 use crate::linger::Lingering;
 
 /// The largest head of a request, in bytes, and its most headers.
 const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
-/// How often slow connections are looked for.
-const SWEEP: Duration = Duration::from_millis(250);
-
-/// What a connection without a place is told.
+/// The answer to a connection of an address that has all of its places.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// A certificate chain and its key, as PEM files.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// The chain, the server's own certificate first.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
-}
-
-impl Tls {
-    /// Reads both.
-    ///
-    /// # Errors
-    /// `CONFIG_INVALID`, which names the file.
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor> {
-        let wrong = |path: &PathBuf, what: &str| {
-            Error::new(Code::CONFIG_INVALID, format!("{} {what}", path.display()))
-                .hint("Give a PEM file with --tls-cert (the chain) and one with --tls-key.")
-        };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&self.certificate)
-            .and_then(Iterator::collect)
-            .map_err(|error| wrong(&self.certificate, "cannot be read as certificates").because(error))?;
-        if chain.is_empty() {
-            return Err(wrong(&self.certificate, "holds no certificate"));
-        }
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| wrong(&self.key, "cannot be read as a private key").because(error))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::new(Code::BUG, "no TLS version is left").because(error))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| wrong(&self.certificate, "and its key do not fit").because(error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
-    }
-}
-
 /// What every connection is served with.
 #[derive(Clone)]
-pub(super) struct Service {
-    pub shared: Arc<Shared>,
+pub(super) struct Listening {
+    pub state: Arc<ServerState>,
     pub router: Router,
     pub tls: Option<TlsAcceptor>,
-    pub stopping: watch::Receiver<bool>,
 }
 
-/// Takes connections until told to stop, then waits for what is under way, at most the drain time.
-pub(super) async fn run(listener: TcpListener, service: Service) {
-    let shared = Arc::clone(&service.shared);
-    let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
-    let mut stopping = service.stopping.clone();
+/// A connection that has a place.
+struct Accepted {
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+}
+
+/// Takes connections until `stop` ends, then waits for what is under way, at most the drain time.
+pub(super) async fn run(listener: TcpListener, listening: Listening, stop: impl Future<Output = ()>) {
+    let open = GracefulShutdown::new();
+    let mut stop = pin!(stop);
     loop {
         tokio::select! {
-            accepted = listener.accept() => take(accepted, &service).await,
-            _ = stopping.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, &listening) => {
+                tokio::spawn(serve(accepted, listening.clone(), open.watcher()));
+            }
+            () = &mut stop => break,
         }
     }
     drop(listener);
-    let all_gone = async {
-        while shared.registry.count() > 0 || shared.under_way.count() > 0 {
-            shared.registry.changed().await;
-        }
+    let state = listening.state;
+    let finished = async {
+        open.shutdown().await;
+        // A send goes on although its client went away. No new one begins without a connection.
+        state.sends.close();
+        state.sends.wait().await;
     };
-    if tokio::time::timeout(shared.bounds.drain, all_gone).await.is_err() {
-        tracing::warn!(target: "smsotp::http", connections = shared.registry.count(), "stopped before all had finished");
+    if timeout(state.bounds.drain, finished).await.is_err() {
+        tracing::warn!(target: "smsotp::http", connections = state.places.taken(), "stopped before all had finished");
     }
-    sweeper.abort();
 }
 
-async fn sweep(shared: Arc<Shared>) {
+/// The next connection, as soon as there is a place for it. Until then it and all behind it wait in the system's queue.
+async fn accept(listener: &TcpListener, listening: &Listening) -> Accepted {
+    let state = &listening.state;
     loop {
-        tokio::time::sleep(SWEEP).await;
-        for _ in 0..shared.registry.sweep() {
-            shared.metrics.turned_away("slow");
-        }
-        shared.metrics.connected(shared.registry.count());
-    }
-}
-
-async fn take(accepted: std::io::Result<(TcpStream, SocketAddr)>, service: &Service) {
-    let (stream, peer) = match accepted {
-        Ok(accepted) => accepted,
-        Err(error) => {
-            // A client that left already, or no file descriptors: give the others a moment to finish.
-            tracing::debug!(target: "smsotp::http", "a connection could not be taken: {error}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            return;
-        }
-    };
-    let shared = &service.shared;
-    match shared.registry.admit(peer, &shared.proxies) {
-        Admitted::In(connection, evicted) => {
-            if let Some(why) = evicted {
-                shared.metrics.turned_away(why);
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client that left already, or no file descriptors: give the others a moment to finish.
+                tracing::debug!(target: "smsotp::http", "a connection could not be taken: {error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
             }
-            tokio::spawn(serve(stream, connection, service.clone()));
+        };
+        if state.places.are_all_taken() {
+            state.metrics.connection_waited();
         }
-        Admitted::Full(why) => {
-            shared.metrics.turned_away(why);
-            tokio::spawn(turn_away(stream, service.tls.is_some()));
-        }
-    }
-}
-
-async fn turn_away(mut stream: TcpStream, tls: bool) {
-    if !tls {
-        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await;
-    }
-}
-
-async fn serve(stream: TcpStream, connection: Arc<Connection>, service: Service) {
-    let _ = stream.set_nodelay(true);
-    let shared = Arc::clone(&service.shared);
-    let serving = async {
-        match &service.tls {
-            None => speak(stream, &connection, &service).await,
-            Some(tls) => {
-                if let Ok(stream) = tls.accept(stream).await {
-                    speak(stream, &connection, &service).await;
+        match state.places.take(state.proxies.counted_address(peer)).await {
+            Some(place) => return Accepted { stream, peer, place },
+            None => {
+                state.metrics.connection_turned_away("address");
+                if listening.tls.is_none() {
+                    tokio::spawn(refuse(stream));
                 }
             }
         }
-    };
-    tokio::select! {
-        () = serving => {}
-        () = connection.ended() => {}
     }
-    shared.registry.leave(&connection);
 }
 
-async fn speak<S>(stream: S, connection: &Arc<Connection>, service: &Service)
+async fn refuse(mut stream: TcpStream) {
+    // The buffer of a new connection takes this at once.
+    let _ = stream.write_all(FULL).await;
+}
+
+async fn serve(Accepted { stream, peer, place }: Accepted, listening: Listening, watcher: Watcher) {
+    let _ = stream.set_nodelay(true);
+    let state = &listening.state;
+    match &listening.tls {
+        None => serve_http(stream, peer, &listening, watcher).await,
+        Some(tls) => match timeout(state.bounds.head, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve_http(stream, peer, &listening, watcher).await,
+            Ok(Err(error)) => tracing::debug!(target: "smsotp::http", "no TLS: {error}"),
+            Err(_) => state.metrics.connection_turned_away("timeout"),
+        },
+    }
+    drop(place);
+}
+
+async fn serve_http<S>(stream: S, peer: SocketAddr, listening: &Listening, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let routes = TowerToHyperService::new(service.router.clone());
-    let on = Arc::clone(connection);
+    let Listening { state, router, .. } = listening;
+    let routes = TowerToHyperService::new(router.clone());
     let answer = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        on.head_came(!request.body().is_end_stream());
-        request.extensions_mut().insert(Arc::clone(&on));
-        let (answer, on) = (hyper::service::Service::call(&routes, request), Arc::clone(&on));
-        async move {
-            let answer: std::result::Result<hyper::Response<Body>, Infallible> = answer.await;
-            on.answered();
-            answer
-        }
+        request.extensions_mut().insert(ConnectInfo(peer));
+        routes.call(request)
     });
-    let mut http = hyper::server::conn::http1::Builder::new();
-    // Our own sweeper ends slow heads: the one of the library cannot tell an idle connection from a slow one.
-    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
-    // Whoever has said all and closed that direction still wants the answer.
+    let mut stream = TimeoutStream::new(Lingering::new(stream));
+    stream.set_write_timeout(Some(state.bounds.write));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(state.bounds.head);
+    http.max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
+    // A client that has sent everything and closed that direction still wants the answer.
     http.half_close(true);
-    let watched = Watched { stream: Lingering::new(stream), connection: Arc::clone(connection) };
-    let serving = http.serve_connection(TokioIo::new(watched), answer);
-    tokio::pin!(serving);
-    let mut stopping = service.stopping.clone();
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => {}
+    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), answer);
+    if watcher.watch(connection).await.is_err_and(|error| timed_out(&error)) {
+        state.metrics.connection_turned_away("timeout");
     }
-    serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+}
+
+/// Whether a connection ended because its client sent no head, or took no answer, in time.
+fn timed_out(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    error.is_timeout() || cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }

@@ -1,4 +1,4 @@
-//! What is counted, in Prometheus' text format. No label ever holds a phone, a user, a path that was typed or a token.
+//! The server's metrics, in Prometheus' text format. No label holds a phone, a user, a token, or a path that a client made up.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -18,49 +18,50 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// The counters of one server. Make it before the engine, which is metered by it.
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    request_seconds: Family<Route, Histogram>,
-    sends: Family<Outcome, Counter>,
-    verifications: Family<Outcome, Counter>,
-    refusals: Family<Refusal, Counter>,
-    callbacks: Family<Callback, Counter>,
-    provider_seconds: Family<Outcome, Histogram>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Family<RouteLabel, Histogram>,
+    sends: Family<OutcomeLabel, Counter>,
+    verifications: Family<OutcomeLabel, Counter>,
+    refusals: Family<CodeLabel, Counter>,
+    callbacks: Family<CallbackLabels, Counter>,
+    provider_seconds: Family<OutcomeLabel, Histogram>,
     store_seconds: Histogram,
-    worker: Family<Outcome, Counter>,
+    worker: Family<OutcomeLabel, Counter>,
     purged: Counter,
     forged: Counter,
     connections: Gauge,
-    turned_away: Family<Outcome, Counter>,
+    connections_waited: Counter,
+    turned_away: Family<OutcomeLabel, Counter>,
     due: Gauge,
-    under_way: Gauge,
+    sends_under_way: Gauge,
     uptime: Gauge<f64, AtomicU64>,
     begun: std::time::Instant,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Request {
-    route: &'static str,
+struct RequestLabels {
+    route: String,
     method: &'static str,
     status: u16,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Route {
-    route: &'static str,
+struct RouteLabel {
+    route: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Refusal {
+struct CodeLabel {
     code: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Callback {
+struct CallbackLabels {
     kind: &'static str,
     outcome: &'static str,
 }
@@ -98,9 +99,10 @@ impl Metrics {
             purged: Counter::default(),
             forged: Counter::default(),
             connections: Gauge::default(),
+            connections_waited: Counter::default(),
             turned_away: Family::default(),
             due: Gauge::default(),
-            under_way: Gauge::default(),
+            sends_under_way: Gauge::default(),
             uptime: Gauge::default(),
             begun: std::time::Instant::now(),
         };
@@ -109,36 +111,51 @@ impl Metrics {
     }
 
     fn register(&mut self) {
-        let it = &mut self.registry;
-        it.register("http_requests", "Requests by route, method and status", self.requests.clone());
-        it.register_with_unit("http_request", "How long requests took", Unit::Seconds, self.request_seconds.clone());
-        it.register("sends", "Codes asked for, by what became of their message", self.sends.clone());
-        it.register("verifications", "Codes checked, by answer", self.verifications.clone());
-        it.register("refusals", "Requests refused, by code", self.refusals.clone());
-        it.register("callbacks", "Callbacks by kind and what they changed", self.callbacks.clone());
-        it.register_with_unit("provider", "How long the provider took", Unit::Seconds, self.provider_seconds.clone());
-        it.register_with_unit(
+        let registry = &mut self.registry;
+        registry.register("http_requests", "Requests by route, method and status", self.requests.clone());
+        registry.register_with_unit(
+            "http_request",
+            "How long requests took",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register("sends", "Codes asked for, by what became of their message", self.sends.clone());
+        registry.register("verifications", "Codes checked, by answer", self.verifications.clone());
+        registry.register("refusals", "Requests refused, by code", self.refusals.clone());
+        registry.register("callbacks", "Callbacks by kind and what they changed", self.callbacks.clone());
+        registry.register_with_unit(
+            "provider",
+            "How long the provider took",
+            Unit::Seconds,
+            self.provider_seconds.clone(),
+        );
+        registry.register_with_unit(
             "store",
             "How long operations took, commit included",
             Unit::Seconds,
             self.store_seconds.clone(),
         );
-        it.register("worker_messages", "Messages that the worker looked at, by fate", self.worker.clone());
-        it.register("purged_rows", "Rows that the worker purged", self.purged.clone());
-        it.register(
+        registry.register("worker_messages", "Messages that the worker dealt with, by outcome", self.worker.clone());
+        registry.register("purged_rows", "Rows that the worker purged", self.purged.clone());
+        registry.register(
             "forged_forwards",
-            "Requests whose peer may not speak for a client, and tried",
+            "Requests that named another client, of a peer that is no trusted proxy",
             self.forged.clone(),
         );
-        it.register("connections", "Open connections", self.connections.clone());
-        it.register(
+        registry.register("connections", "Open connections", self.connections.clone());
+        registry.register(
+            "connections_waited",
+            "Connections that waited because all places were taken",
+            self.connections_waited.clone(),
+        );
+        registry.register(
             "connections_turned_away",
-            "Connections closed for want of a place, or for being slow",
+            "Connections closed because they were idle or slow (timeout), or one too many of their address",
             self.turned_away.clone(),
         );
-        it.register("queue_due", "Messages that wait for the worker, up to 1000", self.due.clone());
-        it.register("sends_under_way", "Sends that wait for the provider", self.under_way.clone());
-        it.register_with_unit("uptime", "Since the server began", Unit::Seconds, self.uptime.clone());
+        registry.register("queue_due", "Messages that wait for the worker, up to 1000", self.due.clone());
+        registry.register("sends_under_way", "Sends that wait for the provider", self.sends_under_way.clone());
+        registry.register_with_unit("uptime", "Since the server began", Unit::Seconds, self.uptime.clone());
     }
 
     /// For [`crate::engine::Engine::on_wait`].
@@ -146,7 +163,7 @@ impl Metrics {
         match what {
             Waited::Store => self.store_seconds.observe(took.as_secs_f64()),
             Waited::Provider(outcome) => {
-                let outcome = Outcome { outcome: outcome.to_owned() };
+                let outcome = OutcomeLabel { outcome: outcome.to_owned() };
                 self.provider_seconds.get_or_create(&outcome).observe(took.as_secs_f64());
             }
         }
@@ -156,15 +173,15 @@ impl Metrics {
     pub fn worked(&self, done: &Worked) {
         match done {
             Worked::Step(step) => {
-                let fates = [
+                let outcomes = [
                     ("sent", step.sent),
                     ("found", step.found),
                     ("failed", step.failed),
                     ("open", step.open),
                     ("error", step.errors),
                 ];
-                for (fate, count) in fates.into_iter().filter(|(_, count)| *count > 0) {
-                    self.worker.get_or_create(&Outcome { outcome: fate.to_owned() }).inc_by(u64::from(count));
+                for (outcome, count) in outcomes.into_iter().filter(|(_, count)| *count > 0) {
+                    self.worker.get_or_create(&OutcomeLabel { outcome: outcome.to_owned() }).inc_by(u64::from(count));
                 }
             }
             Worked::Purge(report) => {
@@ -173,43 +190,51 @@ impl Metrics {
         }
     }
 
-    pub(super) fn answered(&self, (route, method): (&'static str, &'static str), status: u16, took: Duration) {
-        self.requests.get_or_create(&Request { route, method, status }).inc();
-        self.request_seconds.get_or_create(&Route { route }).observe(took.as_secs_f64());
+    pub(super) fn answered(&self, route: &str, method: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { route: route.to_owned(), method, status }).inc();
+        self.request_seconds.get_or_create(&RouteLabel { route: route.to_owned() }).observe(took.as_secs_f64());
     }
 
     pub(super) fn refused(&self, code: &'static str) {
-        self.refusals.get_or_create(&Refusal { code }).inc();
+        self.refusals.get_or_create(&CodeLabel { code }).inc();
     }
 
     pub(super) fn sent(&self, outcome: &str) {
-        self.sends.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+        self.sends.get_or_create(&OutcomeLabel { outcome: outcome.to_owned() }).inc();
     }
 
     pub(super) fn verified(&self, outcome: &str) {
-        self.verifications.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+        self.verifications.get_or_create(&OutcomeLabel { outcome: outcome.to_owned() }).inc();
     }
 
     pub(super) fn called_back(&self, kind: &'static str, outcome: &'static str) {
-        self.callbacks.get_or_create(&Callback { kind, outcome }).inc();
+        self.callbacks.get_or_create(&CallbackLabels { kind, outcome }).inc();
     }
 
     pub(super) fn forged(&self) {
         self.forged.inc();
     }
 
-    pub(super) fn connected(&self, open: usize) {
-        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    pub(super) fn connection_waited(&self) {
+        self.connections_waited.inc();
     }
 
-    pub(super) fn turned_away(&self, why: &str) {
-        self.turned_away.get_or_create(&Outcome { outcome: why.to_owned() }).inc();
+    pub(super) fn connection_turned_away(&self, why: &str) {
+        self.turned_away.get_or_create(&OutcomeLabel { outcome: why.to_owned() }).inc();
     }
 
-    /// Everything as text.
-    pub(super) fn text(&self, due: Option<u32>, under_way: usize) -> Result<String, std::fmt::Error> {
+    /// Everything as text. What is not counted but looked at comes in: messages due (`None`: not known), sends under way, and
+    /// open connections.
+    pub(super) fn text(
+        &self,
+        due: Option<u32>,
+        sends_under_way: usize,
+        connections: usize,
+    ) -> Result<String, std::fmt::Error> {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.due.set(due.map_or(-1, i64::from));
-        self.under_way.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+        self.sends_under_way.set(count(sends_under_way));
+        self.connections.set(count(connections));
         self.uptime.set(self.begun.elapsed().as_secs_f64());
         let mut written = String::new();
         text::encode(&mut written, &self.registry)?;

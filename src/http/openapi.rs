@@ -2,10 +2,12 @@
 
 use std::sync::OnceLock;
 
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{callback, health, otp, problem, twilio};
+use super::{callback, health, otp, problem, test_twilio};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,18 +17,18 @@ use super::{callback, health, otp, problem, twilio};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        otp::send, otp::verify, twilio::test, callback::status, callback::inbound,
-        health::alive, health::ready, health::metrics, health::document,
+        otp::send, otp::verify, test_twilio::test, callback::status, callback::inbound,
+        health::alive, health::ready, health::metrics, document,
     ),
-    components(schemas(problem::Document)),
+    components(schemas(problem::ProblemDocument)),
     tags(
         (name = "otp", description = "Codes. Each path also works without its last slash."),
-        (name = "callbacks", description = "What Twilio posts, signed."),
-        (name = "monitoring", description = "What monitors ask."),
+        (name = "callbacks", description = "Twilio's callbacks, signed."),
+        (name = "monitoring", description = "For monitors."),
     ),
     modifiers(&Bearer),
 )]
-struct Document;
+struct ApiDocument;
 
 struct Bearer;
 
@@ -41,5 +43,14 @@ impl Modify for Bearer {
 /// The document as JSON, with a line feed at its end.
 pub fn text() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| Document::openapi().to_pretty_json().unwrap_or_default() + "\n")
+    TEXT.get_or_init(|| ApiDocument::openapi().to_pretty_json().unwrap_or_default() + "\n")
+}
+
+/// This document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "monitoring",
+    responses((status = 200, description = "The OpenAPI document of this API.", body = Object))
+)]
+pub(super) async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text()).into_response()
 }

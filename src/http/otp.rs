@@ -1,25 +1,27 @@
-//! send-otp and verify-otp: the seed's bodies and answers, the engine's operations.
+//! send-otp and verify-otp: from JSON to an operation of the engine, and from its answer to JSON.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::ServerState;
 use super::auth::{self, Claims};
 use super::body;
-use super::connection::Connection;
-use super::problem::{Document, Problem};
-use super::{JSON_WITHIN, Shared};
+use super::client::Client;
+use super::problem::{Problem, ProblemDocument};
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{Destination, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
-use crate::phone::{self, Phone};
+use crate::phone;
 use crate::purpose::{self, Purpose};
 use crate::template::Endings;
 use crate::token::{Scope, Token};
@@ -27,10 +29,10 @@ use crate::token::{Scope, Token};
 /// The longest idempotency key, in characters.
 const KEY_MAX: usize = 200;
 
-/// For how long a send goes on trying before it tells its caller that it could not.
+/// For how long a send goes on trying before it is answered that it could not.
 const SEND_WITHIN: Duration = Duration::from_secs(20);
 
-/// What is asked of send-otp.
+/// The body of a request to send-otp.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SendRequest {
@@ -48,9 +50,6 @@ pub(super) struct SendRequest {
     client_ip: Option<String>,
     /// The user is signed in already: guess budgets of their own. For tokens of services.
     known: Option<bool>,
-    /// `passed`: the person solved a challenge of yours after `challenge_required`. For tokens of services.
-    #[schema(example = "passed", pattern = "^passed$")]
-    challenge: Option<String>,
     /// A new code although one is alive; the old one is superseded.
     new_code: Option<bool>,
     /// The 11 characters by which Android hands the message to your app.
@@ -65,7 +64,7 @@ pub(super) struct SendResponse {
     /// `OTP sent successfully`.
     #[schema(example = "OTP sent successfully")]
     message: &'static str,
-    /// The challenge.
+    /// The otp.
     #[schema(example = 123)]
     otp_id: i64,
     /// The message.
@@ -84,7 +83,7 @@ pub(super) struct SendResponse {
     test: bool,
 }
 
-/// What is asked of verify-otp.
+/// The body of a request to verify-otp.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyRequest {
@@ -115,7 +114,7 @@ pub(super) struct VerifyResponse {
     message: &'static str,
     /// Always true: a "no" is a problem.
     verified: bool,
-    /// The challenge.
+    /// The otp.
     #[serde(skip_serializing_if = "Option::is_none")]
     otp_id: Option<i64>,
     /// A declared test number.
@@ -134,62 +133,56 @@ pub(super) struct VerifyResponse {
     request_body = SendRequest,
     responses(
         (status = 200, description = "The provider took the message.", body = SendResponse),
-        (status = 400, description = "The body is not JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not allow it, or policy forbids the recipient.", body = Document, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
-        (status = 409, description = "A request with this idempotency key is under way.", body = Document, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, unknown or wrong.", body = Document, content_type = "application/problem+json"),
-        (status = 429, description = "A limit is reached; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
-        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
-        (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its database.", body = Document, content_type = "application/problem+json"),
+        (status = 400, description = "The body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow it, or policy forbids the recipient.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "A request with this idempotency key is under way.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, unknown or wrong.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "A limit is reached; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
-    let (token, headers, bytes, client) = open(&shared, request, Scope::Send).await?;
-    let asked: SendRequest = body::json(&bytes)?;
-    let claims = Claims {
-        user: asked.user.as_deref(),
-        client_ip: asked.client_ip.as_deref(),
-        known: asked.known,
-        challenge: asked.challenge.as_deref(),
-    };
-    let (user, caller) = auth::on_behalf(&token, &claims, client)?;
-    let ask = SendOtp {
-        to: Destination::parse(&asked.phone_number, None)?,
-        purpose: purpose_of(asked.purpose.as_deref())?,
+pub(super) async fn send(
+    State(state): State<Arc<ServerState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let request = AuthorizedRequest::read(&state, peer, request, Scope::Send).await?;
+    let body: SendRequest = body::json(&request.body)?;
+    let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
+    let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
+    let send = SendOtp {
+        to: Destination::parse(&body.phone_number, None)?,
+        purpose: purpose_of(body.purpose.as_deref())?,
         user,
-        new_code: asked.new_code == Some(true),
+        new_code: body.new_code == Some(true),
         override_limits: None,
-        idempotency_key: idempotency_key(&headers, &token)?,
-        endings: endings(asked.app_hash.as_deref(), asked.origin.as_deref())?,
+        idempotency_key: request.idempotency_key()?,
+        endings: Endings::new(body.app_hash.as_deref(), body.origin.as_deref())?,
         segments_max: None,
         timeout: SEND_WITHIN,
     };
     // A task of its own: a client that goes away must not cut the call to the provider in two.
-    let engine = shared.engine.clone();
-    let guard = shared.under_way.enter();
-    let sending = tokio::spawn(async move {
-        let answer = engine.send(&caller, ask).await;
-        drop(guard);
-        answer
-    });
+    let engine = state.engine.clone();
+    let sending = state.sends.spawn(async move { engine.send(&caller, send).await });
     let answer = sending.await.map_err(|_| Problem::from(Error::new(error::Code::BUG, "a send broke off")))?;
-    let counted = |outcome: &str| shared.metrics.sent(outcome);
+    let count = |outcome: &str| state.metrics.sent(outcome);
     match answer {
         Ok(SendAnswer::Sent(sent)) => {
-            counted(if sent.test { "test" } else { sent.state.as_str() });
+            count(if sent.test { "test" } else { sent.state.as_str() });
             sent_response(&sent)
         }
         Ok(SendAnswer::Refused(refusal)) => {
-            counted("refused");
+            count("refused");
             Err(refusal.error().into())
         }
         Err(error) => {
-            counted("error");
+            count("error");
             Err(error.into())
         }
     }
@@ -206,38 +199,37 @@ pub(super) async fn send(State(shared): State<Arc<Shared>>, request: Request) ->
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "Right, and consumed: never again.", body = VerifyResponse),
-        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, with `verified` false; or the body is not JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 401, description = "No accepted token.", body = Document, content_type = "application/problem+json"),
-        (status = 403, description = "The token does not allow it.", body = Document, content_type = "application/problem+json"),
-        (status = 408, description = "The body did not come in time.", body = Document, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too long.", body = Document, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON.", body = Document, content_type = "application/problem+json"),
-        (status = 422, description = "A field is missing, unknown or wrong.", body = Document, content_type = "application/problem+json"),
-        (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` tells when to come back.", body = Document, content_type = "application/problem+json"),
-        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "The server is busy or cannot reach its database.", body = Document, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, with `verified` false; or the body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow it.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "A field is missing, unknown or wrong.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) -> Result<Response, Problem> {
-    let (token, headers, bytes, client) = open(&shared, request, Scope::Verify).await?;
-    let asked: VerifyRequest = body::json(&bytes)?;
-    let claims = Claims {
-        user: asked.user.as_deref(),
-        client_ip: asked.client_ip.as_deref(),
-        known: asked.known,
-        challenge: None,
-    };
-    let (user, caller) = auth::on_behalf(&token, &claims, client)?;
-    let ask = VerifyOtp {
-        phone: shape(&asked.phone_number)?,
-        purpose: purpose_of(asked.purpose.as_deref())?,
+pub(super) async fn verify(
+    State(state): State<Arc<ServerState>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let request = AuthorizedRequest::read(&state, peer, request, Scope::Verify).await?;
+    let body: VerifyRequest = body::json(&request.body)?;
+    let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
+    let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
+    let verify = VerifyOtp {
+        phone: phone::shape(&body.phone_number)?,
+        purpose: purpose_of(body.purpose.as_deref())?,
         user,
-        code: Code::parse(&asked.otp_code)?,
-        idempotency_key: idempotency_key(&headers, &token)?,
+        code: Code::parse(&body.otp_code)?,
+        idempotency_key: request.idempotency_key()?,
     };
-    let answer = shared.engine.verify(&caller, ask).await?;
+    let answer = state.engine.verify(&caller, verify).await?;
     let outcome = answer.verdict.code().map_or("verified", |code| code.name);
-    shared.metrics.verified(outcome);
+    state.metrics.verified(outcome);
     match &answer.verdict {
         Verdict::Verified => {
             let message = "OTP verified successfully";
@@ -251,7 +243,7 @@ pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) 
         }
         no => {
             let problem = Problem::new(error::Code::INVALID_CODE, "the code is not valid").not_verified();
-            if !token.scopes.allows(Scope::Read) {
+            if !request.token.scopes.allows(Scope::Read) {
                 return Err(problem);
             }
             let tries_left = match no {
@@ -263,22 +255,44 @@ pub(super) async fn verify(State(shared): State<Arc<Shared>>, request: Request) 
     }
 }
 
-/// Who asks comes before what is asked: a body is read for bearers of a fitting token alone.
-async fn open(
-    shared: &Shared,
-    request: Request,
-    scope: Scope,
-) -> Result<(Token, HeaderMap, axum::body::Bytes, super::client::Client), Problem> {
-    let (parts, whole) = request.into_parts();
-    let token = auth::bearer(shared, &parts.headers, scope).await?;
-    body::must_be_json(&parts.headers)?;
-    let bytes = body::read(whole, body::JSON_MAX, JSON_WITHIN).await?;
-    let client = Connection::of(&parts.extensions).map(|connection| {
-        connection.busy();
-        shared.client(connection.peer, &parts.headers)
-    });
-    let nobody = super::client::Client { ip: None, forged: false, local: false };
-    Ok((token, parts.headers, bytes, client.unwrap_or(nobody)))
+/// A request of a bearer who may make it, read whole.
+struct AuthorizedRequest {
+    token: Token,
+    headers: HeaderMap,
+    body: Bytes,
+    client: Client,
+}
+
+impl AuthorizedRequest {
+    /// The token is checked first: a body is read for bearers of a fitting token alone.
+    async fn read(
+        state: &ServerState,
+        peer: SocketAddr,
+        request: Request,
+        scope: Scope,
+    ) -> Result<AuthorizedRequest, Problem> {
+        let (head, body) = request.into_parts();
+        let token = auth::bearer(state, &head.headers, scope).await?;
+        body::must_be_json(&head.headers)?;
+        let body = body::read(&head, body, body::JSON_MAX, state.bounds.body).await?;
+        let client = state.client(peer, &head.headers);
+        Ok(AuthorizedRequest { token, headers: head.headers, body, client })
+    }
+
+    /// The key of this bearer's: the same key of another token is another one.
+    fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let mut keys = self.headers.get_all("idempotency-key").iter();
+        let Some(key) = keys.next() else { return Ok(None) };
+        let text = key.to_str().unwrap_or_default();
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if keys.next().is_some() || text.is_empty() || text.len() > KEY_MAX || !visible {
+            return Err(Problem::new(
+                error::Code::VALUE_INVALID,
+                format!("Idempotency-Key has to be one key of 1 to {KEY_MAX} visible ASCII characters"),
+            ));
+        }
+        Ok(Some(format!("token:{}:{text}", self.token.id)))
+    }
 }
 
 fn sent_response(sent: &Sent) -> Result<Response, Problem> {
@@ -302,30 +316,7 @@ fn sent_response(sent: &Sent) -> Result<Response, Problem> {
     Err(problem.about(sent.otp_id, sent.error_code))
 }
 
-fn shape(text: &str) -> Result<Phone, Problem> {
-    phone::shape(text).map_err(Problem::from)
-}
-
 fn purpose_of(text: Option<&str>) -> Result<Purpose, Problem> {
     let text = text.unwrap_or(purpose::DEFAULT);
     Purpose::parse(text).ok_or_else(|| Problem::new(error::Code::PURPOSE_UNKNOWN, "no purpose is called that"))
-}
-
-fn endings(app_hash: Option<&str>, origin: Option<&str>) -> Result<Endings, Problem> {
-    Endings::new(app_hash, origin).map_err(Problem::from)
-}
-
-/// The key of this bearer's: two tokens that use the same word do not meet.
-fn idempotency_key(headers: &HeaderMap, token: &Token) -> Result<Option<String>, Problem> {
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let Some(key) = keys.next() else { return Ok(None) };
-    let text = key.to_str().unwrap_or_default();
-    let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if keys.next().is_some() || text.is_empty() || text.len() > KEY_MAX || !visible {
-        return Err(Problem::new(
-            error::Code::VALUE_INVALID,
-            format!("Idempotency-Key has to be one key of 1 to {KEY_MAX} visible ASCII characters"),
-        ));
-    }
-    Ok(Some(format!("token:{}:{text}", token.id)))
 }

@@ -9,17 +9,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::twilio::Check;
+use super::checks::ProviderCheck;
 use crate::error::{Class, Code, Error};
 
-/// A problem on its way out. Nothing in it differs between two answers that a caller must not tell apart.
+/// A problem to answer with. Nothing in it differs between two answers that a caller must not distinguish.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Document>);
+pub(super) struct Problem(Box<ProblemDocument>);
 
 /// What went wrong.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
-pub(super) struct Document {
+pub(super) struct ProblemDocument {
     /// `urn:smsotp:problem:` and the code.
     #[serde(rename = "type")]
     kind: String,
@@ -40,13 +40,13 @@ pub(super) struct Document {
     /// `false` in every "no" of verify-otp.
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
-    /// Why the answer is no; told to tokens with the scope `read`.
+    /// Why the answer is no; for tokens with the scope `read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    /// How many guesses the code survives; told to tokens with the scope `read`.
+    /// How many wrong guesses are left; for tokens with the scope `read`.
     #[serde(skip_serializing_if = "Option::is_none")]
     tries_left: Option<u32>,
-    /// The challenge whose message failed or may have been sent.
+    /// The otp whose message failed or may have been sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     otp_id: Option<i64>,
     /// The provider's error code; `smsotp explain` knows it.
@@ -54,7 +54,7 @@ pub(super) struct Document {
     provider_code: Option<u32>,
     /// What test-twilio looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    checks: Option<Vec<Check>>,
+    checks: Option<Vec<ProviderCheck>>,
     #[serde(skip)]
     answer: StatusCode,
 }
@@ -70,7 +70,7 @@ const STATUSES: [(Code, StatusCode); 13] = [
     (Code::BODY_TOO_LARGE, StatusCode::PAYLOAD_TOO_LARGE),
     (Code::MEDIA_TYPE, StatusCode::UNSUPPORTED_MEDIA_TYPE),
     (Code::OVERLOADED, StatusCode::SERVICE_UNAVAILABLE),
-    // 429 is for budgets: whoever is refused for the server's sake is told so.
+    // 429 is for limits of the caller's; 503 says that the server is the one who cannot.
     (Code::STORE_BUSY, StatusCode::SERVICE_UNAVAILABLE),
     (Code::PROVIDER_BUSY, StatusCode::SERVICE_UNAVAILABLE),
     (Code::NO_PROVIDER, StatusCode::SERVICE_UNAVAILABLE),
@@ -90,7 +90,7 @@ impl Problem {
         let words = code.name.replace('_', " ");
         let mut letters = words.chars();
         let title = letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str());
-        Problem(Box::new(Document {
+        Problem(Box::new(ProblemDocument {
             kind: format!("urn:smsotp:problem:{}", code.name),
             title: title.unwrap_or_default(),
             status: answer.as_u16(),
@@ -135,7 +135,7 @@ impl Problem {
         self
     }
 
-    pub(super) fn checks(mut self, checks: Vec<Check>) -> Problem {
+    pub(super) fn checks(mut self, checks: Vec<ProviderCheck>) -> Problem {
         self.0.checks = Some(checks);
         self
     }
@@ -164,18 +164,18 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         let status = status_of(error.code());
         let retry_after = error.retry_after_hint().map(|after| after.as_secs().max(1));
-        let told = !matches!(error.class(), Class::Bug | Class::Io | Class::Config);
+        let public = !matches!(error.class(), Class::Bug | Class::Io | Class::Config);
         if status.is_server_error() {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::error!(target: "smsotp::http", code = error.code().name, cause, "{error}");
         }
-        let problem = if told {
+        let problem = if public {
             Problem::new(error.code(), error.message().to_owned())
         } else {
             Problem::new(error.code(), "the server could not do it; its log says why")
         };
         let problem = problem.retry_after(retry_after);
-        match error.hint_text().filter(|_| told) {
+        match error.hint_text().filter(|_| public) {
             Some(hint) => problem.hint(hint),
             None => problem,
         }
@@ -194,14 +194,14 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"smsotp\""));
         }
-        response.extensions_mut().insert(Refused(code));
+        response.extensions_mut().insert(ProblemCode(code));
         response
     }
 }
 
 /// The code of a problem, for metrics and logs.
 #[derive(Clone, Copy)]
-pub(super) struct Refused(pub &'static str);
+pub(super) struct ProblemCode(pub &'static str);
 
 #[cfg(test)]
 mod tests {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_operator_can_mend_is_not_told_to_callers() {
+    fn callers_do_not_see_what_only_the_operator_can_mend() {
         let error = Error::new(Code::STORE_FAILED, "/var/lib/database.db: no space left").hint("look at /var/lib");
         let text = serde_json::to_string(&Problem::from(error).0).unwrap();
 

@@ -38,6 +38,7 @@ use crate::store::export::{Transfer, Transferred};
 use crate::store::{
     Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
     PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
+    fresh_subject_id,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -171,7 +172,7 @@ impl Sqlite {
             let tag = self.tag(subject);
             let (id, usage) = match subject_row(tx, &tag)? {
                 Some(known) => known,
-                None => (SubjectId::fresh(facts.now)?, Usage::default()),
+                None => (fresh_subject_id(facts.now)?, Usage::default()),
             };
             facts.subjects.push(SubjectFact { subject: subject.clone(), id, usage });
             tags.push(tag);

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use smsotp::engine::Verdict;
-use smsotp::http::Settings;
+use smsotp::http::ServerSettings;
 use smsotp::message::State;
 use smsotp::provider::twilio::Twilio;
 use smsotp::provider::twilio::signature::sign;
@@ -272,7 +272,7 @@ fn the_sandboxs_own_callbacks_arrive() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let public = format!("http://127.0.0.1:{port}");
     let world = World::with(Options { inbound_url: Some(format!("{public}{INBOUND}")), ..Options::default() });
-    let settings = Settings { listen: format!("127.0.0.1:{port}").parse().unwrap(), ..settings() };
+    let settings = ServerSettings { listen: format!("127.0.0.1:{port}").parse().unwrap(), ..settings() };
     let window = Window::at(&world, world.engine(), settings, &public);
     let engine = world.engine().with_provider(Arc::new(calling_back(&world, &format!("{public}{STATUS}"))));
     let sent = block_on(send(&engine, PHONE));

@@ -1,4 +1,4 @@
-//! The pages in `docs` say what is so: help and JSON on them come from the program, links lead somewhere, commands exist.
+//! The pages in `docs` are true: help and JSON on them come from the program, links lead somewhere, commands exist.
 //! `UPDATE=1 cargo test --test it docs` rewrites what differs.
 
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ fn the_page_of_the_command_line_is_its_help() {
     let mut root = cli::command().term_width(100);
     root.build();
     let mut page = String::from(
-        "# Command line\n\nThe help of every command, as `smsotp help COMMAND` prints it. Written by a test: \
-         `UPDATE=1 cargo test --test it docs`.\n",
+        "# Command line\n\nThe help of every command, as `smsotp help COMMAND` prints it. The global options, which every \
+         command takes, are shown here once.\n",
     );
     add_help(&root, "smsotp", &mut page);
 
@@ -145,8 +145,8 @@ fn the_settings_on_the_pages_are_taken() {
 #[expect(clippy::disallowed_methods, reason = "where the clients are comes from the environment")]
 fn twilios_libraries_find_the_sandbox_as_the_page_says() {
     let Some(clients) = std::env::var_os("SMSOTP_TEST_CLIENTS").map(PathBuf::from) else {
-        let word = "SKIPPED what docs/sandbox.md tells of Twilio's libraries: see tests/clients/install.sh";
-        return writeln!(std::io::stderr(), "{word}").unwrap();
+        let notice = "SKIPPED what docs/sandbox.md says about Twilio's libraries: see tests/clients/install.sh";
+        return writeln!(std::io::stderr(), "{notice}").unwrap();
     };
     let scene = Scene::new();
     let page = fs::read_to_string(root().join("docs/sandbox.md")).unwrap();
@@ -217,9 +217,9 @@ fn pages() -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|file| file.extension().is_some_and(|extension| extension == "md")).collect::<Vec<_>>()
     };
-    let mut pages = [markdown(root()), markdown(root().join("docs"))].concat();
+    let mut pages = [markdown(root()), markdown(root().join("docs")), markdown(root().join("docs/recipes"))].concat();
     pages.sort();
-    assert!(pages.len() > 8, "{pages:?}");
+    assert!(pages.len() > 15, "{pages:?}");
     pages
 }
 
@@ -227,11 +227,19 @@ fn add_help(command: &clap::Command, name: &str, page: &mut String) {
     let depth = if name == "smsotp" { 2 } else { 1 + name.split(' ').count() };
     let mut command_help = command.clone();
     let help = command_help.render_long_help().to_string();
+    let help = if name == "smsotp" { help } else { without_global_options(&help) };
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     writeln!(page, "\n{} {name}\n\n```text\n{}\n```", "#".repeat(depth), help.join("\n").trim_end()).unwrap();
     for sub in command.get_subcommands() {
         add_help(sub, &format!("{name} {}", sub.get_name()), page);
     }
+}
+
+/// The help of a command without what it has in common with all others.
+fn without_global_options(help: &str) -> String {
+    let (before, rest) = help.split_once("Global options:\n").expect("global options");
+    let examples = rest.find("Examples:\n").expect("examples behind the options");
+    format!("{before}{}", &rest[examples..])
 }
 
 /// The targets of `[text](target)`, outside of code blocks.
@@ -341,19 +349,19 @@ const JSON_STORIES: &[JsonStory] = &[
 
 const JSON_INTRODUCTION: &str = "# JSON
 
-With `-o json` (or `--json`) a command writes one document to standard output, with `-o jsonl` one object per line. This is a contract:
+With `-o json` (or `--json`) a command writes one document to standard output; with `-o jsonl`, one object per line. This is a contract:
 
-* Every object has `schema_version`, now 1, and `kind`. Within one version fields are only added: ignore what you do not know.
-* Ids are strings. Moments are RFC 3339 in UTC. Spans are whole seconds, in fields whose names end in `_seconds`.
-* A field that does not apply is absent, not null.
-* Phones are masked unless `--reveal` is given. Codes are in the sandbox's inbox alone.
-* A list has `items`, `more` (how many rows there are behind this page) and, where there are more, `next_after`, which `--after` takes.
-  With `-o jsonl` each row stands on a line of its own, with the kind of one row.
+* Every object has `schema_version`, currently 1, and `kind`. Within a version, fields are only added: ignore those that you do not know.
+* Ids are strings. Times are RFC 3339 in UTC. Durations are whole seconds, in fields whose names end in `_seconds`.
+* A field that does not apply is left out, not null.
+* Phones are masked unless `--reveal` is given. Codes appear only in the inbox of the sandbox.
+* A list has `items`, `more` (the number of rows after this page) and, if there are more, `next_after`, the value for `--after`.
+  With `-o jsonl` each row is a line of its own, with the kind of a single row.
 * An error or a refusal is one object on standard error, with a stable `code` ([exit-codes.md](exit-codes.md)), `message`, `exit_code` and, where they
   apply, `hint`, `cause`, `retry_after_seconds` and `details`.
 
-The examples below are what the commands really write, run by a test; moments, ids of Twilio, keys and paths are replaced by examples, and long lists are
-cut (`...`).
+The examples below are real output, produced by a test. Times, Twilio's ids, keys and paths are replaced by examples, and long lists are
+shortened (`...`).
 ";
 
 const JSON_BY_HAND: &str = "

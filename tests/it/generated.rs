@@ -1,4 +1,4 @@
-//! Completions, man pages and the ready help are what the argument tree says. `UPDATE=1 cargo test --test it generated` rewrites them.
+//! Completions and man pages are what the argument tree says. `UPDATE=1 cargo test --test it generated` rewrites them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,13 +29,6 @@ fn man_pages_are_what_the_argument_tree_says() {
     add_pages(&root, "smsotp".to_owned(), &mut pages);
 
     compare("man", pages);
-}
-
-#[test]
-fn the_help_that_stands_ready_is_what_the_argument_tree_says() {
-    let help = cli::command().term_width(100).render_long_help().to_string();
-
-    compare("src/cli/ready", [("help.txt".to_owned(), help)].into());
 }
 
 #[test]

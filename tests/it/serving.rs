@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use smsotp::code::Code;
 use smsotp::engine::{AddTestNumber, Engine, Revoke, SendOtp, Verdict};
-use smsotp::http::{Served, Server, Settings};
+use smsotp::http::{Backend, Server, ServerSettings, TrustedProxies};
 use smsotp::phone::Phone;
 use smsotp::store::sqlite::{Opening, Sqlite};
 
@@ -189,6 +189,27 @@ fn safe_headers_stand_on_every_answer_and_no_version_does() {
     }
     let refused = window.ask("DELETE", SEND, &[], "");
     assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+}
+
+#[test]
+fn the_id_of_a_request_is_that_of_a_trusted_proxy_or_a_new_one() {
+    let world = World::new();
+    let id = |window: &Window, given: &str| {
+        let answer = window.ask("GET", "/healthz", &[("X-Request-Id", given)], "");
+        answer.header("x-request-id").unwrap().to_owned()
+    };
+    let trusting = TrustedProxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let trusting = Window::with(&world, world.engine(), ServerSettings { proxies: trusting, ..settings() });
+    let other = Window::open(&world);
+
+    assert_eq!(id(&trusting, "of-the-proxy-1"), "of-the-proxy-1");
+    for (window, given) in [(&other, "of-anybody"), (&trusting, "no id"), (&trusting, ""), (&trusting, &"1".repeat(65))]
+    {
+        let (first, second) = (id(window, given), id(window, given));
+        assert_ne!(first, given);
+        assert_ne!(first, second);
+        assert!(first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{first}");
+    }
 }
 
 #[test]
@@ -466,17 +487,46 @@ fn a_panic_is_answered_and_survived_and_a_stop_lets_finish_what_was_begun() {
     assert!(std::net::TcpStream::connect(window.address).is_err());
 }
 
+/// A client that resets its connection does not cut the call to the provider in two, and a stop waits for it.
+#[cfg(unix)]
+#[test]
+fn a_send_is_settled_although_its_client_is_gone_and_the_server_is_to_stop() {
+    use nix::sys::socket::{setsockopt, sockopt};
+    use smsotp::sandbox::Fault;
+    let world = World::new();
+    let token = token_of(&world.engine(), "ada", "send");
+    let mut window = Window::open(&world);
+    world.sandbox.fault(Fault::Latency(Duration::from_millis(300)), 1);
+    let mut stream = window.connect();
+    let body = json!({"phone_number": PHONE}).to_string();
+    let head = format!(
+        "POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    while world.sandbox.requests() == 0 {
+        std::thread::yield_now();
+    }
+
+    setsockopt(&stream, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 }).unwrap();
+    drop(stream);
+    window.tell_to_stop();
+    window.close();
+
+    assert_eq!(world.word("SELECT state FROM messages"), "accepted");
+}
+
 #[test]
 fn it_does_not_listen_in_the_clear_for_other_machines_nor_print_codes() {
     let world = World::new();
-    let bind = |engine: Engine, settings: Settings| {
-        let served = Served { engine, metrics: Arc::default(), checks: None, callbacks: None };
-        block_on(Server::bind(served, settings)).map(|_| ()).map_err(|error| error.to_string())
+    let bind = |engine: Engine, settings: ServerSettings| {
+        let backend = Backend { engine, metrics: Arc::default(), checks: None, callbacks: None };
+        block_on(Server::bind(backend, settings)).map(|_| ()).map_err(|error| error.to_string())
     };
-    let open = Settings { listen: "0.0.0.0:0".parse().unwrap(), ..settings() };
+    let open = ServerSettings { listen: "0.0.0.0:0".parse().unwrap(), ..settings() };
 
     assert!(bind(world.engine(), open.clone()).unwrap_err().contains("in the clear"));
-    bind(world.engine(), Settings { behind_proxy: true, ..open }).unwrap();
+    bind(world.engine(), ServerSettings { behind_proxy: true, ..open }).unwrap();
     let console = Arc::new(smsotp::provider::console::Console::new("x", |_: &str| {}));
     let printing = world.engine().with_provider(console);
     assert!(bind(printing, settings()).unwrap_err().contains("console"));

@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
-use smsotp::http::{Bounds, Settings, Tls};
+use smsotp::http::{Bounds, ServerSettings, Tls};
 
 use crate::served::Place;
 use crate::window::{Answer, SEND, VERIFY, Window, settings};
@@ -94,7 +94,7 @@ fn a_handshake_that_never_ends_is_closed() {
     let world = World::new();
     let bounds = Bounds { head: Duration::from_millis(300), ..Bounds::default() };
     let tls = Some(Tls { certificate: file("cert.pem"), key: file("key.pem") });
-    let window = Window::with(&world, world.engine(), Settings { bounds, tls, ..settings() });
+    let window = Window::with(&world, world.engine(), ServerSettings { bounds, tls, ..settings() });
 
     // Nothing at all, and the head of a record that says that more is to come.
     for bytes in [&[][..], &[0x16, 0x03, 0x01, 0x02, 0x00]] {

@@ -104,17 +104,11 @@ fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
         let missing = send(body);
         assert_eq!((missing.status, missing.code().as_str()), (422, "value_invalid"));
     }
-    for (field, value) in
-        [("client_ip", json!("1.2.3")), ("client_ip", json!("localhost")), ("challenge", json!("maybe"))]
-    {
-        let mut body = json!({"phone_number": PHONE, "user": "ada"});
-        body[field] = value;
-        assert_eq!(send(body).status, 422, "{field}");
+    for ip in ["1.2.3", "localhost"] {
+        assert_eq!(send(json!({"phone_number": PHONE, "user": "ada", "client_ip": ip})).status, 422, "{ip}");
     }
     // The client's address is what its limits count.
-    let from = |phone: &str, ip: &str| {
-        send(json!({"phone_number": phone, "user": "ada", "client_ip": ip, "challenge": "passed"}))
-    };
+    let from = |phone: &str, ip: &str| send(json!({"phone_number": phone, "user": "ada", "client_ip": ip}));
     assert_eq!(from(PHONE, "203.0.113.1").status, 200);
     assert_eq!(from(OTHER, "203.0.113.1").status, 429);
     assert_eq!(from(OTHER, "203.0.113.2").status, 200);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use smsotp::engine::{Engine, NewToken, Whose};
-use smsotp::http::{Callbacks, Check, Mark, Metrics, Served, Server, Settings};
+use smsotp::http::{Backend, Callbacks, CheckMark, Metrics, ProviderCheck, Server, ServerSettings};
 use smsotp::otp::User;
 use smsotp::provider::twilio::checks;
 use smsotp::token::Scopes;
@@ -35,17 +35,17 @@ impl Window {
         Window::with(world, world.engine(), settings())
     }
 
-    pub fn with(world: &World, engine: Engine, settings: Settings) -> Window {
+    pub fn with(world: &World, engine: Engine, settings: ServerSettings) -> Window {
         Window::at(world, engine, settings, PUBLIC)
     }
 
     /// A window that the world outside knows by `public`.
-    pub fn at(world: &World, engine: Engine, settings: Settings, public: &str) -> Window {
+    pub fn at(world: &World, engine: Engine, settings: ServerSettings, public: &str) -> Window {
         let public = public.parse().unwrap();
         let metrics = Arc::new(Metrics::new());
         let meter = Arc::clone(&metrics);
         let twilio = Arc::new(world.twilio());
-        let served = Served {
+        let backend = Backend {
             engine: engine.on_wait(move |what, took| meter.waited(what, took)),
             metrics,
             checks: Some(Arc::new(move || {
@@ -65,7 +65,7 @@ impl Window {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async move {
-                let server = Server::bind(served, settings).await.unwrap();
+                let server = Server::bind(backend, settings).await.unwrap();
                 tell.send(server.address()).unwrap();
                 server.run(async { drop(stopped.await) }).await;
             });
@@ -179,8 +179,8 @@ impl Answer {
 }
 
 /// A free port, and no worker: stories move the clock, and the worker would be one more hand in the database.
-pub fn settings() -> Settings {
-    Settings { listen: "127.0.0.1:0".parse().unwrap(), work: None, ..Settings::default() }
+pub fn settings() -> ServerSettings {
+    ServerSettings { listen: "127.0.0.1:0".parse().unwrap(), work: None, ..ServerSettings::default() }
 }
 
 pub fn token_of(engine: &Engine, user: &str, scopes: &str) -> String {
@@ -196,12 +196,12 @@ fn make(engine: &Engine, whose: Whose, scopes: &str) -> String {
     block_on(engine.create_token(&caller(), new)).unwrap().1.expose().to_owned()
 }
 
-fn check(check: checks::Check) -> Check {
+fn check(check: checks::Check) -> ProviderCheck {
     let mark = match check.mark {
-        checks::Mark::Ok => Mark::Ok,
-        checks::Mark::Warn => Mark::Warn,
-        checks::Mark::Fail => Mark::Fail,
-        checks::Mark::Skip => Mark::Skip,
+        checks::Mark::Ok => CheckMark::Ok,
+        checks::Mark::Warn => CheckMark::Warn,
+        checks::Mark::Fail => CheckMark::Fail,
+        checks::Mark::Skip => CheckMark::Skip,
     };
-    Check { name: check.name.into(), mark, finding: check.finding, meaning: check.meaning, next: check.next }
+    ProviderCheck { name: check.name.into(), mark, finding: check.finding, meaning: check.meaning, next: check.next }
 }

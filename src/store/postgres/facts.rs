@@ -17,7 +17,7 @@ use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::store::export;
-use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId};
+use crate::store::{Facts, Needs, OtpNeed, RECENT_MAX, Subject, SubjectFact, SubjectId, fresh_subject_id};
 
 /// Locks the subjects in the order of their tags and reads them, makes those that are not there, then locks the chain: each
 /// part reads what the one before it gives, and so runs after it. A locking SELECT answers with what the last holder
@@ -172,7 +172,7 @@ impl Asked {
         asked.dedup_by_key(|(tag, _)| *tag);
         let mut ids = Vec::with_capacity(asked.len());
         for _ in &asked {
-            ids.push(SubjectId::fresh(store.clock.now())?.0.to_vec());
+            ids.push(fresh_subject_id(store.clock.now())?.0.to_vec());
         }
         // A row that is made and never written decides nothing. It is given the end that its first writing will most likely
         // give it, so that this writing moves no index entry.

@@ -88,6 +88,9 @@ pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
     connection.busy_timeout(opening.patience).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(trouble)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(trouble)?;
+    // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map_err(trouble)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false).map_err(trouble)?;
     // Plans do not follow the values: without this, a statement whose value stands in a LIMIT, or is compared with a partial
     // index, is prepared anew whenever it is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(trouble)?;

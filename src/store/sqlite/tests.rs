@@ -217,6 +217,16 @@ fn a_prepared_statement_stays_prepared_whatever_is_bound() {
     assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
 }
 
+#[test]
+fn a_column_that_does_not_exist_is_an_error_in_double_quotes_too() {
+    let scene = scene();
+    let connection = super::open::connect(&scene.db, Opening::default()).unwrap();
+    for sql in [r#"SELECT "usr" FROM otps"#, r#"CREATE INDEX wrong ON otps (id) WHERE state = "active""#] {
+        let error = connection.prepare(sql).err().unwrap_or_else(|| panic!("{sql} was taken"));
+        assert!(error.to_string().contains("no such column"), "{sql}: {error}");
+    }
+}
+
 fn is_question(sql: &str) -> bool {
     ["SELECT", "INSERT", "UPDATE", "DELETE"].iter().any(|word| sql.trim_start().starts_with(word))
 }

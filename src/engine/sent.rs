@@ -1,0 +1,199 @@
+//! What `send` answers, and what stands behind the answer: the one classification of outcomes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::delivery::Blame;
+use crate::error::{self, Error, Result};
+use crate::limits::{Hit, Limit};
+use crate::message::{self, Message};
+use crate::otp::Otp;
+use crate::store::Reply;
+
+/// The answer to a send.
+#[derive(Debug)]
+pub enum SendAnswer {
+    /// It was handed over; what became of it is in [`Sent::state`].
+    Sent(Box<Sent>),
+    /// A limit or a list says no; nothing was sent and nothing was charged.
+    Refused(Box<Refusal>),
+}
+
+/// What became of a message that passed the limits.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The challenge.
+    pub otp_id: i64,
+    /// The message, without its leading `m`.
+    pub message_id: i64,
+    /// Where it went. Shown masked.
+    pub phone: String,
+    /// Why.
+    pub purpose: String,
+    /// How far it got: `accepted`, `failed`, `unknown`, `queued`.
+    pub state: message::State,
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's id, once accepted.
+    pub provider_id: Option<String>,
+    /// The provider's error code.
+    pub error_code: Option<u32>,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub fix: Option<String>,
+    /// The HTTP status of a refusal: 401, 403 and 3xx mean that credentials or set-up are wrong.
+    pub http_status: Option<u16>,
+    /// Who has to act.
+    pub blame: Option<Blame>,
+    /// The code is valid until then.
+    pub expires_at: Timestamp,
+    /// How many SMS segments it takes.
+    pub segments: u32,
+    /// The code of an earlier message went out again.
+    pub resent: bool,
+    /// A declared test number: nothing went out.
+    pub test: bool,
+}
+
+/// A "no" of the limits or lists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
+    /// The stable code: one for each reason.
+    pub code: error::Code,
+    /// In words.
+    pub message: String,
+    /// What to do about it, in words that fit a terminal and an API alike.
+    pub hint: String,
+    /// Which limits are full, the one that lasts longest first.
+    pub hits: Vec<Hit>,
+    /// When it is worth asking again, in whole seconds.
+    pub retry_after_seconds: Option<u64>,
+}
+
+impl Refusal {
+    /// A refusal for a reason that is no limit.
+    pub(super) fn new(code: error::Code, message: String, hint: impl Into<String>) -> Refusal {
+        Refusal { code, message, hint: hint.into(), hits: Vec::new(), retry_after_seconds: None }
+    }
+
+    /// The refusal that full limits make; `None` where none is full.
+    pub(super) fn of_limits(mut hits: Vec<Hit>) -> Option<Refusal> {
+        // Whoever waits for the longest waits for all of them.
+        hits.sort_by_key(|hit| std::cmp::Reverse(hit.retry_after_seconds.unwrap_or(u64::MAX)));
+        let first = hits.first()?;
+        let guesses = first.limit == Limit::Guesses;
+        Some(Refusal {
+            code: if guesses { error::Code::TOO_MANY_GUESSES } else { error::Code::RATE_LIMITED },
+            message: first.message(),
+            hint: first.hint(),
+            retry_after_seconds: first.retry_after_seconds,
+            hits,
+        })
+    }
+
+    /// The refusal as an error.
+    pub fn error(&self) -> Error {
+        let error = Error::new(self.code, self.message.clone()).hint(self.hint.clone());
+        match self.retry_after_seconds {
+            Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+            None => error,
+        }
+    }
+}
+
+/// A message that was reserved and claimed, on its way to the provider.
+pub(super) struct Ticket {
+    pub otp: Otp,
+    pub message: Message,
+    pub resent: bool,
+    /// The idempotency key that waits for the answer.
+    pub reply: Option<Reply>,
+}
+
+/// Without the phone: what is shown by `{:?}` ends up in logs.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent")
+            .field("otp_id", &self.otp_id)
+            .field("message_id", &self.message_id)
+            .field("state", &self.state)
+            .field("provider_id", &self.provider_id)
+            .field("error_code", &self.error_code)
+            .field("resent", &self.resent)
+            .field("test", &self.test)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sent {
+    pub(super) fn of(otp: &Otp, message: &Message, resent: bool) -> Sent {
+        Sent {
+            otp_id: otp.id,
+            message_id: message.id,
+            phone: otp.phone.as_str().to_owned(),
+            purpose: otp.purpose.as_str().to_owned(),
+            state: message.state,
+            provider: message.provider.clone(),
+            provider_id: message.provider_id.clone(),
+            error_code: message.error_code,
+            error: message.error.clone(),
+            fix: None,
+            http_status: None,
+            blame: None,
+            expires_at: otp.expires_at,
+            segments: message.segments,
+            resent,
+            test: otp.test,
+        }
+    }
+
+    /// The answer as it is kept for an idempotency key. It may outlive its otp, so it holds no phone: whoever asks with the
+    /// key again names it again.
+    pub(super) fn to_json(&self) -> Result<String> {
+        serde_json::to_string(&Sent { phone: String::new(), ..self.clone() })
+            .map_err(|error| Error::new(error::Code::BUG, "an answer cannot be written").because(error))
+    }
+
+    /// What kept the message from going out, or from being known to have gone; `None` where it is on its way. The one
+    /// classification of outcomes: exit codes and HTTP statuses follow from it.
+    pub fn failure(&self) -> Option<Error> {
+        use error::Code;
+        use message::State;
+        let why = self.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
+        let number = self.error_code.map(|code| format!(" ({code})")).unwrap_or_default();
+        let setup = matches!(self.http_status, Some(300..=399 | 401 | 403));
+        let (code, message) = match self.state {
+            State::Unknown | State::Sending => {
+                (Code::MAYBE_SENT, format!("it is not known whether the message was sent: {why}"))
+            }
+            State::Queued => (Code::PROVIDER_BUSY, format!("the message waits for its next attempt: {why}")),
+            State::Failed if setup => {
+                (Code::PROVIDER_CONFIG, format!("the provider refused our credentials or set-up{number}: {why}"))
+            }
+            State::Failed if self.http_status.is_none() && self.provider_id.is_none() => {
+                (Code::PROVIDER_UNREACHABLE, format!("the message could not be sent{number}: {why}"))
+            }
+            State::Failed | State::Undelivered | State::Canceled => {
+                (Code::PROVIDER_REFUSED, format!("the provider refused the message{number}: {why}"))
+            }
+            _ => return None,
+        };
+        let hint = match (code, &self.fix, self.error_code) {
+            (Code::MAYBE_SENT, ..) => {
+                "Do not repeat it. `smsotp dispatch` asks the provider; the code stays valid if it arrives.".to_owned()
+            }
+            (Code::PROVIDER_BUSY, ..) => "`smsotp dispatch` sends it; so does sending again.".to_owned(),
+            (_, Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
+            (_, Some(fix), None) => fix.clone(),
+            (_, None, Some(code)) => format!("`smsotp explain {code}` says what it means."),
+            (_, None, None) => {
+                "Nothing went out. `smsotp test-twilio` checks the way to Twilio; then send again.".to_owned()
+            }
+        };
+        Some(Error::new(code, message).hint(hint))
+    }
+}

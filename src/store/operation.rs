@@ -1,0 +1,296 @@
+//! One operation as a store sees it: what it needs, the facts that are loaded for it, and what it decides.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Operate;
+use crate::audit::Event;
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::otp::{Otp, User};
+use crate::phone::Phone;
+use crate::purpose::Purpose;
+use crate::subject::{Subject, SubjectId, SubjectKind};
+use crate::token::Token;
+use crate::usage::{PurposeUsage, Usage};
+
+/// How far ahead of the present a subject's newest event may lie before the clock is held to be wrong.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(300);
+
+/// How many otps of a phone and purpose a new code is compared with.
+pub const RECENT_MAX: u32 = 64;
+
+/// What an operation has to know, and therefore what is locked for it.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// The subjects whose usages it reads or writes. Unknown ones are made.
+    pub subjects: Vec<Subject>,
+    /// The otp in question.
+    pub otp: OtpNeed,
+    /// The messages of that otp as well.
+    pub messages: bool,
+    /// A message, with its otp in [`Facts::otp`].
+    pub message: Option<i64>,
+    /// The tag of an idempotency key.
+    pub reply: Option<[u8; 32]>,
+    /// An access token.
+    pub token: Option<i64>,
+    /// Fresh ids for an otp, a message and a token.
+    pub ids: bool,
+}
+
+/// Which otp an operation is about.
+#[derive(Clone, Debug, Default)]
+pub enum OtpNeed {
+    /// None.
+    #[default]
+    None,
+    /// The live one of (user, phone, purpose), with the newest others of the same phone and purpose, and the test number.
+    Of(User, Phone, Purpose),
+    /// The one with this id.
+    Id(i64),
+}
+
+/// What the database said, read inside the operation's transaction.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The present: read after the locks where the database tells the time.
+    pub now: Timestamp,
+    /// One for each of [`Needs::subjects`], in the same order.
+    pub subjects: Vec<SubjectFact>,
+    /// The otp that lives for (user, phone, purpose) (its time may be over), or the one with the wanted id.
+    pub otp: Option<Otp>,
+    /// The newest otps of the same phone and purpose, newest first, at most [`RECENT_MAX`].
+    pub recent: Vec<Otp>,
+    /// The messages of `otp`, newest first, at most 50, where [`Needs::messages`] asked for them.
+    pub messages: Vec<Message>,
+    /// The message that was asked for.
+    pub message: Option<Message>,
+    /// The stored answer to an idempotency key.
+    pub reply: Option<Reply>,
+    /// The declared test number with this phone.
+    pub test_number: Option<TestNumber>,
+    /// An unused otp id.
+    pub next_otp_id: i64,
+    /// An unused message id.
+    pub next_message_id: i64,
+    /// The access token that was asked for.
+    pub token: Option<Token>,
+    /// An unused token id.
+    pub next_token_id: i64,
+}
+
+/// One subject as the database knows it.
+#[derive(Clone, Debug)]
+pub struct SubjectFact {
+    /// Whom or what it stands for.
+    pub subject: Subject,
+    /// Its id.
+    pub id: SubjectId,
+    /// What its limits remember.
+    pub usage: Usage,
+}
+
+impl SubjectFact {
+    /// The change that writes this subject's usage as `update` leaves it. It has seen `now`, forgets purposes that remember
+    /// nothing, and may be purged once no limit counts any of it.
+    pub fn updated(&self, now: Timestamp, limits: &Limits, update: impl FnOnce(&mut Usage)) -> Change {
+        let mut usage = self.usage.clone();
+        usage.saw(now);
+        update(&mut usage);
+        usage.purposes.retain(|_, purpose| *purpose != PurposeUsage::default());
+        let idle_at = usage.idle_at(limits.longest());
+        Change::PutUsage(self.id, usage, idle_at)
+    }
+}
+
+impl Facts {
+    /// The phone's usage. Likewise the other roles.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn phone(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Phone)
+    }
+    /// That of the user with the phone.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn pair(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Pair)
+    }
+    /// That of everyone, or of one shard.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn everything(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Everything)
+    }
+    /// The user's; `None` for the empty user, who is nobody in particular.
+    pub fn user(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::User)
+    }
+    /// The client address's; `None` where no address is known.
+    pub fn address(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::Ip)
+    }
+    /// The client network's; `None` where no address is known.
+    pub fn network(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::Network)
+    }
+
+    fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {
+        self.subjects.iter().find(|fact| fact.subject.kind() == kind)
+    }
+    fn asked_for(&self, kind: SubjectKind) -> Result<&SubjectFact> {
+        self.role(kind).ok_or_else(|| Error::new(Code::BUG, format!("an operation did not ask for its {kind}")))
+    }
+
+    /// The present as these subjects see it: their time never runs back.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG` where the newest event of one of them lies more than five minutes ahead.
+    pub fn checked_now(&self) -> Result<Timestamp> {
+        let seen = self.latest();
+        if seen.since(self.now) > CLOCK_SLACK {
+            return Err(Error::new(
+                Code::CLOCK_WRONG,
+                format!("the clock says {}, but the database already has events of {seen}", self.now),
+            )
+            .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
+        }
+        Ok(seen)
+    }
+
+    /// The present, or the newest event of these subjects where that lies ahead of it: for what has to be recorded whatever
+    /// the clock says.
+    pub fn latest(&self) -> Timestamp {
+        Timestamp(self.subjects.iter().map(|fact| fact.usage.seen).fold(self.now.millis(), i64::max))
+    }
+}
+
+/// One row to write.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new otp, under [`Facts::next_otp_id`].
+    NewOtp(Otp),
+    /// The state, end and guesses of an otp. An id that is not there changes nothing, in the same statement.
+    PutOtp(Otp),
+    /// A new message, under [`Facts::next_message_id`].
+    NewMessage(Message),
+    /// Everything of a message that may change.
+    PutMessage(Message),
+    /// A subject's usage, and from when on it is idle: made by [`SubjectFact::updated`].
+    PutUsage(SubjectId, Usage, Option<Timestamp>),
+    /// The answer to an idempotency key, new or changed.
+    PutReply(Reply),
+    /// A test number, new or changed.
+    PutTestNumber(TestNumber),
+    /// A test number that is one no more.
+    DropTestNumber(Phone),
+    /// A new access token, under [`Facts::next_token_id`].
+    NewToken(Token),
+    /// The end of an access token: `expires_at` and `revoked_at`.
+    PutToken(Token),
+}
+
+/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so.
+#[derive(Clone, Debug)]
+pub enum Decision<A = ()> {
+    /// Nothing is written.
+    Nothing(A),
+    /// Rows change, and the audit log says what happened, in the same transaction.
+    Write {
+        /// The rows; none where only the audit log has to know.
+        changes: Vec<Change>,
+        /// The audit row.
+        event: Event,
+        /// The answer.
+        answer: A,
+    },
+    /// Only the time at which a message is looked at again moves: the one change that leaves no audit row.
+    Reschedule {
+        /// The message.
+        message_id: i64,
+        /// When to look at it again; `None`: never.
+        due_at: Option<Timestamp>,
+        /// The answer.
+        answer: A,
+    },
+}
+
+impl<A> Decision<A> {
+    /// The decision and its answer, apart.
+    fn split(self) -> (Decision, A) {
+        match self {
+            Decision::Nothing(answer) => (Decision::Nothing(()), answer),
+            Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
+            Decision::Reschedule { message_id, due_at, answer } => {
+                (Decision::Reschedule { message_id, due_at, answer: () }, answer)
+            }
+        }
+    }
+}
+
+/// A declared test number: nothing is sent to it and its code is fixed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestNumber {
+    /// Any E.164 shape.
+    pub phone: Phone,
+    /// The fixed code as a keyed tag.
+    pub code_tag: [u8; 32],
+    /// It stops being one at this time.
+    pub until: Timestamp,
+    /// When it was declared.
+    pub added_at: Timestamp,
+    /// By whom.
+    pub added_by: String,
+}
+
+/// The database's side of an idempotency key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// The keyed tag of the key.
+    pub tag: [u8; 32],
+    /// A keyed fingerprint of what was asked: the same key for something else is an error.
+    pub fingerprint: [u8; 32],
+    /// The message it started.
+    pub message_id: Option<i64>,
+    /// The whole answer as JSON; `None` while the first asker is at work.
+    pub answer: Option<String>,
+    /// When the key was first used; kept for 24 hours.
+    pub created_at: Timestamp,
+}
+
+/// The pure part of an operation. It may be called again where the database wants the transaction repeated.
+pub type Decide = Box<dyn FnMut(&Facts) -> Result<Decision> + Send>;
+
+/// A new subject id.
+///
+/// # Errors
+/// `BUG` where the operating system has no random bytes.
+pub fn fresh_subject_id(now: Timestamp) -> Result<SubjectId> {
+    let mut random = [0; 10];
+    crate::keys::fill_random(&mut random)?;
+    Ok(SubjectId::new(now, random))
+}
+
+/// Runs an operation whose decision has an answer.
+pub async fn operate<A, F>(store: &dyn Operate, needs: Needs, mut decide: F) -> Result<A>
+where
+    A: Send + 'static,
+    F: FnMut(&Facts) -> Result<Decision<A>> + Send + 'static,
+{
+    let answer = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&answer);
+    let decide = Box::new(move |facts: &Facts| {
+        let (decision, answer) = decide(facts)?.split();
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        Ok(decision)
+    });
+    store.operate(needs, decide).await?;
+    let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    answer.ok_or_else(|| Error::new(Code::BUG, "an operation was committed without a decision"))
+}
