@@ -215,7 +215,7 @@ fn a_removed_swapped_inserted_or_cut_off_row_is_found() {
 }
 
 #[test]
-fn a_log_that_was_chained_by_other_database_is_foreign() {
+fn a_log_that_another_database_wrote_is_found() {
     let (world, other) = (small_log(), small_log());
     let theirs = block_on(audit_rows(&other.store()));
     let sql = world.sql();
@@ -228,7 +228,7 @@ fn a_log_that_was_chained_by_other_database_is_foreign() {
 }
 
 #[test]
-fn a_row_of_another_course_of_the_same_database_is_found() {
+fn a_row_of_a_copy_that_went_another_way_is_found() {
     let world = small_log();
     let fork = world.dir.path().join("fork.db");
     world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();

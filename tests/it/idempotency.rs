@@ -21,6 +21,7 @@ on_every_store![
     the_same_key_gets_the_same_answer_whatever_it_was,
     a_key_lives_for_a_day,
     a_key_that_was_used_for_something_else_is_an_error,
+    a_key_has_1_to_255_visible_characters,
     a_refusal_by_a_limit_is_no_answer_to_keep,
     whoever_asks_while_the_first_is_at_work_has_to_come_back,
     when_the_first_asker_died_the_key_says_what_became_of_its_message,
@@ -81,6 +82,17 @@ async fn a_key_that_was_used_for_something_else_is_an_error(database: &mut Datab
         assert_eq!(error.code(), Code::IDEMPOTENCY_MISMATCH);
     }
     assert_eq!(database.sandbox.requests(), 1);
+}
+
+async fn a_key_has_1_to_255_visible_characters(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    for (key, good) in [("", false), ("a\nb", false), (&"k".repeat(255), true), (&"k".repeat(256), false)] {
+        let with_key = SendOtp { idempotency_key: Some(key.to_owned()), ..ask(PHONE) };
+        let answer = engine.send(&caller(), with_key).await;
+        assert_eq!(answer.map_err(|error| error.code()).err(), (!good).then_some(Code::VALUE_INVALID), "{key}");
+    }
+    assert_eq!(database.messages_out(), 1);
 }
 
 async fn a_refusal_by_a_limit_is_no_answer_to_keep(database: &mut Database) {

@@ -177,16 +177,16 @@ async fn an_interrupted_purge_goes_on_where_it_stopped(database: &mut Database) 
     let left = 100 - i64::try_from(first.purged.otps).unwrap();
     assert!(first.batches == 1 && (36..100).contains(&left), "{first:?}");
     assert_eq!(database.number("SELECT count(*) FROM otps"), left);
-    let mut told: Vec<PurgeReport> = Vec::new();
+    let mut reports: Vec<PurgeReport> = Vec::new();
     let rest = engine
         .purge(&caller(), &how(false), |report| {
-            told.push(*report);
+            reports.push(*report);
             true
         })
         .await
         .unwrap();
     assert_eq!(i64::try_from(rest.purged.otps).unwrap(), left);
-    assert_eq!(told.last(), Some(&rest));
+    assert_eq!(reports.last(), Some(&rest));
 }
 
 async fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it(database: &mut Database) {

@@ -99,7 +99,7 @@ impl Database {
     }
 
     /// How exactly an operation that only looks knows the time: on PostgreSQL it may be up to five seconds ahead of the clock of the
-    /// story, because it goes on from what the last operation was told by the database.
+    /// story, because it goes on from the time that the last operation read.
     pub fn slack(&self) -> Duration {
         if self.url.is_some() { Duration::from_secs(6) } else { Duration::from_millis(1) }
     }

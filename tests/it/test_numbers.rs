@@ -21,6 +21,7 @@ on_every_store![
     a_phone_that_becomes_a_test_number_loses_its_real_code,
     a_declaration_lasts_ninety_days_at_most_and_keeps_no_code,
     an_idempotency_key_holds_for_test_numbers_too,
+    there_are_a_thousand_test_numbers_at_most,
 ];
 
 const TEST: &str = "+1234567890";
@@ -172,4 +173,19 @@ async fn an_idempotency_key_holds_for_test_numbers_too(database: &mut Database) 
     let first = send_as(&engine, &caller(), keyed()).await;
     assert_eq!(send_as(&engine, &caller(), keyed()).await, first);
     assert_eq!(database.number("SELECT count(*) FROM messages"), 1);
+}
+
+async fn there_are_a_thousand_test_numbers_at_most(database: &mut Database) {
+    let engine = database.engine().await;
+    let tag = if database.url.is_some() { r"'\x00'" } else { "x'00'" }.replace("00", &"00".repeat(32));
+    let until = database.now().millis() + 3_600_000;
+    let rows: Vec<String> = (0..999).map(|n| format!("('+1999000{n:04}', {tag}, {until}, 0, 'test')")).collect();
+    let columns = "phone_number, code_tag, until, added_at, added_by";
+    database.change(&format!("INSERT INTO test_numbers ({columns}) VALUES {}", rows.join(", ")));
+    engine.add_test_number(&caller(), declaration(database, TEST, 30)).await.unwrap();
+    let error = engine.add_test_number(&caller(), declaration(database, PHONE, 30)).await.unwrap_err();
+    assert_eq!(error.code(), error::Code::VALUE_INVALID);
+    assert!(error.message().contains("1000"), "{error}");
+    // Rows that no operation wrote.
+    database.change("DELETE FROM test_numbers WHERE added_by = 'test'");
 }

@@ -135,12 +135,17 @@ async fn a_token_ends_at_its_time_and_when_it_is_revoked(database: &mut Database
     let end = database.now() + Duration::from_secs(60);
     let error = engine.create_token(&caller(), new("over", Some(database.now()))).await.err().unwrap();
     assert_eq!(error.code(), Code::VALUE_INVALID, "it would have expired already");
+    for (name, good) in [("n".repeat(100), true), ("n".repeat(101), false), ("a\tb".to_owned(), false)] {
+        assert_eq!(engine.create_token(&caller(), new(&name, Some(end))).await.is_ok(), good, "{name}");
+    }
     let (_, short) = engine.create_token(&caller(), new("short", Some(end))).await.unwrap();
     let (lasting, secret) = engine.create_token(&caller(), new("lasting", None)).await.unwrap();
     let body = json!({"phone_number": PHONE, "otp_code": "000000"}).to_string();
     assert_eq!(window.post(VERIFY, short.expose(), &body).status, 400);
 
-    database.advance(60);
+    database.advance_almost(60);
+    assert_eq!(window.post(VERIFY, short.expose(), &body).status, 400);
+    database.until_then();
     assert_eq!(window.post(VERIFY, short.expose(), &body).status, 401);
 
     assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 400);
@@ -150,9 +155,9 @@ async fn a_token_ends_at_its_time_and_when_it_is_revoked(database: &mut Database
     }
     assert!(engine.revoke_token(&caller(), 999).await.unwrap().is_none());
     let states: Vec<_> = engine.tokens().await.unwrap().iter().map(|token| token.state(database.now())).collect();
-    assert_eq!(states, ["revoked", "expired"]);
+    assert_eq!(states, ["revoked", "expired", "expired"]);
     let rows: Vec<String> = database.audit().into_iter().filter(|row| row.starts_with("token.")).collect();
-    assert_eq!(rows, ["token.create done", "token.create done", "token.revoke done"]);
+    assert_eq!(rows, ["token.create done", "token.create done", "token.create done", "token.revoke done"]);
 }
 
 #[test]

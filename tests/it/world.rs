@@ -372,7 +372,7 @@ pub async fn usage(engine: &Engine, subject: Subject) -> Usage {
 pub async fn send_and_die(engine: Engine, at: Step, ask: SendOtp) {
     let engine = engine.on_step(move |step| {
         if step == at {
-            // Without a word: no message of a panic among the output of the tests.
+            // Not a panic of its own: that would leave a message in the output of the tests.
             std::panic::resume_unwind(Box::new("killed"));
         }
     });
