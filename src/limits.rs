@@ -585,6 +585,7 @@ mod tests {
         assert_eq!((window, fill.used), (Window { max: 1, per: QUIET * 2 }, 1));
         assert_eq!(fill.wait, Some(QUIET + Duration::from_millis(1)));
         assert_eq!(limits.cooldown(Some(&purpose), NOW + QUIET), None);
+        assert_eq!(QUIET.as_secs(), 86_400);
         assert_eq!(limits.cooldown(None, NOW), None);
     }
 
