@@ -22,7 +22,8 @@ use smsotp::audit::Actor;
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, VerifyOtp};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::purpose::Purpose;
 use smsotp::store::Store;
 
 /// The ways of waiting; the first is the engine's.

@@ -10,9 +10,9 @@ use smsotp::engine::{Destination, SendOtp};
 use smsotp::keys::{IndexKey, Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone::{Kind, Number, Phone};
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
 use smsotp::purpose::Purpose;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::store::{Operate, Subject};
 use smsotp::template::Endings;
 
@@ -22,7 +22,7 @@ pub fn secret() -> SecretKey {
 }
 
 pub fn keyring() -> Arc<Keyring> {
-    Arc::new(Keyring::of(vec![secret()]).unwrap())
+    Arc::new(Keyring::new(vec![secret()]).unwrap())
 }
 
 /// A time in the past, and for each day of the database so many milliseconds.
@@ -72,7 +72,7 @@ impl Database {
     }
 
     pub fn store(&self, clock: Arc<dyn Clock>) -> Arc<Sqlite> {
-        Arc::new(Sqlite::open(&self.path, &keyring(), clock, Opening::default()).unwrap())
+        Arc::new(Sqlite::open(&self.path, &keyring(), clock, SqliteOptions::default()).unwrap())
     }
 
     /// A connection with the engine's settings.
@@ -185,7 +185,7 @@ pub fn end() -> i64 {
 
 fn fill(path: &Path, rows: u64) {
     let clock = Arc::new(ManualClock::at(Timestamp(end() - DAYS * DAY)));
-    let store = Sqlite::open(path, &keyring(), clock, Opening::default()).unwrap();
+    let store = Sqlite::open(path, &keyring(), clock, SqliteOptions::default()).unwrap();
     let index = store.keys().index.clone();
     // Leaving the log's mode wants the file for oneself.
     drop(store);
@@ -226,8 +226,8 @@ fn fill_otps(connection: &Connection, rows: u64) {
     let key_id = secret().id().to_string();
     let mut otps = connection
         .prepare(
-            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
-               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, ?8, 0, 0)"#,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, 'login', ?4, ?5, 6, ?6, ?7, 'verified', ?8, 0, 0)"#,
         )
         .unwrap();
     let mut messages = connection
@@ -323,14 +323,17 @@ impl Provider for Taker {
         let mut last = self.0.lock().unwrap();
         last.clear();
         last.push_str(message.body.expose_secret());
-        Delivery::Accepted { provider_id: format!("SM{:032x}", message.message_id), status: "queued".into() }
+        Delivery::Accepted {
+            provider_id: format!("SM{:032x}", message.message_id),
+            state: smsotp::message::State::Accepted,
+        }
     }
 
-    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<RemoteMessage>> {
         Ok(None)
     }
 
-    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }

@@ -18,7 +18,8 @@ use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::purpose::Purpose;
 use smsotp::store::{Operate, Store};
 
 /// Operations in a block.
@@ -223,8 +224,8 @@ fn limit_check(database: &Database) -> bool {
         raw.execute_batch("BEGIN").unwrap();
         for row in 0..*count {
             raw.execute(
-                r#"INSERT INTO otps ("user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at)
-                   VALUES (?1, ?2, 'login', randomblob(16), ?3, 6, ?4, ?4, 'verified', ?4, ?4)"#,
+                r#"INSERT INTO otps ("user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at)
+                   VALUES (?1, ?2, 'login', randomblob(16), ?3, 6, ?4, ?4, 'verified', ?4)"#,
                 rusqlite::params![user(nth).as_str(), phone(nth).as_str(), key_id, end() + row as i64],
             )
             .unwrap();

@@ -1,6 +1,6 @@
 //! Engine operations on PostgreSQL against pgbench, which writes the same rows to the same tables and indexes in the same run.
 //!
-//! `cargo bench --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
+//! `cargo bench --profile dist --bench postgres -- [--seconds N] [--clients 1,16,64] [--connections N] [--rows N] [--only send,verify,one,rows,purge]`
 //! Prints operations per second, pgbench's transactions for the same operation, and the ratio. Server and clients shard the machine.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, missing_docs, dead_code)]
 
@@ -23,9 +23,10 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Window;
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
-use smsotp::purpose::{Policy, Purpose};
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::policy::Policy;
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
+use smsotp::purpose::Purpose;
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use smsotp::template::Endings;
 
 /// Takes every message at once: what is measured is the database.
@@ -38,12 +39,12 @@ impl Provider for Instantly {
     }
     async fn send(&self, _: &Outgoing) -> Delivery {
         let nth = self.0.fetch_add(1, Ordering::Relaxed);
-        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), status: "queued".into() }
+        Delivery::Accepted { provider_id: format!("SM{nth:032x}"), state: smsotp::message::State::Accepted }
     }
-    async fn fetch(&self, _: &str) -> Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> Result<Option<RemoteMessage>> {
         Ok(None)
     }
-    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }
@@ -79,7 +80,7 @@ fn main() {
         Err(why) => return println!("not run: {why}"),
     };
     pg::run_on(&cluster.url("postgres"), "CREATE DATABASE database");
-    let ring = Arc::new(Keyring::of(vec![SecretKey::generate().unwrap()]).unwrap());
+    let ring = Arc::new(Keyring::new(vec![SecretKey::generate().unwrap()]).unwrap());
     let bench = Bench {
         url: cluster.url("database"),
         server: cluster.pid(),
@@ -120,7 +121,7 @@ fn main() {
 
 impl Bench {
     fn engine(&self, connections: usize) -> Engine {
-        let opening = Opening { connections, ..Opening::default() };
+        let opening = PostgresOptions { connections, ..PostgresOptions::default() };
         let store =
             self.runtime.block_on(Postgres::open(&self.url, &self.ring, Arc::new(SystemClock), opening)).unwrap();
         let mut policy = Policy::default();
@@ -134,7 +135,7 @@ impl Bench {
     ///
     /// As it comes, a process has a few connections, and its callers wait for one. `--connections N` gives it more.
     fn compare(&self, clients: usize) {
-        let most = argument("--connections").map_or(Opening::default().connections, |n| n.parse().unwrap());
+        let most = argument("--connections").map_or(PostgresOptions::default().connections, |n| n.parse().unwrap());
         let engine = self.engine(clients.min(most));
         let (mut ours, mut floors) = ([Run::default(), Run::default()], [Run::default(), Run::default()]);
         for _ in 0..2 {
@@ -491,7 +492,7 @@ fn code_of(ring: &Keyring, otp: &smsotp::otp::Otp) -> Code {
     smsotp::code::derive(key.code_key(), &binding, otp.digits)
 }
 
-const LEDGER: &str =
+const USAGE: &str =
     r#"{"sends":[[1763836000000]],"purposes":{"login":{"asked":[1763836000000]}},"seen":1763836000000}"#;
 const BODY: &str = r#"{"action":"send","actor":"system","at":1763836000000,"details":{"how":"new","message":123456,"otp":123456,"purpose":"login"},"outcome":"reserved","subjects":["00112233445566778899aabbccddeeff","00112233445566778899aabbccddeeff"]}"#;
 
@@ -505,11 +506,11 @@ INSERT INTO smsotp.subjects (tag, id, kind, masked, usage, idle_at) VALUES
  (sha256(('r' || :otp)::bytea), substr(sha256(('s' || :otp)::bytea), 1, 16), 'pair', '+1415•••2671', '{{}}', 1763924400000),
  (sha256(('t' || :otp)::bytea), substr(sha256(('u' || :otp)::bytea), 1, 16), 'user', 'floor', '{{}}', 1763924400000);
 SELECT usage FROM smsotp.subjects WHERE tag = sha256(('shard' || (:otp % 8))::bytea) FOR UPDATE;
-INSERT INTO smsotp.otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, over_at)
- VALUES (:otp, 'f' || :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'login', '\x00112233445566778899aabbccddeeff', '0011223344', 6, 1763836000000, 1763836600000, 'active', 1763836600000);
+INSERT INTO smsotp.otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state)
+ VALUES (:otp, 'f' || :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'login', '\x00112233445566778899aabbccddeeff', '0011223344', 6, 1763836000000, 1763836600000, 'active');
 INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, attempt_at, due_at, updated_at)
  VALUES (:message, :otp, '+1415' || lpad((:otp)::text, 7, '0'), 'twilio', 'sending', 1, 1, 1763836000000, 1763836000000, 1763836060000, 1763836000000);
-UPDATE smsotp.subjects SET usage = '{LEDGER}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea), sha256(('shard' || (:otp % 8))::bytea));
+UPDATE smsotp.subjects SET usage = '{USAGE}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('t' || :otp)::bytea), sha256(('shard' || (:otp % 8))::bytea));
 INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{BODY}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
 BEGIN;
@@ -525,7 +526,7 @@ COMMIT;
 const FLOOR_VERIFY: &str = r#"BEGIN;
 SELECT nextval('bench_verify') AS otp, nextval('bench_audit') AS seq \gset
 SELECT usage FROM smsotp.subjects WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea)) FOR UPDATE;
-UPDATE smsotp.otps SET state = 'verified', ended_at = 1763836100000, over_at = 1763836100000 WHERE id = :otp AND state = 'active';
+UPDATE smsotp.otps SET state = 'verified', ended_at = 1763836100000 WHERE id = :otp AND state = 'active';
 UPDATE smsotp.subjects SET usage = '{"sends":[[1763836000000]],"seen":1763836100000}' WHERE tag IN (sha256(('p' || :otp)::bytea), sha256(('r' || :otp)::bytea));
 INSERT INTO smsotp.audit (chain, seq, body, mac, operation) VALUES (100 + :otp % 16, :seq, '{"action":"verify","actor":"system","at":1763836000000,"details":{"otp":123456,"purpose":"login"},"outcome":"verified","subjects":["00112233445566778899aabbccddeeff"]}', sha256((:seq)::text::bytea), '\x00112233445566778899aabbccddeeff');
 COMMIT;
@@ -534,13 +535,13 @@ COMMIT;
 /// Database that have seen much: finished otps with their messages, subjects, audit rows.
 fn fill(rows: i64) -> String {
     format!(
-        "INSERT INTO smsotp.otps (id, \"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at) \
+        "INSERT INTO smsotp.otps (id, \"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at) \
          SELECT nextval('smsotp.otp_ids'), 'o' || n, '+1650' || lpad(n::text, 8, '0'), 'login', substr(sha256(n::text::bytea), 1, 16), '00112233', 6, \
-         1763836000000 + n, 1763836600000 + n, 'verified', 1763836100000 + n, 1763836100000 + n FROM generate_series(1, {rows}) AS n; \
+         1763836000000 + n, 1763836600000 + n, 'verified', 1763836100000 + n FROM generate_series(1, {rows}) AS n; \
          INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, updated_at) \
          SELECT nextval('smsotp.message_ids'), id, phone_number, 'twilio', 'delivered', 1, 1, created_at, created_at FROM smsotp.otps WHERE \"user\" LIKE 'o%'; \
          INSERT INTO smsotp.subjects (tag, id, kind, masked, usage, idle_at) SELECT sha256(('o' || n)::bytea), substr(sha256(('i' || n)::bytea), 1, 16), \
-         'phone', '+1650•••0000', '{LEDGER}', 1763924400000 FROM generate_series(1, {rows}) AS n; \
+         'phone', '+1650•••0000', '{USAGE}', 1763924400000 FROM generate_series(1, {rows}) AS n; \
          INSERT INTO smsotp.audit (chain, seq, body, mac, operation) SELECT 200 + n % 4, n, '{BODY}', sha256(n::text::bytea), substr(sha256(n::text::bytea), 1, 16) \
          FROM generate_series(1, {rows}) AS n"
     )
@@ -549,9 +550,9 @@ fn fill(rows: i64) -> String {
 /// Otps that are over, each with its message.
 fn fill_over(rows: i64) -> String {
     format!(
-        "WITH made AS (INSERT INTO smsotp.otps (id, \"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at) \
+        "WITH made AS (INSERT INTO smsotp.otps (id, \"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at) \
          SELECT nextval('smsotp.otp_ids'), '', '+1650' || lpad(n::text, 8, '0'), 'login', substr(sha256(n::text::bytea), 1, 16), '00112233', 6, \
-         1700000000000 + n, 1700000600000 + n, 'verified', 1700000100000 + n, 1700000100000 + n FROM generate_series(1, {rows}) AS n RETURNING id, phone_number, created_at) \
+         1700000000000 + n, 1700000600000 + n, 'verified', 1700000100000 + n FROM generate_series(1, {rows}) AS n RETURNING id, phone_number, created_at) \
          INSERT INTO smsotp.messages (id, otp_id, phone_number, provider, state, segments, attempts, reserved_at, updated_at) \
          SELECT nextval('smsotp.message_ids'), id, phone_number, 'twilio', 'delivered', 1, 1, created_at, created_at FROM made"
     )

@@ -20,7 +20,8 @@ use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, VerifyOtp};
 use smsotp::limits::Window;
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::purpose::Purpose;
 use smsotp::store::Store;
 
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@ use smsotp::store::Subject;
 use crate::database::{DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
 
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
-const RECENT: &str = r#"SELECT id, "user", nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
+const RECENT: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
 const MESSAGE: &str = "SELECT id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts, \
      reserved_at, attempt_at, due_at, missed_at, updated_at, endings FROM messages";
 
@@ -142,7 +142,7 @@ impl Raw {
         if version != self.known.version {
             let last =
                 |table: &str| read(&tx, "SELECT seq FROM sqlite_sequence WHERE name = ?1", &[&table]).unwrap_or(0);
-            read(&tx, "SELECT sealed_at IS NOT NULL FROM identity WHERE only = 1", &[]);
+            read(&tx, "SELECT sealed_at IS NOT NULL FROM identity WHERE id = 1", &[]);
             read(&tx, "SELECT EXISTS (SELECT 1 FROM test_numbers)", &[]);
             let head = "SELECT seq, mac FROM audit WHERE chain = ?1 ORDER BY seq DESC LIMIT 1";
             let seq = read(&tx, head, &[&0]).unwrap_or(0);
@@ -166,8 +166,8 @@ impl Raw {
         let (otp, message) = (known.otp, known.message);
         write(
             &tx,
-            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, over_at, wrong_guesses, test)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"#,
             &[
                 &otp,
                 &values.user,
@@ -180,7 +180,6 @@ impl Raw {
                 &(now + 600_000),
                 &"active",
                 &None::<i64>,
-                &(now + 600_000),
                 &0,
                 &false,
             ],
@@ -250,8 +249,8 @@ impl Raw {
         if let Some(otp) = otp_of(&tx, values) {
             write(
                 &tx,
-                "UPDATE otps SET state = ?2, ended_at = ?3, over_at = ?4, wrong_guesses = ?5 WHERE id = ?1",
-                &[&otp, &"verified", &values.now, &values.now, &0],
+                "UPDATE otps SET state = ?2, ended_at = ?3, wrong_guesses = ?4 WHERE id = ?1",
+                &[&otp, &"verified", &values.now, &0],
             );
         }
         put_usage(&tx, values, 0);

@@ -7,7 +7,7 @@
 //! comes: rules, audit log, tokens from the database and a log line for each request; only the limits that count all requests
 //! of one machine are off.
 //!
-//! `cargo bench --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
+//! `cargo bench --profile dist --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
 mod carrier;
@@ -32,10 +32,11 @@ use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
 use smsotp::phone::Phone;
-use smsotp::provider::{Delivery, Outgoing, Provider, Report};
-use smsotp::purpose::{Policy, Purpose};
+use smsotp::policy::Policy;
+use smsotp::provider::{Delivery, Outgoing, Provider, RemoteMessage};
+use smsotp::purpose::Purpose;
 use smsotp::store::Store;
-use smsotp::store::sqlite::Opening;
+use smsotp::store::sqlite::SqliteOptions;
 use smsotp::store::sqlite::group::open_grouped;
 
 fn main() -> ExitCode {
@@ -280,7 +281,8 @@ fn group_commit(most: Duration, rounds: u64) -> Vec<bool> {
     let base = Database::of(1_000, &measure::directory());
     let (grouped_database, single_database) = (base.copy("serve-grouped"), base.copy("serve-single"));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let grouped = open_grouped(&grouped_database.path, &keyring(), Arc::clone(&clock), Opening::default()).unwrap();
+    let grouped =
+        open_grouped(&grouped_database.path, &keyring(), Arc::clone(&clock), SqliteOptions::default()).unwrap();
     let (grouped, single) = (Operations::over(grouped), Operations::over(single_database.store(clock).into()));
     let (mut sends, mut verifies) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
@@ -326,14 +328,17 @@ impl Provider for Kept {
         use secrecy::ExposeSecret;
         let text = message.body.expose_secret().to_owned();
         self.0.lock().unwrap().insert(message.to.as_str().to_owned(), text);
-        Delivery::Accepted { provider_id: format!("SM{:032x}", message.message_id), status: "queued".into() }
+        Delivery::Accepted {
+            provider_id: format!("SM{:032x}", message.message_id),
+            state: smsotp::message::State::Accepted,
+        }
     }
 
-    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<Report>> {
+    async fn fetch(&self, _: &str) -> smsotp::error::Result<Option<RemoteMessage>> {
         Ok(None)
     }
 
-    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<Report>>> {
+    async fn find(&self, _: &Phone, _: Timestamp) -> smsotp::error::Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 }

@@ -10,25 +10,27 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::audit::Actor;
+use crate::check::Check;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database, ProviderName};
 use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
+use crate::message::State;
 use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
-use crate::store::sqlite::{self, Opening, Sqlite};
+use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 
-/// What a verb needs of the database.
+/// Whether a verb may make the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
-    /// There must be some.
+    /// It must exist.
     Existing,
-    /// They are made where there are none.
+    /// It is made where there is none.
     MayCreate,
 }
 
@@ -51,7 +53,7 @@ impl App {
     pub fn open(config: Config, mode: OpenMode) -> Result<App> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let runtime = match &config.database {
-            // A file needs nobody to wait for sockets.
+            // A file needs no sockets.
             Database::Sqlite(_) => timers()?,
             Database::Postgres(_) => runtime()?,
         };
@@ -62,21 +64,21 @@ impl App {
                     return Err(sqlite::none_yet(path));
                 }
                 if !new {
-                    // Whoever named the wrong file is told so, and not that its key is missing.
+                    // A wrong file is reported as such, and not as one whose key is missing.
                     sqlite::must_be_sqlite(path)?;
                 }
                 let keyring = Arc::new(Keyring::load(&config.keys, new)?);
-                let opening = Opening {
+                let options = SqliteOptions {
                     create: mode == OpenMode::MayCreate,
                     create_dir: config.database_is_default,
-                    ..Opening::default()
+                    ..SqliteOptions::default()
                 };
-                (Arc::new(Sqlite::open(path, &keyring, clock, opening)?).into(), keyring)
+                (Arc::new(Sqlite::open(path, &keyring, clock, options)?).into(), keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
-                let opening = postgres::Opening::default();
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, opening);
+                let options = postgres::PostgresOptions::default();
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, options);
                 (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };
@@ -85,7 +87,7 @@ impl App {
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
-    /// Makes or updates the tables of the configured PostgreSQL database; answers the versions before and after. SQLite's
+    /// Makes or updates the tables of the configured PostgreSQL database; returns the versions before and after. SQLite's
     /// are brought up to date whenever the file is opened.
     ///
     /// # Errors
@@ -93,19 +95,19 @@ impl App {
     pub fn migrate(config: &Config) -> Result<(u32, u32)> {
         let Database::Postgres(url) = &config.database else {
             return Err(Error::new(Code::CONFIG_INVALID, "a SQLite file is brought up to date whenever it is opened")
-                .hint("`smsotp db status` tells its version; `db migrate` is for PostgreSQL."));
+                .hint("`smsotp db status` shows its version; `db migrate` is for PostgreSQL."));
         };
         let keyring = Keyring::load(&config.keys, false)?;
         let runtime = runtime()?;
         runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
     }
 
-    /// Gives the engine the configured provider, which waits for no answer longer than `patience`.
+    /// Gives the engine the configured provider, which waits for no answer longer than `longest_wait`.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
-    pub fn with_provider(mut self, printer: Printer, patience: Option<Duration>) -> Result<App> {
-        let provider = provider(&self.config, printer, patience)?;
+    pub fn with_provider(mut self, printer: Printer, longest_wait: Option<Duration>) -> Result<App> {
+        let provider = provider(&self.config, printer, longest_wait)?;
         tracing::info!(target: "smsotp", provider = provider.name(), "chose the provider");
         self.engine = self.engine.clone().with_provider(provider);
         if matches!(self.config.database, Database::Sqlite(_)) {
@@ -122,7 +124,7 @@ impl App {
         if has_provider(&self.config) { self.with_provider(printer, None) } else { Ok(self) }
     }
 
-    /// Says what is missing before anything is opened or made.
+    /// Fails where something is missing, before anything is opened or made.
     ///
     /// # Errors
     /// `NO_PROVIDER`, `CONFIG_INVALID`.
@@ -159,7 +161,7 @@ impl App {
         self.keyring.origin().to_string()
     }
 
-    /// One step of a rotation of our own key file: adds a new key last, or moves the newest first.
+    /// One step of a rotation of our own key file: adds a new key at the end, or moves the newest to the front.
     ///
     /// # Errors
     /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
@@ -181,7 +183,7 @@ impl App {
         Ok(rotated)
     }
 
-    /// Removes every key of our own file that nothing alive uses. Answers the ids that went.
+    /// Removes every key of our own file that nothing alive uses, and returns the ids of the removed ones.
     ///
     /// # Errors
     /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
@@ -215,7 +217,7 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        // A name look-up that hangs must not keep the process: its thread is left behind.
+        // A name look-up that hangs must not keep the process running: its thread is abandoned.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -248,21 +250,30 @@ fn os_actor() -> Actor {
     Actor::Os { uid: 0, name: String::new() }
 }
 
-/// True where a provider is chosen, or Twilio's credentials are there.
+/// True where a provider is chosen, or Twilio's credentials are set.
 fn has_provider(config: &Config) -> bool {
+    config.provider.is_some() || has_twilio_credentials(config)
+}
+
+/// True where messages go through Twilio.
+fn uses_twilio(config: &Config) -> bool {
+    config.provider.map_or_else(|| has_twilio_credentials(config), |name| name == ProviderName::Twilio)
+}
+
+fn has_twilio_credentials(config: &Config) -> bool {
     let twilio = &config.twilio;
-    config.provider.is_some() || twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
+    twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
 }
 
 /// The provider that the configuration asks for.
-fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Result<Arc<dyn Provider>> {
-    match config.provider {
+fn provider(config: &Config, printer: Printer, longest_wait: Option<Duration>) -> Result<Arc<dyn Provider>> {
+    let chosen = config.provider.or_else(|| has_twilio_credentials(config).then_some(ProviderName::Twilio));
+    match chosen {
+        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_within(config, longest_wait)?)),
         Some(ProviderName::Console) => {
             let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
             Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
         }
-        Some(ProviderName::Twilio) => Ok(Arc::new(patient(config, patience)?)),
-        None if has_provider(config) => Ok(Arc::new(patient(config, patience)?)),
         None => Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so nothing can be sent").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER. Without an account: `--provider console` \
              prints the message, `smsotp sandbox` stands in for Twilio, `smsotp demo` shows both ends.",
@@ -271,40 +282,37 @@ fn provider(config: &Config, printer: Printer, patience: Option<Duration>) -> Re
 }
 
 fn twilio_of(config: &Config) -> Result<Twilio> {
-    patient(config, None)
+    twilio_within(config, None)
 }
 
-/// Twilio, with answers waited for no longer than `patience`. A connection gets a little less: that there was none is sure,
+/// Twilio, with answers waited for no longer than `longest_wait`. A connection gets a little less: that there was none is sure,
 /// that there was no answer is not.
-fn patient(config: &Config, patience: Option<Duration>) -> Result<Twilio> {
+fn twilio_within(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
     let usual = Timeouts::default();
-    let timeouts = match patience {
+    let timeouts = match longest_wait {
         Some(most) => Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual },
         None => usual,
     };
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
 
-pub use serving::ServedChecks;
+pub use serving::TwilioChecks;
 
-/// How a check of Twilio stands.
-pub use crate::provider::twilio::checks::Mark as CheckMark;
+/// How a real test message ended: its id and last state, or why it failed and what to do next.
+pub type TestMessage = std::result::Result<(String, State), (String, Option<String>)>;
 
-/// What a real test message came to: its id and last status, or why it went wrong and what to do next.
-pub type TestMessage = std::result::Result<(String, String), (String, Option<String>)>;
-
-/// Sends a real message through Twilio and follows it; it carries no code and leaves no trace in the database.
+/// Sends a real message through Twilio and follows it; it carries no code and is not recorded in the database.
 ///
 /// # Errors
 /// `CONFIG_INVALID`.
-pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<TestMessage> {
+pub fn test_message(config: &Config, to: &Phone, longest: Duration) -> Result<TestMessage> {
     let twilio = twilio_of(config)?;
     let body = format!("Test message of {}: sending works.", config.policy.app_name);
     let message = Outgoing { message_id: 0, to: to.clone(), body: body.into(), validity_seconds: Some(600) };
     let runtime = runtime()?;
     let answer = runtime.block_on(async {
         match twilio.send(&message).await {
-            Delivery::Accepted { provider_id, status } => Ok(follow(&twilio, provider_id, status, patience).await),
+            Delivery::Accepted { provider_id, state } => Ok(follow(&twilio, provider_id, state, longest).await),
             Delivery::Refused(refused) => {
                 let code = refused.code.map(|code| format!(" ({code})")).unwrap_or_default();
                 Err((format!("Refused{code}: {}", refused.meaning), refused.fix))
@@ -313,7 +321,7 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
                 Err((format!("Not sent: {why}"), Some("Nothing went out; try again".to_owned())))
             }
             Delivery::Maybe { why } => {
-                Err((format!("May have been sent: {why}"), Some("Ask the person whether it arrived".to_owned())))
+                Err((format!("May have been sent: {why}"), Some("Check on the phone whether it arrived".to_owned())))
             }
         }
     });
@@ -321,27 +329,27 @@ pub fn test_message(config: &Config, to: &Phone, patience: Duration) -> Result<T
     Ok(answer)
 }
 
-/// Asks for a message's status until it is final or patience ends.
-async fn follow(twilio: &Twilio, id: String, first: String, patience: Duration) -> (String, String) {
+/// Asks for a message's state until it is final, or the time is up.
+async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) -> (String, State) {
     const PAUSE: Duration = Duration::from_secs(1);
-    let mut status = first;
-    for _ in 0..patience.as_secs() {
-        if matches!(status.as_str(), "delivered" | "undelivered" | "failed" | "read" | "canceled") {
+    let mut state = first;
+    for _ in 0..longest.as_secs() {
+        if state.is_final() {
             break;
         }
         tokio::time::sleep(PAUSE).await;
-        if let Ok(Some(report)) = twilio.fetch(&id).await {
-            status = report.status;
+        if let Ok(Some(message)) = twilio.fetch(&id).await {
+            state = message.state;
         }
     }
-    (id, status)
+    (id, state)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     built(tokio::runtime::Builder::new_current_thread().enable_all())
 }
 
-/// One that can wait, but not for sockets.
+/// One with timers, but no sockets.
 fn timers() -> Result<tokio::runtime::Runtime> {
     built(tokio::runtime::Builder::new_current_thread().enable_time())
 }
@@ -350,12 +358,12 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
     builder.build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
 }
 
-/// The checks of `test-twilio`: an own runtime, because no database are needed.
+/// The checks of `test-twilio`, on a runtime of their own: they need no database.
 ///
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.
-pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<checks::Check>> {
-    if !has_provider(config) || config.provider == Some(ProviderName::Console) {
+pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<Check>> {
+    if !uses_twilio(config) {
         return Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so there is nothing to test").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or start `smsotp sandbox --write-env .env` \
              in another terminal to try it without an account.",
@@ -363,11 +371,11 @@ pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Re
     }
     let twilio = match twilio_of(config) {
         Ok(twilio) => twilio,
-        Err(error) => return Ok(checks::unconfigured(&error)),
+        Err(error) => return Ok(checks::for_wrong_settings(&error)),
     };
     let runtime = runtime()?;
     let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
-    let found = runtime.block_on(twilio.checks(&checks::Options { to, country }));
+    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country }));
     runtime.shutdown_background();
     Ok(found)
 }

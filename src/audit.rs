@@ -1,8 +1,8 @@
-//! The audit log: what an event is, how its rows are chained, and how a change to them is found.
+//! The audit log: what an event is, how its rows are chained, and how a change to them is detected.
 //!
 //! A row is (chain, seq, body, mac) with `mac = HMAC-SHA-256(K_audit, prev ‖ chain ‖ seq ‖ SHA-256(body))`, where `prev` is the
 //! mac of the row before it in the chain (32 zero bytes before the first). The body is canonical JSON: whatever else a store
-//! keeps in columns is generated from it, so that nothing about a row lies outside the chain.
+//! keeps in columns is generated from it, so that the chain covers everything about a row.
 
 mod verifier;
 
@@ -24,10 +24,10 @@ use crate::phone::Phone;
 /// The longest note that is kept, in characters.
 const NOTE_MAX: usize = 200;
 
-/// From this many digits on, a run of digits in a note is held to be a code or a phone number.
+/// A longer run of digits in a note may be a code or a phone number.
 const DIGIT_RUN_MAX: usize = 5;
 
-/// What one operation did: when, by whom, what, to whom, how it ended.
+/// What one operation did: when, by whom, to whom, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     at: Timestamp,
@@ -38,7 +38,7 @@ pub struct Event {
     details: Details,
 }
 
-/// Who did it.
+/// Who carried an operation out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// A user of the operating system at the command line.
@@ -50,15 +50,15 @@ pub enum Actor {
     },
     /// A REST caller, by the id of its token.
     Token(i64),
-    /// A run without a terminal that only a scheduler makes (purge, dispatch).
+    /// A scheduler: a run without a terminal of a command for schedulers (purge, dispatch).
     Cron,
     /// smsotp itself: migrations, the worker inside `serve`.
     System,
 }
 
-/// Facts about an event that hold no secret: numbers, fixed words, masked phones and notes without long runs of digits.
+/// Facts about an event that hold no secret: numbers, fixed texts, masked phones and notes without long runs of digits.
 ///
-/// A [`code::Code`](crate::code::Code) cannot be put in: it turns into none of these types.
+/// A [`code::Code`](crate::code::Code) cannot be added: it converts to none of these types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Details(BTreeMap<&'static str, Detail>);
@@ -71,7 +71,7 @@ enum Detail {
     Text(String),
 }
 
-/// One row as a store keeps it.
+/// One row of the log as a store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The chain: 0 on SQLite.
@@ -95,7 +95,7 @@ pub struct Head {
     pub mac: [u8; 32],
 }
 
-/// The key that chains the rows: random, made with the database, wrapped in them.
+/// The key that chains the rows: random, made with the database, and kept in it wrapped.
 #[derive(Clone)]
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
@@ -106,7 +106,7 @@ impl Event {
         Event { at, actor, action, outcome, subjects: Vec::new(), details: Details::default() }
     }
 
-    /// Names a subject by its random id; the id tells nothing without the table of subjects.
+    /// Names a subject by its random id, which reveals nothing without the table of subjects.
     #[must_use]
     pub fn subject(mut self, id: &[u8; 16]) -> Event {
         self.subjects.push(encode_string(id));
@@ -122,7 +122,7 @@ impl Event {
 
     /// The canonical JSON: sorted keys, no white space, no floating point, the time as whole milliseconds.
     pub fn body(&self) -> Vec<u8> {
-        // The fields stand in alphabetical order; the details sort themselves.
+        // The fields are in alphabetical order; the details sort themselves.
         #[derive(Serialize)]
         struct Body<'a> {
             action: &'a str,
@@ -173,7 +173,7 @@ impl Details {
         self.0.insert(name, Detail::Flag(value));
         self
     }
-    /// One of our own words.
+    /// A fixed text of our own.
     #[must_use]
     pub fn word(mut self, name: &'static str, value: &'static str) -> Details {
         self.0.insert(name, Detail::Text(value.to_owned()));
@@ -185,9 +185,9 @@ impl Details {
         self.0.insert(name, Detail::Text(value.masked()));
         self
     }
-    /// Words of a person or a provider: control characters become spaces, more than 200 characters are cut, and six or more
-    /// digits in a row (spaces, dots, hyphens and parentheses between them do not help) become `•`, for they may be a code or
-    /// a phone. Digits that hang on a letter or a `#` stay: `OPS-123456`, `#48213`, `SM0123…` name a ticket or a message.
+    /// Text of a person or a provider: control characters become spaces, more than 200 characters are cut, and six or more
+    /// digits in a row (also with spaces, dots, hyphens and parentheses between them) become `•`, for they may be a code or a
+    /// phone. Digits after a letter or a `#` stay: `OPS-123456`, `#48213`, `SM0123…` name a ticket or a message.
     #[must_use]
     pub fn note(mut self, name: &'static str, value: &str) -> Details {
         self.0.insert(name, Detail::Text(mask_digit_runs(&clean(value))));
@@ -200,7 +200,7 @@ impl AuditKey {
     pub fn new(bytes: [u8; 32]) -> AuditKey {
         AuditKey(Zeroizing::new(bytes))
     }
-    /// The bytes, for wrapping alone.
+    /// The bytes, for wrapping only.
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -242,7 +242,7 @@ pub fn mac(key: &AuditKey, prev: &[u8; 32], place: (u32, u64), body: &[u8]) -> [
     mac.finalize().into_bytes().into()
 }
 
-/// Bounded, and without characters that steer a terminal.
+/// Bounded, and without characters that control a terminal.
 fn clean(text: &str) -> String {
     text.chars().take(NOTE_MAX).map(|c| if c.is_control() || is_bidi_control(c) { ' ' } else { c }).collect()
 }
@@ -262,16 +262,16 @@ fn mask_digit_runs(text: &str) -> String {
             at += 1;
             continue;
         }
-        // The run ends with its last digit; separators after it belong to the text again.
-        let (mut end, mut digits, mut look) = (at, 0, at);
-        while look < chars.len() && (chars[look].is_numeric() || " .-()/".contains(chars[look])) {
-            if chars[look].is_numeric() {
+        // The run ends with its last digit; separators after it belong to the text.
+        let (mut end, mut digits, mut next) = (at, 0, at);
+        while next < chars.len() && (chars[next].is_numeric() || " .-()/".contains(chars[next])) {
+            if chars[next].is_numeric() {
                 digits += 1;
-                end = look + 1;
+                end = next + 1;
             }
-            look += 1;
+            next += 1;
         }
-        if digits > DIGIT_RUN_MAX && !names_something(&chars[..at]) {
+        if digits > DIGIT_RUN_MAX && !is_name_before(&chars[..at]) {
             out.push('•');
         } else {
             out.extend(&chars[at..end]);
@@ -281,8 +281,8 @@ fn mask_digit_runs(text: &str) -> String {
     out
 }
 
-/// Whether what stands before a run of digits makes it a name: a letter, `#`, or a letter and one hyphen or underscore.
-fn names_something(before: &[char]) -> bool {
+/// Whether the characters before a run of digits make it a name: a letter, `#`, or a letter and one hyphen or underscore.
+fn is_name_before(before: &[char]) -> bool {
     match before {
         [.., last] if last.is_alphabetic() || *last == '#' => true,
         [.., letter, '-' | '_'] => letter.is_alphabetic(),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mac_is_what_the_design_says() {
+    fn the_mac_is_the_documented_one() {
         // Computed with Python: hmac(key=32 x 09, prev=32 x 00, chain 1, seq 2, body "{}").
         let mac = mac(&AuditKey::new([9; 32]), &[0; 32], (1, 2), b"{}");
 

@@ -37,7 +37,9 @@ use crate::app::{App, OpenMode, os_caller};
 use crate::audit::Details;
 use crate::config::{Config, Flags};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{ColorChoice, ColorFacts, Format, LogForm, Output, Screen, Streams, Wishes, start_logs};
+use crate::output::{
+    ColorChoice, ColorEnvironment, Format, LogForm, Output, OutputOptions, Streams, Terminal, start_logs,
+};
 
 /// A command line, parsed. Help, man pages and completions come from it too.
 #[derive(Debug, Parser)]
@@ -106,8 +108,8 @@ pub struct Globals {
 }
 
 impl Globals {
-    fn wishes(&self) -> Wishes {
-        Wishes {
+    fn output_options(&self) -> OutputOptions {
+        OutputOptions {
             format: if self.json { Some(Format::Json) } else { self.output },
             color: self.color,
             quiet: self.quiet,
@@ -195,11 +197,13 @@ impl Call {
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
-    let facts = crate::config::Screen::from_environment();
-    let screen =
-        Screen::here(ColorFacts { no_color: facts.no_color, force: facts.force_color, dumb: facts.dumb }, facts.output);
-    set_panic_hook(screen, &args);
-    let class = catch_unwind(AssertUnwindSafe(|| run(args, screen, Streams::standard(), facts.log.as_deref())));
+    let facts = crate::config::TerminalEnvironment::read();
+    let terminal = Terminal::detect(
+        ColorEnvironment { no_color: facts.no_color, force: facts.force_color, dumb: facts.dumb },
+        facts.output,
+    );
+    set_panic_hook(terminal, &args);
+    let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
     // The hook has told the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
 }
@@ -207,18 +211,18 @@ pub fn main() -> ExitCode {
 /// Runs one command line, program name first, and tells its class. Nothing but `main` and `demo` need it.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
-    screen: Screen,
+    terminal: Terminal,
     streams: Streams,
     rust_log: Option<&str>,
 ) -> Class {
     let args: Vec<OsString> = args.into_iter().collect();
     match Cli::try_parse_from(&args) {
         Err(error) => {
-            let mut out = Output::to(screen, guess_wishes(&args), streams);
+            let mut out = Output::to(terminal, guess_output_options(&args), streams);
             finish(not_a_call(&error, &mut out), &out)
         }
         Ok(cli) => {
-            let mut out = Output::to(screen, cli.globals.wishes(), streams);
+            let mut out = Output::to(terminal, cli.globals.output_options(), streams);
             match &cli.verb {
                 Verb::Serve(args) => serve::start_server_logs(args, cli.globals.verbose, &out, rust_log),
                 _ => start_logs(&out, cli.globals.verbose, rust_log, LogForm::Text),
@@ -295,8 +299,8 @@ fn usage_hint(error: &clap::Error) -> Option<String> {
 }
 
 /// What the user wants of the output, where the command line could not be parsed.
-fn guess_wishes(args: &[OsString]) -> Wishes {
-    let mut wishes = Wishes::default();
+fn guess_output_options(args: &[OsString]) -> OutputOptions {
+    let mut options = OutputOptions::default();
     let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str()).take_while(|word| *word != "--").peekable();
     while let Some(word) = words.next() {
         let output = word.strip_prefix("--output=").or_else(|| word.strip_prefix("-o").filter(|rest| !rest.is_empty()));
@@ -306,8 +310,8 @@ fn guess_wishes(args: &[OsString]) -> Wishes {
             _ => output,
         };
         match output {
-            Some("json") => wishes.format = Some(Format::Json),
-            Some("jsonl") => wishes.format = Some(Format::Jsonl),
+            Some("json") => options.format = Some(Format::Json),
+            Some("jsonl") => options.format = Some(Format::Jsonl),
             _ => {}
         }
         let color = match word {
@@ -315,23 +319,23 @@ fn guess_wishes(args: &[OsString]) -> Wishes {
             _ => word.strip_prefix("--color="),
         };
         match color {
-            Some("never") => wishes.color = ColorChoice::Never,
-            Some("always") => wishes.color = ColorChoice::Always,
+            Some("never") => options.color = ColorChoice::Never,
+            Some("always") => options.color = ColorChoice::Always,
             _ => {}
         }
     }
-    wishes
+    options
 }
 
 /// Says that a panic is our bug and where; never its payload, which may quote foreign data or a secret.
-fn set_panic_hook(screen: Screen, args: &[OsString]) {
-    let wishes = guess_wishes(args);
+fn set_panic_hook(terminal: Terminal, args: &[OsString]) {
+    let options = guess_output_options(args);
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
         let bug = Error::new(Code::BUG, format!("a bug in smsotp {} at {place}", env!("CARGO_PKG_VERSION"))).hint(
             "Report this line and the command that you ran, without phone numbers, to the project's issue tracker",
         );
-        Output::to(screen, wishes, Streams::standard()).fail(&bug);
+        Output::to(terminal, options, Streams::standard()).fail(&bug);
     }));
 }
 

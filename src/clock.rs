@@ -1,4 +1,4 @@
-//! Time as a value. Only this file reads the system clock; everything else is handed a [`Clock`] or a [`Timestamp`].
+//! Time as a value. Only this file reads the system clock; everything else is given a [`Clock`] or a [`Timestamp`].
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -73,11 +73,11 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the present comes from. On PostgreSQL the store asks the database and adds [`Clock::offset`].
+/// The source of the present time. On PostgreSQL the store asks the database and adds [`Clock::offset`].
 pub trait Clock: Send + Sync {
     /// The present.
     fn now(&self) -> Timestamp;
-    /// How far the present was moved away from the system's time: zero outside tests and simulations.
+    /// How far the present differs from the system's time: zero outside tests and simulations.
     fn offset(&self) -> Duration {
         Duration::ZERO
     }
@@ -94,7 +94,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to: for tests and simulations.
+/// A clock that is moved by hand: for tests and simulations.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 

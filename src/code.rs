@@ -14,10 +14,10 @@ pub const DIGITS_MIN: u8 = 4;
 /// The most digits that a code may have.
 pub const DIGITS_MAX: u8 = 10;
 
-/// The label that starts every computation; a new way to compute codes takes a new one.
+/// The label that starts every computation; a new way to compute codes needs a new one.
 const LABEL: &[u8] = b"smsotp/code/v1";
 
-/// Longer input is refused unread: ten digits with a separator around each fit easily.
+/// Longer input is refused unread: ten digits with separators around each fit easily.
 const INPUT_MAX: usize = 64;
 
 /// The digits of a code, on their way from the computation to a message or from a person to the comparison.
@@ -26,7 +26,7 @@ const INPUT_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Code(Zeroizing<String>);
 
-/// What a code is bound to. A code of one binding means nothing for another.
+/// What a code is bound to. A code of one binding is wrong for any other.
 #[derive(Clone, Copy)]
 pub struct Binding<'a> {
     /// The otp's 16 random bytes.
@@ -42,28 +42,28 @@ pub struct Binding<'a> {
 /// The key that codes are computed with; derived from a secret key, see `keys`.
 pub struct CodeKey(Zeroizing<[u8; 32]>);
 
-/// The public name of a secret key: 8 hex digits that rows and database carry. It tells nothing about the key.
+/// The public name of a secret key: 8 hex digits, kept in the database with what the key made. It reveals nothing about the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; 4]);
 
 impl Code {
     /// Reads what a person typed: spaces and hyphens are dropped once, then 4 to 10 ASCII digits must remain.
     ///
-    /// Errors: `CODE_INVALID`, which says what is wrong with the shape and never repeats the input.
+    /// Errors: `CODE_INVALID`, which names what is wrong with the shape and never repeats the input.
     pub fn parse(text: &str) -> Result<Code> {
         if text.len() > INPUT_MAX {
-            return Err(shape("is too long"));
+            return Err(malformed("is too long"));
         }
         let mut digits = Zeroizing::new(String::with_capacity(text.len()));
         digits.extend(text.trim_ascii().chars().filter(|c| *c != ' ' && *c != '-'));
         if digits.is_empty() {
-            return Err(shape("is empty"));
+            return Err(malformed("is empty"));
         }
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(shape("holds something other than the digits 0 to 9"));
+            return Err(malformed("holds something other than the digits 0 to 9"));
         }
         if !(usize::from(DIGITS_MIN)..=usize::from(DIGITS_MAX)).contains(&digits.len()) {
-            return Err(shape(&format!("has {} digits", digits.len())));
+            return Err(malformed(&format!("has {} digits", digits.len())));
         }
         Ok(Code(digits))
     }
@@ -73,7 +73,7 @@ impl Code {
         &self.0
     }
 
-    /// Whether both are the same digits, in a time that does not tell how many of them agree.
+    /// Whether both are the same digits, in a time that does not depend on how many of them agree.
     pub fn matches(&self, other: &Code) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
@@ -119,7 +119,7 @@ pub fn derive(key: &CodeKey, binding: &Binding<'_>, digits: u8) -> Code {
 
 impl KeyId {
     /// The name made of these four bytes.
-    pub fn of(bytes: [u8; 4]) -> KeyId {
+    pub fn new(bytes: [u8; 4]) -> KeyId {
         KeyId(bytes)
     }
     /// Reads 8 hex digits.
@@ -156,14 +156,14 @@ pub(crate) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-/// Feeds a part with its length (4 bytes, big-endian) before it, so that no two lists of parts read the same.
+/// Adds a part with its length (4 bytes, big-endian) before it, so that no two lists of parts read the same.
 pub(crate) fn length_prefixed(mac: &mut Hmac<Sha256>, part: &[u8]) {
-    // A part of 4 GiB cannot come in: every input is bounded at the edge.
+    // No part has 4 GiB: every input is bounded where it is read.
     mac.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
     mac.update(part);
 }
 
-fn shape(what: &str) -> Error {
+fn malformed(what: &str) -> Error {
     Error::new(ErrorCode::CODE_INVALID, format!("the code {what}"))
         .hint(format!("Give the {DIGITS_MIN} to {DIGITS_MAX} digits of the message; spaces and hyphens do not matter."))
 }

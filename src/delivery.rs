@@ -38,23 +38,23 @@ const POLL_MIN: Duration = Duration::from_secs(5);
 /// The longest provider id that is kept, in characters.
 const PROVIDER_ID_MAX: usize = 64;
 
-/// What became of a message that was handed over.
+/// How handing a message over ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     /// The provider took it.
     Accepted {
-        /// The provider's id, for example a Twilio message SID.
+        /// The provider's id of the message.
         provider_id: String,
-        /// The provider's first status, verbatim.
-        status: String,
+        /// How far it got already: [`State::Accepted`], or further.
+        state: State,
     },
-    /// The provider answered that it will not send it: it surely was not sent.
+    /// The provider will not send it: it surely was not sent.
     Refused(Refused),
     /// The provider asks to come back: surely not sent.
     Busy {
-        /// When it said to come back.
+        /// For how long not to come back.
         retry_after: Option<Duration>,
-        /// What it said.
+        /// The provider's reason.
         why: String,
     },
     /// No connection was made: surely not sent.
@@ -72,21 +72,21 @@ pub enum Delivery {
 /// A provider's refusal, explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The provider's error code, for example Twilio's 21610.
+    /// The provider's error code.
     pub code: Option<u32>,
     /// The HTTP status of the refusal.
     pub http_status: u16,
-    /// What it means, in our words or the provider's.
+    /// What it means, in our text or the provider's.
     pub meaning: String,
     /// What to do about it.
     pub fix: Option<String>,
     /// Who has to act.
     pub blame: Blame,
-    /// The recipient opted out (Twilio's 21610).
+    /// The recipient opted out of all messages.
     pub opted_out: bool,
 }
 
-/// Who has to act on a refusal.
+/// Who has to act on a refusal or a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blame {
@@ -94,13 +94,17 @@ pub enum Blame {
     Request,
     /// The recipient's number or choice.
     Recipient,
-    /// Credentials, sender or account set-up.
+    /// The set-up: credentials, sender, permissions, registration.
     Setup,
-    /// The provider or a carrier.
+    /// The account: suspended, on trial, without a right.
+    Account,
+    /// The carrier.
+    Carrier,
+    /// The provider.
     Provider,
     /// A limit of the provider.
     Limit,
-    /// Held to be fraud.
+    /// Classified as fraud.
     Fraud,
 }
 
@@ -175,9 +179,8 @@ pub fn settle(
     message.due_at = None;
     (message.error, message.error_code) = (None, None);
     match delivery {
-        Delivery::Accepted { provider_id, status } => {
-            message.state = State::Accepted;
-            message.state = message.state.after_report(status).unwrap_or(message.state);
+        Delivery::Accepted { provider_id, state } => {
+            message.state = *state;
             message.provider_id = Some(provider_id.clone());
             message.due_at = poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
         }
@@ -206,8 +209,8 @@ pub enum Finding {
     Found {
         /// The provider's id.
         provider_id: String,
-        /// The provider's status.
-        status: String,
+        /// How far it got.
+        state: State,
         /// The error code of a failed delivery.
         error_code: Option<u32>,
     },
@@ -262,8 +265,8 @@ pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<
     }
     let mut next = Message { updated_at: now, due_at: None, ..message.clone() };
     let fate = match finding {
-        Finding::Found { provider_id, status, error_code } => {
-            next.state = State::Accepted.after_report(status).unwrap_or(State::Accepted);
+        Finding::Found { provider_id, state, error_code } => {
+            next.state = *state;
             next.provider_id = Some(provider_id.clone());
             (next.error_code, next.error) = (*error_code, None);
             Fate::Found
@@ -305,15 +308,15 @@ pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<
 pub struct News {
     /// The provider's id.
     pub provider_id: String,
-    /// The provider's status, verbatim.
-    pub status: String,
+    /// How far the message got.
+    pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
 }
 
 /// The message as the news leave it; `None` where they are old, or say nothing that is known.
 pub fn report(message: &Message, news: &News, now: Timestamp) -> Option<Message> {
-    let moved = message.state.after_report(&news.status);
+    let moved = message.state.after_report(news.state);
     let identified = message.provider_id.is_none() && news.provider_id.len() <= PROVIDER_ID_MAX;
     if moved.is_none() && !identified {
         return None;
@@ -430,8 +433,8 @@ mod tests {
         })
     }
 
-    fn accepted(status: &str) -> Delivery {
-        Delivery::Accepted { provider_id: "SM1".into(), status: status.into() }
+    fn accepted(state: State) -> Delivery {
+        Delivery::Accepted { provider_id: "SM1".into(), state }
     }
 
     #[test]
@@ -492,7 +495,7 @@ mod tests {
         let maybe = Delivery::Maybe { why: "reset".into() };
         let unreachable = Delivery::Unreachable { why: "no route".into() };
         for (delivery, word, unsent) in [
-            (accepted("queued"), "accepted", false),
+            (accepted(State::Accepted), "accepted", false),
             (maybe, "maybe", false),
             (refused(), "refused", true),
             (busy(None), "busy", true),
@@ -512,13 +515,13 @@ mod tests {
 
     #[test]
     fn what_was_accepted_is_at_least_accepted_and_asked_for_only_while_that_may_bring_news() {
-        let plain = settled(&accepted("queued"), None, None);
+        let plain = settled(&accepted(State::Accepted), None, None);
         assert_eq!((plain.state, plain.provider_id.as_deref()), (State::Accepted, Some("SM1")));
         assert_eq!((plain.due_at, plain.error, plain.error_code), (None, None, None));
         let poll = Some(seconds(10));
-        assert_eq!(settled(&accepted("queued"), None, poll).due_at, Some(NOW + seconds(11)));
-        assert_eq!(settled(&accepted("sent"), None, poll).state, State::Sent);
-        let over = settled(&accepted("failed"), None, poll);
+        assert_eq!(settled(&accepted(State::Accepted), None, poll).due_at, Some(NOW + seconds(11)));
+        assert_eq!(settled(&accepted(State::Sent), None, poll).state, State::Sent);
+        let over = settled(&accepted(State::Failed), None, poll);
         assert_eq!((over.state, over.due_at), (State::Failed, None));
     }
 
@@ -542,13 +545,13 @@ mod tests {
         }
     }
 
-    fn found(status: &str) -> Finding {
-        Finding::Found { provider_id: "SM1".into(), status: status.into(), error_code: Some(30_003) }
+    fn found(state: State) -> Finding {
+        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003) }
     }
 
     #[test]
     fn a_finding_counts_only_for_a_message_that_is_open_and_that_nobody_is_at_work_on() {
-        let findings = [found("sent"), Finding::Absent, Finding::NotNow, Finding::Never];
+        let findings = [found(State::Sent), Finding::Absent, Finding::NotNow, Finding::Never];
         for finding in &findings {
             assert!(conclude(&message(State::Sending), finding, NOW + seconds(60) - MS).is_none(), "{finding:?}");
             assert!(conclude(&message(State::Sending), finding, NOW + seconds(60)).is_some(), "{finding:?}");
@@ -569,12 +572,10 @@ mod tests {
 
     #[test]
     fn what_was_found_has_the_state_that_the_provider_says() {
-        let (sent, fate) = conclude(&message(State::Unknown), &found("sent"), NOW + MS).unwrap();
+        let (sent, fate) = conclude(&message(State::Unknown), &found(State::Sent), NOW + MS).unwrap();
         assert_eq!((sent.state, sent.provider_id.as_deref(), fate), (State::Sent, Some("SM1"), Fate::Found));
         assert_eq!((sent.error_code, sent.error, sent.due_at), (Some(30_003), None, None));
         assert_eq!(sent.updated_at, NOW + MS);
-        let (odd, _) = conclude(&message(State::Unknown), &found("a word of tomorrow"), NOW).unwrap();
-        assert_eq!(odd.state, State::Accepted);
     }
 
     #[test]
@@ -604,28 +605,27 @@ mod tests {
         assert_eq!(words, ["sent", "found", "failed", "open", "gone"]);
     }
 
-    fn news(status: &str, id: &str) -> News {
-        News { provider_id: id.into(), status: status.into(), error_code: Some(30_003) }
+    fn news(state: State, id: &str) -> News {
+        News { provider_id: id.into(), state, error_code: Some(30_003) }
     }
 
     #[test]
     fn news_move_a_message_forward_or_bring_its_id() {
         let known = Message { provider_id: Some("SM1".into()), ..message(State::Accepted) };
-        let sent = report(&known, &news("sent", "SM1"), NOW + seconds(1)).unwrap();
+        let sent = report(&known, &news(State::Sent, "SM1"), NOW + seconds(1)).unwrap();
         assert_eq!((sent.state, sent.error_code, sent.error.as_ref()), (State::Sent, Some(30_003), None));
         assert_eq!((sent.due_at, sent.updated_at), (known.due_at, NOW + seconds(1)), "it may still be asked for");
-        let over = report(&known, &news("undelivered", "SM1"), NOW - seconds(1)).unwrap();
+        let over = report(&known, &news(State::Undelivered, "SM1"), NOW - seconds(1)).unwrap();
         assert_eq!((over.state, over.due_at), (State::Undelivered, None));
         assert_eq!(over.updated_at, NOW, "its time never runs back");
-        assert!(report(&known, &news("queued", "SM1"), NOW).is_none());
-        assert!(report(&known, &news("a word of tomorrow", "SM1"), NOW).is_none());
+        assert!(report(&known, &news(State::Accepted, "SM1"), NOW).is_none());
 
         let nameless = Message { due_at: None, ..message(State::Accepted) };
-        let named = report(&nameless, &news("queued", &"S".repeat(64)), NOW).unwrap();
+        let named = report(&nameless, &news(State::Accepted, &"S".repeat(64)), NOW).unwrap();
         assert_eq!((named.state, named.provider_id), (State::Accepted, Some("S".repeat(64))));
         assert_eq!((named.error_code, named.error.as_deref()), (Some(1), Some("before")), "the rest stays");
-        assert!(report(&nameless, &news("queued", &"S".repeat(65)), NOW).is_none());
-        let moved = report(&nameless, &news("sent", &"S".repeat(65)), NOW).unwrap();
+        assert!(report(&nameless, &news(State::Accepted, &"S".repeat(65)), NOW).is_none());
+        let moved = report(&nameless, &news(State::Sent, &"S".repeat(65)), NOW).unwrap();
         assert_eq!((moved.state, moved.provider_id), (State::Sent, None));
     }
 
@@ -653,7 +653,7 @@ mod tests {
         assert_eq!(end(&otp(), &[], otp().expires_at), Some(otp::State::Expired));
         for state in State::ALL {
             let other = Message { id: 2, state, ..failed.clone() };
-            let alone = matches!(state, State::Failed | State::Canceled | State::Scheduled);
+            let alone = matches!(state, State::Failed | State::Canceled);
             assert_eq!(end(&otp(), &[failed.clone(), other], NOW).is_some(), alone, "{state:?}");
         }
         let verified = Otp { state: otp::State::Verified, ..otp() };

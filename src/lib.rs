@@ -1,6 +1,6 @@
 //! smsotp sends one-time passwords over SMS, verifies them, and keeps its database in SQLite or PostgreSQL.
 //!
-//! The binary of the same name is a thin command line over this library. A program of your own puts the same parts together: a
+//! The binary of the same name is a thin command line over this library. A program of your own combines the same parts: a
 //! store, a provider, a keyring and a policy make an [`engine::Engine`], and the engine runs the operations, each as one atomic
 //! step.
 //!
@@ -15,35 +15,35 @@
 //! use smsotp::audit::Actor;
 //! use smsotp::clock::SystemClock;
 //! use smsotp::code::Code;
-//! use smsotp::config;
 //! use smsotp::engine::{Caller, Destination, Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 //! use smsotp::keys::{Keyring, SecretKey};
 //! use smsotp::otp::User;
 //! use smsotp::phone;
 //! use smsotp::provider::twilio::{self, Twilio};
-//! use smsotp::purpose::{Policy, Purpose};
+//! use smsotp::policy::Policy;
+//! use smsotp::purpose::Purpose;
 //! use smsotp::sandbox::{self, Sandbox, inbox};
-//! use smsotp::store::sqlite::{Opening, Sqlite};
+//! use smsotp::store::sqlite::{SqliteOptions, Sqlite};
 //! use smsotp::template::Endings;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // The provider: Twilio's API, at the sandbox's address.
 //! let sandbox = Sandbox::start(sandbox::Options::default())?;
-//! let account = twilio::Settings::check(&config::Twilio {
+//! let account = twilio::Settings::check(&twilio::Account {
 //!     account_sid: Some(sandbox.account_sid().to_owned()),
 //!     auth_token: Some(sandbox.auth_token().to_owned().into()),
 //!     phone_number: Some(sandbox.phone_number()),
 //!     base_url: Some(sandbox.url().parse()?),
-//!     ..config::Twilio::default()
+//!     ..twilio::Account::default()
 //! })?;
 //! let provider = Arc::new(Twilio::new(account)?);
 //!
 //! // The store: one file. Without the key, which is kept elsewhere, it reveals no code.
 //! let folder = tempfile::tempdir()?;
-//! let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
+//! let keyring = Arc::new(Keyring::new(vec![SecretKey::generate()?]).ok_or("a ring has at least one key")?);
 //! let path = folder.path().join("smsotp.db");
-//! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), Opening::default())?);
+//! let database = Arc::new(Sqlite::open(&path, &keyring, Arc::new(SystemClock), SqliteOptions::default())?);
 //!
 //! let engine = Engine::new(database, keyring, Arc::new(Policy::default())).with_provider(provider);
 //! let caller = Caller::new(Actor::System);
@@ -81,6 +81,18 @@
 //! kept the library from answering; it has a stable [`error::Code`] and a hint. Times come from a [`clock::Clock`], so that
 //! tests can move them ([`clock::ManualClock`]).
 //!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none | the engine with SQLite, Twilio and the console |
+//! | `postgres` | PostgreSQL beside SQLite |
+//! | `serve` | the REST API over an engine ([`http`]) |
+//! | `sandbox` | the stand-in for Twilio ([`sandbox`]), for tests |
+//! | `cli` (default) | the command line, its configuration and output, and the three above |
+//!
+//! With `default-features = false` nothing of the others is compiled.
+//!
 //! # Modules in reading order
 //!
 //! The rules are pure functions over facts; [`store`] and [`provider`] are the seams to the outside; [`engine`] joins them.
@@ -88,12 +100,14 @@
 
 // The rules: pure functions over facts.
 pub mod audit;
+pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
 pub mod message;
 pub mod otp;
 pub mod phone;
+pub mod policy;
 pub mod purpose;
 pub mod risk;
 pub mod segments;
@@ -115,12 +129,19 @@ pub mod store;
 pub mod engine;
 
 // The wiring, the command line, the REST API, and the stand-in for Twilio.
+#[cfg(feature = "cli")]
 pub mod app;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "serve")]
 pub mod http;
+#[cfg(feature = "cli")]
 pub mod output;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 
 // What the window and the stand-in share of the wire.
+#[cfg(any(feature = "serve", feature = "sandbox"))]
 mod linger;

@@ -33,7 +33,8 @@ impl<S> Lingering<S> {
         Lingering { stream, ending: None }
     }
 
-    /// The stream itself, for an end that is not gentle.
+    /// The stream itself, for an end that is not gentle: a fault of the sandbox.
+    #[cfg(feature = "sandbox")]
     pub(crate) fn into_inner(self) -> S {
         self.stream
     }

@@ -1,4 +1,4 @@
-//! One SMS on its way. It moves forward only, whatever order the news comes in.
+//! One SMS and how far it got. Its state moves forward only, whatever order delivery reports arrive in.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Message {
     pub otp_id: Option<i64>,
     /// Where it goes.
     pub phone: Phone,
-    /// The provider it was given to: `twilio`, `console`, or `test` for a declared test number.
+    /// The provider that it was given to: `twilio`, `console`, or `test` for a declared test number.
     pub provider: String,
     /// How far it got.
     pub state: State,
@@ -23,19 +23,19 @@ pub struct Message {
     pub provider_id: Option<String>,
     /// The provider's error code, if it failed.
     pub error_code: Option<u32>,
-    /// What went wrong, in words without secrets.
+    /// What went wrong, without secrets.
     pub error: Option<String>,
     /// How many SMS segments it takes.
     pub segments: u32,
     /// How often it was handed to the provider.
     pub attempts: u32,
-    /// When limits were charged for it: what is given back when it surely was not sent.
+    /// When it was counted in the limits: what is given back when it surely was not sent.
     pub reserved_at: Timestamp,
     /// When the last attempt began.
     pub attempt_at: Option<Timestamp>,
-    /// When the worker has to look at it again: a retry, the end of a lease, the next look at an unknown one.
+    /// When the worker has to handle it again: a retry, the end of a lease, the next check of an unknown one.
     pub due_at: Option<Timestamp>,
-    /// When an unknown message was looked for and not found, first.
+    /// When an unknown message was first looked for and not found.
     pub missed_at: Option<Timestamp>,
     /// The last change.
     pub updated_at: Timestamp,
@@ -47,17 +47,15 @@ pub struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// To be sent at a later time.
-    Scheduled,
     /// Waiting for its (next) attempt; surely not sent.
     Queued,
-    /// Handed to the provider by someone; no answer is recorded.
+    /// Being handed to the provider; no answer is recorded yet.
     Sending,
     /// It may or may not have been accepted.
     Unknown,
     /// The provider took it.
     Accepted,
-    /// The carrier took it. It may be the last word ever heard.
+    /// The carrier took it. Some carriers never report more than this.
     Sent,
     /// The carrier could not deliver it.
     Undelivered,
@@ -67,14 +65,13 @@ pub enum State {
     Read,
     /// It was not sent.
     Failed,
-    /// It was taken back before it went out.
+    /// It was canceled before it was sent.
     Canceled,
 }
 
 impl State {
     /// All states in the order of their declaration.
-    pub const ALL: [State; 11] = [
-        State::Scheduled,
+    pub const ALL: [State; 10] = [
         State::Queued,
         State::Sending,
         State::Unknown,
@@ -87,10 +84,9 @@ impl State {
         State::Canceled,
     ];
 
-    /// The word in database and JSON.
+    /// The name in the database and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Scheduled => "scheduled",
             State::Queued => "queued",
             State::Sending => "sending",
             State::Unknown => "unknown",
@@ -104,51 +100,41 @@ impl State {
         }
     }
 
-    /// The state with that word.
-    pub fn parse(word: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.as_str() == word)
+    /// The state with that name.
+    pub fn parse(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
     /// True while its outcome is open: purge leaves it alone.
     pub fn is_open(self) -> bool {
-        matches!(self, State::Scheduled | State::Queued | State::Sending | State::Unknown)
+        matches!(self, State::Queued | State::Sending | State::Unknown)
     }
 
     /// True where the provider took it, or may have.
     pub fn may_be_out(self) -> bool {
-        !matches!(self, State::Scheduled | State::Queued | State::Failed | State::Canceled)
+        !matches!(self, State::Queued | State::Failed | State::Canceled)
     }
 
-    /// True where no later news will change it (a delivered WhatsApp message may still be read).
+    /// True where no later report will change it (a delivered WhatsApp message may still be read).
     pub fn is_final(self) -> bool {
         matches!(self, State::Undelivered | State::Delivered | State::Read | State::Failed | State::Canceled)
     }
 
-    /// The state after the provider reported `status`, in Twilio's words; `None` where the news is old or unknown.
+    /// The state after the provider reported `reported`; `None` where that is old.
     ///
     /// Forward only: accepted → sent → undelivered | delivered → read; failed and canceled end what has not gone out.
-    pub fn after_report(self, status: &str) -> Option<State> {
-        let news = match status {
-            "accepted" | "scheduled" | "queued" | "sending" => State::Accepted,
-            "sent" => State::Sent,
-            "delivered" | "partially_delivered" => State::Delivered,
-            "read" => State::Read,
-            "undelivered" => State::Undelivered,
-            "failed" => State::Failed,
-            "canceled" => State::Canceled,
-            _ => return None,
-        };
-        (news.rank() > self.rank()).then_some(news)
+    pub fn after_report(self, reported: State) -> Option<State> {
+        (reported.rank() > self.rank()).then_some(reported)
     }
 
     fn rank(self) -> u8 {
         match self {
-            State::Scheduled | State::Queued => 0,
+            State::Queued => 0,
             State::Sending | State::Unknown => 1,
             State::Accepted => 2,
             State::Sent => 3,
             State::Undelivered | State::Failed | State::Canceled => 4,
-            // A late receipt may still turn "undelivered" round; "read" is the very last word.
+            // A late receipt may still correct "undelivered"; nothing comes after "read".
             State::Delivered => 5,
             State::Read => 6,
         }
@@ -160,27 +146,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn news_moves_a_message_forward_only_in_whatever_order_it_comes() {
-        let news = ["queued", "sending", "sent", "delivered", "read"];
-        for first in 0..news.len() {
-            for second in 0..news.len() {
+    fn a_report_moves_a_message_forward_only_in_whatever_order_it_arrives() {
+        let reports = [State::Accepted, State::Sent, State::Delivered, State::Read];
+        for first in 0..reports.len() {
+            for second in 0..reports.len() {
                 let mut state = State::Sending;
-                for status in [news[first], news[second]] {
-                    state = state.after_report(status).unwrap_or(state);
+                for reported in [reports[first], reports[second]] {
+                    state = state.after_report(reported).unwrap_or(state);
                 }
-                let best = State::Sending.after_report(news[first.max(second)]).unwrap();
-                assert_eq!(state, best, "{} then {}", news[first], news[second]);
+                assert_eq!(state, reports[first.max(second)], "{:?} then {:?}", reports[first], reports[second]);
             }
         }
-        assert_eq!(State::Delivered.after_report("sent"), None);
-        assert_eq!(State::Sent.after_report("a word of tomorrow"), None);
+        assert_eq!(State::Delivered.after_report(State::Sent), None);
+        assert_eq!(State::Sent.after_report(State::Queued), None);
+        assert_eq!(State::Undelivered.after_report(State::Delivered), Some(State::Delivered));
     }
 
     #[test]
     fn each_state_says_whether_it_is_open_may_be_out_or_is_final() {
         use State::*;
         let those = |is: fn(State) -> bool| State::ALL.into_iter().filter(|state| is(*state)).collect::<Vec<_>>();
-        assert_eq!(those(State::is_open), [Scheduled, Queued, Sending, Unknown]);
+        assert_eq!(those(State::is_open), [Queued, Sending, Unknown]);
         assert_eq!(those(State::may_be_out), [Sending, Unknown, Accepted, Sent, Undelivered, Delivered, Read]);
         assert_eq!(those(State::is_final), [Undelivered, Delivered, Read, Failed, Canceled]);
         for state in State::ALL {
@@ -190,24 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_provider_reports_moves_each_state_to_what_comes_after_it() {
+    fn a_report_moves_each_state_to_what_comes_after_it_alone() {
         use State::*;
-        let reports = [
-            ("accepted", Accepted),
-            ("scheduled", Accepted),
-            ("queued", Accepted),
-            ("sending", Accepted),
-            ("sent", Sent),
-            ("delivered", Delivered),
-            ("partially_delivered", Delivered),
-            ("read", Read),
-            ("undelivered", Undelivered),
-            ("failed", Failed),
-            ("canceled", Canceled),
-        ];
         // In this order; those of one line end a message alike, and none of them follows another.
         let order: [&[State]; 7] = [
-            &[Scheduled, Queued],
+            &[Queued],
             &[Sending, Unknown],
             &[Accepted],
             &[Sent],
@@ -217,9 +190,9 @@ mod tests {
         ];
         let place = |state| order.iter().position(|alike| alike.contains(&state)).unwrap();
         for state in State::ALL {
-            for (status, reported) in reports {
+            for reported in State::ALL {
                 let next = (place(reported) > place(state)).then_some(reported);
-                assert_eq!(state.after_report(status), next, "{state:?} {status}");
+                assert_eq!(state.after_report(reported), next, "{state:?} {reported:?}");
             }
         }
     }

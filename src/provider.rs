@@ -1,4 +1,7 @@
-//! The voice: what carries a message, and what each answer means for the database.
+//! The seam to the providers: what is handed over, and what each answer means for the database.
+//!
+//! A provider's names, status words and error codes stay inside its own file. A new one is such a file, its settings in
+//! `config/settings.rs`, and the line in `app.rs` that makes it.
 
 pub mod console;
 pub mod twilio;
@@ -9,6 +12,7 @@ use secrecy::SecretString;
 use crate::clock::Timestamp;
 pub use crate::delivery::{Blame, Delivery, Refused};
 use crate::error::Result;
+use crate::message::State;
 use crate::phone::Phone;
 
 /// A message on its way out. The body holds the code, so it is a secret and has no `Debug` of its own.
@@ -19,17 +23,17 @@ pub struct Outgoing {
     pub to: Phone,
     /// The whole text.
     pub body: SecretString,
-    /// For how many whole seconds it makes sense to deliver it (Twilio's ValidityPeriod, 1 to 36000).
+    /// For how many whole seconds it makes sense to deliver it (1 to 36000).
     pub validity_seconds: Option<u32>,
 }
 
-/// A message as the provider reports it.
+/// A message as the provider has it.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct RemoteMessage {
     /// The provider's id.
     pub provider_id: String,
-    /// The provider's status, verbatim (Twilio: queued, sent, delivered, ...).
-    pub status: String,
+    /// How far it got: [`State::Accepted`], or further.
+    pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
     /// How many segments it took, once known.
@@ -49,18 +53,18 @@ pub trait Provider: Send + Sync {
     /// Hands a message over, once. Never retries by itself.
     async fn send(&self, message: &Outgoing) -> Delivery;
 
-    /// Asks what became of a message. `None`: the provider does not know it. Providers without look-up answer `NO_PROVIDER`.
-    async fn fetch(&self, provider_id: &str) -> Result<Option<Report>>;
+    /// Looks a message up. `None`: the provider does not know it.
+    async fn fetch(&self, provider_id: &str) -> Result<Option<RemoteMessage>>;
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
-    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<Report>>>;
+    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
 
-    /// The provider's clock, if its last answer told it: reconciling compares times of one clock only.
+    /// How far the provider's clock is ahead of ours, as far as its last answer showed: times are compared on one clock only.
     fn clock_skew_ms(&self) -> i64 {
         0
     }
 
-    /// True where nothing leaves the house (console): such sends count as accepted at once.
+    /// True where nothing leaves this machine (console): such messages count as accepted at once.
     fn is_local(&self) -> bool {
         false
     }

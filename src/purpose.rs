@@ -1,13 +1,10 @@
-//! Why a code is asked for, and what that decides: life, digits, what a re-send does.
+//! Why a code is sent, and what that decides: how long it is valid, how many digits it has, what a re-send does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-use crate::limits::Limits;
 
 /// The name of a purpose: 1 to 64 of `a-z 0-9 _ -`, starting with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -21,12 +18,16 @@ pub const BUILT_IN: [&str; 4] = ["registration", "login", "password_reset", "pho
 pub const DEFAULT: &str = "phone_verification";
 
 impl Purpose {
-    /// Checks the shape; whether it is declared is [`Policy::purpose`]'s business.
+    /// Checks the shape; [`Policy::purpose`](crate::policy::Policy::purpose) decides whether it is declared.
     pub fn parse(text: &str) -> Option<Purpose> {
         let ok = (1..=64).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_lowercase())
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         ok.then(|| Purpose(text.into()))
+    }
+    /// The purposes of [`BUILT_IN`].
+    pub fn built_in() -> impl Iterator<Item = Purpose> {
+        BUILT_IN.iter().map(|name| Purpose((*name).into()))
     }
     /// The name.
     pub fn as_str(&self) -> &str {
@@ -40,11 +41,11 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// What a re-send inside a code's life does.
+/// What a re-send does while a code is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resend {
-    /// The same code again, life and guesses unchanged: late and out-of-order SMS do no harm.
+    /// The same code again, expiry and guesses unchanged: late and out-of-order SMS do no harm.
     #[default]
     Same,
     /// A new code; the old one is superseded.
@@ -58,7 +59,7 @@ pub struct PurposePolicy {
     pub ttl: Duration,
     /// How many digits: 4 to 10. NIST SP 800-63B-4 §3.1.3.2 wants 6 at least.
     pub digits: u8,
-    /// What asking again does.
+    /// What a re-send does.
     pub resend: Resend,
     /// The wording; `None` takes the built-in one. `{code}` is required once, `{app}`, `{minutes}` and `{time}` may be used.
     pub text: Option<String>,
@@ -67,42 +68,5 @@ pub struct PurposePolicy {
 impl Default for PurposePolicy {
     fn default() -> Self {
         PurposePolicy { ttl: Duration::from_secs(600), digits: 6, resend: Resend::Same, text: None }
-    }
-}
-
-/// Everything the rules need to know that an operator may set.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// The name that the message shows: "Your ACME code is ...".
-    pub app_name: String,
-    /// Every purpose that may be asked for.
-    pub purposes: BTreeMap<Purpose, PurposePolicy>,
-    /// The limits.
-    pub limits: Limits,
-    /// How many SMS segments an OTP message may take unless the caller allows more.
-    pub segments_max: u32,
-    /// If set, only these countries (ISO 3166 two letters) get messages.
-    pub countries: Option<Vec<String>>,
-    /// How long finished otps and messages are kept before purge takes them.
-    pub keep: Duration,
-}
-
-impl Policy {
-    /// The settings of a declared purpose.
-    pub fn purpose(&self, purpose: &Purpose) -> Option<&PurposePolicy> {
-        self.purposes.get(purpose)
-    }
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Policy {
-            app_name: "smsotp".to_owned(),
-            purposes: BUILT_IN.iter().map(|name| (Purpose((*name).into()), PurposePolicy::default())).collect(),
-            limits: Limits::default(),
-            segments_max: 1,
-            countries: None,
-            keep: Duration::from_secs(24 * 3600),
-        }
     }
 }

@@ -1,20 +1,20 @@
 //! What the limits in force mean in numbers: the odds of a guessed code and the worst bill of a day.
 
-use crate::purpose::Policy;
+use crate::policy::Policy;
 
 const DAYS_PER_YEAR: f64 = 365.0;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
-/// What an SMS costs where nothing better is known, in US dollars: the order of Twilio's price for the US.
+/// What an SMS costs, in US dollars: about Twilio's price for the US.
 const PRICE: f64 = 0.0083;
 
-/// Questions and answers for the purpose with the fewest digits: the weakest.
-pub fn of(policy: &Policy) -> Vec<(String, String)> {
+/// Questions and answers about the purpose with the fewest digits: the weakest.
+pub fn estimates(policy: &Policy) -> Vec<(String, String)> {
     let limits = &policy.limits;
     let digits = policy.purposes.values().map(|purpose| purpose.digits).min().unwrap_or(6);
     let codes = 10f64.powi(i32::from(digits));
     let per_day = per_day(limits.guesses_per_phone.max, limits.guesses_per_phone.per.as_secs_f64());
-    // In an hour the whole budget of a day can be spent at once.
+    // The whole budget of a day can be spent within an hour.
     let per_hour = f64::from(limits.guesses_per_phone.max).min(per_day);
     let in_a_row = f64::from(limits.guesses_in_a_row);
     let mut rows = vec![
@@ -33,7 +33,7 @@ pub fn of(policy: &Policy) -> Vec<(String, String)> {
         limits.everything.iter().map(|window| self::per_day(window.max, window.per.as_secs_f64())).reduce(f64::min);
     let bill = match most {
         Some(messages) => format!("{messages:.0} messages, about {:.0} US$ at {PRICE} US$ each", messages * PRICE),
-        None => "without bound: no limit for everything is set".to_owned(),
+        None => "unlimited: limits.everything is off".to_owned(),
     };
     rows.push(("the most that a day of pumping can send".to_owned(), bill));
     rows
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_defaults_keep_a_year_of_guessing_under_one_per_cent() {
-        let rows = of(&Policy::default());
+        let rows = estimates(&Policy::default());
         assert_eq!(rows[1].1, "1 in 66,667 (0.0015 %)");
         assert_eq!(rows[2].1, "1 in 183 (0.5460 %)");
         assert_eq!(rows[3].1, "1 in 10,000 (0.0100 %)");

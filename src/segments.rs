@@ -1,8 +1,8 @@
-//! How many SMS segments a text takes, in which encoding, and which characters are to blame (3GPP TS 23.038 and 23.040).
+//! How many SMS segments a text takes, in which encoding, and which characters force it (3GPP TS 23.038 and 23.040).
 //!
 //! A single SMS holds 140 bytes: 160 GSM-7 septets or 70 UTF-16 units. A longer text is split, and each part spends 6 bytes
 //! on a header: 153 septets or 67 units are left. A character that takes two units is never split, nor is a grapheme
-//! cluster (an emoji with its modifiers), as Twilio's calculator has it.
+//! cluster (an emoji with its modifiers), as in Twilio's calculator.
 
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
@@ -70,8 +70,8 @@ pub fn measure(text: &str) -> Segments {
     };
     let per_segment = match encoding {
         _ if units <= encoding.single() => vec![units],
-        Encoding::Gsm7 => fill(&septets().collect::<Vec<_>>(), encoding.part()),
-        Encoding::Ucs2 => fill(&clusters(text), encoding.part()),
+        Encoding::Gsm7 => fill_parts(&septets().collect::<Vec<_>>(), encoding.part()),
+        Encoding::Ucs2 => fill_parts(&clusters(text), encoding.part()),
     };
     let segments = u32::try_from(per_segment.len()).unwrap_or(u32::MAX);
     Segments { encoding, segments, units, foreign, per_segment }
@@ -96,7 +96,7 @@ fn clusters(text: &str) -> Vec<u32> {
     pieces
 }
 
-fn fill(pieces: &[u32], room: u32) -> Vec<u32> {
+fn fill_parts(pieces: &[u32], room: u32) -> Vec<u32> {
     let mut parts = vec![0];
     for piece in pieces {
         match parts.last_mut() {
@@ -111,7 +111,7 @@ fn utf16_units(c: char) -> u32 {
     if c.len_utf16() == 2 { 2 } else { 1 }
 }
 
-/// Septets that a character takes in GSM-7: 1, or 2 behind the escape. `None`: it is not in the alphabet.
+/// Septets that a character takes in GSM-7: 1, or 2 with the escape. `None`: it is not in the alphabet.
 fn septets(c: char) -> Option<u32> {
     match c {
         '^' | '{' | '}' | '\\' | '[' | '~' | ']' | '|' | '€' | '\u{c}' => Some(2),
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize)]
-    struct Known {
+    struct KnownText {
         name: String,
         body: String,
         encoding: String,
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_known_text_is_measured_as_twilio_measures_it() {
-        let known: Vec<Known> = serde_json::from_str(include_str!("../tests/data/segments.json")).unwrap();
+        let known: Vec<KnownText> = serde_json::from_str(include_str!("../tests/data/segments.json")).unwrap();
         assert!(known.len() >= 20);
         for text in known {
             let measured = measure(&text.body);

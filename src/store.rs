@@ -5,9 +5,16 @@
 //! nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
 pub mod export;
+mod import;
 pub mod operation;
+#[cfg(feature = "postgres")]
 pub mod postgres;
+mod purge;
+mod schema;
 pub mod sqlite;
+mod value;
+mod walk;
+mod wrapped;
 
 use std::io::{BufRead, Write};
 use std::path::Path;

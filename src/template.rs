@@ -24,23 +24,23 @@ const PLACEHOLDERS: &str = "{code}, {app}, {minutes} (a number) and {time} (\"10
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wording(Vec<Part>);
 
-/// What goes into a wording.
+/// The values of the placeholders.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
     /// The name of the application.
     pub app: &'a str,
     /// The code.
     pub code: &'a Code,
-    /// Whole minutes that the code still lives, rounded down; 0 reads "less than a minute".
+    /// Whole minutes for which the code stays valid, rounded down; 0 becomes "less than a minute".
     pub minutes: u64,
 }
 
-/// The last line that lets a phone fill in the code by itself. At most one, for each kind wants to be the last.
+/// The last line by which a phone fills in the code itself. At most one, for each kind has to be the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endings(Option<Ending>);
+pub struct Endings(Option<LastLine>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Ending {
+enum LastLine {
     AppHash(String),
     Origin(String),
 }
@@ -58,7 +58,7 @@ impl Wording {
     /// The built-in wording of a purpose: one GSM-7 segment with an app name of up to 30 characters, also with an app hash, or
     /// with a domain of up to 33 characters.
     ///
-    /// A code that confirms a phone may have to be read out to staff on the line, so that one does not forbid to share it.
+    /// A code that confirms a phone may have to be read out to support staff, so that wording does not forbid sharing it.
     pub fn built_in(purpose: &Purpose) -> Wording {
         let text = match purpose.as_str() {
             "registration" => "{code} is your {app} sign-up code. It works for {time}. Do not share it.",
@@ -71,42 +71,42 @@ impl Wording {
     }
 
     /// Checks a wording of the operator's: `{code}` exactly once; `{app}`, `{minutes}` (a number, `<1` in the last minute) and
-    /// `{time}` ("10 minutes", "1 minute", "less than a minute") as often as liked; `{{` and `}}` for braces.
+    /// `{time}` ("10 minutes", "1 minute", "less than a minute") any number of times; `{{` and `}}` for braces.
     ///
-    /// Errors: `VALUE_INVALID`, which names what is wrong and what there is.
+    /// Errors: `VALUE_INVALID`, which names what is wrong and what is possible.
     pub fn parse(text: &str) -> Result<Wording> {
         if text.chars().count() > TEXT_MAX {
-            return Err(wrong(format!("the wording has more than {TEXT_MAX} characters")));
+            return Err(invalid(format!("the wording has more than {TEXT_MAX} characters")));
         }
         if let Some(bad) = text.chars().find(|c| unprintable(*c)) {
-            return Err(wrong(format!("the wording holds the control character U+{:04X}", u32::from(bad))));
+            return Err(invalid(format!("the wording holds the control character U+{:04X}", u32::from(bad))));
         }
         let parts = split(text)?;
         match parts.iter().filter(|part| **part == Part::Code).count() {
             1 => Ok(Wording(parts)),
-            0 => Err(wrong("the wording lacks {code}")),
-            _ => Err(wrong("the wording holds {code} more than once")),
+            0 => Err(invalid("the wording lacks {code}")),
+            _ => Err(invalid("the wording holds {code} more than once")),
         }
     }
 
-    /// The message text. What is put in is never read as a placeholder again.
+    /// The message text. Braces in the values are no placeholders.
     ///
     /// Errors: `VALUE_INVALID` when the text is longer than Twilio takes, or than the SMS Retriever reads.
     pub fn render(&self, values: &Values<'_>, endings: &Endings) -> Result<SecretString> {
         let text = self.fill(values, endings, values.code.expose());
         let (characters, bytes) = (text.chars().count(), text.len());
         if characters > TEXT_MAX {
-            return Err(wrong(format!("the message has {characters} characters; {TEXT_MAX} are possible")));
+            return Err(invalid(format!("the message has {characters} characters; {TEXT_MAX} are possible")));
         }
-        if matches!(endings.0, Some(Ending::AppHash(_))) && bytes > RETRIEVER_BYTES_MAX {
+        if matches!(endings.0, Some(LastLine::AppHash(_))) && bytes > RETRIEVER_BYTES_MAX {
             let message =
                 format!("with an app hash the message has {bytes} bytes; Android reads {RETRIEVER_BYTES_MAX}");
-            return Err(wrong(message).hint("Shorten the app name or the wording."));
+            return Err(invalid(message).hint("Shorten the app name or the wording."));
         }
         Ok(SecretString::from(text.as_str()))
     }
 
-    /// The same text with a `•` for each digit of the code, for showing.
+    /// The same text with a `•` for each digit of the code, for display.
     pub fn masked(&self, values: &Values<'_>, endings: &Endings) -> String {
         let mask = "•".repeat(values.code.expose().len());
         self.fill(values, endings, &mask).as_str().to_owned()
@@ -118,7 +118,7 @@ impl Wording {
             1 => ("1".to_owned(), "1 minute".to_owned()),
             n => (n.to_string(), format!("{n} minutes")),
         };
-        // Room enough that the text with the code never moves and leaves a copy behind.
+        // Large enough that the text with the code is never moved, which would leave a copy in memory.
         let own: usize = self.0.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 40 }).sum();
         let apps = self.0.iter().filter(|part| **part == Part::App).count();
         let mut text = Zeroizing::new(String::with_capacity(own + apps * values.app.len() + 300 + 2 * code.len()));
@@ -133,34 +133,34 @@ impl Wording {
         }
         match &endings.0 {
             None => {}
-            Some(Ending::AppHash(hash)) => text.extend(["\n", hash]),
-            Some(Ending::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
+            Some(LastLine::AppHash(hash)) => text.extend(["\n", hash]),
+            Some(LastLine::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
         }
         text
     }
 }
 
 impl Serialize for Endings {
-    /// `{}`, `{"app_hash": …}` or `{"origin": …}`: what the database keeps, so that a later attempt writes the same last line.
+    /// `{}`, `{"app_hash": …}` or `{"origin": …}` in the database, so that a later attempt writes the same last line.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (app_hash, origin) = match &self.0 {
             None => (None, None),
-            Some(Ending::AppHash(hash)) => (Some(hash.clone()), None),
-            Some(Ending::Origin(domain)) => (None, Some(domain.clone())),
+            Some(LastLine::AppHash(hash)) => (Some(hash.clone()), None),
+            Some(LastLine::Origin(domain)) => (None, Some(domain.clone())),
         };
-        Kept { app_hash, origin }.serialize(to)
+        StoredEnding { app_hash, origin }.serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Endings {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Endings, D::Error> {
-        let kept = Kept::deserialize(from)?;
-        Endings::new(kept.app_hash.as_deref(), kept.origin.as_deref()).map_err(serde::de::Error::custom)
+        let stored = StoredEnding::deserialize(from)?;
+        Endings::new(stored.app_hash.as_deref(), stored.origin.as_deref()).map_err(serde::de::Error::custom)
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredEnding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     app_hash: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,15 +171,15 @@ impl Endings {
     /// No last line.
     pub const NONE: Endings = Endings(None);
 
-    /// Checks what was asked for: an 11-character app hash (Android SMS Retriever), or the domain that may use the code
+    /// Checks the request: an 11-character app hash (Android SMS Retriever), or the domain that may use the code
     /// (WebOTP: `example.com`, or its origin `https://example.com`; international names become ASCII).
     ///
     /// Errors: `USAGE` for both at once; `VALUE_INVALID` for what is neither a hash nor a domain.
     pub fn new(app_hash: Option<&str>, origin: Option<&str>) -> Result<Endings> {
         match (app_hash, origin) {
             (None, None) => Ok(Endings::NONE),
-            (Some(hash), None) => check_hash(hash).map(|hash| Endings(Some(Ending::AppHash(hash)))),
-            (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(Ending::Origin(domain)))),
+            (Some(hash), None) => check_hash(hash).map(|hash| Endings(Some(LastLine::AppHash(hash)))),
+            (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(LastLine::Origin(domain)))),
             (Some(_), Some(_)) => {
                 let message = "an app hash and an origin cannot be in one message: each must be its last line";
                 Err(Error::new(ErrorCode::USAGE, message).hint("Give either --app-hash or --origin."))
@@ -199,10 +199,10 @@ fn check_hash(hash: &str) -> Result<String> {
 fn check_origin(origin: &str) -> Result<String> {
     let bad = |what: &str| {
         Error::new(ErrorCode::VALUE_INVALID, format!("the origin {what}"))
-            .hint("Give the domain that the code is typed into, like example.com or https://example.com.")
+            .hint("Give the domain of the page that the code is typed into, like example.com or https://example.com.")
     };
     if origin.contains("://") && !origin.starts_with("https://") {
-        return Err(bad("is not https: browsers hand codes to https pages alone"));
+        return Err(bad("is not https: browsers give codes to https pages only"));
     }
     let domain = origin.strip_prefix("https://").unwrap_or(origin);
     let domain = domain.strip_suffix('/').unwrap_or(domain);
@@ -235,10 +235,10 @@ fn split(text: &str) -> Result<Vec<Part>> {
             continue;
         }
         let Some(inner) = rest.strip_prefix('{') else {
-            return Err(wrong("the wording holds a } without its {").hint("Write }} for a brace."));
+            return Err(invalid("the wording holds a } without its {").hint("Write }} for a brace."));
         };
         let Some((name, after)) = inner.split_once('}') else {
-            return Err(wrong("the wording holds a { without its }").hint("Write {{ for a brace."));
+            return Err(invalid("the wording holds a { without its }").hint("Write {{ for a brace."));
         };
         if !own.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut own)));
@@ -261,16 +261,16 @@ fn placeholder(name: &str) -> Result<Part> {
         "time" => Ok(Part::Time),
         _ => {
             let shown: String = name.chars().take(30).collect();
-            Err(wrong(format!("the wording holds the unknown placeholder {{{shown}}}")))
+            Err(invalid(format!("the wording holds the unknown placeholder {{{shown}}}")))
         }
     }
 }
 
-fn wrong(message: impl Into<String>) -> Error {
+fn invalid(message: impl Into<String>) -> Error {
     Error::new(ErrorCode::VALUE_INVALID, message).hint(format!("There are {PLACEHOLDERS}; {{code}} is needed once."))
 }
 
-/// Characters that have no place in a message: controls but for the line feed, and those that reorder text (Unicode TR 9).
+/// Characters that no message may hold: controls except for the line feed, and those that reorder text (Unicode TR 9).
 fn unprintable(c: char) -> bool {
     (c.is_control() && c != '\n')
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_wording_is_refused_with_what_there_is() {
+    fn a_wrong_wording_is_refused_with_what_is_possible() {
         let refusal = |text: &str| {
             let error = Wording::parse(text).unwrap_err();
             assert_eq!(error.class().exit(), 65, "{text}");
@@ -410,7 +410,7 @@ mod tests {
         }
         assert_eq!(
             Endings::new(None, Some("bücher.example")).unwrap().0,
-            Some(Ending::Origin("xn--bcher-kva.example".into()))
+            Some(LastLine::Origin("xn--bcher-kva.example".into()))
         );
         let long = format!("{}.com", "a".repeat(250));
         for bad in [
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_has_dots_for_digits_also_in_the_last_line() {
+    fn the_masked_text_has_dots_for_digits_also_in_the_last_line() {
         let endings = Endings::new(None, Some("example.com")).unwrap();
         let code = code("012345");
         let values = Values { app: "ACME", code: &code, minutes: 5 };
@@ -465,7 +465,7 @@ mod tests {
 
         #[test]
         fn no_origin_brings_a_line_or_a_space_along(origin in "\\PC{0,40}") {
-            if let Ok(Endings(Some(Ending::Origin(domain)))) = Endings::new(None, Some(&origin)) {
+            if let Ok(Endings(Some(LastLine::Origin(domain)))) = Endings::new(None, Some(&origin)) {
                 prop_assert!(domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'));
             }
         }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 
-/// A token as the database keeps it: by its hash alone.
+/// A token as the database keeps it: by its hash only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Plain integer id, never used twice; the audit log names the bearer by it.
@@ -19,30 +19,30 @@ pub struct Token {
     pub hash: [u8; 32],
     /// What its bearer may do.
     pub scopes: Scopes,
-    /// The one user that it speaks for; `None` for a service.
+    /// The only user that it acts for; `None` for a service.
     pub user: Option<User>,
-    /// A service speaks for any user, names the user in each request, and may vouch for what it knows.
+    /// A service acts for any user, names the user in each request, and may state what it knows about the client.
     pub service: bool,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From then on it is refused; `None`: never.
+    /// It is refused from then on; `None`: never.
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// By whom it was made.
+    /// Who made it.
     pub created_by: String,
 }
 
 /// One thing that a bearer may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Ask for codes.
+    /// Send codes.
     Send,
-    /// Check codes.
+    /// Verify codes.
     Verify,
     /// Run the provider's checks.
     Test,
-    /// Be told the reason of a "no", and read the metrics.
+    /// Read why a code was not valid, and the metrics.
     Read,
     /// Everything.
     Admin,
@@ -58,7 +58,7 @@ impl Token {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// The state as a word: `live`, `expired`, `revoked`.
+    /// The state: `live`, `expired` or `revoked`.
     pub fn state(&self, now: Timestamp) -> &'static str {
         match (self.revoked_at, self.is_live(now)) {
             (Some(_), _) => "revoked",
@@ -72,7 +72,7 @@ impl Scope {
     /// All scopes in the order of their declaration.
     pub const ALL: [Scope; 5] = [Scope::Send, Scope::Verify, Scope::Test, Scope::Read, Scope::Admin];
 
-    /// The word on command lines and in database.
+    /// The name on command lines and in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Scope::Send => "send",
@@ -89,16 +89,16 @@ impl Scope {
 }
 
 impl Scopes {
-    /// Reads words with commas or spaces between them.
+    /// Reads names with commas or spaces between them.
     ///
     /// # Errors
-    /// `VALUE_INVALID` for an unknown word or none at all.
+    /// `VALUE_INVALID` for an unknown name or none at all.
     pub fn parse(text: &str) -> Result<Scopes> {
         let known = || Scope::ALL.map(Scope::as_str).join(", ");
         let mut scopes = Scopes::default();
-        for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
-            let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == word).ok_or_else(|| {
-                Error::new(Code::VALUE_INVALID, format!("no scope is called {word:.40}"))
+        for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
+            let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name).ok_or_else(|| {
+                Error::new(Code::VALUE_INVALID, format!("there is no scope {name:.40}"))
                     .hint(format!("Scopes are {}.", known()))
             })?;
             scopes.0 |= scope.bit();
@@ -111,26 +111,26 @@ impl Scopes {
         Ok(scopes)
     }
 
-    /// Whether the bearer may; `admin` may everything.
+    /// Whether the bearer has this scope; `admin` includes every other.
     pub fn allows(self, scope: Scope) -> bool {
         self.0 & (scope.bit() | Scope::Admin.bit()) != 0
     }
 
-    /// The words, in the order of their declaration.
-    pub fn words(self) -> Vec<&'static str> {
+    /// The names, in the order of their declaration.
+    pub fn names(self) -> Vec<&'static str> {
         Scope::ALL.into_iter().filter(|scope| self.0 & scope.bit() != 0).map(Scope::as_str).collect()
     }
 }
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words().join(","))
+        f.write_str(&self.names().join(","))
     }
 }
 
 impl Serialize for Scopes {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        self.words().serialize(s)
+        self.names().serialize(s)
     }
 }
 
@@ -149,11 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_allows_itself_alone_and_admin_everything() {
+    fn a_scope_allows_only_itself_and_admin_everything() {
         for given in Scope::ALL {
-            for asked in Scope::ALL {
-                let allowed = Scopes::parse(given.as_str()).unwrap().allows(asked);
-                assert_eq!(allowed, given == asked || given == Scope::Admin, "{given:?} {asked:?}");
+            for needed in Scope::ALL {
+                let allowed = Scopes::parse(given.as_str()).unwrap().allows(needed);
+                assert_eq!(allowed, given == needed || given == Scope::Admin, "{given:?} {needed:?}");
             }
         }
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what `cargo bench --bench serve` compares with, at pinned versions, into DIR: DIR/py (a virtual environment) and
+# Installs what `benches/run serve` compares with, at pinned versions, into DIR: DIR/py (a virtual environment) and
 # DIR/node. Needs python3 with venv, node and npm, and a compiler where better-sqlite3 has no binary for this machine.
-# Then: SMSOTP_BENCH_PEERS=DIR cargo bench --bench serve
+# Then: SMSOTP_BENCH_PEERS=DIR benches/run serve
 set -eu
 
 if [ $# -ne 1 ]; then

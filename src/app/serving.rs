@@ -1,4 +1,4 @@
-//! What `serve` needs beyond one command: a store that commits for many at once, threads, and the provider's checks.
+//! What `serve` needs beyond one command: a store that commits many operations at once, threads, and the provider's checks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{App, twilio_of};
+use super::{App, twilio_of, uses_twilio};
+use crate::check::Check;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Database};
 use crate::engine::Engine;
@@ -17,22 +18,22 @@ use crate::provider::twilio::checks;
 use crate::store::Store;
 use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::group::open_grouped;
-use crate::store::sqlite::{self, Opening};
+use crate::store::sqlite::{self, SqliteOptions};
 
-/// Threads that answer requests: the store has its own, and the rest waits for the network.
+/// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
 
-/// Without callbacks the worker asks what became of a message, first so long after it was accepted.
+/// Without callbacks the worker asks for a message's state, first so long after it was accepted.
 const POLL: Duration = Duration::from_secs(10);
 
-/// With callbacks it asks only where none came.
+/// With callbacks it asks only where none arrived.
 const POLL_LATE: Duration = Duration::from_secs(120);
 
-/// The provider's checks, as often as they are asked for.
-pub type ServedChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<checks::Check>> + Send>> + Send + Sync>;
+/// Runs the provider's checks.
+pub type TwilioChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
-    /// Opens the database for many requests at once. New database is made, as `send` would.
+    /// Opens the database for many requests at once. A new database is made where there is none.
     ///
     /// # Errors
     /// As [`App::open`].
@@ -42,13 +43,14 @@ impl App {
         let (store, keyring): (Store, _) = match &config.database {
             Database::Sqlite(path) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
-                let opening = Opening { create: true, create_dir: config.database_is_default, ..Opening::default() };
+                let opening =
+                    SqliteOptions { create: true, create_dir: config.database_is_default, ..SqliteOptions::default() };
                 (open_grouped(path, &keyring, clock, opening)?, keyring)
             }
             Database::Postgres(url) => {
                 let keyring = Arc::new(Keyring::load(&config.keys, false)?);
                 // On the threads that serve: its connections live there.
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::Opening::default());
+                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::PostgresOptions::default());
                 (Arc::new(runtime.block_on(open)?).into(), keyring)
             }
         };
@@ -61,14 +63,14 @@ impl App {
     ///
     /// # Errors
     /// `CONFIG_INVALID`.
-    pub fn served_checks(&self) -> Result<Option<ServedChecks>> {
-        if self.engine.is_local() {
+    pub fn served_checks(&self) -> Result<Option<TwilioChecks>> {
+        if !uses_twilio(&self.config) {
             return Ok(None);
         }
         let twilio = Arc::new(twilio_of(&self.config)?);
         Ok(Some(Arc::new(move || {
             let twilio = Arc::clone(&twilio);
-            Box::pin(async move { twilio.checks(&checks::Options::default()).await })
+            Box::pin(async move { twilio.checks(&checks::CheckOptions::default()).await })
         })))
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the rows of the log in order and says where they first stop being what was written.
+//! Reads the rows of the log in order and finds the first that is not as it was written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,25 +7,25 @@ use subtle::ConstantTimeEq;
 
 use super::{AuditKey, Head, Row, mac};
 
-/// Is fed every row, ordered by chain and seq, and remembers the first break.
+/// Checks every row, in the order of chain and seq, and keeps the first break.
 ///
-/// What a removed tail looks like depends on what is known of the end: give the heads that the database or an anchor keep to
-/// [`Verifier::expect`].
+/// A removed end is found only where the end is known: give the heads that the database or an anchor keeps to
+/// [`Verifier::expect_heads`].
 pub struct Verifier<'k> {
     key: &'k AuditKey,
     /// The head of the chain that is being read.
     chain: Option<Head>,
-    /// Heads that must be met, by chain and seq.
+    /// Heads that must be reached, by chain and seq.
     expected: BTreeMap<(u32, u64), [u8; 32]>,
     /// The heads of the chains that are done.
     heads: Vec<Head>,
-    /// A row whose mac does not fit; the next row tells why.
+    /// A row whose mac does not fit; the next row decides why.
     pending: Option<(Row, [u8; 32])>,
     found: Option<Break>,
     rows: u64,
 }
 
-/// The first place where the log is not what was written.
+/// The first place where the log is not as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Break {
     /// The chain.
@@ -39,16 +39,16 @@ pub struct Break {
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakKind {
-    /// Rows from the named one up to and without this seq are missing.
+    /// Rows from the named one up to, but not including, this seq are missing.
     Gap {
-        /// The first seq that is there again.
+        /// The first seq that exists again.
         until: u64,
     },
     /// The row was changed after it was written.
     Changed,
     /// The row and the next one changed places.
     Swapped,
-    /// The row is there twice, or comes after one that it was written before.
+    /// The row exists twice, or follows one that it was written before.
     Repeated,
     /// The row was not written by this database: inserted, replaced, or chained with another key.
     Foreign,
@@ -67,13 +67,13 @@ impl<'k> Verifier<'k> {
 
     /// Heads that the log must contain: those that the database keeps beside the rows, or those of an anchor.
     #[must_use]
-    pub fn expect(mut self, heads: impl IntoIterator<Item = Head>) -> Verifier<'k> {
+    pub fn expect_heads(mut self, heads: impl IntoIterator<Item = Head>) -> Verifier<'k> {
         self.expected.extend(heads.into_iter().filter(|h| h.seq > 0).map(|h| ((h.chain, h.seq), h.mac)));
         self
     }
 
-    /// Takes the next row. The rows after the first break are only counted.
-    pub fn feed(&mut self, row: Row) {
+    /// Checks the next row. The rows after the first break are only counted.
+    pub fn check_row(&mut self, row: Row) {
         self.rows = self.rows.saturating_add(1);
         if self.found.is_some() {
             return;
@@ -104,20 +104,20 @@ impl<'k> Verifier<'k> {
         }
         let known = self.expected.remove(&(row.chain, row.seq));
         if known.is_some_and(|mac| !same(&mac, &row.mac)) {
-            // The chain is whole but is not the one that was anchored: rebuilt by someone who has the key.
+            // The chain is whole but is not the anchored one: it was rebuilt by someone who has the key.
             return self.fail(&row, BreakKind::Foreign);
         }
         self.chain = Some(row.head());
     }
 
-    /// Ends the reading. Answers the heads of all chains, or the first break.
+    /// Ends the check: the heads of all chains, or the first break.
     pub fn finish(mut self) -> Result<Vec<Head>, Break> {
         if self.found.is_none() {
             self.settle_pending(None);
         }
         self.close_chain();
         if self.found.is_none() {
-            // The last expectation of each chain says how far it once went.
+            // The last expected head of each chain is how far it once reached.
             self.found = self.expected.iter().next().map(|(&(chain, _), _)| {
                 let until = self.expected.range((chain, 0)..=(chain, u64::MAX)).next_back().map_or(0, |(k, _)| k.1);
                 let have = self.heads.iter().find(|h| h.chain == chain).map_or(0, |h| h.seq);
@@ -132,7 +132,7 @@ impl<'k> Verifier<'k> {
         self.found
     }
 
-    /// How many rows were fed.
+    /// How many rows were checked.
     pub fn rows(&self) -> u64 {
         self.rows
     }
@@ -145,12 +145,12 @@ impl<'k> Verifier<'k> {
         self.found = Some(Break { chain: row.chain, seq: row.seq, kind });
     }
 
-    /// Says what happened to the row that did not fit, now that the one after it is known. True when there was one.
+    /// Decides what happened to the row that did not fit, now that the next one is known. True when there was one.
     fn settle_pending(&mut self, next: Option<&Row>) -> bool {
         let Some((row, prev)) = self.pending.take() else { return false };
         let after = row.seq.saturating_add(1);
         let kind = match next.filter(|next| next.chain == row.chain) {
-            // Nothing follows that could tell a changed body from a foreign row.
+            // No row follows that would distinguish a changed body from a foreign row.
             None => BreakKind::Changed,
             // The next row still builds on this row's mac, so the mac is as written and the body is not.
             Some(next) if self.fits(next, &row.mac, after) => BreakKind::Changed,
@@ -175,7 +175,7 @@ impl fmt::Display for Break {
             BreakKind::Gap { until } => write!(f, "rows {seq} to {} of chain {chain} are missing", until - 1),
             BreakKind::Changed => write!(f, "row {seq} of chain {chain} was changed after it was written"),
             BreakKind::Swapped => write!(f, "row {seq} of chain {chain} changed places with the next one"),
-            BreakKind::Repeated => write!(f, "row {seq} of chain {chain} is there twice or out of its order"),
+            BreakKind::Repeated => write!(f, "row {seq} of chain {chain} exists twice or is out of order"),
             BreakKind::Foreign => {
                 write!(
                     f,
@@ -229,22 +229,22 @@ mod tests {
 
     fn verify(rows: &[Row], expected: Vec<Head>) -> Result<Vec<Head>, Break> {
         let key = key();
-        let mut verifier = Verifier::new(&key).expect(expected);
+        let mut verifier = Verifier::new(&key).expect_heads(expected);
         for row in rows {
-            verifier.feed(row.clone());
+            verifier.check_row(row.clone());
         }
         assert_eq!(verifier.rows(), rows.len() as u64);
         verifier.finish()
     }
 
-    /// As a store would hand them out.
+    /// As a store returns them.
     fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
         rows.sort_by_key(|row| (row.chain, row.seq));
         rows
     }
 
     #[test]
-    fn an_untouched_log_is_whole_and_tells_its_heads() {
+    fn an_unchanged_log_is_intact_and_has_its_heads() {
         let rows = chain();
 
         assert_eq!(verify(&rows, heads(&rows)), Ok(heads(&rows)));
@@ -395,7 +395,7 @@ mod tests {
         let other = AuditKey::new([4; 32]);
         let mut verifier = Verifier::new(&other);
         for row in chain() {
-            verifier.feed(row);
+            verifier.check_row(row);
         }
 
         assert_eq!(verifier.finish(), Err(Break { chain: 0, seq: 1, kind: BreakKind::Foreign }));

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::engine::{AuditFilter, AuditRead, Subject};
 use crate::error::{Class, Code, Error, Result};
 use crate::otp::User;
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::phone;
 
 /// Read and verify the audit log
@@ -72,7 +72,7 @@ pub struct VerifyArgs {}
 
 /// One row of the log.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct AuditRow {
     /// Chain and number: `0.17`.
     pub id: String,
     /// When.
@@ -89,14 +89,14 @@ pub struct Row {
     pub details: serde_json::Value,
 }
 
-impl Item for Row {
+impl Item for AuditRow {
     const KIND: &'static str = "audit";
     const COLUMNS: &'static [&'static str] = &["id", "at", "who", "action", "subject", "outcome", "details"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         let details = match self.details.as_object() {
             Some(fields) if fields.is_empty() => view.nothing(),
-            Some(fields) if view.person => fields.iter().map(in_words).collect::<Vec<_>>().join(", "),
+            Some(fields) if view.for_person => fields.iter().map(in_words).collect::<Vec<_>>().join(", "),
             _ if self.details.is_null() => view.nothing(),
             _ => self.details.to_string(),
         };
@@ -135,18 +135,18 @@ pub struct Verified {
 impl Render for Verified {
     const KIND: &'static str = "audit_verification";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, view: &View) -> Table {
+        Table::one_row(vec![
             ("result", if self.intact { "intact" } else { "broken" }.to_owned()),
             ("rows", self.rows.to_string()),
             ("broken_at", view.text_if(self.broken_at.as_deref())),
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         match &self.broken_at {
-            None => Page::new().text(format!("The audit log is intact: {} rows.", self.rows)),
-            Some(row) => Page::new().text(format!("The audit log was changed: {row}.")),
+            None => Layout::new().text(format!("The audit log is intact: {} rows.", self.rows)),
+            Some(row) => Layout::new().text(format!("The audit log was changed: {row}.")),
         }
     }
 }
@@ -176,7 +176,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
-    let row = |read: AuditRead| Row {
+    let row = |read: AuditRead| AuditRow {
         id: format!("{}.{}", read.place.0, read.place.1),
         at: read.step.at,
         who: read.step.actor,
@@ -187,7 +187,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let more = u64::from(page.next.is_some());
     let next_after = page.next.map(|(chain, seq)| format!("{chain}.{seq}"));
-    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, none: "No rows." })?;
+    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, when_empty: "No rows." })?;
     Ok(Class::Done)
 }
 
@@ -203,7 +203,7 @@ fn verify(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let audited = app.run(app.engine().audit_verify())?;
     let intact = audited.broken.is_none();
-    if !intact || !out.wishes().quiet || out.is_json() {
+    if !intact || !out.options().quiet || out.is_json() {
         out.show(&Verified { intact, rows: audited.rows, broken_at: audited.broken })?;
     }
     Ok(if intact { Class::Done } else { Class::No })

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use crate::check::Mark;
 use crate::error::Class;
-use crate::output::{Mark, Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
-pub struct Check {
+pub struct CheckItem {
     /// What was looked at, in a few words.
     pub name: String,
     /// How it went.
@@ -27,19 +28,19 @@ pub struct Checks {
     /// Nothing failed.
     pub passed: bool,
     /// The checks.
-    pub items: Vec<Check>,
+    pub items: Vec<CheckItem>,
 }
 
 impl Checks {
     /// No check yet.
-    pub fn of(of: &'static str) -> Checks {
+    pub fn new(of: &'static str) -> Checks {
         Checks { of, passed: true, items: Vec::new() }
     }
 
     /// Adds a check; a bad one fails the whole.
     pub fn add(&mut self, name: &str, mark: Mark, meaning: impl Into<String>, next: Option<String>) {
-        self.passed &= mark != Mark::Bad;
-        self.items.push(Check { name: name.to_owned(), mark, meaning: meaning.into(), next });
+        self.passed &= mark != Mark::Fail;
+        self.items.push(CheckItem { name: name.to_owned(), mark, meaning: meaning.into(), next });
     }
 
     /// Shows the checks and tells the class: `No` where one failed.
@@ -52,22 +53,22 @@ impl Checks {
 impl Render for Checks {
     const KIND: &'static str = "checks";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["mark", "check", "meaning", "next"]);
+    fn table(&self, view: &View) -> Table {
+        let mut table = Table::new(&["mark", "check", "meaning", "next"]);
         for check in &self.items {
-            sheet.row(vec![
-                check.mark.word().to_lowercase(),
+            table.row(vec![
+                check.mark.label().to_lowercase(),
                 check.name.clone(),
                 check.meaning.clone(),
                 view.text_if(check.next.as_deref()),
             ]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let width = self.items.iter().map(|check| check.name.len()).max().unwrap_or(0);
-        self.items.iter().fold(Page::new(), |page, check| {
+        self.items.iter().fold(Layout::new(), |page, check| {
             let page = page.check(check.mark, format!("{:width$}  {}", check.name, check.meaning));
             match &check.next {
                 Some(next) => page.note(next),

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::Call;
 use super::checks::Checks;
+use crate::check::Mark;
 use crate::config::Setting;
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Mark, Output, View};
+use crate::output::{Item, List, Output, View};
 
 /// Show and check the configuration
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub struct CheckArgs {}
 
 /// One setting.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct SettingRow {
     /// The name.
     pub name: String,
     /// The value; secrets are hidden.
@@ -52,7 +53,7 @@ pub struct Row {
     pub origin: String,
 }
 
-impl Item for Row {
+impl Item for SettingRow {
     const KIND: &'static str = "setting";
     const COLUMNS: &'static [&'static str] = &["name", "value", "origin"];
 
@@ -61,9 +62,9 @@ impl Item for Row {
     }
 }
 
-impl From<Setting> for Row {
-    fn from(setting: Setting) -> Row {
-        Row { name: setting.name, value: setting.value, origin: setting.origin }
+impl From<Setting> for SettingRow {
+    fn from(setting: Setting) -> SettingRow {
+        SettingRow { name: setting.name, value: setting.value, origin: setting.origin }
     }
 }
 
@@ -75,14 +76,14 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             for warning in &config.warnings {
                 out.warn(warning);
             }
-            out.list(&List::whole(config.settings.into_iter().map(Row::from).collect(), "nothing is set"))?;
+            out.list(&List::whole(config.settings.into_iter().map(SettingRow::from).collect(), "nothing is set"))?;
             Ok(Class::Done)
         }
         Verb::Check(_) => {
             // What is wrong is an error of `config()` itself, with its own hint and exit code 78.
             let config = call.config()?;
-            let mut checks = Checks::of("config");
-            checks.add("settings", Mark::Good, format!("{} settings, all readable", config.settings.len()), None);
+            let mut checks = Checks::new("config");
+            checks.add("settings", Mark::Ok, format!("{} settings, all readable", config.settings.len()), None);
             for warning in config.warnings {
                 checks.add("warning", Mark::Warn, warning, None);
             }

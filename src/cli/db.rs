@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::checks::Checks;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
+use crate::check::Mark;
 use crate::engine::{Transfer, Transferred};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Mark, Output, Page, Prompt, Render, Sheet, View};
+use crate::output::{Layout, Output, Prompt, Render, Table, View};
 
 /// Look after the database
 #[derive(Debug, clap::Args)]
@@ -62,12 +63,12 @@ pub struct Migrated {
 impl Render for Migrated {
     const KIND: &'static str = "db_migrated";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("from", self.from.to_string()), ("to", self.to.to_string())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("from", self.from.to_string()), ("to", self.to.to_string())])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new().text(match (self.from, self.to) {
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new().text(match (self.from, self.to) {
             (from, to) if from == to => format!("Nothing to do: the tables have version {to}."),
             (0, to) => format!("The tables were made, version {to}."),
             (from, to) => format!("The tables were updated from version {from} to {to}."),
@@ -135,16 +136,16 @@ pub struct TransferReport {
 impl Render for TransferReport {
     const KIND: &'static str = "db_transferred";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["table", "rows"]);
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["table", "rows"]);
         for count in &self.tables {
-            sheet.row(vec![count.table.clone(), count.rows.to_string()]);
+            table.row(vec![count.table.clone(), count.rows.to_string()]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, view: &View) -> Page {
-        let page = Page::new().text(format!("Rows in {}:", self.file)).sheet(self.sheet(view));
+    fn layout(&self, view: &View) -> Layout {
+        let page = Layout::new().text(format!("Rows in {}:", self.file)).table(self.table(view));
         match self.revoked_in_copy {
             0 => page,
             revoked => page.text(format!("{revoked} living codes are revoked in it; the keys are not in it.")),
@@ -182,34 +183,34 @@ pub struct Count {
 impl Render for StatusReport {
     const KIND: &'static str = "db_status";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["what", "value"]);
-        sheet.row(vec!["database".to_owned(), self.database.clone()]);
-        sheet.row(vec!["engine".to_owned(), self.engine.clone()]);
-        sheet.row(vec!["schema".to_owned(), self.schema.to_string()]);
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["what", "value"]);
+        table.row(vec!["database".to_owned(), self.database.clone()]);
+        table.row(vec!["engine".to_owned(), self.engine.clone()]);
+        table.row(vec!["schema".to_owned(), self.schema.to_string()]);
         if let Some(bytes) = self.bytes {
-            sheet.row(vec!["bytes".to_owned(), bytes.to_string()]);
+            table.row(vec!["bytes".to_owned(), bytes.to_string()]);
         }
-        sheet.row(vec!["due".to_owned(), self.due.to_string()]);
+        table.row(vec!["due".to_owned(), self.due.to_string()]);
         for count in &self.tables {
-            sheet.row(vec![count.table.clone(), count.rows.to_string()]);
+            table.row(vec![count.table.clone(), count.rows.to_string()]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, _: &View) -> Page {
-        let mut rows = Sheet::new(&["table", "rows (about)"]);
+    fn layout(&self, _: &View) -> Layout {
+        let mut rows = Table::new(&["table", "rows (about)"]);
         for count in &self.tables {
             rows.row(vec![count.table.clone(), count.rows.to_string()]);
         }
-        Page::new()
+        Layout::new()
             .field("database", &self.database)
             .field("engine", &self.engine)
             .field("schema", self.schema.to_string())
             .field_if("bytes", self.bytes.map(|bytes| bytes.to_string()))
             .field("due", format!("{} messages wait for dispatch", self.due))
             .blank()
-            .sheet(rows)
+            .table(rows)
     }
 }
 
@@ -227,16 +228,16 @@ pub struct BackupReport {
 impl Render for BackupReport {
     const KIND: &'static str = "db_backup";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![
             ("file", self.file.clone()),
             ("bytes", self.bytes.to_string()),
             ("revoked_in_copy", self.revoked_in_copy.to_string()),
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new()
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new()
             .text(format!("Copied {} bytes to {}.", self.bytes, self.file))
             .text(format!("{} living codes are revoked in the copy; the keys are not in it.", self.revoked_in_copy))
     }
@@ -328,20 +329,20 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
 }
 
 fn check(app: &App, out: &mut Output) -> Result<Class> {
-    let mut checks = Checks::of("database");
+    let mut checks = Checks::new("database");
     let next = || Some("Keep a copy of the files, then restore a backup".to_owned());
-    checks.add("keys", Mark::Good, "The database's keys open with this secret key", None);
+    checks.add("keys", Mark::Ok, "The database's keys open with this secret key", None);
     let found = app.run(app.engine().check_store())?;
     if found.is_empty() {
-        checks.add("structure", Mark::Good, "Pages, indexes, links and values are sound", None);
+        checks.add("structure", Mark::Ok, "Pages, indexes, links and values are sound", None);
     }
     for finding in found {
-        checks.add("structure", Mark::Bad, finding, next());
+        checks.add("structure", Mark::Fail, finding, next());
     }
     let audited = app.run(app.engine().audit_verify())?;
     match audited.broken {
-        None => checks.add("audit", Mark::Good, format!("{} rows, none changed", audited.rows), None),
-        Some(broken) => checks.add("audit", Mark::Bad, broken, next()),
+        None => checks.add("audit", Mark::Ok, format!("{} rows, none changed", audited.rows), None),
+        Some(broken) => checks.add("audit", Mark::Fail, broken, next()),
     }
     checks.show(out)
 }

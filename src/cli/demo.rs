@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Call;
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Output, Render, Sheet, View};
+use crate::output::{Output, Render, Table, View};
 use crate::sandbox::{self, Sandbox, inbox};
 
 /// Show the whole story: send, read, verify, list, purge
@@ -45,12 +45,12 @@ struct Story {
 impl Render for Story {
     const KIND: &'static str = "demo";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["command", "exit_code"]);
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["command", "exit_code"]);
         for step in &self.steps {
-            sheet.row(vec![step.command.clone(), step.exit_code.to_string()]);
+            table.row(vec![step.command.clone(), step.exit_code.to_string()]);
         }
-        sheet
+        table
     }
 }
 

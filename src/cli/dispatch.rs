@@ -4,7 +4,7 @@ use super::{Call, given};
 use crate::app::OpenMode;
 use crate::engine::Dispatched;
 use crate::error::{Class, Error, Result};
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 
 /// Send what is due and find out what became of the rest
 ///
@@ -23,8 +23,8 @@ pub struct Args {
 impl Render for Dispatched {
     const KIND: &'static str = "dispatched";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![
             ("looked_at", self.looked_at.to_string()),
             ("sent", self.sent.to_string()),
             ("found", self.found.to_string()),
@@ -34,24 +34,25 @@ impl Render for Dispatched {
         ])
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         if self.looked_at == 0 {
-            return Page::new().text("Nothing to do.");
+            return Layout::new().text("Nothing to do.");
         }
-        Page::new().sheet(self.sheet(view))
+        Layout::new().table(self.table(view))
     }
 }
 
 /// Runs one step of the worker, shows what it did.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let talk = out.talk();
-    let app = call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| talk.lines(text)))?;
+    let messages = out.message_writer();
+    let app =
+        call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| messages.lines(text)))?;
     let _hold = call.signals.hold();
     let caller = given::caller(None)?;
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
     let dispatched = app.run(app.engine().dispatch(&caller, args.limit, on_error))?;
-    if !out.wishes().quiet || out.is_json() {
+    if !out.options().quiet || out.is_json() {
         out.show(&dispatched)?;
     }
     for (id, _, error) in &errors {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::provider::twilio::catalogue::{self, Explained};
 
 /// Explain an error code of Twilio's, offline
@@ -26,9 +26,9 @@ struct Explanation(Explained);
 impl Render for Explanation {
     const KIND: &'static str = "explanation";
 
-    fn sheet(&self, _: &View) -> Sheet {
+    fn table(&self, _: &View) -> Table {
         let entry = &self.0.entry;
-        Sheet::one(vec![
+        Table::one_row(vec![
             ("code", entry.code.to_string()),
             ("title", entry.title.to_owned()),
             ("meaning", entry.meaning.to_owned()),
@@ -39,9 +39,9 @@ impl Render for Explanation {
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let entry = &self.0.entry;
-        let page = Page::new().heading(format!("{} {}", entry.code, entry.title));
+        let page = Layout::new().heading(format!("{} {}", entry.code, entry.title));
         let page = if self.0.known { page } else { page.text("Not in the catalogue; this holds for its range.") };
         page.field("meaning", entry.meaning)
             .field("fix", entry.fix)

@@ -153,13 +153,13 @@ pub struct CodeSource<'a> {
 pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretString> {
     match (source.given, source.file) {
         (Some("-"), _) => {
-            if out.screen().stdin_tty {
-                if !out.wishes().no_input {
-                    out.say("Type the code, then Enter and Ctrl-D:");
+            if out.terminal().stdin_tty {
+                if !out.options().no_input {
+                    out.inform("Type the code, then Enter and Ctrl-D:");
                 } else {
                     return Err(Error::new(
                         Code::NEEDS_TERMINAL,
-                        "`-` reads a terminal, and --no-input forbids to ask",
+                        "`-` reads a terminal, and --no-input forbids prompts",
                     ));
                 }
             }

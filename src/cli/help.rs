@@ -94,7 +94,7 @@ pub fn environment() -> String {
     text
 }
 
-/// The settings that have a variable, and those of the screen.
+/// The settings that have a variable, and those of the terminal.
 fn settings() -> Vec<(&'static str, &'static str)> {
     let of_screen = [
         ("NO_COLOR", "set and not empty: no colours"),

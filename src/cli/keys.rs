@@ -8,7 +8,7 @@ use crate::app::{App, OpenMode, Rotated};
 use crate::clock::Timestamp;
 use crate::engine::KeyUse;
 use crate::error::{Class, Code as ErrorCode, Error, Result};
-use crate::output::{Item, List, Output, Page, Prompt, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Prompt, Render, Table, View};
 
 /// List, rotate and prune the secret keys
 ///
@@ -54,7 +54,7 @@ pub struct Prune {
 
 /// One key.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct KeyRow {
     /// The key's id.
     pub id: String,
     /// New codes are made with it.
@@ -83,17 +83,17 @@ struct Changed {
 impl Render for Changed {
     const KIND: &'static str = "keys_changed";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["operation", "key"]);
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["operation", "key"]);
         for key in &self.keys {
-            sheet.row(vec![self.operation.to_owned(), key.clone()]);
+            table.row(vec![self.operation.to_owned(), key.clone()]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let keys = self.keys.join(", ");
-        Page::new().text(match self.operation {
+        Layout::new().text(match self.operation {
             _ if keys.is_empty() => "Nothing to do: there is no old key.".to_owned(),
             "added" => format!("Key {keys} was added. New codes are still made with the old one."),
             "promoted" => format!("Key {keys} was moved to the front: new codes are made with it."),
@@ -102,7 +102,7 @@ impl Render for Changed {
     }
 }
 
-impl Item for Row {
+impl Item for KeyRow {
     const KIND: &'static str = "key";
     const COLUMNS: &'static [&'static str] = &["id", "use", "live_codes", "first_used", "source"];
 
@@ -131,7 +131,7 @@ fn list(app: &App, out: &mut Output) -> Result<Class> {
     let origin = app.key_origin();
     let uses = app.run(app.engine().key_uses())?;
     let waiting = waiting(&uses).map(|key| key.id.clone());
-    let row = |key: KeyUse| Row {
+    let row = |key: KeyUse| KeyRow {
         newest: key.primary,
         usage: match (key.primary, waiting.as_ref() == Some(&key.id)) {
             (true, _) => "new codes",

@@ -8,7 +8,7 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::{phone, risk};
 
 /// Show and reset the limits
@@ -84,7 +84,7 @@ pub struct Reset {
 
 /// One limit, and how full it stands.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct LimitRow {
     /// What it counts: `phone`, `user`, `pair` (a user with a phone), `ip`, ...
     pub subject: String,
     /// Its name, as `--override` takes it.
@@ -105,7 +105,7 @@ pub struct Row {
     pub opens_at: Option<Timestamp>,
 }
 
-impl Item for Row {
+impl Item for LimitRow {
     const KIND: &'static str = "limit";
     const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "max", "window", "opens"];
 
@@ -152,7 +152,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let config = call.config()?;
     if args.risk {
-        let risks = risk::of(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
+        let risks =
+            risk::estimates(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
         out.list(&List::whole(risks, "No risks."))?;
         return Ok(Class::Done);
     }
@@ -169,7 +170,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         app.run(app.engine().limit_status(&whom))?
     };
     let now = out.view().now;
-    let row = |status: LimitStatus| Row {
+    let row = |status: LimitStatus| LimitRow {
         subject: status.subject.to_string(),
         limit: status.limit.to_string(),
         purpose: status.purpose,
@@ -213,8 +214,8 @@ struct Opened {
 impl Render for Opened {
     const KIND: &'static str = "limits_reset";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![
             ("sends", self.forgotten.sends.to_string()),
             ("guesses", self.forgotten.guesses.to_string()),
             ("refusals", self.forgotten.refusals.to_string()),
@@ -222,13 +223,13 @@ impl Render for Opened {
         ])
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         let Forgotten { sends, guesses, refusals, opt_out } = self.forgotten;
         if sends + guesses + refusals == 0 && !opt_out {
-            return Page::new().text("Nothing to do: the limits remembered nothing.");
+            return Layout::new().text("Nothing to do: the limits remembered nothing.");
         }
         let page =
-            Page::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+            Layout::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
         if opt_out { page.text("The opt-out was taken back.") } else { page }
     }
 }

@@ -52,7 +52,7 @@ pub const STATES: [&str; 7] = ["active", "verified", "superseded", "locked", "re
 
 /// One code.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct OtpRow {
     /// Id of the code.
     pub id: String,
     /// The number, masked unless revealed.
@@ -75,7 +75,7 @@ pub struct Row {
     pub expires_at: Timestamp,
 }
 
-impl Item for Row {
+impl Item for OtpRow {
     const KIND: &'static str = "otp";
     const COLUMNS: &'static [&'static str] =
         &["id", "phone", "user", "purpose", "state", "messages", "tries", "created", "expires"];
@@ -95,10 +95,10 @@ impl Item for Row {
     }
 }
 
-impl Row {
+impl OtpRow {
     /// The row of an otp, as somebody at this output may see it.
-    pub fn of(otp: &Otp, messages: u32, out: &Output) -> Row {
-        Row {
+    pub fn of(otp: &Otp, messages: u32, out: &Output) -> OtpRow {
+        OtpRow {
             id: otp.id.to_string(),
             phone_number: out.phone(&otp.phone),
             user: otp.user.as_str().to_owned(),
@@ -128,7 +128,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().list(&filter))?;
-    let rows = page.rows.iter().map(|(otp, messages)| Row::of(otp, *messages, out)).collect();
+    let rows = page.rows.iter().map(|(otp, messages)| OtpRow::of(otp, *messages, out)).collect();
     if page.cut {
         out.warn("only a part of the database was looked through; --after goes on");
     }
@@ -136,7 +136,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         items: rows,
         more: u64::from(page.more),
         next_after: page.next.map(|id| id.to_string()),
-        none: "No codes.",
+        when_empty: "No codes.",
     })?;
     Ok(Class::Done)
 }

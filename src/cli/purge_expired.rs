@@ -6,7 +6,7 @@ use super::{Call, given};
 use crate::app::OpenMode;
 use crate::engine::Purge;
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 
 /// Delete what is finished and old
 ///
@@ -61,19 +61,19 @@ pub struct Purged {
 impl Render for Purged {
     const KIND: &'static str = "purged";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["table", "rows"]);
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["table", "rows"]);
         for count in &self.tables {
-            sheet.row(vec![count.table.clone(), count.rows.to_string()]);
+            table.row(vec![count.table.clone(), count.rows.to_string()]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         if self.tables.iter().all(|count| count.rows == 0) {
-            return Page::new().text("Nothing to do.");
+            return Layout::new().text("Nothing to do.");
         }
-        let page = Page::new().text(if self.dry_run { "Would delete:" } else { "Deleted:" }).sheet(self.sheet(view));
+        let page = Layout::new().text(if self.dry_run { "Would delete:" } else { "Deleted:" }).table(self.table(view));
         match self.scrubbed {
             Some(true) => page.text("No deleted byte is left in the files."),
             Some(false) => page.text("Deleted bytes may be left in the files: someone else has them open."),
@@ -91,7 +91,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let _hold = call.signals.hold();
     let mut progress = out.progress("purging", None);
     let report = app.run(app.engine().purge(&given::caller(None)?, &how, |report| {
-        progress.at(report.purged.total());
+        progress.advance_to(report.purged.total());
         call.signals.interrupted().is_ok()
     }))?;
     drop(progress);
@@ -108,7 +108,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         tables: counts.map(|(table, rows)| Count { table: table.to_owned(), rows }).into(),
         scrubbed: report.scrubbed,
     };
-    if !out.wishes().quiet || out.is_json() {
+    if !out.options().quiet || out.is_json() {
         out.show(&shown)?;
     }
     if report.scrubbed == Some(false) {

@@ -8,7 +8,7 @@ use crate::app::OpenMode;
 use crate::engine::Revoke;
 use crate::error::{Class, Result};
 use crate::otp::User;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone;
 
 /// Take codes back
@@ -43,15 +43,15 @@ pub struct Revoked {
 impl Render for Revoked {
     const KIND: &'static str = "revoked";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet { columns: vec!["id"], rows: self.revoked.iter().map(|id| vec![id.clone()]).collect() }
+    fn table(&self, _: &View) -> Table {
+        Table { columns: vec!["id"], rows: self.revoked.iter().map(|id| vec![id.clone()]).collect() }
     }
 
-    fn page(&self, _: &View) -> Page {
+    fn layout(&self, _: &View) -> Layout {
         match self.revoked.as_slice() {
-            [] => Page::new().text("Nothing to do: no code was alive."),
-            [id] => Page::new().text(format!("Code {id} was taken back.")),
-            ids => Page::new().text(format!("{} codes were taken back: {}.", ids.len(), ids.join(", "))),
+            [] => Layout::new().text("Nothing to do: no code was alive."),
+            [id] => Layout::new().text(format!("Code {id} was taken back.")),
+            ids => Layout::new().text(format!("{} codes were taken back: {}.", ids.len(), ids.join(", "))),
         }
     }
 }

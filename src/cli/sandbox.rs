@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, List, Output, View};
 use crate::phone::{self, Phone};
-use crate::sandbox::{self, Sandbox, inbox};
+use crate::sandbox::{self, ReceivedMessage, Sandbox, inbox};
 
 /// Stand in for Twilio on this machine
 ///
@@ -31,12 +31,12 @@ pub struct Args {
     /// Write the variables that a client needs to this file, once ready
     #[arg(long, value_name = "FILE")]
     pub write_env: Option<PathBuf>,
-    /// Look at what arrived.
+    /// Show what arrived.
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
 
-/// What can be done with a running sandbox.
+/// Commands for a running sandbox.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Inbox(Inbox),
@@ -61,14 +61,14 @@ pub struct Inbox {
     pub code: bool,
 }
 
-/// One message as the phone would show it. It holds a code: the sandbox is the one place that shows them.
+/// One message as the phone would show it. It holds a code: only the sandbox and the console provider show codes.
 #[derive(Clone, Debug, Serialize)]
-pub struct Message {
+pub struct InboxItem {
     /// The message's SID.
     pub sid: String,
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// From whom.
+    /// The sender.
     pub from: String,
     /// The text.
     pub body: String,
@@ -79,7 +79,7 @@ pub struct Message {
     pub at: Timestamp,
 }
 
-impl Item for Message {
+impl Item for InboxItem {
     const KIND: &'static str = "sandbox_message";
     const COLUMNS: &'static [&'static str] = &["at", "to", "from", "body"];
 
@@ -101,28 +101,28 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
         Error::new(Code::VALUE_INVALID, format!("--listen is not an address: {:.60}", args.listen))
             .hint("Write it like 127.0.0.1:4010; port 0 takes a free one")
     })?;
-    let talk = out.talk();
+    let messages = out.message_writer();
     let mut options = sandbox::Options {
         listen,
-        on_message: Some(Box::new(move |shown| talk.lines(&shown.to_string()))),
+        on_message: Some(Box::new(move |message| messages.lines(&message.to_string()))),
         ..sandbox::Options::default()
     };
     if let Some(path) = &args.write_env {
-        options = options.remember(path)?;
+        options = options.resume_from(path)?;
     }
     let _hold = call.signals.hold();
     let sandbox = Sandbox::start(options)?;
     if let Some(path) = &args.write_env {
         sandbox.write_env(path)?;
-        out.say(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
+        out.inform(&format!("The sandbox listens on {}; its variables are in {}.", sandbox.url(), path.display()));
         out.hint(&format!("In another terminal: smsotp send +14155552671 --env-file {}", path.display()));
     } else {
-        out.say(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
+        out.inform(&format!("The sandbox listens on {}. A client needs these variables:", sandbox.url()));
         for (name, value) in sandbox.env() {
-            out.say(&format!("  {name}={value}"));
+            out.inform(&format!("  {name}={value}"));
         }
     }
-    out.say("Messages show up here as they arrive. Ctrl-C ends it.");
+    out.inform("Messages show up here as they arrive. Ctrl-C ends it.");
     call.signals.block();
     Ok(Class::Done)
 }
@@ -132,29 +132,29 @@ fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
     let to = args.to.as_deref().map(phone::shape).transpose()?;
     let config = call.config()?;
     let base = config.twilio.base_url.as_ref().ok_or_else(|| {
-        Error::new(Code::CONFIG_INVALID, "it is not known where the sandbox listens")
+        Error::new(Code::CONFIG_INVALID, "the address of the sandbox is not set")
             .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")
     })?;
     call.signals.watch();
-    let letters = inbox::fetch_blocking(base.as_str(), to.as_ref().map(Phone::as_str), wait)?;
+    let messages = inbox::fetch_blocking(base.as_str(), to.as_ref().map(Phone::as_str), wait)?;
     if args.code {
-        let code = letters.iter().rev().find_map(|letter| inbox::extract_code(&letter.body));
+        let code = messages.iter().rev().find_map(|message| inbox::extract_code(&message.body));
         let code = code.ok_or_else(|| nothing("no message with a code"))?;
         out.text(&format!("{code}\n"), None)?;
         return Ok(Class::Done);
     }
-    if letters.is_empty() && !wait.is_zero() {
+    if messages.is_empty() && !wait.is_zero() {
         return Err(nothing("no message"));
     }
-    let message = |letter: inbox::Letter| Message {
-        code: inbox::extract_code(&letter.body),
-        sid: letter.sid,
-        to: letter.to,
-        from: letter.from.unwrap_or_default(),
-        body: letter.body,
-        at: letter.created_at,
+    let item = |message: ReceivedMessage| InboxItem {
+        code: inbox::extract_code(&message.body),
+        sid: message.sid,
+        to: message.to,
+        from: message.from.unwrap_or_default(),
+        body: message.body,
+        at: message.created_at,
     };
-    out.list(&List::whole(letters.into_iter().map(message).collect(), "No messages."))?;
+    out.list(&List::whole(messages.into_iter().map(item).collect(), "No messages."))?;
     Ok(Class::Done)
 }
 

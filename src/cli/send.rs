@@ -11,7 +11,7 @@ use crate::engine::{self, Caller, Destination, Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
 use crate::limits::Limit;
 use crate::message::State;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone::Phone;
 use crate::purpose;
 use crate::template::Endings;
@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     pub allow_segments: Option<u32>,
     /// Send through this provider
-    #[arg(long, value_name = "NAME", value_parser = ["twilio", "console"])]
+    #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
 }
 
@@ -111,8 +111,8 @@ pub struct Sent {
 impl Render for Sent {
     const KIND: &'static str = "sent";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, view: &View) -> Table {
+        Table::one_row(vec![
             ("id", self.otp_id.clone()),
             ("message", self.message_id.clone()),
             ("phone", self.phone.clone()),
@@ -124,13 +124,13 @@ impl Render for Sent {
         ])
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let what = match (self.test, self.resent) {
             (true, _) => format!("{} is a test number: nothing was sent.", self.phone),
             (_, true) => format!("The same code went out again to {}.", self.phone),
             _ => format!("A code is on its way to {}.", self.phone),
         };
-        Page::new()
+        Layout::new()
             .text(what)
             .field("id", &self.otp_id)
             .field("purpose", &self.purpose)
@@ -163,8 +163,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         timeout,
     };
     let phone = request.to.phone().clone();
-    let talk = out.talk();
-    let printer = Box::new(move |text: &str| talk.lines(text));
+    let messages = out.message_writer();
+    let printer = Box::new(move |text: &str| messages.lines(text));
     // The provider before the database: who lacks credentials is told so, and no an empty database are left behind.
     App::check_provider(&config)?;
     let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
@@ -243,7 +243,7 @@ fn show(
         out.warn(&format!("the message was not delivered{code}"));
         return Ok(Class::No);
     }
-    let mut next = format!("smsotp verify {}", out.pasted(phone));
+    let mut next = format!("smsotp verify {}", out.pasted_phone(phone));
     if shown.purpose != purpose::DEFAULT {
         next.push_str(&format!(" --purpose {}", shown.purpose));
     }

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::{Call, given};
-use crate::app::{App, CheckMark};
+use crate::app::App;
+use crate::check;
 use crate::config::Config;
 use crate::engine::Work;
 use crate::error::{Class, Code, Error, Result};
@@ -65,7 +66,7 @@ pub struct Args {
 
 /// Starts the logs of a server: a line for every request, unless it is to be quiet.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
-    let verbosity = if out.wishes().quiet { call_verbosity } else { call_verbosity.max(1) };
+    let verbosity = if out.options().quiet { call_verbosity } else { call_verbosity.max(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }
@@ -82,8 +83,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     for warning in app.warnings() {
         out.warn(warning);
     }
-    let talk = out.talk();
-    let app = app.with_provider(Box::new(move |text| talk.lines(text)), None)?;
+    let messages = out.message_writer();
+    let app = app.with_provider(Box::new(move |text| messages.lines(text)), None)?;
     let metrics = Arc::new(Metrics::new());
     let meter = Arc::clone(&metrics);
     let mut engine = app.engine().clone().on_wait(move |what, took| meter.waited(what, took));
@@ -97,11 +98,11 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     app.run(async {
         let server = Server::bind(backend, settings).await?;
         let scheme = if tls { "https" } else { "http" };
-        out.say(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
+        out.inform(&format!("smsotp answers on {scheme}://{}. Ctrl-C ends it.", server.address()));
         server.run(async { drop(call.signals.wait().await) }).await;
-        Ok(())
+        Ok::<_, Error>(())
     })?;
-    out.say("Stopped; everything that was begun is in the database.");
+    out.inform("Stopped; everything that was begun is in the database.");
     // Whoever asked it to stop got what was asked for.
     call.signals.heeded();
     Ok(Class::Done)
@@ -168,10 +169,10 @@ fn checks(app: &App) -> Result<Option<RunChecks>> {
             let shown = run().await.into_iter().map(|check| ProviderCheck {
                 name: check.name.to_owned(),
                 mark: match check.mark {
-                    CheckMark::Ok => http::CheckMark::Ok,
-                    CheckMark::Warn => http::CheckMark::Warn,
-                    CheckMark::Fail => http::CheckMark::Fail,
-                    CheckMark::Skip => http::CheckMark::Skip,
+                    check::Mark::Ok => http::CheckMark::Ok,
+                    check::Mark::Warn => http::CheckMark::Warn,
+                    check::Mark::Fail => http::CheckMark::Fail,
+                    check::Mark::Skip => http::CheckMark::Skip,
                 },
                 finding: check.finding,
                 meaning: check.meaning,

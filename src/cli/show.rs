@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::Call;
 use super::given::{self, Id};
-use super::list::Row;
+use super::list::OtpRow;
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
 use crate::otp::User;
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 use crate::{message, phone};
 
 /// Tell everything that happened to one code
@@ -77,7 +77,7 @@ pub struct Message {
 #[derive(Debug, Serialize)]
 pub struct Timeline {
     /// The code.
-    pub otp: Row,
+    pub otp: OtpRow,
     /// Its messages, oldest first.
     pub messages: Vec<Message>,
     /// What happened, oldest first.
@@ -87,22 +87,22 @@ pub struct Timeline {
 impl Render for Timeline {
     const KIND: &'static str = "timeline";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        let mut sheet = Sheet::new(&["at", "what", "detail", "who"]);
+    fn table(&self, view: &View) -> Table {
+        let mut table = Table::new(&["at", "what", "detail", "who"]);
         for event in &self.events {
-            sheet.row(vec![
+            table.row(vec![
                 view.time(event.at),
                 event.what.clone(),
                 view.text_if(Some(&event.detail)),
                 event.who.clone(),
             ]);
         }
-        sheet
+        table
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let otp = &self.otp;
-        let mut messages = Sheet::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
+        let mut messages = Table::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
         for message in &self.messages {
             let error = match (message.error_code, &message.error) {
                 (Some(code), Some(error)) => format!("{code}: {error}"),
@@ -118,7 +118,7 @@ impl Render for Timeline {
                 message.attempts.to_string(),
             ]);
         }
-        Page::new()
+        Layout::new()
             .heading(format!("Code {} for {}", otp.id, otp.phone_number))
             .field("state", &otp.state)
             .field("purpose", &otp.purpose)
@@ -127,9 +127,9 @@ impl Render for Timeline {
             .field("ends", format!("{} ({})", view.time(otp.expires_at), otp.expires_at))
             .field("tries", otp.tries.to_string())
             .blank()
-            .sheet(messages)
+            .table(messages)
             .blank()
-            .sheet(self.sheet(&View { person: false, ..*view }))
+            .table(self.table(&View { for_person: false, ..*view }))
     }
 }
 
@@ -144,7 +144,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let timeline = app.run(app.engine().timeline(otp))?;
     out.show(&Timeline {
-        otp: Row::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
+        otp: OtpRow::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
         messages: timeline.messages.iter().map(Message::of).collect(),
         events: timeline.steps.iter().map(Event::of).collect(),
     })?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::{Class, Code, Error, Result};
-use crate::output::Restore;
+use crate::output::SavedTerminal;
 
 /// How long a verb may take to settle after the first signal.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ impl Signals {
     /// Starts to watch on a thread of its own: from now on a signal restores the terminal and exits with 130 or 143.
     pub fn watch(&self) {
         self.watched.get_or_init(|| {
-            let (state, found) = (Arc::clone(&self.state), Restore::remember());
+            let (state, found) = (Arc::clone(&self.state), SavedTerminal::save());
             // Caught before the thread begins: a signal in between would leave a hidden prompt's terminal mute. Where it cannot
             // be caught the system's defaults hold: the process still ends on a signal.
             if let Ok(source) = Source::new() {
@@ -127,13 +127,13 @@ fn error_of(told: u8) -> Error {
 }
 
 /// Ends the process: nobody settles any more.
-fn end(found: &Restore, told: u8) -> ! {
-    found.put_back();
+fn end(found: &SavedTerminal, told: u8) -> ! {
+    found.restore();
     std::process::exit(i32::from(error_of(told).class().exit()));
 }
 
 /// The life of the watcher. The first signal is told; who holds gets its time, or ends with the second.
-fn watch(state: &State, found: &Restore, mut source: Source) {
+fn watch(state: &State, found: &SavedTerminal, mut source: Source) {
     let Some(told) = source.next() else { return };
     // Asked before anybody is told: whoever settles at once lets go of its hold at once.
     let held = state.holds.load(Ordering::SeqCst) > 0;

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 
 /// Keep numbers that get a fixed code and no message
 ///
@@ -66,7 +66,7 @@ pub struct Remove {
 
 /// One test number.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct TestNumberRow {
     /// The number, masked unless revealed.
     pub phone: String,
     /// When it becomes an ordinary number.
@@ -77,7 +77,7 @@ pub struct Row {
     pub created_by: String,
 }
 
-impl Item for Row {
+impl Item for TestNumberRow {
     const KIND: &'static str = "test_number";
     const COLUMNS: &'static [&'static str] = &["phone", "until", "created", "by"];
 
@@ -95,16 +95,16 @@ struct Removed {
     removed: bool,
 }
 
-impl Render for Row {
-    const KIND: &'static str = <Row as Item>::KIND;
+impl Render for TestNumberRow {
+    const KIND: &'static str = <TestNumberRow as Item>::KIND;
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet { columns: Row::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
+    fn table(&self, view: &View) -> Table {
+        Table { columns: TestNumberRow::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let end = format!("{} ({})", view.time(self.until), self.until);
-        Page::new()
+        Layout::new()
             .text(format!("{} is a test number: nothing is sent to it, and its code is the one you gave.", self.phone))
             .field("until", end)
     }
@@ -113,12 +113,12 @@ impl Render for Row {
 impl Render for Removed {
     const KIND: &'static str = "test_number_removed";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("phone", self.phone.clone()), ("removed", self.removed.to_string())])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new().text(if self.removed {
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new().text(if self.removed {
             format!("{} is an ordinary number again.", self.phone)
         } else {
             format!("Nothing to do: {} is no test number.", self.phone)
@@ -143,14 +143,14 @@ fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::MayCreate, out)?;
     let ask = AddTestNumber { phone, code, until };
     let added = app.run(app.engine().add_test_number(&given::caller(None)?, ask))?;
-    out.show(&Row::of(&added, out))?;
+    out.show(&TestNumberRow::of(&added, out))?;
     Ok(Class::Done)
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let numbers = app.run(app.engine().test_numbers())?;
-    let rows = numbers.iter().map(|number| Row::of(number, out)).collect();
+    let rows = numbers.iter().map(|number| TestNumberRow::of(number, out)).collect();
     out.list(&List::whole(rows, "No test numbers."))?;
     Ok(Class::Done)
 }
@@ -163,9 +163,9 @@ fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
     Ok(Class::Done)
 }
 
-impl Row {
-    fn of(number: &TestNumber, out: &Output) -> Row {
-        Row {
+impl TestNumberRow {
+    fn of(number: &TestNumber, out: &Output) -> TestNumberRow {
+        TestNumberRow {
             phone: out.phone(&number.phone),
             until: number.until,
             created_at: number.added_at,

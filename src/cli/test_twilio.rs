@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::Call;
 use super::checks::Checks;
-use crate::app::{self, CheckMark};
+use crate::app;
+use crate::check::Mark;
 use crate::config::Config;
 use crate::error::{Class, Result};
-use crate::output::{Mark, Output};
+use crate::message::State;
+use crate::output::Output;
 use crate::phone::{self, Phone};
 
 /// How long a test message is followed.
@@ -34,47 +36,46 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let to = args.to.as_deref().map(|text| phone::parse(text, config.region.as_deref())).transpose()?;
     let destination = to.as_ref().map(|number| (number.phone.clone(), number.country.clone()));
     call.signals.watch();
-    let mut checks = Checks::of("twilio");
+    let mut checks = Checks::new("twilio");
     for check in app::twilio_checks(&config, destination)? {
-        let mark = match check.mark {
-            CheckMark::Ok => Mark::Good,
-            CheckMark::Warn => Mark::Warn,
-            CheckMark::Fail => Mark::Bad,
-            CheckMark::Skip => Mark::Skipped,
-        };
-        let meaning = match mark {
+        let meaning = match check.mark {
             // That nothing is known about what was not looked at goes without saying.
-            Mark::Skipped => check.finding,
+            Mark::Skip => check.finding,
             _ if check.meaning.is_empty() => check.finding,
             _ => format!("{}. {}", check.finding, check.meaning),
         };
-        checks.add(check.name, mark, meaning, check.next);
+        checks.add(check.name, check.mark, meaning, check.next);
     }
     if let Some(number) = to {
         if checks.passed {
             deliver(&config, number.phone, &mut checks)?;
         } else {
-            checks.add("message", Mark::Skipped, "Not sent: a check before it failed", None);
+            checks.add("message", Mark::Skip, "Not sent: a check before it failed", None);
         }
     }
     checks.show(out)
 }
 
-/// Sends a real message and follows it to its last status.
+/// Sends a real message and follows it to its last state.
 fn deliver(config: &Config, to: Phone, checks: &mut Checks) -> Result<()> {
     match app::test_message(config, &to, FOLLOW)? {
-        Ok((id, status)) => match status.as_str() {
-            "delivered" | "read" => checks.add("message", Mark::Good, format!("{id} was delivered"), None),
-            "undelivered" | "failed" => {
+        Ok((id, state)) => match state {
+            State::Delivered | State::Read => checks.add("message", Mark::Ok, format!("{id} was delivered"), None),
+            State::Undelivered | State::Failed => {
                 let next = "Look at the message in Twilio's console, or `smsotp explain` its error code".to_owned();
-                checks.add("message", Mark::Bad, format!("{id} was accepted, then {status}"), Some(next));
+                checks.add("message", Mark::Fail, format!("{id} was accepted, then {}", state.as_str()), Some(next));
             }
-            other => {
+            _ => {
                 let next = "Some carriers never confirm: ask the person whether it arrived".to_owned();
-                checks.add("message", Mark::Warn, format!("{id} was accepted; its last status is {other}"), Some(next));
+                checks.add(
+                    "message",
+                    Mark::Warn,
+                    format!("{id} was accepted; its last state is {}", state.as_str()),
+                    Some(next),
+                );
             }
         },
-        Err((why, next)) => checks.add("message", Mark::Bad, why, next),
+        Err((why, next)) => checks.add("message", Mark::Fail, why, next),
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ fn call(args: &[&str]) -> (Class, String, String) {
     let (out, err) = (Paper::default(), Paper::default());
     let streams = Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) };
     let args = std::iter::once("smsotp").chain(args.iter().copied()).map(OsString::from);
-    let class = run(args, Screen::default(), streams, None);
+    let class = run(args, Terminal::default(), streams, None);
     (class, out.text(), err.text())
 }
 
@@ -179,7 +179,7 @@ fn arguments_that_are_no_text_are_wrong_usage() {
         let err = Paper::default();
         let streams = Streams { out: Box::new(Paper::default()), err: Box::new(err.clone()) };
 
-        assert_eq!(run(args, Screen::default(), streams, None), Class::Usage);
+        assert_eq!(run(args, Terminal::default(), streams, None), Class::Usage);
         assert!(err.text().contains("error: ") && !err.text().contains('\u{1b}'), "{}", err.text());
     }
 }

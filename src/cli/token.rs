@@ -8,7 +8,7 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
-use crate::output::{Item, List, Output, Page, Render, Sheet, View};
+use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::token::{Scopes, Token};
 
 /// Give out access to the REST API of `serve`
@@ -74,7 +74,7 @@ pub struct RevokeArgs {
 
 /// One token.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct TokenRow {
     /// Its id.
     pub id: String,
     /// What its maker calls it.
@@ -106,10 +106,10 @@ struct Created {
     /// What requests send as `Authorization: Bearer ...`.
     token: String,
     #[serde(flatten)]
-    row: Row,
+    row: TokenRow,
 }
 
-impl Item for Row {
+impl Item for TokenRow {
     const KIND: &'static str = "token";
     const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "state", "created", "expires"];
 
@@ -129,13 +129,13 @@ impl Item for Row {
 impl Render for Created {
     const KIND: &'static str = "token_created";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("id", self.row.id.clone()), ("token", self.token.clone())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("id", self.row.id.clone()), ("token", self.token.clone())])
     }
 
-    fn page(&self, view: &View) -> Page {
+    fn layout(&self, view: &View) -> Layout {
         let whom = self.row.user.as_ref().map_or_else(|| "any user, named in each request".to_owned(), Clone::clone);
-        Page::new()
+        Layout::new()
             .text(&self.token)
             .field("id", &self.row.id)
             .field("speaks for", whom)
@@ -144,15 +144,15 @@ impl Render for Created {
     }
 }
 
-impl Render for Row {
+impl Render for TokenRow {
     const KIND: &'static str = "token_revoked";
 
-    fn sheet(&self, _: &View) -> Sheet {
-        Sheet::one(vec![("id", self.id.clone()), ("state", self.state.to_owned())])
+    fn table(&self, _: &View) -> Table {
+        Table::one_row(vec![("id", self.id.clone()), ("state", self.state.to_owned())])
     }
 
-    fn page(&self, _: &View) -> Page {
-        Page::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
+    fn layout(&self, _: &View) -> Layout {
+        Layout::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
     }
 }
 
@@ -179,15 +179,15 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
-    out.show(&Created { token: secret.expose().to_owned(), row: Row::of(&token, now) })?;
-    out.say("This is the only time it is shown; keep it like a password.");
+    out.show(&Created { token: secret.expose().to_owned(), row: TokenRow::of(&token, now) })?;
+    out.inform("This is the only time it is shown; keep it like a password.");
     Ok(Class::Done)
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let now = out.view().now;
-    let rows = app.run(app.engine().tokens())?.iter().map(|token| Row::of(token, now)).collect();
+    let rows = app.run(app.engine().tokens())?.iter().map(|token| TokenRow::of(token, now)).collect();
     out.list(&List::whole(rows, "No tokens."))?;
     Ok(Class::Done)
 }
@@ -198,13 +198,13 @@ fn revoke(args: &RevokeArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let token = revoked.ok_or_else(|| {
         Error::new(Code::NOT_FOUND, format!("there is no token {}", args.id)).hint("`smsotp token list` shows them.")
     })?;
-    out.show(&Row::of(&token, out.view().now))?;
+    out.show(&TokenRow::of(&token, out.view().now))?;
     Ok(Class::Done)
 }
 
-impl Row {
-    fn of(token: &Token, now: Timestamp) -> Row {
-        Row {
+impl TokenRow {
+    fn of(token: &Token, now: Timestamp) -> TokenRow {
+        TokenRow {
             id: token.id.to_string(),
             name: token.name.clone(),
             user: token.user.as_ref().map(|user| user.as_str().to_owned()),

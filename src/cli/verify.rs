@@ -12,7 +12,7 @@ use crate::app::OpenMode;
 use crate::code::Code;
 use crate::engine::{Caller, Verdict, VerifyAnswer, VerifyOtp};
 use crate::error::{Class, Result};
-use crate::output::{Output, Page, Render, Sheet, View};
+use crate::output::{Layout, Output, Render, Table, View};
 
 /// Check a code that someone gives
 ///
@@ -77,8 +77,8 @@ pub struct Verification {
 impl Render for Verification {
     const KIND: &'static str = "verification";
 
-    fn sheet(&self, view: &View) -> Sheet {
-        Sheet::one(vec![
+    fn table(&self, view: &View) -> Table {
+        Table::one_row(vec![
             ("result", self.reason.unwrap_or("verified").to_owned()),
             ("id", view.text_if(self.otp_id.as_deref())),
             ("phone", self.phone.clone()),
@@ -89,8 +89,8 @@ impl Render for Verification {
         ])
     }
 
-    fn page(&self, view: &View) -> Page {
-        Page::new().text(match (self.tries_left, self.retry_after_seconds) {
+    fn layout(&self, view: &View) -> Layout {
+        Layout::new().text(match (self.tries_left, self.retry_after_seconds) {
             (Some(1), _) => format!("{} 1 try is left.", self.message),
             (Some(tries @ 2..), _) => format!("{} {tries} tries are left.", self.message),
             (_, Some(seconds)) => format!("{} Try again in {}.", self.message, view.span(Duration::from_secs(seconds))),
@@ -138,7 +138,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         test: answer.test,
     })?;
     if matches!(verdict, Verdict::TooManyGuesses(_)) {
-        out.hint(&format!("Staff can open it: smsotp limits reset {} --reason TEXT", out.pasted(&phone)));
+        out.hint(&format!("Staff can open it: smsotp limits reset {} --reason TEXT", out.pasted_phone(&phone)));
     }
     Ok(verdict.code().map_or(Class::Done, |code| code.class))
 }

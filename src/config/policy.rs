@@ -5,9 +5,11 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::settings::{PURPOSE_KEYS, nearest};
-use crate::error::{Code, Error, Result};
+use super::source::{invalid, printable, unknown};
+use crate::error::Result;
 use crate::limits::{Limits, Window};
-use crate::purpose::{Policy, Purpose, PurposePolicy, Resend};
+use crate::policy::Policy;
+use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::template::Wording;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -21,9 +23,9 @@ const LISTED_MAX: u32 = 10_000;
 /// Limits that count by slots of time cost the same whatever they allow; a service of a large country needs tens of millions.
 const COUNTED_MAX: u32 = 100_000_000;
 
-/// Applies the tables to the policy. Answers what is worth a warning.
+/// Applies the tables to the policy and returns what is worth a warning.
 ///
-/// Errors: `CONFIG_INVALID`, which names the key, what stands there and what may.
+/// Errors: `CONFIG_INVALID`, which names the key, its value and the values that are possible.
 pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if let Some(value) = table.get("countries") {
@@ -41,7 +43,7 @@ pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
     if let Some(value) = table.get("purposes") {
         for (name, value) in section("purposes", value)? {
             let purpose = Purpose::parse(name).ok_or_else(|| {
-                bad(&format!("purposes.{}", shown(name)), "is no name for a purpose")
+                invalid(&format!("purposes.{}", printable(name)), "is not a name for a purpose")
                     .hint("A name has 1 to 64 of a-z 0-9 _ - and starts with a letter.")
             })?;
             let mut settings = policy.purposes.get(&purpose).cloned().unwrap_or_default();
@@ -60,7 +62,7 @@ fn one_purpose(
 ) -> Result<()> {
     let place = format!("purposes.{purpose}");
     for (key, value) in section(&place, value)? {
-        let name = format!("{place}.{}", shown(key));
+        let name = format!("{place}.{}", printable(key));
         match key.as_str() {
             "ttl" => {
                 let range = (Duration::from_secs(60), Duration::from_secs(3600));
@@ -71,14 +73,14 @@ fn one_purpose(
                 settings.resend = match text(&name, value)? {
                     "same" => Resend::Same,
                     "new" => Resend::New,
-                    _ => return Err(bad(&name, "is neither \"same\" nor \"new\"")),
+                    _ => return Err(invalid(&name, "is neither \"same\" nor \"new\"")),
                 }
             }
             "text" => {
                 let wording = text(&name, value)?;
                 Wording::parse(wording).map_err(|error| {
                     let hint = error.hint_text().unwrap_or_default().to_owned();
-                    bad(&name, &format!("cannot be used: {}", error.message())).hint(hint)
+                    invalid(&name, &format!("cannot be used: {}", error.message())).hint(hint)
                 })?;
                 settings.text = Some(wording.to_owned());
             }
@@ -96,7 +98,7 @@ fn one_purpose(
 
 fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Result<()> {
     for (key, value) in table {
-        let name = format!("limits.{}", shown(key));
+        let name = format!("limits.{}", printable(key));
         match key.as_str() {
             "cooldown" => limits.cooldown = cooldown(&name, value)?,
             "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
@@ -141,7 +143,8 @@ fn windows(name: &str, value: &Value, most: u32) -> Result<Vec<Window>> {
 /// `"5/1h"` or `"5/h"`, at most `most` events.
 fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     let form = || {
-        bad(name, "is not a number of events per time").hint(format!("Write it like \"5/1h\" or \"10/24h\" at {name}."))
+        invalid(name, "is not a number of events per time")
+            .hint(format!("Write it like \"5/1h\" or \"10/24h\" at {name}."))
     };
     let (max, per) = value.as_str().and_then(|text| text.split_once('/')).ok_or_else(form)?;
     let (max, per) = (max.trim(), per.trim());
@@ -150,7 +153,7 @@ fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     let per = if per.starts_with(|c: char| c.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
     let per = humantime::parse_duration(&per).map_err(|_| form())?;
     if !(1..=most).contains(&max) {
-        return Err(bad(name, &format!("allows {max} events; 1 to {most} are possible")));
+        return Err(invalid(name, &format!("allows {max} events; 1 to {most} are possible")));
     }
     let per = between(name, per, Duration::from_secs(1), 31 * DAY)?;
     Ok(Window { max, per })
@@ -161,13 +164,15 @@ fn countries(value: &Value) -> Result<Vec<String>> {
     for value in list("countries", value)? {
         let code = text("countries", value)?.trim().to_ascii_uppercase();
         if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err(bad("countries", "holds something other than two-letter country codes")
+            return Err(invalid("countries", "holds something other than two-letter country codes")
                 .hint("Write countries = [\"US\", \"DE\"]."));
         }
         countries.push(code);
     }
     if countries.is_empty() {
-        return Err(bad("countries", "is empty: no country would get messages").hint("Remove the line to allow all."));
+        return Err(
+            invalid("countries", "is empty: no country would get messages").hint("Remove the line to allow all.")
+        );
     }
     Ok(countries)
 }
@@ -176,36 +181,39 @@ fn duration(name: &str, value: &Value) -> Result<Duration> {
     let parsed = value.as_str().and_then(|text| humantime::parse_duration(text.trim()).ok());
     let whole = parsed.filter(|d| d.subsec_nanos() == 0);
     whole.ok_or_else(|| {
-        bad(name, "is not a time in whole seconds").hint("Write it in quotes with its unit: \"30s\", \"10m\", \"24h\".")
+        invalid(name, "is not a time in whole seconds")
+            .hint("Write it in quotes with its unit: \"30s\", \"10m\", \"24h\".")
     })
 }
 
 fn between(name: &str, value: Duration, least: Duration, most: Duration) -> Result<Duration> {
     if value < least || value > most {
         let what = format!("is {}; {} to {} are possible", span(value), span(least), span(most));
-        return Err(bad(name, &what));
+        return Err(invalid(name, &what));
     }
     Ok(value)
 }
 
 fn number(name: &str, value: &Value, least: u32, most: u32) -> Result<u32> {
     let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
-    number.ok_or_else(|| bad(name, &format!("is not a whole number from {least} to {most}")))
+    number.ok_or_else(|| invalid(name, &format!("is not a whole number from {least} to {most}")))
 }
 
 fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str> {
-    value.as_str().ok_or_else(|| bad(name, "is not a text").hint("Put it into quotes."))
+    value.as_str().ok_or_else(|| invalid(name, "is not a string").hint("Write it in quotes."))
 }
 
 fn list<'v>(name: &str, value: &'v Value) -> Result<&'v Vec<Value>> {
     let list =
-        value.as_array().ok_or_else(|| bad(name, "is not a list").hint("Write it in brackets: [\"…\", \"…\"]."))?;
+        value.as_array().ok_or_else(|| invalid(name, "is not a list").hint("Write it in brackets: [\"…\", \"…\"]."))?;
     // A check costs as much as its windows; nobody needs more.
-    if list.len() > 300 { Err(bad(name, "has more than 300 entries")) } else { Ok(list) }
+    if list.len() > 300 { Err(invalid(name, "has more than 300 entries")) } else { Ok(list) }
 }
 
 fn section<'v>(name: &str, value: &'v Value) -> Result<&'v Table> {
-    value.as_table().ok_or_else(|| bad(name, "is not a section").hint(format!("Write [{name}] on a line of its own.")))
+    value
+        .as_table()
+        .ok_or_else(|| invalid(name, "is not a section").hint(format!("Write [{name}] on a line of its own.")))
 }
 
 /// A time in the largest unit that leaves no rest, as the file would have it: `1d`, `90m`, `30s`.
@@ -216,21 +224,4 @@ pub(super) fn span(time: Duration) -> String {
         .find(|(length, _)| seconds >= *length && seconds.is_multiple_of(*length))
         .unwrap_or((1, "s"));
     format!("{}{unit}", seconds / length)
-}
-
-pub(super) fn bad(name: &str, what: &str) -> Error {
-    Error::new(Code::CONFIG_INVALID, format!("{name} {what}"))
-}
-
-pub(super) fn unknown(name: &str, near: Option<&str>) -> Error {
-    let error = bad(name, "is no setting");
-    match near {
-        Some(near) => error.hint(format!("Did you mean {near}?")),
-        None => error.hint("List the settings with: smsotp config show"),
-    }
-}
-
-/// A key of the file as an error may show it: bounded, without control characters.
-pub(super) fn shown(key: &str) -> String {
-    key.chars().filter(|c| !c.is_control()).take(60).collect()
 }

@@ -3,13 +3,13 @@
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct SettingInfo {
-    /// The variable in the environment and in `.env`; empty: in `smsotp.toml` alone.
+    /// The variable in the environment and in `.env`; empty: in `smsotp.toml` only.
     pub variable: &'static str,
     /// The key in `smsotp.toml`, dotted; empty: it has none (secrets never have one).
     pub key: &'static str,
     /// What it means.
     pub meaning: &'static str,
-    /// What holds without it.
+    /// What applies without it.
     pub default: &'static str,
     /// An example for `.env.example`.
     pub example: &'static str,
@@ -18,9 +18,38 @@ pub struct SettingInfo {
 }
 
 impl SettingInfo {
-    /// The name that people know it by: the variable, else the key.
+    /// The name that it is known by: the variable, else the key.
     pub fn name(&self) -> &'static str {
         if self.variable.is_empty() { self.key } else { self.variable }
+    }
+}
+
+/// The providers by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProviderName {
+    /// Twilio's Programmable Messaging.
+    Twilio,
+    /// Prints the message instead of sending it.
+    Console,
+}
+
+impl ProviderName {
+    const ALL: [ProviderName; 2] = [ProviderName::Twilio, ProviderName::Console];
+
+    /// Every name, as it is written in settings and on the command line.
+    pub const NAMES: [&'static str; 2] = [ProviderName::ALL[0].as_str(), ProviderName::ALL[1].as_str()];
+
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ProviderName::Twilio => "twilio",
+            ProviderName::Console => "console",
+        }
+    }
+
+    /// The provider of that name.
+    pub fn parse(name: &str) -> Option<ProviderName> {
+        ProviderName::ALL.into_iter().find(|known| known.as_str() == name)
     }
 }
 
@@ -48,18 +77,18 @@ settings! {
     "TWILIO_REGION" | "twilio.region" | "Twilio's processing region" | "us1" | "ie1";
     "TWILIO_EDGE" | "twilio.edge" | "Twilio's edge location" | "" | "dublin";
     "TWILIO_API_BASE_URL" | "twilio.api_base_url" | "another address of the API: https, or http on loopback; taken only from the place that also gave the credentials" | "https://api.twilio.com" | "http://127.0.0.1:4010";
-    "SMSOTP_PROVIDER" | "provider" | "who carries messages: twilio or console" | "twilio" | "console";
-    "SMSOTP_DATABASE" | "database" | "the database: a path, sqlite:PATH, or a postgres:// URL" | "smsotp.db in the user's data directory" | "/var/lib/smsotp/smsotp.db";
+    "SMSOTP_PROVIDER" | "provider" | "the provider of messages: twilio or console" | "twilio" | "console";
+    "SMSOTP_DATABASE" | "database" | "the database: a path, sqlite:PATH, or a postgres:// URL (sslmode, pooler: docs/postgresql.md)" | "smsotp.db in the user's data directory" | "/var/lib/smsotp/smsotp.db";
     "SMSOTP_SECRET_KEY" | "" | "the secret keys: 32 bytes of base64 each, newest first, separated by commas or white space" | "" | "base64_of_32_random_bytes" | secret;
     "SMSOTP_SECRET_KEY_FILE" | "secret_key_file" | "a file that holds the secret keys" | "secret.key in the user's configuration directory, made with a new database" | "/run/secrets/smsotp_key";
     "SMSOTP_REGION" | "region" | "the country of numbers typed without +, two letters" | "" | "US";
     "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
     "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
-    "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "serve lets declared test numbers open with their fixed codes: true or false" | "false" | "true";
+    "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "whether serve accepts the fixed codes of declared test numbers: true or false" | "false" | "true";
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";
-    "" | "keep" | "how long finished otps and messages stay" | "1d" | "";
+    "" | "keep" | "how long finished otps and messages are kept" | "1d" | "";
     "" | "segments_max" | "SMS segments that an OTP message may take" | "1" | "";
     "" | "limits.cooldown" | "pause after the 1st, 2nd, ... message to a phone for a purpose" | "30s 1m 2m 5m 10m 30m" | "";
     "" | "limits.phone" | "messages per phone" | "3/10m 5/1h 10/1d" | "";
@@ -68,31 +97,31 @@ settings! {
     "" | "limits.ip" | "messages per client address" | "10/1h 30/1d" | "";
     "" | "limits.ip_phones" | "distinct phones per client address" | "5/1h" | "";
     "" | "limits.network" | "messages per client network" | "50/1h 150/1d" | "";
-    "" | "limits.everything" | "messages in all" | "1000/1h 10000/1d" | "";
+    "" | "limits.everything" | "all messages" | "1000/1h 10000/1d" | "";
     "" | "limits.refused_phone" | "refusals by the provider per phone" | "5/1h" | "";
     "" | "limits.refused_other" | "refusals by the provider per user, client address or token" | "20/1h" | "";
-    "" | "limits.guesses_per_otp" | "wrong guesses that one code survives" | "5" | "";
-    "" | "limits.guesses_per_phone" | "wrong guesses per phone and purpose; full, it stops new codes" | "15/1d" | "";
+    "" | "limits.guesses_per_otp" | "wrong guesses after which a code is locked" | "5" | "";
+    "" | "limits.guesses_per_phone" | "wrong guesses per phone and purpose; once used up, no new codes are sent" | "15/1d" | "";
     "" | "limits.guesses_per_ip" | "wrong guesses per client address" | "30/1h" | "";
     "" | "limits.guesses_in_a_row" | "wrong guesses without one success per user and phone, until `limits reset`" | "100" | "";
 }
 
 /// The keys of a `[purposes.NAME]` section: name, meaning, default.
 pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
-    ("ttl", "how long a code lives, 1 to 60 minutes", "10m"),
+    ("ttl", "how long a code is valid, 1 to 60 minutes", "10m"),
     ("digits", "how many digits, 4 to 10", "6"),
-    ("resend", "what asking again sends: the same code or a new one", "same"),
-    ("text", "the wording; {code} once, {app}, {minutes} and {time} as liked", "built in"),
+    ("resend", "what a re-send sends: the same code or a new one", "same"),
+    ("text", "the wording: {code} once; {app}, {minutes} and {time} are optional", "built in"),
 ];
 
 /// The text of `.env.example`.
 pub fn env_example() -> String {
     let mut text = String::from(
         "# Settings of smsotp. Copy to .env in the directory where smsotp is run, or name the file with --env-file.\n\
-         # Flags and variables of the environment win over this file; this file wins over smsotp.toml.\n\
-         # A .env of a parent directory is never read. Keep it to yourself: chmod 600 .env\n\
+         # Flags and variables of the environment take precedence over this file, and this file over smsotp.toml.\n\
+         # A .env of a parent directory is never read. Keep it private: chmod 600 .env\n\
          #\n\
-         # Values stand as they are, or in 'single' or \"double\" quotes. Nothing is substituted: $ is a dollar sign.\n",
+         # Values are written as they are, or in 'single' or \"double\" quotes. Nothing is substituted: $ is a dollar sign.\n",
     );
     for info in SETTINGS.iter().filter(|info| !["", "SMSOTP_CONFIG"].contains(&info.variable)) {
         let default = if info.default.is_empty() { String::new() } else { format!(" Default: {}.", info.default) };
@@ -129,7 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_name_finds_its_neighbour() {
+    fn every_provider_is_named_where_it_is_chosen() {
+        let info = SETTINGS.iter().find(|info| info.variable == "SMSOTP_PROVIDER").unwrap();
+
+        for name in ProviderName::NAMES {
+            assert!(info.meaning.contains(name), "{name}");
+            assert_eq!(ProviderName::parse(name).map(ProviderName::as_str), Some(name));
+        }
+        assert_eq!(ProviderName::parse("Twilio"), None);
+    }
+
+    #[test]
+    fn the_nearest_name_to_a_mistyped_one_is_found() {
         let known = || SETTINGS.iter().map(|info| info.variable);
 
         assert_eq!(nearest("SMSOTP_DATABSE", known()), Some("SMSOTP_DATABASE"));

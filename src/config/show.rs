@@ -3,22 +3,25 @@
 use toml::{Table, Value};
 use url::Url;
 
-use super::assemble::{Found, Given, Source};
+use super::checked::{Database, Setting};
+use super::given::GivenValues;
 use super::policy::span;
 use super::settings::{SETTINGS, SettingInfo};
-use super::{Database, KeySource, Setting};
+use super::source::{GivenValue, Source};
+use crate::keys::KeySource;
 use crate::limits::Window;
-use crate::purpose::{Policy, Resend};
+use crate::policy::Policy;
+use crate::purpose::Resend;
 
 /// Every setting with its value and origin, secrets hidden.
-pub(super) fn show(found: &Found, policy: &Policy, database: &Database, keys: &KeySource) -> Vec<Setting> {
-    let toml = found.toml_path.as_ref().map(|path| Source::Toml(path.clone()).to_string());
+pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, keys: &KeySource) -> Vec<Setting> {
+    let toml = values.toml_path.as_ref().map(|path| Source::Toml(path.clone()).to_string());
     let mut settings = Vec::new();
     for info in SETTINGS {
-        let given = found.get(info.variable);
-        let in_toml = info.variable.is_empty() && is_set(&found.table, info.key);
+        let given = values.get(info.variable);
+        let in_toml = info.variable.is_empty() && is_set(&values.table, info.key);
         let value = match info.variable {
-            "" => rule(policy, info.key),
+            "" => policy_value(policy, info.key),
             "SMSOTP_DATABASE" => match database {
                 Database::Sqlite(path) => path.display().to_string(),
                 Database::Postgres(_) => "postgres://…, hidden".to_owned(),
@@ -36,7 +39,7 @@ pub(super) fn show(found: &Found, policy: &Policy, database: &Database, keys: &K
         };
         settings.push(Setting { name: info.name().to_owned(), value, origin });
     }
-    let purposes = found.table.get("purposes").and_then(Value::as_table);
+    let purposes = values.table.get("purposes").and_then(Value::as_table);
     for (purpose, settings_of) in &policy.purposes {
         let declared = purposes.is_some_and(|table| table.contains_key(purpose.as_str()));
         let resend = if settings_of.resend == Resend::New { "new" } else { "same" };
@@ -52,17 +55,17 @@ pub(super) fn show(found: &Found, policy: &Policy, database: &Database, keys: &K
     settings
 }
 
-fn value_shown(info: &SettingInfo, given: Option<&Given>) -> String {
+fn value_shown(info: &SettingInfo, given: Option<&GivenValue>) -> String {
     match given {
         None if info.secret => "not set".to_owned(),
         None => info.default.to_owned(),
         Some(_) if info.secret => "set, hidden".to_owned(),
-        // A token pasted into the place of an id must not be shown either.
+        // A token pasted where an id belongs must not be shown either.
         Some(given) if info.example.ends_with("xxxx") => {
             let (prefix, value) = (&info.example[..2], &given.value);
             let shape =
                 value.len() == 34 && value.starts_with(prefix) && value[2..].bytes().all(|b| b.is_ascii_hexdigit());
-            if shape { value.clone() } else { "set, not of the right shape, hidden".to_owned() }
+            if shape { value.clone() } else { "set, malformed, hidden".to_owned() }
         }
         Some(given) => match Url::parse(&given.value) {
             Ok(mut url) if url.password().is_some() => {
@@ -82,7 +85,7 @@ fn is_set(table: &Table, key: &str) -> bool {
 }
 
 /// The value in force of a setting that only `smsotp.toml` has.
-fn rule(policy: &Policy, key: &str) -> String {
+fn policy_value(policy: &Policy, key: &str) -> String {
     let limits = &policy.limits;
     let one = |w: &Window| format!("{}/{}", w.max, span(w.per));
     let many = |windows: &[Window]| {

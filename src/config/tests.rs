@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use toml::Value;
 
-use super::sources::{parse_dotenv, read};
+use super::read::{parse_dotenv, read_sources};
 use super::*;
 use crate::limits::Window;
 use crate::purpose::{Purpose, Resend};
@@ -23,7 +23,7 @@ fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn inputs() -> Inputs {
-    let dirs = Dirs {
+    let dirs = UserDirs {
         home: Some("/home/ann".into()),
         config: Some("/home/ann/.config/smsotp".into()),
         data: Some("/home/ann/.local/share/smsotp".into()),
@@ -296,7 +296,8 @@ fn shapes_of_ids_are_told_without_repeating_them() {
 fn unknown_names_are_refused_with_the_one_that_was_meant() {
     assert!(refusal(from_env(&[("SMSOTP_DATABSE", "x")])).contains("Did you mean SMSOTP_DATABASE?"));
     assert!(
-        refusal(from_dotenv(&[], "SMSOTP_REGOIN=DE")).contains("SMSOTP_REGOIN from .env (/srv/app/.env) is no setting")
+        refusal(from_dotenv(&[], "SMSOTP_REGOIN=DE"))
+            .contains("SMSOTP_REGOIN from .env (/srv/app/.env) is not a setting")
     );
     assert!(refusal(from_toml("regoin = \"DE\"")).contains("Did you mean region?"));
     assert!(refusal(from_toml("[limits]\nphones = [\"1/1h\"]")).contains("Did you mean limits.phone?"));
@@ -425,7 +426,7 @@ fn limits_that_count_by_slots_may_be_as_large_as_a_country() {
 
 #[test]
 fn rules_out_of_range_are_refused_by_name() {
-    for (line, says) in [
+    for (line, expected) in [
         ("[limits]\nphone = [\"0/1h\"]", "1 to 10000"),
         ("[limits]\nphone = [\"10001/1h\"]", "1 to 10000 are"),
         ("[limits]\nguesses_per_ip = \"10001/1h\"", "1 to 10000 are"),
@@ -455,13 +456,13 @@ fn rules_out_of_range_are_refused_by_name() {
         ("[purposes.login]\nresend = \"never\"", "same"),
         ("[purposes.login]\ntext = \"hello\"", "lacks {code}"),
         ("[purposes.login]\ntext = \"{code} {nane}\"", "unknown placeholder {nane}"),
-        ("[purposes.Login]\ndigits = 6", "is no name for a purpose"),
+        ("[purposes.Login]\ndigits = 6", "is not a name for a purpose"),
         ("countries = []", "no country"),
         ("countries = [\"USA\"]", "two-letter"),
         ("keep = \"1s\"", "keep"),
         ("segments_max = 11", "1 to 10"),
         ("app_name = \"aaaaaaaaaabbbbbbbbbbccccccccccd\"", "31 characters"),
-        ("app_name = 5", "not a text"),
+        ("app_name = 5", "is not a string"),
         ("app_name = \"a\\u001bb\"", "control character"),
         ("app_name = \"a\\u202eb\"", "control character"),
         ("region = \"USA\"", "two letters"),
@@ -469,14 +470,14 @@ fn rules_out_of_range_are_refused_by_name() {
         ("output = \"xml\"", "jsonl"),
         ("allow_test_numbers = \"yes\"", "neither true nor false"),
         ("allow_test_numbers = 1", "allow_test_numbers"),
-        ("provider = true", "not a text"),
+        ("provider = true", "is not a string"),
         ("status_callback = \"ftp://x\"", "http"),
         ("a = ", "smsotp.toml:1:"),
         ("x = 1\ny = \"canary", "smsotp.toml:2:"),
         ("region = \"DE\"\nregion = \"FR\"", "smsotp.toml:2:"),
     ] {
         let shown = refusal(from_toml(line));
-        assert!(shown.contains(says), "{line:?} says {shown}");
+        assert!(shown.contains(expected), "{line:?}: {shown}");
     }
 }
 
@@ -516,10 +517,10 @@ fn files_are_read_where_they_are_named_and_wrong_ones_refused() {
     let dir = TempDir::new().unwrap();
     let (env_file, config) = (dir.path().join("env"), dir.path().join("c.toml"));
     let flags = Flags { env_file: Some(env_file.clone()), config: Some(config.clone()), ..Flags::default() };
-    let fails = |says: &str| {
-        let Err(error) = read(flags.clone()) else { panic!("{says}") };
+    let fails = |expected: &str| {
+        let Err(error) = read_sources(flags.clone()) else { panic!("{expected}") };
         assert_eq!(error.class().exit(), 78);
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     };
     fails("there is no such file");
     fs::create_dir(&env_file).unwrap();
@@ -533,7 +534,7 @@ fn files_are_read_where_they_are_named_and_wrong_ones_refused() {
     fails("c.toml: there is no such file");
     fs::write(&config, "app_name = \"ACME\"").unwrap();
 
-    let inputs = read(flags.clone()).unwrap();
+    let inputs = read_sources(flags.clone()).unwrap();
 
     assert_eq!(inputs.dotenv.as_ref().unwrap().1["SMSOTP_REGION"], "DE");
     assert_eq!(inputs.toml.as_ref().unwrap().0, config);
@@ -550,7 +551,7 @@ fn an_env_file_that_others_may_read_or_write_warns_and_a_pipe_does_not_hang() {
     let warnings = |text: &str, mode: u32| {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        read(flags.clone()).unwrap().warnings
+        read_sources(flags.clone()).unwrap().warnings
     };
     assert!(warnings("TWILIO_AUTH_TOKEN=x", 0o600).is_empty());
     assert!(warnings("SMSOTP_REGION=DE\nTWILIO_AUTH_TOKEN=", 0o644).is_empty());
@@ -559,7 +560,7 @@ fn an_env_file_that_others_may_read_or_write_warns_and_a_pipe_does_not_hang() {
 
     fs::remove_file(&path).unwrap();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(read(flags.clone()).is_err_and(|error| error.to_string().contains("not a plain file")));
+    assert!(read_sources(flags.clone()).is_err_and(|error| error.to_string().contains("not a plain file")));
 }
 
 proptest! {

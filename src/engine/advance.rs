@@ -14,7 +14,7 @@ use crate::delivery::{Fate, Finding, News};
 use crate::error::Result;
 use crate::message::{Message, State};
 use crate::otp::Otp;
-use crate::provider::Report;
+use crate::provider::RemoteMessage;
 
 /// How far before the attempt a provider's message may lie and still be ours: its clock and ours differ, and it rounds to
 /// whole seconds.
@@ -98,11 +98,12 @@ async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<
     };
     let known = ctx.reads().provider_ids(&message.phone).await?;
     let code = code_of(&ctx.keyring, otp)?;
-    let ours = |report: &&Report| !known.contains(&report.provider_id) && carries(report.body.expose_secret(), &code);
+    let ours =
+        |report: &&RemoteMessage| !known.contains(&report.provider_id) && carries(report.body.expose_secret(), &code);
     Ok(Some(match listed.iter().rfind(ours) {
         Some(report) => Finding::Found {
             provider_id: report.provider_id.clone(),
-            status: report.status.clone(),
+            state: report.state,
             error_code: report.error_code,
         },
         None => Finding::Absent,
@@ -114,7 +115,7 @@ pub(super) async fn ask(ctx: &Context, message: &Message) -> Option<News> {
     let provider = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider)?;
     let provider_id = message.provider_id.clone()?;
     match provider.fetch(&provider_id).await {
-        Ok(found) => found.map(|found| News { provider_id, status: found.status, error_code: found.error_code }),
+        Ok(found) => found.map(|found| News { provider_id, state: found.state, error_code: found.error_code }),
         Err(error) => {
             tracing::warn!(target: "smsotp", code = error.code().name, "the provider could not be asked for message m{}", message.id);
             None

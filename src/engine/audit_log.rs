@@ -118,7 +118,7 @@ async fn about(ctx: &Context, body: &[u8]) -> Result<String> {
 /// Verifies every chain from its first row to its last, a bounded batch at a time.
 pub(super) async fn verify(ctx: &Context) -> Result<Audited> {
     let heads = ctx.reads().audit_heads().await?;
-    let mut verifier = Verifier::new(&ctx.store.operations.keys().audit).expect(heads.iter().copied());
+    let mut verifier = Verifier::new(&ctx.store.operations.keys().audit).expect_heads(heads.iter().copied());
     for head in &heads {
         let mut from = 1;
         loop {
@@ -126,7 +126,7 @@ pub(super) async fn verify(ctx: &Context) -> Result<Audited> {
             let rows = ctx.reads().audit(head.chain, from, BATCH).await?;
             let Some(last) = rows.last().map(|row| row.seq) else { break };
             for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
             from = last + 1;
             if last >= head.seq || verifier.first_break().is_some() {

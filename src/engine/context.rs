@@ -9,8 +9,9 @@ use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
 use crate::otp::Otp;
+use crate::policy::Policy;
 use crate::provider::Provider;
-use crate::purpose::{Policy, Purpose};
+use crate::purpose::Purpose;
 use crate::store::{self, Decision, Facts, Needs, Read, Store};
 
 /// The parts of an engine.

@@ -25,7 +25,7 @@ pub(super) async fn follow(ctx: &Context, caller: &Caller, message_id: i64, with
         let now = ctx.reads().now().await?;
         match found {
             Ok(Some(found)) => {
-                let news = News { provider_id, status: found.status, error_code: found.error_code };
+                let news = News { provider_id, state: found.state, error_code: found.error_code };
                 if let Reported::Moved(state) = report(ctx, caller, StatusReport { message_id, news, to: None }).await?
                     && state.is_final()
                 {

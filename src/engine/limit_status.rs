@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::limits::{Limit, Limits, Window};
 use crate::otp::User;
 use crate::phone::Phone;
-use crate::purpose::{Policy, Purpose};
+use crate::policy::Policy;
+use crate::purpose::Purpose;
 use crate::subject::{Subject, SubjectKind};
 use crate::usage::{self, Fill, Usage};
 

@@ -15,7 +15,8 @@ use crate::limits::{Hit, Limit, SendUsages};
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
-use crate::purpose::{Policy, Purpose, PurposePolicy, Resend};
+use crate::policy::Policy;
+use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Reply, Subject};
 use crate::template::Endings;
 

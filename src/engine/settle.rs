@@ -12,7 +12,7 @@ use crate::error::{self, Error, Result};
 use crate::message::{Message, State};
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
-use crate::purpose::Policy;
+use crate::policy::Policy;
 use crate::store::{Change, Decision, Facts, Needs, Reply, Subject};
 use crate::usage;
 

@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::error::{self, Error, Result};
 use crate::otp::Otp;
-use crate::purpose::{Policy, Purpose, PurposePolicy};
+use crate::policy::Policy;
+use crate::purpose::{Purpose, PurposePolicy};
 use crate::segments::{Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
 

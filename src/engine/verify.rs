@@ -12,7 +12,8 @@ use crate::keys::{IndexKey, Keyring};
 use crate::limits::{Hit, Limit};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
-use crate::purpose::{Policy, Purpose};
+use crate::policy::Policy;
+use crate::purpose::Purpose;
 use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Reply, Subject, SubjectKind, TestNumber};
 use crate::usage;
 

@@ -16,6 +16,7 @@ use crate::engine::{Caller, Inbound, InboundAnswer, News, StatusReport};
 use crate::error::Code;
 use crate::phone;
 use crate::provider::twilio::signature::{self, Payload};
+use crate::provider::twilio::status::state_of;
 
 /// What callbacks are checked against.
 #[derive(Clone, Debug)]
@@ -227,7 +228,7 @@ fn report(signed: &SignedRequest) -> Option<StatusReport> {
         message_id,
         news: News {
             provider_id: signed.one("MessageSid").or_else(|| signed.one("SmsSid"))?.to_owned(),
-            status: signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?.to_owned(),
+            state: state_of(signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?),
             error_code: signed.one("ErrorCode").and_then(|code| code.parse().ok()),
         },
         to: signed.one("To").and_then(|to| phone::shape(to).ok()),
@@ -245,6 +246,7 @@ fn twiml(message: Option<&str>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message;
 
     fn callbacks(status: Option<&str>, public: Option<&str>) -> Callbacks {
         let url = |text: &str| text.parse().unwrap();
@@ -268,7 +270,7 @@ mod tests {
             params: pairs(params.as_bytes()),
         };
         let good = report(&signed("m=7", "MessageSid=SM1&MessageStatus=sent&ErrorCode=&To=%2B14155550100")).unwrap();
-        assert_eq!((good.message_id, good.news.status.as_str(), good.news.error_code), (7, "sent", None));
+        assert_eq!((good.message_id, good.news.state, good.news.error_code), (7, message::State::Sent, None));
         assert!(good.to.is_some());
         for (query, params) in [
             ("", "MessageSid=SM1&MessageStatus=sent"),

@@ -1,19 +1,16 @@
-//! The keys that are made with the database and live in them, wrapped under every accepted secret key.
+//! The keys that are made with the database and live in it, wrapped under every accepted secret key.
 
 use std::fmt;
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::Mac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::{AuditKey, KeyId, SecretKey, fill_random, random_key};
-use crate::code::{keyed, length_prefixed};
-use crate::error::{Code, Error, Result};
-
-const WRAP_LABEL: &[u8] = b"smsotp/wrap/v1";
-const NONCE_LENGTH: usize = 24;
+use super::random::random_key;
+use super::secret::SecretKey;
+use crate::audit::AuditKey;
+use crate::code::{KeyId, keyed, length_prefixed};
+use crate::error::Result;
 
 /// The database's own keys: random, made once, the same whichever secret key unwraps them.
 #[derive(Clone, Debug)]
@@ -39,12 +36,6 @@ pub struct WrappedKeys {
 #[derive(Clone)]
 pub struct IndexKey(Zeroizing<[u8; 32]>);
 
-/// Seals the database's keys; derived from a secret key.
-pub struct WrapKey {
-    bytes: Zeroizing<[u8; 32]>,
-    id: KeyId,
-}
-
 impl DatabaseKeys {
     /// New keys for a new database.
     ///
@@ -53,7 +44,8 @@ impl DatabaseKeys {
         Ok(DatabaseKeys { index: IndexKey(random_key()?), audit: AuditKey::new(*random_key()?) })
     }
 
-    /// Seals both under a secret key. `database_id` are the database's 16 random bytes: keys copied to another database do not unwrap.
+    /// Seals both under a secret key. `database_id` are the database's 16 random bytes: keys that were copied to another database
+    /// do not open there.
     ///
     /// Errors: `KEY_INVALID` when the system gives no random numbers.
     pub fn wrap(&self, secret: &SecretKey, database_id: &[u8; 16]) -> Result<WrappedKeys> {
@@ -104,54 +96,6 @@ impl fmt::Debug for IndexKey {
     }
 }
 
-impl WrapKey {
-    /// The wrap key of the secret key with this id.
-    pub(super) fn new(bytes: [u8; 32], id: KeyId) -> WrapKey {
-        WrapKey { bytes: Zeroizing::new(bytes), id }
-    }
-
-    /// Seals a key: XChaCha20-Poly1305 under a random nonce, which stands in front. Database, name and key id are bound to it.
-    ///
-    /// Errors: `KEY_INVALID` when the system gives no random numbers.
-    pub fn wrap(&self, database_id: &[u8; 16], name: &str, key: &[u8; 32]) -> Result<Vec<u8>> {
-        let mut nonce = [0; NONCE_LENGTH];
-        fill_random(&mut nonce)?;
-        let aad = self.associated(database_id, name);
-        let sealed = XChaCha20Poly1305::new(&(*self.bytes).into())
-            .encrypt(&XNonce::from(nonce), Payload { msg: key, aad: &aad })
-            .map_err(|_| Error::new(Code::BUG, "a key of 32 bytes could not be sealed"))?;
-        Ok([&nonce[..], &sealed[..]].concat())
-    }
-
-    /// Opens a sealed key.
-    ///
-    /// Errors: `KEY_INVALID` when anything differs from what was sealed; it cannot be told what.
-    pub fn unwrap(&self, database_id: &[u8; 16], name: &str, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>> {
-        let open = || {
-            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LENGTH>()?;
-            let aad = self.associated(database_id, name);
-            let cipher = XChaCha20Poly1305::new(&(*self.bytes).into());
-            let opened = cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: &aad }).ok()?;
-            let opened = Zeroizing::new(opened);
-            <[u8; 32]>::try_from(opened.as_slice()).ok().map(Zeroizing::new)
-        };
-        open().ok_or_else(|| {
-            Error::new(Code::KEY_INVALID, format!("key {} does not open the {name} key of this database", self.id))
-                .hint("The database was changed or copied together from others; restore them from a backup.")
-        })
-    }
-
-    fn associated(&self, database_id: &[u8; 16], name: &str) -> Vec<u8> {
-        [WRAP_LABEL, database_id, name.as_bytes(), self.id.as_bytes()].concat()
-    }
-}
-
-impl fmt::Debug for WrapKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WrapKey({})", self.id)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn every_accepted_key_opens_the_same_book_keys() {
+    fn every_accepted_key_opens_the_same_database_keys() {
         let keys = DatabaseKeys::generate().unwrap();
         let [old, new] = [secret(1), secret(2)];
 
@@ -176,11 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn another_key_other_database_another_name_or_one_flipped_bit_open_nothing() {
+    fn another_key_another_database_another_name_or_one_flipped_bit_opens_nothing() {
         let keys = DatabaseKeys::generate().unwrap();
         let wrapped = keys.wrap(&secret(1), &[5; 16]).unwrap();
-        let fails = |wrapped: &WrappedKeys, key: u8, book: u8| {
-            DatabaseKeys::unwrap(wrapped, &secret(key), &[book; 16]).unwrap_err().class().exit()
+        let fails = |wrapped: &WrappedKeys, key: u8, database: u8| {
+            DatabaseKeys::unwrap(wrapped, &secret(key), &[database; 16]).unwrap_err().class().exit()
         };
 
         assert_eq!(fails(&wrapped, 2, 5), 78);

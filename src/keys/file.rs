@@ -1,4 +1,4 @@
-//! Key files: ours, which we make, guard and rewrite, and those that the user names, which we read only.
+//! Key files: our own, which is made, protected and rewritten here, and those that the user names, which are only read.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{KEYS_MAX, KeyId, SecretKey, fill_random, parse_list};
+use super::random::fill_random;
+use super::secret::{KEYS_MAX, SecretKey, parse_list};
+use crate::code::KeyId;
 use crate::error::{Code, Error, Result};
 
 /// A key file is a few lines; what is larger is another file.
 const FILE_MAX: u64 = 64 * 1024;
 
-const HEAD: &str = "# Secret keys of smsotp, newest first. Whoever reads this file can compute codes.\n\
+const HEADER: &str = "# Secret keys of smsotp, newest first. Anybody who reads this file can compute codes.\n\
                     # Without it the database cannot be used: keep a copy in a safe place, apart from copies of the database.\n";
 
 /// Reads our own file. It must be a plain file of ours that nobody else may read or write.
@@ -25,15 +27,15 @@ pub(super) fn read_own(path: &Path) -> Result<Zeroizing<String>> {
     read(path, file)
 }
 
-/// Reads a file that the user named. Answers its text and what is worth a warning.
+/// Reads a file that the user named: its text, and what is worth a warning.
 pub(super) fn read_named(path: &Path) -> Result<(Zeroizing<String>, Vec<String>)> {
     let file = open(path, Links::Followed).map_err(|error| unreadable(path, error))?;
     let warnings = check_named(path, &file)?;
     Ok((read(path, file)?, warnings))
 }
 
-/// Makes our own file with one new key, unless it is there. However many processes do so at once, one file comes into being,
-/// whole, and every one of them finds it.
+/// Makes our own file with one new key, unless it exists. However many processes do so at once, exactly one file is made, whole,
+/// and every one of them uses it.
 ///
 /// Errors: `FILE_FAILED` when the directory or the file cannot be made.
 pub(super) fn create_own(path: &Path) -> Result<()> {
@@ -46,19 +48,19 @@ pub(super) fn create_own(path: &Path) -> Result<()> {
     // A link, unlike a rename, fails when the name is taken: the first process wins, and no reader sees half a file.
     let linked = match fs::hard_link(&temp, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // A rotation that came in between swept our file away: so there is a key file.
+        // A rotation in between removed our temporary file: so there is a key file.
         Err(error) if error.kind() == ErrorKind::NotFound && path.exists() => Ok(()),
-        Err(error) if no_links_here(&error) => rename_if_absent(&temp, path),
+        Err(error) if lacks_hard_links(&error) => rename_if_absent(&temp, path),
         other => other.map_err(|error| cannot(path, "make", error)),
     };
-    // After a rename the name is gone already; a leftover would be another copy of the key.
+    // After a rename there is nothing left to remove; a leftover would be another copy of the key.
     let _ = fs::remove_file(&temp);
     linked?;
     sync_dir(&dir);
     Ok(())
 }
 
-/// Adds a new key at the end of our own file and answers its id. Codes are still made with the first key.
+/// Adds a new key at the end of our own file and returns its id. Codes are still made with the first key.
 ///
 /// Errors: as `read_own`, and `FILE_FAILED` when the file cannot be rewritten.
 pub fn add_last(path: &Path) -> Result<KeyId> {
@@ -86,7 +88,7 @@ pub fn promote(path: &Path, id: &KeyId) -> Result<()> {
     })
 }
 
-/// Takes a key out of our own file. Whether something alive still needs it is for the caller to find out first.
+/// Removes a key from our own file. The caller makes sure that nothing alive still needs it.
 ///
 /// Errors: as [`promote`]; `KEY_INVALID` for the first key, which new codes are made with.
 pub fn remove(path: &Path, id: &KeyId) -> Result<()> {
@@ -94,7 +96,7 @@ pub fn remove(path: &Path, id: &KeyId) -> Result<()> {
         let at = position(path, keys, id)?;
         if at == 0 {
             return Err(Error::new(Code::KEY_INVALID, format!("key {id} is the one that new codes are made with"))
-                .hint("Put another key in its place first: smsotp keys rotate"));
+                .hint("Move another key to the front first: smsotp keys rotate"));
         }
         keys.remove(at);
         Ok(())
@@ -106,7 +108,7 @@ fn rewrite(path: &Path, change: impl FnOnce(&mut Vec<SecretKey>) -> Result<()>) 
     let _lock = lock(path)?;
     let mut keys = parse_list(&read_own(path)?, &path.display().to_string())?;
     change(&mut keys)?;
-    sweep_temps(path);
+    remove_leftovers(path);
     let temp = write_temp(path, &keys)?;
     fs::rename(&temp, path).map_err(|error| {
         let _ = fs::remove_file(&temp);
@@ -129,8 +131,8 @@ fn write_temp(path: &Path, keys: &[SecretKey]) -> Result<PathBuf> {
     fill_random(&mut random)?;
     let name = path.file_name().map_or_else(|| "secret.key".into(), |name| name.to_string_lossy().into_owned());
     let temp = parent(path).join(format!(".{name}.{:016x}.tmp", u64::from_be_bytes(random)));
-    let mut text = Zeroizing::new(String::with_capacity(HEAD.len() + keys.len() * 45));
-    text.push_str(HEAD);
+    let mut text = Zeroizing::new(String::with_capacity(HEADER.len() + keys.len() * 45));
+    text.push_str(HEADER);
     for key in keys {
         text.push_str(&key.to_base64());
         text.push('\n');
@@ -148,8 +150,8 @@ fn write_temp(path: &Path, keys: &[SecretKey]) -> Result<PathBuf> {
     Ok(temp)
 }
 
-/// A process that was killed between write and rename left a copy of keys behind, which a prune must not leave there.
-fn sweep_temps(path: &Path) {
+/// A process that was killed between write and rename left a copy of keys behind, which a prune has to remove.
+fn remove_leftovers(path: &Path) {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
     let prefix = format!(".{name}.");
     for entry in fs::read_dir(parent(path)).into_iter().flatten().flatten() {
@@ -160,7 +162,7 @@ fn sweep_temps(path: &Path) {
     }
 }
 
-/// For file systems without hard links: the lock makes look and rename one step among our own processes.
+/// For file systems without hard links: the lock makes check and rename one step among our own processes.
 fn rename_if_absent(temp: &Path, path: &Path) -> Result<()> {
     let _lock = lock(path)?;
     if path.symlink_metadata().is_ok() {
@@ -169,7 +171,7 @@ fn rename_if_absent(temp: &Path, path: &Path) -> Result<()> {
     fs::rename(temp, path).map_err(|error| cannot(path, "make", error))
 }
 
-fn no_links_here(error: &std::io::Error) -> bool {
+fn lacks_hard_links(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported)
 }
 
@@ -178,13 +180,13 @@ fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock_path = PathBuf::from(name);
-    let take = || {
+    let acquire = || {
         let file = private_options().write(true).create(true).truncate(false).open(&lock_path)?;
         make_private(&file)?;
         file.lock()?;
         Ok(file)
     };
-    take().map_err(|error| cannot(&lock_path, "lock", error))
+    acquire().map_err(|error| cannot(&lock_path, "lock", error))
 }
 
 fn read(path: &Path, file: File) -> Result<Zeroizing<String>> {
@@ -343,12 +345,12 @@ fn quoted(path: &Path) -> String {
 }
 
 fn missing_own(path: &Path) -> Error {
-    Error::new(Code::KEY_INVALID, format!("the database is there, but their key file {} is not", path.display()))
-        .hint("Run as the user who made the database, put the file back, or name the key with SMSOTP_SECRET_KEY_FILE.")
+    Error::new(Code::KEY_INVALID, format!("the database exists, but its key file {} does not", path.display()))
+        .hint("Run as the user who made the database, restore the file, or name the key with SMSOTP_SECRET_KEY_FILE.")
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    // With O_NOFOLLOW a link answers ELOOP, whose own words mislead.
+    // With O_NOFOLLOW a link fails with ELOOP, whose own text misleads.
     let why = if path.is_symlink() { "it is a link".to_owned() } else { reason(&error) };
     Error::new(Code::KEY_INVALID, format!("the key file {} cannot be read: {why}", path.display()))
         .hint("Check that the file is there and that this user may read it.")
@@ -364,7 +366,7 @@ fn cannot(path: &Path, verb: &str, error: std::io::Error) -> Error {
         .hint("Make the directory writable for this user, or name a key file with SMSOTP_SECRET_KEY_FILE.")
 }
 
-/// What the system said, without its number.
+/// The system's reason, without its number.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()

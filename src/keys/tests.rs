@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose;
 use secrecy::SecretString;
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
+use super::secret::KEYS_MAX;
 use super::*;
 
 fn own(dir: &TempDir) -> KeySource {
@@ -125,14 +130,14 @@ fn a_missing_named_file_is_an_error_and_not_a_reason_to_make_a_key() {
 }
 
 #[test]
-fn a_key_is_never_made_for_database_that_exist() {
+fn no_key_is_made_for_a_database_that_exists() {
     let dir = TempDir::new().unwrap();
 
     let error = Keyring::load(&own(&dir), false).unwrap_err();
 
     assert_eq!(error.class().exit(), 78);
     let home = dir.path().display().to_string();
-    assert!(error.to_string().contains("smsotp/secret.key is not"), "{error}");
+    assert!(error.to_string().contains("smsotp/secret.key does not"), "{error}");
     assert!(error.to_string().contains(&format!("HOME {home})")), "{error}");
     assert!(!dir.path().join("smsotp").exists());
 }

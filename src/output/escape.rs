@@ -1,13 +1,13 @@
 //! Makes foreign text harmless before it reaches a terminal, a table or a TSV line.
 //!
 //! Text from users, providers and files may hold terminal commands, direction overrides or invisible characters. They are
-//! shown as `\u{1b}` and the like, so that what is read is what is there.
+//! shown as `\u{1b}` and the like, so that a reader sees what is there.
 
 use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// How many combining marks in a row are shown. Living scripts stack three at most; what stacks dozens wants to smear the screen.
+/// How many combining marks in a row are shown. Scripts in use stack three at most; dozens would cover other lines.
 const COMBINING_MAX: usize = 4;
 
 /// The text with every character escaped that would move, hide, reorder or colour something; one line in, one line out.
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_commands_are_shown_and_not_obeyed() {
+    fn terminal_commands_are_shown_and_not_executed() {
         assert_eq!(visible("a\u{1b}[2Jb\u{7}\r\n\tc"), r"a\u{1b}[2Jb\u{7}\u{d}\u{a}\u{9}c");
         assert_eq!(visible("\u{9b}31m"), r"\u{9b}31m");
         assert_eq!(visible("\u{202e}gpj.exe"), r"\u{202e}gpj.exe");

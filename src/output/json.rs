@@ -1,4 +1,4 @@
-//! The JSON contract: every document says its `schema_version` and `kind`, and holds no character that a terminal would obey.
+//! The JSON contract: every document has its `schema_version` and `kind`, and holds no character that a terminal would obey.
 
 use std::io;
 
@@ -6,9 +6,11 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
-use super::SCHEMA_VERSION;
 use super::escape::is_unsafe;
 use crate::error::{Code, Error, Result};
+
+/// The version of the JSON contract: fields are only ever added within one version.
+pub const SCHEMA_VERSION: u32 = 1;
 
 #[derive(Serialize)]
 struct Document<'a, T> {
@@ -23,9 +25,9 @@ pub(super) fn document<T: Serialize>(kind: &str, body: &T, pretty: bool) -> Resu
     let document = Document { schema_version: SCHEMA_VERSION, kind, body };
     let mut bytes = Vec::new();
     let written = if pretty {
-        document.serialize(&mut Serializer::with_formatter(&mut bytes, Careful(PrettyFormatter::new())))
+        document.serialize(&mut Serializer::with_formatter(&mut bytes, EscapingFormatter(PrettyFormatter::new())))
     } else {
-        document.serialize(&mut Serializer::with_formatter(&mut bytes, Careful(CompactFormatter)))
+        document.serialize(&mut Serializer::with_formatter(&mut bytes, EscapingFormatter(CompactFormatter)))
     };
     written.map_err(|error| Error::new(Code::BUG, format!("{kind} cannot be written as JSON")).because(error))?;
     Ok(finish(bytes))
@@ -35,7 +37,7 @@ pub(super) fn document<T: Serialize>(kind: &str, body: &T, pretty: bool) -> Resu
 pub(super) fn compact(value: &Value) -> String {
     let mut bytes = Vec::new();
     // A `Value` always serializes, and a vector always takes what is written to it.
-    let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, Careful(CompactFormatter)));
+    let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, EscapingFormatter(CompactFormatter)));
     finish(bytes)
 }
 
@@ -46,7 +48,7 @@ fn finish(bytes: Vec<u8>) -> String {
 }
 
 /// Writes characters that a terminal would obey as `\uXXXX`, which every JSON reader turns back.
-struct Careful<F>(F);
+struct EscapingFormatter<F>(F);
 
 macro_rules! forward {
     ($($name:ident($($arg:ident: $type:ty),*);)*) => {
@@ -54,7 +56,7 @@ macro_rules! forward {
     };
 }
 
-impl<F: Formatter> Formatter for Careful<F> {
+impl<F: Formatter> Formatter for EscapingFormatter<F> {
     forward! {
         begin_array();
         end_array();
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_says_its_version_and_kind_first() {
+    fn a_document_starts_with_its_version_and_kind() {
         let text = document("otp", &One { user: "u1".into() }, false).unwrap();
 
         assert_eq!(text, "{\"schema_version\":1,\"kind\":\"otp\",\"user\":\"u1\"}\n");

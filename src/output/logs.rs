@@ -1,4 +1,4 @@
-//! Logs: steps of our own crate on stderr. Foreign crates never speak below a warning, so that no header, body or statement gets out.
+//! Logs: steps of our own crate on stderr. Other crates log warnings at most, so that no header, body or statement is written.
 
 use std::io;
 
@@ -8,26 +8,28 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{Output, Talk, visible};
+use super::escape::visible;
+use super::printer::Output;
+use super::writer::MessageWriter;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogForm {
-    /// For people; without the time, which the terminal or the journal knows.
+    /// For people; without the time, which the journal adds.
     Text,
     /// One JSON object a line, with the time.
     Json,
 }
 
-/// Starts the logs, once per process: `-v` tells steps, `-vv` details; `rust_log` is the value of `RUST_LOG`.
+/// Starts the logs, once per process: `-v` shows steps, `-vv` details; `rust_log` is the value of `RUST_LOG`.
 ///
-/// Without either nothing is started at all.
+/// Without either nothing is started.
 pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>, form: LogForm) {
     if verbosity == 0 && rust_log.is_none_or(str::is_empty) {
         return;
     }
     let format = tracing_subscriber::fmt::layer()
-        .with_writer(Line(output.talk()))
+        .with_writer(LogWriter(output.message_writer()))
         .with_ansi(false)
         .with_target(verbosity > 1)
         .without_time();
@@ -36,31 +38,31 @@ pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>, form: 
         LogForm::Text => logs.with(format).try_init(),
         LogForm::Json => {
             let json = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false);
-            logs.with(json.with_span_list(false).with_writer(Line(output.talk()))).try_init()
+            logs.with(json.with_span_list(false).with_writer(LogWriter(output.message_writer()))).try_init()
         }
     };
     if started.is_err() {
-        output.warn("logs were already started by someone else: -v and RUST_LOG change nothing");
+        output.warn("logs were already started in this process: -v and RUST_LOG change nothing");
     }
 }
 
-/// What may be logged: our crate as asked, everything else from warnings up at most.
+/// What may be logged: our crate as requested, everything else warnings at most.
 fn filter(verbosity: u8, rust_log: Option<&str>) -> Targets {
     let ours = match verbosity {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
-    let asked: Targets = rust_log.and_then(|text| text.parse().ok()).unwrap_or_default();
+    let requested: Targets = rust_log.and_then(|text| text.parse().ok()).unwrap_or_default();
     let mut filter = Targets::new().with_target("smsotp", ours);
     let mut everything = LevelFilter::OFF;
-    for (target, level) in asked.iter() {
+    for (target, level) in requested.iter() {
         let own = target == "smsotp" || target.starts_with("smsotp::");
         filter = filter.with_target(target, if own { level.max(ours) } else { level.min(LevelFilter::WARN) });
     }
-    if let Some(level) = asked.default_level() {
+    if let Some(level) = requested.default_level() {
         everything = level.min(LevelFilter::WARN);
-        if !asked.iter().any(|(target, _)| target == "smsotp") {
+        if !requested.iter().any(|(target, _)| target == "smsotp") {
             filter = filter.with_target("smsotp", level.max(ours));
         }
     }
@@ -68,18 +70,18 @@ fn filter(verbosity: u8, rust_log: Option<&str>) -> Targets {
 }
 
 /// Turns the log's bytes into escaped lines.
-struct Line(Talk);
+struct LogWriter(MessageWriter);
 
-impl<'a> MakeWriter<'a> for Line {
-    type Writer = Escaping<'a>;
-    fn make_writer(&'a self) -> Escaping<'a> {
-        Escaping(&self.0)
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = EscapingWriter<'a>;
+    fn make_writer(&'a self) -> EscapingWriter<'a> {
+        EscapingWriter(&self.0)
     }
 }
 
-struct Escaping<'a>(&'a Talk);
+struct EscapingWriter<'a>(&'a MessageWriter);
 
-impl io::Write for Escaping<'_> {
+impl io::Write for EscapingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         for line in text.lines() {
@@ -99,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_crates_never_speak_below_a_warning() {
+    fn other_crates_log_warnings_at_most() {
         for rust_log in [None, Some("trace"), Some("reqwest=trace,hyper=debug,smsotp=trace"), Some("rusqlite=trace")] {
             for verbosity in 0..4 {
                 let filter = filter(verbosity, rust_log);

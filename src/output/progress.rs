@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Output, Talk, visible};
+use super::escape::visible;
+use super::printer::Output;
+use super::writer::MessageWriter;
 use crate::clock::{Clock, Timestamp};
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What is over sooner needs no bar.
+/// What ends sooner needs no bar.
 const BAR_AFTER: Duration = Duration::from_millis(500);
 
-/// Progress of one long operation. It disappears when dropped; the final word is the result's.
-pub struct Progress(Shown);
+/// Progress of one long operation. It disappears when dropped, before the result is shown.
+pub struct Progress(Display);
 
-enum Shown {
+enum Display {
     Nothing,
     /// Drawn once it has taken long enough to be worth reading.
     Bar {
@@ -26,7 +28,7 @@ enum Shown {
         since: Timestamp,
     },
     Lines {
-        talk: Talk,
+        stderr: MessageWriter,
         what: String,
         total: Option<u64>,
         clock: Arc<dyn Clock>,
@@ -38,37 +40,37 @@ impl Output {
     /// Starts to show progress; `total` where it is known.
     pub fn progress(&self, what: &str, total: Option<u64>) -> Progress {
         let what = visible(what).into_owned();
-        Progress(if self.wishes.quiet {
-            Shown::Nothing
-        } else if self.screen.stderr_tty && !self.screen.colors.dumb {
+        Progress(if self.options.quiet {
+            Display::Nothing
+        } else if self.terminal.stderr_tty && !self.terminal.colors.dumb {
             let clock = Arc::clone(&self.clock);
             let since = clock.now();
-            Shown::Bar { bar: bar(what, total), clock, since }
+            Display::Bar { bar: bar(what, total), clock, since }
         } else {
             let clock = Arc::clone(&self.clock);
             let last = clock.now();
-            Shown::Lines { talk: self.talk.clone(), what, total, clock, last }
+            Display::Lines { stderr: self.stderr.clone(), what, total, clock, last }
         })
     }
 }
 
 impl Progress {
-    /// Tells how much is done.
-    pub fn at(&mut self, done: u64) {
+    /// Shows how much is done.
+    pub fn advance_to(&mut self, done: u64) {
         match &mut self.0 {
-            Shown::Nothing => {}
-            Shown::Bar { bar, clock, since } => {
+            Display::Nothing => {}
+            Display::Bar { bar, clock, since } => {
                 if bar.is_hidden() && clock.now().since(*since) >= BAR_AFTER {
                     bar.set_draw_target(ProgressDrawTarget::stderr());
                 }
                 bar.set_position(done);
             }
-            Shown::Lines { talk, what, total, clock, last } => {
+            Display::Lines { stderr, what, total, clock, last } => {
                 let now = clock.now();
                 if now.since(*last) >= LINE_EVERY {
                     *last = now;
                     let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-                    talk.line(&format!("{what}: {done}{of}"));
+                    stderr.line(&format!("{what}: {done}{of}"));
                 }
             }
         }
@@ -77,7 +79,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Shown::Bar { bar, .. } = &self.0 {
+        if let Display::Bar { bar, .. } = &self.0 {
             bar.finish_and_clear();
         }
     }

@@ -1,91 +1,93 @@
-//! Questions to a person. They are asked only where a person sits: stdin and stderr are both terminals and `--no-input` is absent.
+//! Prompts. They appear only at a terminal: stdin and stderr are both terminals, and `--no-input` is absent.
 
 use std::io::ErrorKind;
 
 use dialoguer::{Confirm, Input, Password, Select};
 use secrecy::SecretString;
 
-use super::{Output, visible};
+use super::escape::visible;
+use super::printer::Output;
 use crate::error::{Code, Error, Result};
 
 /// One question, and what to give on the command line instead.
 #[derive(Clone, Copy, Debug)]
 pub struct Prompt<'a> {
-    /// What is asked for, in lower case: `phone number`.
+    /// What is missing, in lower case: `phone number`.
     pub what: &'a str,
-    /// How to give it without being asked: `PHONE on the command line`, or `--yes`.
+    /// How to give it without a prompt: `PHONE on the command line`, or `--yes`.
     pub instead: &'a str,
 }
 
 impl Output {
-    /// Whether questions can be asked.
+    /// Whether prompts are possible.
     ///
-    /// The prompt library reads the terminal even where stdin is redirected, so the test for stdin has to be ours.
-    pub fn can_ask(&self) -> bool {
-        self.screen.stdin_tty && self.screen.stderr_tty && !self.wishes.no_input
+    /// The prompt library reads the terminal even where stdin is redirected, so stdin is checked here.
+    pub fn can_prompt(&self) -> bool {
+        self.terminal.stdin_tty && self.terminal.stderr_tty && !self.options.no_input
     }
 
-    /// Asks for a line. `NEEDS_TERMINAL` where nobody can be asked, `INTERRUPTED` on Ctrl-C.
+    /// Prompts for a line. `NEEDS_TERMINAL` where that is not possible, `INTERRUPTED` on Ctrl-C.
     pub fn ask(&self, prompt: Prompt<'_>) -> Result<String> {
-        self.must_ask(prompt)?;
+        self.require_prompt(prompt)?;
         let answer = Input::<String>::new().with_prompt(label(prompt)).allow_empty(true).interact();
-        non_empty(prompt, answer.map_err(|error| asked(prompt, error))?)
+        non_empty(prompt, answer.map_err(|error| prompt_error(prompt, error))?)
     }
 
-    /// Asks for a line that is not shown while it is typed.
+    /// Prompts for a line that is not shown while it is typed.
     pub fn ask_secret(&self, prompt: Prompt<'_>) -> Result<SecretString> {
-        self.must_ask(prompt)?;
+        self.require_prompt(prompt)?;
         let answer = Password::new().with_prompt(label(prompt)).allow_empty_password(true).interact();
-        Ok(non_empty(prompt, answer.map_err(|error| asked(prompt, error))?)?.into())
+        Ok(non_empty(prompt, answer.map_err(|error| prompt_error(prompt, error))?)?.into())
     }
 
-    /// Lets the person choose one of `choices`; `first` is the one that Enter takes. Answers its index.
+    /// Prompts for one of `choices`, and returns its index; `first` is the one that Enter takes.
     pub fn choose(&self, prompt: Prompt<'_>, choices: &[&str], first: usize) -> Result<usize> {
-        self.must_ask(prompt)?;
+        self.require_prompt(prompt)?;
         let items: Vec<_> = choices.iter().map(|choice| visible(choice)).collect();
         let answer = Select::new().with_prompt(label(prompt)).items(&items).default(first).interact_opt();
-        answer.map_err(|error| asked(prompt, error))?.ok_or_else(|| nothing(prompt))
+        answer.map_err(|error| prompt_error(prompt, error))?.ok_or_else(|| missing(prompt))
     }
 
     /// Asks a yes-or-no question; Enter means no. `what` is the question.
     pub fn confirm(&self, prompt: Prompt<'_>) -> Result<bool> {
-        self.must_ask(Prompt { what: "a yes to this", ..prompt })?;
+        self.require_prompt(Prompt { what: "a yes to this", ..prompt })?;
         let answer = Confirm::new().with_prompt(label(prompt)).default(false).interact_opt();
-        Ok(answer.map_err(|error| asked(prompt, error))?.unwrap_or(false))
+        Ok(answer.map_err(|error| prompt_error(prompt, error))?.unwrap_or(false))
     }
 
-    fn must_ask(&self, prompt: Prompt<'_>) -> Result<()> {
-        if self.can_ask() {
+    fn require_prompt(&self, prompt: Prompt<'_>) -> Result<()> {
+        if self.can_prompt() {
             return Ok(());
         }
-        let why = if self.wishes.no_input { "--no-input forbids to ask" } else { "there is no terminal to ask on" };
+        let why =
+            if self.options.no_input { "--no-input forbids prompts" } else { "there is no terminal to prompt on" };
         Err(Error::new(Code::NEEDS_TERMINAL, format!("{} is missing, and {why}", prompt.what))
             .hint(format!("Give {}", prompt.instead)))
     }
 }
 
-/// Gives the terminal back as it was found: a hidden prompt that is interrupted leaves it mute and without a cursor.
+/// The terminal's settings from before a prompt: a hidden prompt that is interrupted leaves it without echo and cursor.
 #[derive(Clone, Default)]
-pub struct Restore {
+pub struct SavedTerminal {
     #[cfg(unix)]
-    found: Option<nix::sys::termios::Termios>,
+    settings: Option<nix::sys::termios::Termios>,
 }
 
-impl Restore {
-    /// Remembers the terminal on stdin as it is now.
-    pub fn remember() -> Restore {
-        Restore {
+impl SavedTerminal {
+    /// Saves the settings of the terminal on stdin.
+    pub fn save() -> SavedTerminal {
+        SavedTerminal {
             #[cfg(unix)]
-            found: nix::sys::termios::tcgetattr(std::io::stdin()).ok(),
+            settings: nix::sys::termios::tcgetattr(std::io::stdin()).ok(),
         }
     }
 
-    /// Puts it back. Does nothing where there was no terminal.
-    pub fn put_back(&self) {
+    /// Restores them. Does nothing where there was no terminal.
+    pub fn restore(&self) {
         #[cfg(unix)]
-        if let Some(found) = &self.found {
+        if let Some(settings) = &self.settings {
             use nix::sys::termios::{SetArg, tcsetattr};
-            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, found);
+            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, settings);
             let _ = dialoguer::console::Term::stderr().show_cursor();
         }
     }
@@ -100,20 +102,20 @@ fn label(prompt: Prompt<'_>) -> String {
 }
 
 fn non_empty(prompt: Prompt<'_>, answer: String) -> Result<String> {
-    if answer.trim().is_empty() { Err(nothing(prompt)) } else { Ok(answer) }
+    if answer.trim().is_empty() { Err(missing(prompt)) } else { Ok(answer) }
 }
 
-fn nothing(prompt: Prompt<'_>) -> Error {
+fn missing(prompt: Prompt<'_>) -> Error {
     Error::new(Code::NEEDS_TERMINAL, format!("no {} was given", prompt.what))
 }
 
-fn asked(prompt: Prompt<'_>, error: dialoguer::Error) -> Error {
+fn prompt_error(prompt: Prompt<'_>, error: dialoguer::Error) -> Error {
     let dialoguer::Error::IO(error) = error;
     match error.kind() {
         ErrorKind::Interrupted => Error::new(Code::INTERRUPTED, "interrupted"),
-        ErrorKind::UnexpectedEof => nothing(prompt),
+        ErrorKind::UnexpectedEof => missing(prompt),
         ErrorKind::InvalidData => Error::new(Code::VALUE_INVALID, format!("the {} is not valid text", prompt.what)),
-        _ => Error::new(Code::NEEDS_TERMINAL, "cannot ask on this terminal")
+        _ => Error::new(Code::NEEDS_TERMINAL, "cannot prompt on this terminal")
             .because(error)
             .hint(format!("Give {}", prompt.instead)),
     }

@@ -1,17 +1,25 @@
+use std::io::{ErrorKind, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::clock::ManualClock;
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::error::{Class, Code, Error};
 
-/// A writer whose content can be looked at.
+/// A writer whose content can be read.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-impl Paper {
+impl Buffer {
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Paper {
+impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -22,9 +30,9 @@ impl Write for Paper {
 }
 
 /// A writer that always fails.
-struct Broken(ErrorKind);
+struct FailingWriter(ErrorKind);
 
-impl Write for Broken {
+impl Write for FailingWriter {
     fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
         Err(self.0.into())
     }
@@ -34,13 +42,13 @@ impl Write for Broken {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct OtpRow {
     id: i64,
     user: String,
     created_at: Timestamp,
 }
 
-impl Item for Row {
+impl Item for OtpRow {
     const KIND: &'static str = "otp";
     const COLUMNS: &'static [&'static str] = &["id", "user", "created"];
     fn cells(&self, view: &View) -> Vec<String> {
@@ -50,36 +58,38 @@ impl Item for Row {
 
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
-fn terminal() -> Screen {
-    Screen {
+fn terminal() -> Terminal {
+    Terminal {
         stdin_tty: true,
         stdout_tty: true,
         stderr_tty: true,
         width: Some(80),
-        colors: ColorFacts::default(),
+        colors: ColorEnvironment::default(),
         format: None,
     }
 }
 
-fn output(screen: Screen, wishes: Wishes) -> (Output, Paper, Paper) {
-    let (out, err) = (Paper::default(), Paper::default());
-    let output = Output::to(screen, wishes, Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) });
+fn output(terminal: Terminal, options: OutputOptions) -> (Output, Buffer, Buffer) {
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let output = Output::to(terminal, options, Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) });
     (output.with_clock(Arc::new(ManualClock::at(NOW))), out, err)
 }
 
-fn rows() -> List<Row> {
-    let row = |id, user: &str, seconds| Row { id, user: user.into(), created_at: NOW - Duration::from_secs(seconds) };
+fn rows() -> List<OtpRow> {
+    let row =
+        |id, user: &str, seconds| OtpRow { id, user: user.into(), created_at: NOW - Duration::from_secs(seconds) };
     List {
         items: vec![row(2, "", 130), row(1, "u\u{1b}[2J", 7200)],
         more: 5,
         next_after: Some("1".into()),
-        none: "none",
+        when_empty: "none",
     }
 }
 
 #[test]
 fn a_person_sees_a_table_with_relative_times_and_how_many_more() {
-    let (mut output, out, err) = output(terminal(), Wishes { color: ColorChoice::Never, ..Wishes::default() });
+    let (mut output, out, err) =
+        output(terminal(), OutputOptions { color: ColorChoice::Never, ..OutputOptions::default() });
 
     output.list(&rows()).unwrap();
 
@@ -89,7 +99,7 @@ fn a_person_sees_a_table_with_relative_times_and_how_many_more() {
 
 #[test]
 fn a_pipe_gets_tsv_with_full_times_and_no_headings() {
-    let (mut output, out, _) = output(Screen::default(), Wishes::default());
+    let (mut output, out, _) = output(Terminal::default(), OutputOptions::default());
 
     output.list(&rows()).unwrap();
 
@@ -98,8 +108,8 @@ fn a_pipe_gets_tsv_with_full_times_and_no_headings() {
 
 #[test]
 fn json_is_one_document_and_json_lines_one_object_per_row() {
-    let json = Wishes { format: Some(Format::Json), ..Wishes::default() };
-    let (mut one, out, _) = output(Screen::default(), json);
+    let json = OutputOptions { format: Some(Format::Json), ..OutputOptions::default() };
+    let (mut one, out, _) = output(Terminal::default(), json);
     one.list(&rows()).unwrap();
     let document: Value = serde_json::from_str(&out.text()).unwrap();
     assert_eq!(document["schema_version"], 1);
@@ -107,7 +117,7 @@ fn json_is_one_document_and_json_lines_one_object_per_row() {
     assert_eq!(document["more"], 5);
     assert_eq!(document["items"][1]["user"], "u\u{1b}[2J");
 
-    let (mut lines, out, _) = output(Screen::default(), Wishes { format: Some(Format::Jsonl), ..json });
+    let (mut lines, out, _) = output(Terminal::default(), OutputOptions { format: Some(Format::Jsonl), ..json });
     lines.list(&rows()).unwrap();
     let kinds: Vec<Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(kinds.len(), 2);
@@ -115,12 +125,12 @@ fn json_is_one_document_and_json_lines_one_object_per_row() {
 }
 
 #[test]
-fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+fn a_closed_pipe_is_no_error_and_a_full_disk_is() {
     for (kind, expected) in [(ErrorKind::BrokenPipe, None), (ErrorKind::StorageFull, Some(Code::FILE_FAILED))] {
         let mut output = Output::to(
-            Screen::default(),
-            Wishes::default(),
-            Streams { out: Box::new(Broken(kind)), err: Box::new(Broken(kind)) },
+            Terminal::default(),
+            OutputOptions::default(),
+            Streams { out: Box::new(FailingWriter(kind)), err: Box::new(FailingWriter(kind)) },
         );
 
         let result = output.list(&rows());
@@ -131,9 +141,9 @@ fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
 }
 
 #[test]
-fn quiet_silences_talk_and_never_errors() {
-    let (output, _, err) = output(Screen::default(), Wishes { quiet: true, ..Wishes::default() });
-    output.say("a");
+fn quiet_silences_messages_and_never_errors() {
+    let (output, _, err) = output(Terminal::default(), OutputOptions { quiet: true, ..OutputOptions::default() });
+    output.inform("a");
     output.warn("b");
     output.hint("c");
     assert_eq!(err.text(), "");
@@ -151,7 +161,8 @@ fn quiet_silences_talk_and_never_errors() {
 
 #[test]
 fn errors_are_one_json_object_where_results_are_json() {
-    let (output, _, err) = output(Screen::default(), Wishes { format: Some(Format::Json), ..Wishes::default() });
+    let (output, _, err) =
+        output(Terminal::default(), OutputOptions { format: Some(Format::Json), ..OutputOptions::default() });
 
     output.fail(&Error::new(Code::RATE_LIMITED, "too many").retry_after(Duration::from_millis(300)).hint("Wait"));
 
@@ -166,28 +177,28 @@ fn errors_are_one_json_object_where_results_are_json() {
 
 #[test]
 fn color_follows_flag_then_environment_then_stream() {
-    let facts = |no_color, force, dumb| ColorFacts { no_color, force, dumb };
-    let paints = |choice, colors, tty| Screen { colors, ..Screen::default() }.paints(choice, tty).0;
+    let environment = |no_color, force, dumb| ColorEnvironment { no_color, force, dumb };
+    let paints = |choice, colors, tty| Terminal { colors, ..Terminal::default() }.paints(choice, tty).0;
 
-    assert!(paints(ColorChoice::Always, facts(true, false, true), false));
-    assert!(!paints(ColorChoice::Never, facts(false, true, false), true));
-    assert!(!paints(ColorChoice::Auto, facts(true, true, false), true));
-    assert!(paints(ColorChoice::Auto, facts(false, true, true), false));
-    assert!(paints(ColorChoice::Auto, facts(false, false, false), true));
-    assert!(!paints(ColorChoice::Auto, facts(false, false, true), true));
-    assert!(!paints(ColorChoice::Auto, facts(false, false, false), false));
+    assert!(paints(ColorChoice::Always, environment(true, false, true), false));
+    assert!(!paints(ColorChoice::Never, environment(false, true, false), true));
+    assert!(!paints(ColorChoice::Auto, environment(true, true, false), true));
+    assert!(paints(ColorChoice::Auto, environment(false, true, true), false));
+    assert!(paints(ColorChoice::Auto, environment(false, false, false), true));
+    assert!(!paints(ColorChoice::Auto, environment(false, false, true), true));
+    assert!(!paints(ColorChoice::Auto, environment(false, false, false), false));
 }
 
 #[test]
-fn nobody_is_asked_where_nobody_sits() {
+fn there_is_no_prompt_without_a_terminal() {
     let prompt = Prompt { what: "phone number", instead: "PHONE on the command line" };
     let silent = [
-        (Screen { stdin_tty: false, ..terminal() }, false),
-        (Screen { stderr_tty: false, ..terminal() }, false),
+        (Terminal { stdin_tty: false, ..terminal() }, false),
+        (Terminal { stderr_tty: false, ..terminal() }, false),
         (terminal(), true),
     ];
-    for (screen, no_input) in silent {
-        let (output, _, _) = output(screen, Wishes { no_input, ..Wishes::default() });
+    for (terminal, no_input) in silent {
+        let (output, _, _) = output(terminal, OutputOptions { no_input, ..OutputOptions::default() });
         for error in [
             output.ask(prompt).unwrap_err(),
             output.ask_secret(prompt).map(|_| ()).unwrap_err(),
@@ -202,16 +213,19 @@ fn nobody_is_asked_where_nobody_sits() {
 
 #[test]
 fn progress_off_a_terminal_is_a_line_every_ten_seconds() {
-    let (out, err) = (Paper::default(), Paper::default());
+    let (out, err) = (Buffer::default(), Buffer::default());
     let clock = Arc::new(ManualClock::at(NOW));
-    let output =
-        Output::to(Screen::default(), Wishes::default(), Streams { out: Box::new(out), err: Box::new(err.clone()) })
-            .with_clock(clock.clone() as Arc<dyn Clock>);
+    let output = Output::to(
+        Terminal::default(),
+        OutputOptions::default(),
+        Streams { out: Box::new(out), err: Box::new(err.clone()) },
+    )
+    .with_clock(clock.clone() as Arc<dyn Clock>);
 
     let mut progress = output.progress("purging", Some(100));
     for done in 1..=5 {
         clock.advance(Duration::from_secs(4));
-        progress.at(done);
+        progress.advance_to(done);
     }
     drop(progress);
 
@@ -219,8 +233,8 @@ fn progress_off_a_terminal_is_a_line_every_ten_seconds() {
 }
 
 #[test]
-fn spans_are_told_in_their_largest_unit() {
-    let view = View { now: NOW, person: true };
+fn spans_are_shown_in_their_largest_unit() {
+    let view = View { now: NOW, for_person: true };
     assert_eq!(view.time(NOW), "now");
     assert_eq!(view.time(NOW + Duration::from_secs(599)), "in 10 min");
     assert_eq!(view.time(NOW - Duration::from_secs(59)), "59 s ago");
@@ -228,19 +242,20 @@ fn spans_are_told_in_their_largest_unit() {
     assert_eq!(view.time(NOW - Duration::from_secs(90 * 86_400)), "2026-10-17");
     assert_eq!(view.time(Timestamp(i64::MIN)), Timestamp(i64::MIN).datetime().format("%Y-%m-%d").to_string());
     assert_eq!(view.time_if(None), "-");
-    assert_eq!(View { person: false, ..view }.span(Duration::from_secs(90)), "90");
+    assert_eq!(View { for_person: false, ..view }.span(Duration::from_secs(90)), "90");
 }
 
 #[test]
-fn a_refusal_is_named_so_and_tells_its_details_to_programs() {
+fn a_refusal_is_labelled_and_has_its_details_in_json() {
     let refusal = Error::new(Code::RATE_LIMITED, "3 messages in 10 min").retry_after(Duration::from_secs(61));
     let details = json!({"limit": "phone", "max": 3, "window_seconds": 600, "used": 3});
 
-    let (text, _, err) = output(Screen::default(), Wishes { quiet: true, ..Wishes::default() });
+    let (text, _, err) = output(Terminal::default(), OutputOptions { quiet: true, ..OutputOptions::default() });
     assert_eq!(text.refuse(&refusal, details.clone()), Class::TryLater);
     assert_eq!(err.text(), "refused: 3 messages in 10 min\n  try again: in 1 min\n");
 
-    let (json, _, err) = output(Screen::default(), Wishes { format: Some(Format::Json), ..Wishes::default() });
+    let (json, _, err) =
+        output(Terminal::default(), OutputOptions { format: Some(Format::Json), ..OutputOptions::default() });
     json.refuse(&refusal, details.clone());
     let error: Value = serde_json::from_str(&err.text()).unwrap();
     assert_eq!((&error["error"]["details"], &error["error"]["retry_after_seconds"]), (&details, &61.into()));

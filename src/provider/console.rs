@@ -1,14 +1,15 @@
-//! Prints the message instead of sending it: for trying things out, and for development without an account.
+//! Prints the message instead of sending it: for trying smsotp out, and for development without an account.
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Delivery, Outgoing, Provider, Report};
+use super::{Delivery, Outgoing, Provider, RemoteMessage};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::message::State;
 use crate::phone::Phone;
 
-/// Shows each message to whoever started the program. Showing code and number is its purpose.
+/// Shows each message to the person who started the program. Showing code and number is its purpose.
 pub struct Console {
     from: String,
     show: Box<dyn Fn(&str) + Send + Sync>,
@@ -32,13 +33,13 @@ impl Provider for Console {
         let indented: Vec<String> = body.lines().map(|line| format!("  {line}")).collect();
         let from = visible(&self.from);
         (self.show)(&format!("To:   {}\nFrom: {from}\n\n{}\n", message.to.as_str(), indented.join("\n")));
-        Delivery::Accepted { provider_id: format!("console-{}", message.message_id), status: "accepted".to_owned() }
+        Delivery::Accepted { provider_id: format!("console-{}", message.message_id), state: State::Accepted }
     }
 
-    async fn fetch(&self, provider_id: &str) -> Result<Option<Report>> {
-        Ok(provider_id.strip_prefix("console-").and_then(|id| id.parse::<i64>().ok()).map(|_| Report {
+    async fn fetch(&self, provider_id: &str) -> Result<Option<RemoteMessage>> {
+        Ok(provider_id.strip_prefix("console-").and_then(|id| id.parse::<i64>().ok()).map(|_| RemoteMessage {
             provider_id: provider_id.to_owned(),
-            status: "delivered".to_owned(),
+            state: State::Delivered,
             error_code: None,
             segments: None,
             body: SecretString::from(""),
@@ -46,7 +47,7 @@ impl Provider for Console {
         }))
     }
 
-    async fn find(&self, _to: &Phone, _since: Timestamp) -> Result<Option<Vec<Report>>> {
+    async fn find(&self, _to: &Phone, _since: Timestamp) -> Result<Option<Vec<RemoteMessage>>> {
         Ok(None)
     }
 
@@ -55,7 +56,7 @@ impl Provider for Console {
     }
 }
 
-/// The text keeps its lines; other control characters become visible, so that nothing steers the terminal.
+/// The text keeps its lines; other control characters become visible, so that nothing controls the terminal.
 fn visible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -84,12 +85,12 @@ mod tests {
             validity_seconds: Some(600),
         };
         let delivery = console.send(&message).await;
-        assert_eq!(delivery, Delivery::Accepted { provider_id: "console-7".to_owned(), status: "accepted".to_owned() });
+        assert_eq!(delivery, Delivery::Accepted { provider_id: "console-7".to_owned(), state: State::Accepted });
         assert_eq!(
             *shown.lock().unwrap(),
             "To:   +447400123456\nFrom: ACME\n\n  Your ACME code is 123456.\n  @example.com #123456\u{fffd}[2J\n"
         );
-        assert_eq!(console.fetch("console-7").await.unwrap().unwrap().status, "delivered");
+        assert_eq!(console.fetch("console-7").await.unwrap().unwrap().state, State::Delivered);
         assert!(console.fetch("SM123").await.unwrap().is_none());
         assert!(console.find(&message.to, Timestamp(0)).await.unwrap().is_none());
         assert!(console.is_local());

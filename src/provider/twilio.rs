@@ -1,11 +1,13 @@
 //! Twilio Programmable Messaging.
 
+pub mod account;
 pub mod catalogue;
 pub mod checks;
+mod client;
 mod outcome;
 pub mod settings;
 pub mod signature;
-mod wire;
+pub mod status;
 
 use std::sync::Arc;
 
@@ -13,17 +15,18 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+pub use self::account::Account;
+pub use self::client::Timeouts;
+use self::client::{ApiClient, ExchangeError, Request};
 pub use self::settings::{Credentials, Sender, Settings};
-pub use self::wire::Timeouts;
-use self::wire::{Request, Trouble, Wire};
-use super::{Delivery, Outgoing, Provider, Report};
+use super::{Delivery, Outgoing, Provider, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::phone::Phone;
 
 /// Sends through Twilio. Nothing is loaded and no connection made before the first call.
 pub struct Twilio {
-    wire: Wire,
+    client: ApiClient,
 }
 
 /// At most this many messages of a list are looked at.
@@ -44,12 +47,12 @@ impl Twilio {
     /// As [`Twilio::new`].
     pub fn with(settings: Settings, timeouts: Timeouts, clock: Arc<dyn Clock>) -> Result<Twilio> {
         settings.url("api", "/")?;
-        Ok(Twilio { wire: Wire::new(settings, timeouts, clock) })
+        Ok(Twilio { client: ApiClient::new(settings, timeouts, clock) })
     }
 
-    /// What it was made of.
+    /// The settings that it was made of.
     pub fn settings(&self) -> &Settings {
-        &self.wire.settings
+        &self.client.settings
     }
 
     fn messages_path(&self) -> String {
@@ -79,8 +82,8 @@ impl Twilio {
     }
 
     /// Reads one resource as JSON. `None`: there is none (404).
-    async fn read(&self, url: reqwest::Url) -> Result<Option<Value>> {
-        let answer = self.wire.call(Request::Read(url)).await.map_err(unreachable)?;
+    async fn read_resource(&self, url: reqwest::Url) -> Result<Option<Value>> {
+        let answer = self.client.call(Request::Read(url)).await.map_err(unreachable)?;
         match (answer.status, &answer.body) {
             (404, _) => Ok(None),
             (200..=299, Ok(bytes)) => serde_json::from_slice(bytes).map(Some).map_err(|_| unreadable()),
@@ -101,37 +104,39 @@ impl Provider for Twilio {
             Ok(url) => url,
             Err(error) => return Delivery::Unreachable { why: error.message().to_owned() },
         };
-        match self.wire.call(Request::Create(url, self.form(message))).await {
-            Ok(answer) => outcome::of_create(&answer, &self.settings().account_sid),
-            Err(Trouble::Unreachable(why)) => Delivery::Unreachable { why },
-            Err(Trouble::Broken(why)) => Delivery::Maybe { why },
+        match self.client.call(Request::Create(url, self.form(message))).await {
+            Ok(answer) => outcome::delivery(&answer, &self.settings().account_sid),
+            Err(ExchangeError::Unreachable(why)) => Delivery::Unreachable { why },
+            Err(ExchangeError::Broken(why)) => Delivery::Maybe { why },
         }
     }
 
-    async fn fetch(&self, provider_id: &str) -> Result<Option<Report>> {
+    async fn fetch(&self, provider_id: &str) -> Result<Option<RemoteMessage>> {
         if !outcome::is_message_sid(provider_id) {
             return Ok(None);
         }
         let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
-        let Some(message) = self.read(self.settings().url("api", &path)?).await? else { return Ok(None) };
-        outcome::report(&message).map(Some).ok_or_else(unreadable)
+        let Some(message) = self.read_resource(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        outcome::remote_message(&message).map(Some).ok_or_else(unreadable)
     }
 
-    /// Lists by recipient alone and picks by `date_created` here: a message that Twilio has not handed on yet has no
+    /// Lists by recipient alone and filters by `date_created` here: a message that Twilio has not passed on yet has no
     /// `date_sent`, and those are the ones that matter. Twilio's dates have whole seconds.
-    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<Report>>> {
+    async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>> {
         let since = Timestamp(since.millis().div_euclid(1000) * 1000);
         let mut url = self.settings().url("api", &self.messages_path())?;
         url.query_pairs_mut().append_pair("To", to.as_str()).append_pair("PageSize", "50");
         let (mut found, mut seen) = (Vec::new(), 0);
         // The count of pages is bounded too: a page may be empty and still name a next one.
         for _ in 0..LISTED {
-            let page = self.read(url).await?.ok_or_else(|| {
+            let page = self.read_resource(url).await?.ok_or_else(|| {
                 Error::new(Code::PROVIDER_CONFIG, "Twilio does not know the account").hint("check TWILIO_ACCOUNT_SID")
             })?;
             let messages = page.get("messages").and_then(Value::as_array).ok_or_else(unreadable)?;
             for message in messages.iter().take(LISTED - seen).filter(|message| is_outbound_to(message, to)) {
-                found.extend(outcome::report(message).filter(|report| report.created_at.is_none_or(|at| at >= since)));
+                found.extend(
+                    outcome::remote_message(message).filter(|message| message.created_at.is_none_or(|at| at >= since)),
+                );
             }
             seen += messages.len();
             match page.get("next_page_uri").and_then(Value::as_str) {
@@ -141,12 +146,12 @@ impl Provider for Twilio {
                 _ => break,
             }
         }
-        found.sort_by_key(|report| std::cmp::Reverse(report.created_at));
+        found.sort_by_key(|message| std::cmp::Reverse(message.created_at));
         Ok(Some(found))
     }
 
     fn clock_skew_ms(&self) -> i64 {
-        self.wire.skew_ms()
+        self.client.skew_ms()
     }
 }
 
@@ -155,9 +160,9 @@ fn is_outbound_to(message: &Value, to: &Phone) -> bool {
     text("to") == Some(to.as_str()) && text("direction") != Some("inbound")
 }
 
-fn unreachable(trouble: Trouble) -> Error {
-    Error::new(Code::PROVIDER_UNREACHABLE, trouble.why())
-        .hint("look at network, proxy and firewall: `smsotp test-twilio`")
+fn unreachable(error: ExchangeError) -> Error {
+    Error::new(Code::PROVIDER_UNREACHABLE, error.why())
+        .hint("check network, proxy and firewall with `smsotp test-twilio`")
 }
 
 fn unreadable() -> Error {

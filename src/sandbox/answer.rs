@@ -1,4 +1,4 @@
-//! The shapes of Twilio's answers: error bodies, dates, pages.
+//! The forms of Twilio's answers: error bodies, dates, pages.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,31 +7,31 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Timestamp;
 
-/// A refused request: Twilio's error code and its HTTP status.
+/// An error as Twilio answers it: its code and its HTTP status.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct TwilioError {
     pub code: u32,
     pub status: u16,
     pub message: String,
 }
 
 /// What a handler returns.
-pub(super) type Answer = Result<Response, Refusal>;
+pub(super) type ApiResult = Result<Response, TwilioError>;
 
-impl Refusal {
-    /// A refusal with the HTTP status that goes with its code.
-    pub fn new(code: u32, message: impl Into<String>) -> Refusal {
-        Refusal { code, status: status_of(code), message: message.into() }
+impl TwilioError {
+    /// An error with the HTTP status that belongs to its code.
+    pub fn new(code: u32, message: impl Into<String>) -> TwilioError {
+        TwilioError { code, status: status_of(code), message: message.into() }
     }
 
     /// 20003: wrong credentials.
-    pub fn unauthorized() -> Refusal {
-        Refusal::new(20003, "Authenticate")
+    pub fn unauthorized() -> TwilioError {
+        TwilioError::new(20003, "Authenticate")
     }
 
-    /// 20404: no such thing under this account.
-    pub fn not_found(path: &str) -> Refusal {
-        Refusal::new(20404, format!("The requested resource {path} was not found"))
+    /// 20404: no such resource under this account.
+    pub fn not_found(path: &str) -> TwilioError {
+        TwilioError::new(20404, format!("The requested resource {path} was not found"))
     }
 
     /// The newer form of an error body (RFC 9457).
@@ -46,7 +46,7 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for TwilioError {
     fn into_response(self) -> Response {
         let body = json!({
             "code": self.code, "message": self.message, "more_info": more_info(self.code), "status": self.status,
@@ -70,8 +70,8 @@ pub(super) fn created(body: Value) -> Response {
     (StatusCode::CREATED, Json(body)).into_response()
 }
 
-/// 204 and nothing.
-pub(super) fn gone() -> Response {
+/// 204 and no body.
+pub(super) fn no_content() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -85,12 +85,12 @@ pub(super) fn iso8601(at: Timestamp) -> String {
     at.datetime().format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// How many entries a page may have: `PageSize`, 50 unless told, 1 to 1000.
-pub(super) fn page_size(asked: Option<&str>) -> Result<usize, Refusal> {
-    let Some(asked) = asked else { return Ok(50) };
-    match asked.parse::<usize>() {
+/// How many entries a page may have: `PageSize`, 1 to 1000, 50 by default.
+pub(super) fn page_size(size: Option<&str>) -> Result<usize, TwilioError> {
+    let Some(size) = size else { return Ok(50) };
+    match size.parse::<usize>() {
         Ok(size @ 1..) => Ok(size.min(1000)),
-        _ => Err(Refusal::new(20001, "PageSize must be a whole number above 0")),
+        _ => Err(TwilioError::new(20001, "PageSize must be a whole number above 0")),
     }
 }
 

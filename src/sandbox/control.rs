@@ -13,25 +13,27 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::answer::Refusal;
-use super::credentials::Caller;
+use super::answer::TwilioError;
+use super::callback::SentCallback;
+use super::connection::ClientConnection;
 use super::fault::{Fault, On};
-use super::message_log::Outcome;
-use super::server::Connection;
-use super::{CallbackPlan, SentCallback, Shared};
+use super::identity::Identity;
+use super::message_log::FinalStatus;
+use super::plan::CallbackPlan;
+use super::state::SandboxState;
 
-/// Lets through whoever has the account's credentials, and whoever sits on this machine and speaks to it by a loopback name.
-/// The name is checked because a web page can point a name of its own at 127.0.0.1.
-pub(super) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if is_admitted(&shared, &request) { next.run(request).await } else { Refusal::unauthorized().into_response() }
+/// Admits requests with the account's credentials, and requests from this machine to a loopback name. The name is checked because
+/// a web page can point a name of its own at 127.0.0.1.
+pub(super) async fn admit(State(state): State<Arc<SandboxState>>, request: Request, next: Next) -> Response {
+    if is_admitted(&state, &request) { next.run(request).await } else { TwilioError::unauthorized().into_response() }
 }
 
 /// GET /sandbox
-pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
+pub(super) async fn index(State(state): State<Arc<SandboxState>>) -> Json<Value> {
     Json(json!({
-        "account_sid": shared.credentials.account_sid,
-        "phone_numbers": shared.credentials.numbers.iter().map(|n| n.phone.as_str()).collect::<Vec<_>>(),
-        "messaging_service_sid": shared.credentials.service_sid,
+        "account_sid": state.account.account_sid,
+        "phone_numbers": state.account.numbers.iter().map(|n| n.phone.as_str()).collect::<Vec<_>>(),
+        "messaging_service_sid": state.account.service_sid,
         "endpoints": {
             "GET /sandbox/inbox?to=+1...&wait=10s": "messages to a phone, newest last; waits for the first one, 60s at most",
             "GET|POST|DELETE /sandbox/faults": "{\"fault\": \"error500\", \"times\": 1, \"on\": \"create\"}; also {\"latency\": \"2s\"}, {\"html_page\": 502}, {\"code\": 21610}",
@@ -45,13 +47,13 @@ pub(super) async fn index(State(shared): State<Arc<Shared>>) -> Json<Value> {
 }
 
 /// GET /sandbox/faults
-pub(super) async fn faults(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    Json(json!({"faults": shared.faults().to_json()}))
+pub(super) async fn faults(State(state): State<Arc<SandboxState>>) -> Json<Value> {
+    Json(json!({"faults": state.faults().to_json()}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Arm {
+struct ArmFault {
     fault: Fault,
     #[serde(default = "once")]
     times: u32,
@@ -64,110 +66,119 @@ fn once() -> u32 {
 }
 
 /// POST /sandbox/faults
-pub(super) async fn arm(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let Arm { fault, times, on } = read(&body)?;
-    shared.faults().arm(on, fault, times);
-    Ok(faults(State(shared)).await)
+pub(super) async fn arm_fault(State(state): State<Arc<SandboxState>>, body: Bytes) -> Result<Json<Value>, TwilioError> {
+    let ArmFault { fault, times, on } = read(&body)?;
+    state.faults().arm(on, fault, times);
+    Ok(faults(State(state)).await)
 }
 
 /// DELETE /sandbox/faults
-pub(super) async fn disarm(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    shared.faults().clear();
-    faults(State(shared)).await
+pub(super) async fn clear_faults(State(state): State<Arc<SandboxState>>) -> Json<Value> {
+    state.faults().clear();
+    faults(State(state)).await
 }
 
 /// GET /sandbox/callbacks
-pub(super) async fn callbacks(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let sent: Vec<SentCallback> = shared.log().iter().cloned().collect();
-    Json(json!({"plan": *shared.plan(), "callbacks": sent}))
+pub(super) async fn callbacks(State(state): State<Arc<SandboxState>>) -> Json<Value> {
+    let sent: Vec<SentCallback> = state.sent_callbacks().iter().cloned().collect();
+    Json(json!({"plan": *state.plan(), "callbacks": sent}))
 }
 
 /// POST /sandbox/callbacks
-pub(super) async fn plan_callbacks(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
+pub(super) async fn plan_callbacks(
+    State(state): State<Arc<SandboxState>>,
+    body: Bytes,
+) -> Result<Json<Value>, TwilioError> {
     let plan: CallbackPlan = read(&body)?;
-    *shared.plan() = plan.clone();
+    *state.plan() = plan.clone();
     Ok(Json(json!({"plan": plan})))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct End {
+struct SetOutcome {
     to: String,
     status: String,
     error_code: Option<u32>,
 }
 
 /// POST /sandbox/outcomes
-pub(super) async fn outcome(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let End { to, status, error_code } = read(&body)?;
+pub(super) async fn set_outcome(
+    State(state): State<Arc<SandboxState>>,
+    body: Bytes,
+) -> Result<Json<Value>, TwilioError> {
+    let SetOutcome { to, status, error_code } = read(&body)?;
     if !matches!(status.as_str(), "delivered" | "undelivered" | "failed" | "sent") {
-        return Err(bad("status must be delivered, undelivered, failed or sent"));
+        return Err(invalid("status must be delivered, undelivered, failed or sent"));
     }
-    shared.message_log().set_outcome(&to, Outcome { status: status.clone(), error_code });
+    state.message_log().set_outcome(&to, FinalStatus { status: status.clone(), error_code });
     Ok(Json(json!({"to": to, "status": status, "error_code": error_code})))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reply {
+struct SendReply {
     from: String,
     body: String,
     to: Option<String>,
 }
 
 /// POST /sandbox/reply
-pub(super) async fn reply(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let Reply { from, body, to } = read(&body)?;
-    shared.reply(&from, &body, to.as_deref());
+pub(super) async fn send_reply(
+    State(state): State<Arc<SandboxState>>,
+    body: Bytes,
+) -> Result<Json<Value>, TwilioError> {
+    let SendReply { from, body, to } = read(&body)?;
+    state.send_reply(&from, &body, to.as_deref());
     Ok(Json(json!({"from": from, "received": true})))
 }
 
 /// POST /sandbox/step
-pub(super) async fn step(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    shared.step();
+pub(super) async fn step(State(state): State<Arc<SandboxState>>) -> Json<Value> {
+    state.step();
     Json(json!({"stepped": true}))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Status {
+struct SetStatus {
     status: String,
     error_code: Option<u32>,
 }
 
 /// POST /sandbox/messages/{sid}/status
-pub(super) async fn deliver(
-    State(shared): State<Arc<Shared>>,
+pub(super) async fn set_status(
+    State(state): State<Arc<SandboxState>>,
     Path(sid): Path<String>,
     body: Bytes,
-) -> Result<Json<Value>, Refusal> {
-    let Status { status, error_code } = read(&body)?;
+) -> Result<Json<Value>, TwilioError> {
+    let SetStatus { status, error_code } = read(&body)?;
     if status.len() > 40 {
-        return Err(bad("no status is that long"));
+        return Err(invalid("status is longer than 40 characters"));
     }
-    if !shared.deliver(&sid, &status, error_code) {
-        return Err(Refusal::new(20404, "No message has this SID"));
+    if !state.set_status(&sid, &status, error_code) {
+        return Err(TwilioError::new(20404, "No message has this SID"));
     }
     Ok(Json(json!({"sid": sid, "status": status, "error_code": error_code})))
 }
 
-fn is_admitted(shared: &Shared, request: &Request) -> bool {
+fn is_admitted(state: &SandboxState, request: &Request) -> bool {
     let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok());
-    if matches!(shared.credentials.caller(text(header::AUTHORIZATION)), Some(Caller::Account | Caller::Key)) {
+    if matches!(state.account.identify(text(header::AUTHORIZATION)), Some(Identity::Account | Identity::Key)) {
         return true;
     }
-    let is_local = request.extensions().get::<Connection>().is_some_and(|c| c.peer.ip().is_loopback());
-    // A browser tells where a request comes from; nothing on a web page has business here.
+    let is_local = request.extensions().get::<ClientConnection>().is_some_and(|c| c.peer.ip().is_loopback());
+    // A browser names the page that a request comes from; no web page may use these endpoints.
     let is_page = text(header::ORIGIN).is_some();
     is_local && !is_page && names_loopback(text(header::HOST).unwrap_or_default())
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|e| bad(&format!("not the JSON that is expected here: {e}")))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, TwilioError> {
+    serde_json::from_slice(body).map_err(|e| invalid(&format!("the body is not the JSON that is expected here: {e}")))
 }
 
-fn bad(what: &str) -> Refusal {
-    Refusal::new(20001, what)
+fn invalid(what: &str) -> TwilioError {
+    TwilioError::new(20001, what)
 }
 
 fn names_loopback(host: &str) -> bool {

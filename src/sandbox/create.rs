@@ -1,4 +1,4 @@
-//! The creation of a message: Twilio's rules in Twilio's order, with Twilio's codes.
+//! Creates a message: Twilio's rules in Twilio's order, with Twilio's codes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,15 @@ use axum::extract::State;
 use chrono::DateTime;
 use url::Url;
 
-use super::answer::{Answer, Refusal, created};
-use super::call::{Call, Params};
-use super::credentials::{Caller, is_sid, random_sid};
-use super::message::Message;
-use super::{Shared, Shown, catalogue};
+use super::answer::{ApiResult, TwilioError, created};
+use super::countries::{country_of, is_reachable, segments};
+use super::identity::Identity;
+use super::message::StoredMessage;
+use super::request::{ApiRequest, Params};
+use super::sid::{is_sid, random_sid};
+use super::state::SandboxState;
 use crate::clock::Timestamp;
-use crate::phone::{self, Phone};
+use crate::phone::Phone;
 
 /// The longest text, in characters.
 const MAX_TEXT: usize = 1600;
@@ -23,15 +25,15 @@ const MAX_VALIDITY: u32 = 36_000;
 const SCHEDULE: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(35 * 86_400));
 
 /// POST Messages.json
-pub(super) async fn create(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let order = Order::read(&call.form, shared.now())?;
-    if call.caller == Caller::Test {
-        magic(&order)?;
-        let message = order.message(shared.now(), "queued");
-        return Ok(created(message.to_json(shared.credentials.account_of(Caller::Test))));
+pub(super) async fn create(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
+    let order = CreateRequest::read(&request.form, state.now())?;
+    if request.identity == Identity::Test {
+        check_magic_numbers(&order)?;
+        let message = order.message(state.now(), "queued");
+        return Ok(created(message.to_json(state.account.sid_of(Identity::Test))));
     }
-    order.check_recipient(&shared)?;
-    order.check_sender(&shared)?;
+    order.check_recipient(&state)?;
+    order.check_sender(&state)?;
     let sender = order.service.or(order.from).unwrap_or_default();
     let status = match (order.send_at, order.service) {
         (Some(_), _) => "scheduled",
@@ -39,22 +41,22 @@ pub(super) async fn create(State(shared): State<Arc<Shared>>, call: Call) -> Ans
         (None, None) => "queued",
     };
     let message = {
-        let mut message_log = shared.message_log();
+        let mut message_log = state.message_log();
         if message_log.is_opted_out(sender, order.to) {
-            return Err(Refusal::new(21610, "The recipient replied STOP to this sender"));
+            return Err(TwilioError::new(21610, "The recipient replied STOP to this sender"));
         }
-        message_log.add(order.message(shared.now(), status))
+        message_log.add(order.message(state.now(), status))
     };
-    if let Some(on_message) = &shared.options.on_message {
-        on_message(&Shown::of(&message));
+    if let Some(on_message) = &state.options.on_message {
+        on_message(&message.received());
     }
-    shared.arrivals.send_modify(|n| *n += 1);
-    shared.moving.notify_one();
-    Ok(created(message.to_json(&shared.credentials.account_sid)))
+    state.arrivals.send_modify(|n| *n += 1);
+    state.moving.notify_one();
+    Ok(created(message.to_json(&state.account.account_sid)))
 }
 
-/// What was asked for, each value checked by itself.
-struct Order<'a> {
+/// The parameters, each checked by itself.
+struct CreateRequest<'a> {
     to: &'a str,
     from: Option<&'a str>,
     service: Option<&'a str>,
@@ -65,18 +67,18 @@ struct Order<'a> {
     send_at: Option<Timestamp>,
 }
 
-impl<'a> Order<'a> {
-    fn read(form: &'a Params, now: Timestamp) -> Result<Order<'a>, Refusal> {
-        let to = form.filled("To").ok_or_else(|| Refusal::new(21604, "A 'To' is required"))?;
+impl<'a> CreateRequest<'a> {
+    fn read(form: &'a Params, now: Timestamp) -> Result<CreateRequest<'a>, TwilioError> {
+        let to = form.filled("To").ok_or_else(|| TwilioError::new(21604, "A 'To' is required"))?;
         let (from, service) = (form.filled("From"), form.filled("MessagingServiceSid"));
         if from.is_none() && service.is_none() {
-            return Err(Refusal::new(21603, "A 'From' or a 'MessagingServiceSid' is required"));
+            return Err(TwilioError::new(21603, "A 'From' or a 'MessagingServiceSid' is required"));
         }
         if service.is_some_and(|sid| !is_sid(sid, "MG")) {
-            return Err(Refusal::new(21705, "'MessagingServiceSid' is not MG and 32 hex digits"));
+            return Err(TwilioError::new(21705, "'MessagingServiceSid' is not MG and 32 hex digits"));
         }
         let (text, media) = content(form)?;
-        Ok(Order {
+        Ok(CreateRequest {
             to,
             from,
             service,
@@ -88,68 +90,68 @@ impl<'a> Order<'a> {
         })
     }
 
-    fn check_recipient(&self, shared: &Shared) -> Result<(), Refusal> {
-        let number = plain(self.to);
+    fn check_recipient(&self, state: &SandboxState) -> Result<(), TwilioError> {
+        let number = without_channel(self.to);
         if is_short_code(number) {
-            return Err(Refusal::new(21265, "'To' is a short code"));
+            return Err(TwilioError::new(21265, "'To' is a short code"));
         }
         if !is_reachable(number) {
-            return Err(Refusal::new(21211, format!("Invalid 'To' phone number: {}", self.to)));
+            return Err(TwilioError::new(21211, format!("Invalid 'To' phone number: {}", self.to)));
         }
         if self.from == Some(self.to) {
-            return Err(Refusal::new(21266, "'To' and 'From' are the same number"));
+            return Err(TwilioError::new(21266, "'To' and 'From' are the same number"));
         }
-        if catalogue::country_of(number).is_some_and(|iso| shared.options.countries_off.contains(&iso)) {
-            return Err(Refusal::new(21408, format!("SMS to the region of {} is not enabled", self.to)));
+        if country_of(number).is_some_and(|iso| state.options.countries_off.contains(&iso)) {
+            return Err(TwilioError::new(21408, format!("SMS to the region of {} is not enabled", self.to)));
         }
-        if shared.options.trial && !shared.options.verified.contains(number) {
-            return Err(Refusal::new(21608, format!("A trial account cannot send to the unverified {}", self.to)));
+        if state.options.trial && !state.options.verified.contains(number) {
+            return Err(TwilioError::new(21608, format!("A trial account cannot send to the unverified {}", self.to)));
         }
         Ok(())
     }
 
-    fn check_sender(&self, shared: &Shared) -> Result<(), Refusal> {
-        let credentials = &shared.credentials;
+    fn check_sender(&self, state: &SandboxState) -> Result<(), TwilioError> {
+        let account = &state.account;
         if let Some(service) = self.service {
-            if service != credentials.service_sid {
-                return Err(Refusal::new(21701, format!("The Messaging Service {service} was not found")));
+            if service != account.service_sid {
+                return Err(TwilioError::new(21701, format!("The Messaging Service {service} was not found")));
             }
-            if shared.options.empty_service {
-                return Err(Refusal::new(21704, "The Messaging Service has no senders"));
+            if state.options.empty_service {
+                return Err(TwilioError::new(21704, "The Messaging Service has no senders"));
             }
         }
         let Some(from) = self.from else { return Ok(()) };
-        let (channel, number) = (channel(from), plain(from));
+        let (channel, number) = (channel(from), without_channel(from));
         if channel != self::channel(self.to) {
-            return Err(Refusal::new(21612, "'To' and 'From' are of different channels"));
+            return Err(TwilioError::new(21612, "'To' and 'From' are of different channels"));
         }
-        if credentials.owns(number) {
+        if account.owns(number) {
             return Ok(());
         }
         if channel.is_some() {
-            return Err(Refusal::new(63007, format!("No channel for the sender {from}")));
+            return Err(TwilioError::new(63007, format!("No channel for the sender {from}")));
         }
         if Phone::from_e164(number).is_some() || is_short_code(number) {
-            return Err(Refusal::new(21659, format!("'From' {from} is not a number of this account")));
+            return Err(TwilioError::new(21659, format!("'From' {from} is not a number of this account")));
         }
         if !is_sender_name(number) {
-            return Err(Refusal::new(21212, format!("Invalid 'From': {from}")));
+            return Err(TwilioError::new(21212, format!("Invalid 'From': {from}")));
         }
-        if matches!(catalogue::country_of(plain(self.to)).as_deref(), Some("US" | "CA")) {
-            return Err(Refusal::new(21612, format!("A sender name cannot reach {}", self.to)));
+        if matches!(country_of(without_channel(self.to)).as_deref(), Some("US" | "CA")) {
+            return Err(TwilioError::new(21612, format!("A sender name cannot reach {}", self.to)));
         }
         Ok(())
     }
 
-    fn message(&self, now: Timestamp, status: &str) -> Message {
-        Message {
+    fn message(&self, now: Timestamp, status: &str) -> StoredMessage {
+        StoredMessage {
             seq: 0,
             sid: random_sid(if self.media > 0 || channel(self.to).is_some() { "MM" } else { "SM" }),
             inbound: false,
             to: self.to.to_owned(),
             from: if status == "queued" { self.from.map(str::to_owned) } else { None },
             service: self.service.map(str::to_owned),
-            segments: catalogue::segments(&self.text),
+            segments: segments(&self.text),
             body: self.text.clone(),
             media: self.media,
             status: status.to_owned(),
@@ -168,39 +170,39 @@ impl<'a> Order<'a> {
 }
 
 /// Text and number of media of a message.
-fn content(form: &Params) -> Result<(String, usize), Refusal> {
+fn content(form: &Params) -> Result<(String, usize), TwilioError> {
     let media: Vec<&str> = form.all("MediaUrl").collect();
     let template = form.filled("ContentSid");
     let text = match (form.filled("Body"), template) {
         (_, Some(sid)) => template_text(sid, form)?,
         (Some(text), None) => text.to_owned(),
         (None, None) if !media.is_empty() => String::new(),
-        (None, None) => return Err(Refusal::new(21602, "A 'Body', 'MediaUrl' or 'ContentSid' is required")),
+        (None, None) => return Err(TwilioError::new(21602, "A 'Body', 'MediaUrl' or 'ContentSid' is required")),
     };
     if template.is_none() && form.filled("ContentVariables").is_some() {
-        return Err(Refusal::new(21654, "'ContentVariables' without a 'ContentSid'"));
+        return Err(TwilioError::new(21654, "'ContentVariables' without a 'ContentSid'"));
     }
     if text.chars().count() > MAX_TEXT {
-        return Err(Refusal::new(21617, "The text is longer than 1600 characters"));
+        return Err(TwilioError::new(21617, "The text is longer than 1600 characters"));
     }
     if media.len() > 10 {
-        return Err(Refusal::new(21623, "More than 10 media"));
+        return Err(TwilioError::new(21623, "More than 10 media"));
     }
     let is_web = |url: &&str| Url::parse(url).is_ok_and(|u| matches!(u.scheme(), "http" | "https"));
     if !media.iter().all(is_web) {
-        return Err(Refusal::new(21620, "A 'MediaUrl' is not an http or https URL"));
+        return Err(TwilioError::new(21620, "A 'MediaUrl' is not an http or https URL"));
     }
     Ok((text, media.len()))
 }
 
-/// What the sandbox shows of a template: it knows the variables, not the wording.
-fn template_text(sid: &str, form: &Params) -> Result<String, Refusal> {
+/// What the sandbox shows of a template: it has the variables, not the wording.
+fn template_text(sid: &str, form: &Params) -> Result<String, TwilioError> {
     if !is_sid(sid, "HX") {
-        return Err(Refusal::new(21655, "'ContentSid' is not HX and 32 hex digits"));
+        return Err(TwilioError::new(21655, "'ContentSid' is not HX and 32 hex digits"));
     }
     let variables = form.filled("ContentVariables").unwrap_or("{}");
     let Ok(serde_json::Value::Object(variables)) = serde_json::from_str(variables) else {
-        return Err(Refusal::new(21656, "'ContentVariables' is not a JSON object"));
+        return Err(TwilioError::new(21656, "'ContentVariables' is not a JSON object"));
     };
     let values: Vec<String> = variables
         .iter()
@@ -212,40 +214,41 @@ fn template_text(sid: &str, form: &Params) -> Result<String, Refusal> {
     Ok(format!("[template {sid}] {}", values.join(", ")))
 }
 
-fn callback(form: &Params) -> Result<Option<&str>, Refusal> {
+fn callback(form: &Params) -> Result<Option<&str>, TwilioError> {
     let Some(text) = form.filled("StatusCallback") else { return Ok(None) };
     let fits = Url::parse(text).is_ok_and(|url| {
         matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.contains('_'))
     });
-    if fits { Ok(Some(text)) } else { Err(Refusal::new(21609, "'StatusCallback' is not a usable URL")) }
+    if fits { Ok(Some(text)) } else { Err(TwilioError::new(21609, "'StatusCallback' is not a usable URL")) }
 }
 
-fn validity(form: &Params) -> Result<Option<u32>, Refusal> {
+fn validity(form: &Params) -> Result<Option<u32>, TwilioError> {
     let Some(text) = form.filled("ValidityPeriod") else { return Ok(None) };
     match text.parse() {
         Ok(seconds @ 1..=MAX_VALIDITY) => Ok(Some(seconds)),
-        _ => Err(Refusal::new(21624, "'ValidityPeriod' must be 1 to 36000 seconds")),
+        _ => Err(TwilioError::new(21624, "'ValidityPeriod' must be 1 to 36000 seconds")),
     }
 }
 
-fn send_at(form: &Params, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+fn send_at(form: &Params, now: Timestamp) -> Result<Option<Timestamp>, TwilioError> {
     let Some(kind) = form.filled("ScheduleType") else { return Ok(None) };
     if kind != "fixed" {
-        return Err(Refusal::new(35126, "'ScheduleType' must be fixed"));
+        return Err(TwilioError::new(35126, "'ScheduleType' must be fixed"));
     }
-    let text = form.filled("SendAt").ok_or_else(|| Refusal::new(35111, "'SendAt' is required with 'ScheduleType'"))?;
+    let text =
+        form.filled("SendAt").ok_or_else(|| TwilioError::new(35111, "'SendAt' is required with 'ScheduleType'"))?;
     if form.filled("MessagingServiceSid").is_none() {
-        return Err(Refusal::new(35118, "'MessagingServiceSid' is required to schedule"));
+        return Err(TwilioError::new(35118, "'MessagingServiceSid' is required to schedule"));
     }
     let at = DateTime::parse_from_rfc3339(text).map(|at| Timestamp(at.timestamp_millis())).ok();
     match at.filter(|at| *at >= now + SCHEDULE.0 && *at <= now + SCHEDULE.1) {
         Some(at) => Ok(Some(at)),
-        None => Err(Refusal::new(35114, "'SendAt' must be 300 seconds to 35 days ahead")),
+        None => Err(TwilioError::new(35114, "'SendAt' must be 300 seconds to 35 days ahead")),
     }
 }
 
-/// What the test credentials' magic numbers do.
-fn magic(order: &Order) -> Result<(), Refusal> {
+/// The errors of the magic numbers of test credentials.
+fn check_magic_numbers(order: &CreateRequest) -> Result<(), TwilioError> {
     let from = match order.from {
         Some("+15005550006") => None,
         Some("+15005550001") => Some(21212),
@@ -258,25 +261,20 @@ fn magic(order: &Order) -> Result<(), Refusal> {
         "+15005550003" => Some(21408),
         "+15005550004" => Some(21610),
         "+15005550009" => Some(21614),
-        other if !is_reachable(plain(other)) => Some(21211),
+        other if !is_reachable(without_channel(other)) => Some(21211),
         _ => None,
     };
     match to.or(from) {
         None => Ok(()),
         Some(code) => {
             let which = if to.is_some() { ("To", order.to) } else { ("From", order.from.unwrap_or_default()) };
-            Err(Refusal::new(code, format!("'{}' {} answers {code}", which.0, which.1)))
+            Err(TwilioError::new(code, format!("'{}' {} answers {code}", which.0, which.1)))
         }
     }
 }
 
-/// True for E.164 that its country's numbering plan knows.
-pub(super) fn is_reachable(number: &str) -> bool {
-    Phone::from_e164(number).is_some() && phone::parse(number, None).is_ok()
-}
-
 /// The address without its channel: `whatsapp:+1…` is `+1…`.
-fn plain(address: &str) -> &str {
+fn without_channel(address: &str) -> &str {
     channel(address).map_or(address, |channel| &address[channel.len() + 1..])
 }
 

@@ -1,27 +1,27 @@
-//! The file that tells clients where the sandbox is and who they are there.
+//! The file of variables that points a client at the sandbox.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
-use super::credentials::random_sid;
+use super::sid::random_sid;
 use crate::error::{Code, Error, Result};
 
-/// The first line: only a file that begins with it is read again or written over.
-const MARK: &str = "# Written by `smsotp sandbox`: credentials of a local stand-in, worth nothing elsewhere.";
+/// The first line: only a file that begins with it is read again or overwritten.
+const MARK: &str = "# Written by `smsotp sandbox`: credentials of a local stand-in, useless elsewhere.";
 /// No file of ours is longer.
 const MAX_SIZE: u64 = 16 * 1024;
 
 /// What an earlier sandbox wrote.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Written {
+pub(super) struct SavedAccount {
     pub account_sid: Option<String>,
     pub auth_token: Option<String>,
     pub phone_number: Option<String>,
 }
 
 /// Reads a file of ours; `None` when there is none yet.
-pub(super) fn read(path: &Path) -> Result<Option<Written>> {
+pub(super) fn read(path: &Path) -> Result<Option<SavedAccount>> {
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(MAX_SIZE).read_to_string(&mut text)) {
         Ok(_) => {}
@@ -33,20 +33,20 @@ pub(super) fn read(path: &Path) -> Result<Option<Written>> {
     }
     if text.lines().next() != Some(MARK) {
         return Err(Error::new(Code::CONFIG_INVALID, format!("{} was not written by a sandbox", path.display()))
-            .hint("Name another file: this one is left as it is."));
+            .hint("Name another file: this one is left unchanged."));
     }
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         line.map(str::to_owned).filter(|value| !value.is_empty())
     };
-    Ok(Some(Written {
+    Ok(Some(SavedAccount {
         account_sid: value("TWILIO_ACCOUNT_SID"),
         auth_token: value("TWILIO_AUTH_TOKEN"),
         phone_number: value("TWILIO_PHONE_NUMBER"),
     }))
 }
 
-/// Writes the file anew: readable by its owner alone, and whole or not at all.
+/// Writes a new file: readable by its owner only, and whole or not at all.
 pub(super) fn write(path: &Path, variables: &[(String, String)]) -> Result<()> {
     read(path)?;
     let mut text = format!("{MARK}\n");

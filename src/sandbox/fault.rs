@@ -1,4 +1,4 @@
-//! Faults on request: what a network, a proxy or the provider can do to a request, one at a time.
+//! Faults on request: what a network, a proxy or Twilio can do to a request, one at a time.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -11,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Refusal, status_of};
-use super::server::Connection;
+use super::answer::{TwilioError, status_of};
+use super::connection::ClientConnection;
 
-/// How much of a body [`Fault::HugeBody`] sends: enough to hurt whoever reads it all.
+/// How much of a body [`Fault::HugeBody`] sends: too much to be read whole.
 const HUGE: usize = 16 * 1024 * 1024;
 
 /// Something that goes wrong with one request. "Accepted" means that the request was carried out all the same.
@@ -41,13 +41,13 @@ pub enum Fault {
     Hang,
     /// Never answers, but accepted.
     HangAfterAccepting,
-    /// Kills the connection with a TCP reset. Not accepted.
+    /// Closes the connection with a TCP reset. Not accepted.
     Reset,
-    /// Kills the connection with a TCP reset, but accepted.
+    /// Closes the connection with a TCP reset, but accepted.
     ResetAfterAccepting,
     /// A proxy's HTML page with this HTTP status. Not accepted.
     HtmlPage(u16),
-    /// The right status and a body that goes on for 16 MiB. Accepted.
+    /// The right status and a body of 16 MiB. Accepted.
     HugeBody,
     /// Half of the right answer, then the connection closes. Accepted.
     HalfAnswer,
@@ -82,7 +82,7 @@ pub enum On {
 
 impl Fault {
     /// True when the request is carried out in spite of the fault.
-    pub fn accepts(&self) -> bool {
+    pub fn is_carried_out(&self) -> bool {
         use Fault::*;
         match self {
             Latency(_)
@@ -108,43 +108,43 @@ impl Fault {
     }
 
     /// The answer where the request is not carried out.
-    pub(super) async fn refuse(self, connection: &Connection) -> Response {
+    pub(super) async fn refuse(self, connection: &ClientConnection) -> Response {
         match self {
             Fault::Status429 { retry_after } => {
-                let mut response = Refusal::new(20429, "Too Many Requests").into_response();
+                let mut response = TwilioError::new(20429, "Too Many Requests").into_response();
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
                 }
                 response
             }
-            Fault::Error503 => Refusal::new(20503, "Service Unavailable").into_response(),
+            Fault::Error503 => TwilioError::new(20503, "Service Unavailable").into_response(),
             Fault::Hang => std::future::pending().await,
             Fault::Reset => connection.reset().await,
             Fault::HtmlPage(status) => html_page(status),
-            Fault::Unauthorized => Refusal::unauthorized().into_response(),
-            Fault::Code(code) => Refusal::new(code, meaning(code)).into_response(),
-            Fault::Problem(code) => Refusal::new(code, meaning(code)).into_problem(),
+            Fault::Unauthorized => TwilioError::unauthorized().into_response(),
+            Fault::Code(code) => TwilioError::new(code, error_text(code)).into_response(),
+            Fault::Problem(code) => TwilioError::new(code, error_text(code)).into_problem(),
             Fault::Redirect(to) => match HeaderValue::from_str(&to) {
                 Ok(to) => (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to)]).into_response(),
                 Err(_) => StatusCode::TEMPORARY_REDIRECT.into_response(),
             },
-            _ => Refusal::new(20500, "Internal Server Error").into_response(),
+            _ => TwilioError::new(20500, "Internal Server Error").into_response(),
         }
     }
 
-    /// What becomes of the right answer where the request was carried out.
-    pub(super) async fn spoil(self, answer: Response, connection: &Connection) -> Response {
-        // A refused request was not carried out: its refusal goes out as it is.
+    /// The right answer with the fault, where the request was carried out.
+    pub(super) async fn corrupt(self, answer: Response, connection: &ClientConnection) -> Response {
+        // A refused request was not carried out: its error is sent unchanged.
         if !answer.status().is_success() {
             return answer;
         }
         match self {
             Fault::HangAfterAccepting => std::future::pending().await,
             Fault::ResetAfterAccepting => connection.reset().await,
-            Fault::Error500AfterAccepting => Refusal::new(20500, "Internal Server Error").into_response(),
-            Fault::HugeBody => with_body(answer, |_| Body::new(Huge { left: HUGE })).await,
-            Fault::HalfAnswer => with_body(answer, |whole| Body::new(Half::of(whole))).await,
-            Fault::Trickle(every) => with_body(answer, |whole| Body::new(Trickle::of(whole, every))).await,
+            Fault::Error500AfterAccepting => TwilioError::new(20500, "Internal Server Error").into_response(),
+            Fault::HugeBody => with_body(answer, |_| Body::new(HugeBody { left: HUGE })).await,
+            Fault::HalfAnswer => with_body(answer, |whole| Body::new(HalfBody::new(whole))).await,
+            Fault::Trickle(every) => with_body(answer, |whole| Body::new(SlowBody::new(whole, every))).await,
             Fault::MalformedJson => with_body(answer, |whole| Body::from(whole.slice(..whole.len() / 2))).await,
             Fault::NoSid => with_body(answer, without_sid).await,
             _ => answer,
@@ -157,7 +157,7 @@ impl Fault {
 pub(super) struct Faults(VecDeque<(On, Fault, u32)>);
 
 impl Faults {
-    /// Bounds what the control endpoint can pile up.
+    /// So many can be armed at once.
     const MAX: usize = 1000;
 
     pub fn arm(&mut self, on: On, fault: Fault, times: u32) {
@@ -171,7 +171,7 @@ impl Faults {
     }
 
     /// The fault for a request, if one waits for it.
-    pub fn take(&mut self, creates: bool) -> Option<Fault> {
+    pub fn take_next(&mut self, creates: bool) -> Option<Fault> {
         let fits = |on: On| on == On::Any || (on == On::Create) == creates;
         let at = self.0.iter().position(|(on, _, _)| fits(*on))?;
         let (_, fault, times) = self.0.get_mut(at)?;
@@ -189,7 +189,7 @@ impl Faults {
     }
 }
 
-fn meaning(code: u32) -> String {
+fn error_text(code: u32) -> String {
     match code {
         20003 => "Authenticate".to_owned(),
         20429 => "Too Many Requests".to_owned(),
@@ -221,7 +221,7 @@ mod span {
 
 async fn with_body(answer: Response, change: impl FnOnce(Bytes) -> Body) -> Response {
     let (mut parts, body) = answer.into_parts();
-    // Our own answers are small and in memory: this cannot fail for their size.
+    // Our own answers are small: this cannot fail for their size.
     let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, change(whole))
@@ -236,11 +236,11 @@ fn without_sid(whole: Bytes) -> Body {
 type Frame = hyper::body::Frame<Bytes>;
 
 /// A JSON string that does not end for a long time, without a declared length.
-struct Huge {
+struct HugeBody {
     left: usize,
 }
 
-impl HttpBody for Huge {
+impl HttpBody for HugeBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -256,21 +256,21 @@ impl HttpBody for Huge {
 }
 
 /// The first half of a body whose whole length was declared.
-struct Half {
+struct HalfBody {
     first: Option<Bytes>,
     whole: u64,
-    /// The half must be on its way before the connection closes: what is only buffered would be dropped.
+    /// The half must be sent before the connection closes: what is only buffered would be dropped.
     pause: Pin<Box<tokio::time::Sleep>>,
 }
 
-impl Half {
-    fn of(whole: Bytes) -> Half {
+impl HalfBody {
+    fn new(whole: Bytes) -> HalfBody {
         let pause = Box::pin(tokio::time::sleep(Duration::from_millis(50)));
-        Half { first: Some(whole.slice(..whole.len() / 2)), whole: whole.len() as u64, pause }
+        HalfBody { first: Some(whole.slice(..whole.len() / 2)), whole: whole.len() as u64, pause }
     }
 }
 
-impl HttpBody for Half {
+impl HttpBody for HalfBody {
     type Data = Bytes;
     type Error = std::io::Error;
 
@@ -287,20 +287,20 @@ impl HttpBody for Half {
     }
 }
 
-/// A body that comes byte by byte.
-struct Trickle {
+/// A body that is sent byte by byte.
+struct SlowBody {
     rest: Bytes,
     every: Duration,
     pause: Pin<Box<tokio::time::Sleep>>,
 }
 
-impl Trickle {
-    fn of(rest: Bytes, every: Duration) -> Trickle {
-        Trickle { rest, every, pause: Box::pin(tokio::time::sleep(every)) }
+impl SlowBody {
+    fn new(rest: Bytes, every: Duration) -> SlowBody {
+        SlowBody { rest, every, pause: Box::pin(tokio::time::sleep(every)) }
     }
 }
 
-impl HttpBody for Trickle {
+impl HttpBody for SlowBody {
     type Data = Bytes;
     type Error = std::io::Error;
 

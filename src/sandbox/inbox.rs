@@ -1,4 +1,4 @@
-//! The inbox: what a phone would show, for pipelines that sign up with a code and for people who look.
+//! The inbox: the messages that a phone would show, for pipelines that sign up with a code and for people.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Shared;
-use super::answer::Refusal;
-use super::call::Params;
-use super::message::Received;
+use super::answer::TwilioError;
+use super::message::{ReceivedMessage, StoredMessage};
+use super::request::Params;
+use super::state::SandboxState;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 
@@ -22,31 +22,12 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 /// So many messages are shown, the newest ones.
 const MAX_SHOWN: usize = 1000;
 
-/// A message as the inbox tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
-pub struct Letter {
-    /// Twilio's id of the message.
-    pub sid: String,
-    /// The recipient.
-    pub to: String,
-    /// The sender, once there is one.
-    pub from: Option<String>,
-    /// The text.
-    pub body: String,
-    /// Twilio's status, verbatim.
-    pub status: String,
-    /// How many segments the text takes.
-    pub segments: u32,
-    /// When the sandbox accepted it.
-    pub created_at: Timestamp,
-}
-
-/// Asks a running sandbox for the messages to a phone, oldest first, and waits up to `wait` (60 seconds at most) for the
-/// first one. An empty `to` asks for the messages to every phone; an empty list says that none came.
+/// Fetches the messages to a phone from a running sandbox, oldest first, and waits up to `wait` (60 seconds at most) for the
+/// first one. An empty `to` means every phone; an empty list means that none arrived.
 ///
 /// # Errors
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
-pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<Letter>> {
+pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<ReceivedMessage>> {
     let wait = wait.min(MAX_WAIT);
     let mut address = url::Url::parse(url).ok().filter(|u| u.scheme() == "http" && u.has_host()).ok_or_else(|| {
         Error::new(Code::CONFIG_INVALID, "the sandbox's URL is not an http URL")
@@ -55,28 +36,29 @@ pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<Letter>> {
     address.set_path("/sandbox/inbox");
     address.query_pairs_mut().clear().append_pair("to", to).append_pair("wait", &format!("{}ms", wait.as_millis()));
     let unreachable = |e: reqwest::Error| {
-        Error::new(Code::PROVIDER_UNREACHABLE, "no sandbox answers there")
+        Error::new(Code::PROVIDER_UNREACHABLE, "no sandbox answers at this address")
             .because(e.without_url())
             .hint("Start one: smsotp sandbox --listen 127.0.0.1:4010")
     };
-    let answer = client()?.get(address).timeout(wait + Duration::from_secs(10)).send().await.map_err(unreachable)?;
+    let answer =
+        loopback_client()?.get(address).timeout(wait + Duration::from_secs(10)).send().await.map_err(unreachable)?;
     if !answer.status().is_success() {
         let status = answer.status();
         return Err(Error::new(Code::PROVIDER_UNREACHABLE, format!("the sandbox's inbox answered {status}"))
-            .hint("Ask it from the machine that it runs on, and with the loopback address that it prints."));
+            .hint("Use it on the machine that it runs on, with the loopback address that it prints."));
     }
     #[derive(Deserialize)]
-    struct Page {
-        messages: Vec<Letter>,
+    struct InboxAnswer {
+        messages: Vec<ReceivedMessage>,
     }
-    Ok(answer.json::<Page>().await.map_err(unreachable)?.messages)
+    Ok(answer.json::<InboxAnswer>().await.map_err(unreachable)?.messages)
 }
 
 /// [`fetch`] for callers that have no runtime of their own.
 ///
 /// # Errors
 /// As [`fetch`].
-pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<Letter>> {
+pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<ReceivedMessage>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,30 +73,30 @@ pub fn extract_code(text: &str) -> Option<String> {
 }
 
 /// GET /sandbox/inbox
-pub(super) async fn serve(
-    State(shared): State<Arc<Shared>>,
+pub(super) async fn list(
+    State(state): State<Arc<SandboxState>>,
     request: Request,
-) -> std::result::Result<Json<Value>, Refusal> {
+) -> std::result::Result<Json<Value>, TwilioError> {
     let mut query = Params::parse(request.uri().query().unwrap_or_default().as_bytes());
-    // A phone typed into a URL loses its + to a blank: both are taken.
+    // A + in a URL means a blank: a phone is accepted with either.
     for (_, value) in query.0.iter_mut().filter(|(name, value)| name == "to" && value.starts_with(' ')) {
         value.replace_range(..1, "+");
     }
     let wait = match query.filled("wait").map(humantime::parse_duration) {
         None => Duration::ZERO,
         Some(Ok(wait)) => wait.min(MAX_WAIT),
-        Some(Err(_)) => return Err(Refusal::new(20001, "wait is a span of time such as 10s")),
+        Some(Err(_)) => return Err(TwilioError::new(20001, "wait is a span of time such as 10s")),
     };
     let since = match query.filled("since").map(DateTime::parse_from_rfc3339) {
         None => None,
         Some(Ok(since)) => Some(Timestamp(since.timestamp_millis())),
-        Some(Err(_)) => return Err(Refusal::new(20001, "since is a time such as 2026-01-31T12:00:00Z")),
+        Some(Err(_)) => return Err(TwilioError::new(20001, "since is a time such as 2026-01-31T12:00:00Z")),
     };
-    let mut arrivals = shared.arrivals.subscribe();
+    let mut arrivals = state.arrivals.subscribe();
     let ends = tokio::time::Instant::now() + wait;
     loop {
         arrivals.borrow_and_update();
-        let found = matching(&shared, query.filled("to"), since);
+        let found = matching_messages(&state, query.filled("to"), since);
         let is_over = tokio::time::Instant::now() >= ends;
         if !found.is_empty() || is_over {
             return Ok(Json(json!({"messages": found})));
@@ -123,18 +105,18 @@ pub(super) async fn serve(
     }
 }
 
-fn matching(shared: &Shared, to: Option<&str>, since: Option<Timestamp>) -> Vec<Received> {
-    let message_log = shared.message_log();
-    let fits = |m: &&super::message::Message| {
+fn matching_messages(state: &SandboxState, to: Option<&str>, since: Option<Timestamp>) -> Vec<ReceivedMessage> {
+    let message_log = state.message_log();
+    let fits = |m: &&StoredMessage| {
         m.is_readable() && to.is_none_or(|to| m.to == to) && since.is_none_or(|since| m.created >= since)
     };
-    let mut newest: Vec<Received> =
+    let mut newest: Vec<ReceivedMessage> =
         message_log.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
     newest.reverse();
     newest
 }
 
-fn client() -> Result<reqwest::Client> {
+fn loopback_client() -> Result<reqwest::Client> {
     let bug = |e: &dyn std::fmt::Display| Error::new(Code::BUG, format!("no HTTP client: {e}"));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -160,14 +142,14 @@ fn web_otp(text: &str) -> Option<String> {
     fits.then(|| code.to_owned())
 }
 
-/// Groups of digits with what stands around and between them.
+/// Groups of digits with the characters around and between them.
 struct Cluster<'a> {
     groups: Vec<&'a str>,
     separators: Vec<u8>,
     is_phone: bool,
 }
 
-/// Digits that are held together by single blanks, hyphens, dots, slashes, colons or brackets.
+/// Digits that are joined by single blanks, hyphens, dots, slashes, colons or parentheses.
 fn clusters(text: &str) -> Vec<Cluster<'_>> {
     let bytes = text.as_bytes();
     let joins = |b: u8| b" -./:()".contains(&b);
@@ -220,7 +202,7 @@ fn code_in(cluster: &Cluster) -> Option<String> {
         [one, two] if one == two && one >= 2 && cluster.separators.iter().all(|s| b" -".contains(s)) => {
             Some(cluster.groups.concat())
         }
-        // "123456 10 minutes": words side by side. Anything held together by signs is a phone number, a date or a time.
+        // "123456 10 minutes": numbers side by side. Anything joined by punctuation is a phone number, a date or a time.
         _ if blank => cluster.groups.iter().rev().find(fits).map(|g| (*g).to_owned()).filter(|_| lengths.len() < 3),
         _ => None,
     }
@@ -239,8 +221,8 @@ mod tests {
             ("Use 555123 at example.com.\n@example.com #9876", Some("9876")),
             ("<#> 482913 is your code.\nFA+9qCX9VSu", Some("482913")),
             ("<#> 482913 is your code.\n1234567+abc", Some("482913")),
-            ("Code 7788 - questions? Call +1 415 555 2671.", Some("7788")),
-            ("Code 7788. Questions? Call (415) 555-2671 or 555-0199", Some("7788")),
+            ("Code 7788 - questions? ApiRequest +1 415 555 2671.", Some("7788")),
+            ("Code 7788. Questions? ApiRequest (415) 555-2671 or 555-0199", Some("7788")),
             ("Code 7788, sent by +14155552671", Some("7788")),
             ("Code 123-456", Some("123456")),
             ("Code 123 456, good until 12:30 on 2026-01-31", Some("123456")),

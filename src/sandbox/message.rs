@@ -1,17 +1,17 @@
 //! One message: what is known of it, how its status moves, and how Twilio's JSON shows it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::rfc2822;
 use crate::clock::Timestamp;
 
-/// An outbound message that the sandbox accepted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Received {
+/// An outbound message that the sandbox accepted, as the handle and the inbox show it. Its `Display` is for a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceivedMessage {
     /// SM or MM and 32 hex digits.
     pub sid: String,
-    /// The recipient as it was asked for.
+    /// The recipient as it was requested.
     pub to: String,
     /// The sender; none while a Messaging Service has not chosen one.
     pub from: Option<String>,
@@ -27,36 +27,36 @@ pub struct Received {
     pub segments: u32,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// `ValidityPeriod` in seconds, as it was asked for.
+    /// `ValidityPeriod` in seconds, as it was requested.
     pub validity: Option<u32>,
-    /// `StatusCallback`, as it was asked for.
+    /// `StatusCallback`, as it was requested.
     pub callback: Option<String>,
     /// `SendAt` of a scheduled message.
     pub send_at: Option<Timestamp>,
-    /// What `Feedback` said: `confirmed` or `unconfirmed`.
+    /// The outcome of `Feedback`: `confirmed` or `unconfirmed`.
     pub feedback: Option<String>,
     /// It was deleted through the API.
     pub deleted: bool,
 }
 
 /// A text from a phone to a number of the account.
-pub(super) struct Inbound<'a> {
+pub(super) struct InboundText<'a> {
     pub from: &'a str,
     pub to: &'a str,
     pub body: &'a str,
     pub now: Timestamp,
 }
 
-/// A status that a callback has to tell.
-pub(super) struct News {
-    pub message: Message,
+/// A new status, which a callback has to report.
+pub(super) struct StatusChange {
+    pub message: StoredMessage,
     pub status: String,
     pub at: Timestamp,
 }
 
-/// A message in the message_log.
+/// A message in the log.
 #[derive(Clone)]
-pub(super) struct Message {
+pub(super) struct StoredMessage {
     /// Its place in the order of arrival.
     pub seq: u64,
     pub sid: String,
@@ -80,7 +80,7 @@ pub(super) struct Message {
     pub deleted: bool,
 }
 
-impl Message {
+impl StoredMessage {
     /// The status after this one when all goes well; `None` at the end.
     pub fn next_status(&self) -> Option<&'static str> {
         match self.status.as_str() {
@@ -102,7 +102,7 @@ impl Message {
         matches!(self.status.as_str(), "accepted" | "scheduled" | "canceled")
     }
 
-    /// It stayed in the queue for longer than its validity allows.
+    /// It stayed in the queue longer than its validity allows.
     pub fn is_stale(&self, now: Timestamp) -> bool {
         let since = self.send_at.unwrap_or(self.created);
         self.validity.is_some_and(|seconds| now.since(since).as_secs() >= u64::from(seconds))
@@ -115,14 +115,14 @@ impl Message {
             && !matches!(self.status.as_str(), "scheduled" | "canceled" | "failed" | "undelivered")
     }
 
-    /// How many bytes of text the message_log keeps for it.
+    /// How many bytes the log keeps for it.
     pub fn weight(&self) -> usize {
         self.body.len() + self.callback.as_ref().map_or(0, String::len) + self.to.len() + 512
     }
 
     /// What the handle and the inbox show.
-    pub fn received(&self) -> Received {
-        Received {
+    pub fn received(&self) -> ReceivedMessage {
+        ReceivedMessage {
             sid: self.sid.clone(),
             to: self.to.clone(),
             from: self.from.clone(),
@@ -143,7 +143,7 @@ impl Message {
     /// Twilio's form.
     pub fn to_json(&self, account: &str) -> Value {
         let uri = format!("/2010-04-01/Accounts/{account}/Messages/{}", self.sid);
-        // A service tells segments and sender only once it has chosen one.
+        // Segments and sender are known once the service has chosen a sender.
         let chosen = self.service.is_none() || !self.is_waiting_for_sender();
         let segments = if chosen { self.segments } else { 0 };
         json!({

@@ -1,10 +1,11 @@
-//! The sandbox's memory: the messages in order of arrival, who opted out, and how deliveries end. Bounded.
+//! The log of messages in order of arrival, who opted out, and how deliveries end. Bounded.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::catalogue;
-use super::credentials::{Credentials, random_sid};
-use super::message::{Inbound, Message, News};
+use super::countries::{price_micros, segments};
+use super::identity::SandboxAccount;
+use super::message::{InboundText, StatusChange, StoredMessage};
+use super::sid::random_sid;
 use crate::clock::Timestamp;
 
 /// At most so many messages are kept; the oldest go first.
@@ -14,9 +15,9 @@ const MAX_WEIGHT: usize = 256 * 1024 * 1024;
 /// At most so many phones have an outcome or a STOP of their own.
 const MAX_PHONES: usize = 100_000;
 
-/// How messages to a phone end.
+/// The last status of messages to a phone.
 #[derive(Clone, Debug)]
-pub(super) struct Outcome {
+pub(super) struct FinalStatus {
     pub status: String,
     pub error_code: Option<u32>,
 }
@@ -25,7 +26,7 @@ pub(super) struct Outcome {
 pub(super) struct MessageLog {
     max_messages: usize,
     max_weight: usize,
-    messages: VecDeque<Message>,
+    messages: VecDeque<StoredMessage>,
     by_sid: HashMap<String, u64>,
     next_seq: u64,
     weight: usize,
@@ -33,23 +34,24 @@ pub(super) struct MessageLog {
     moving: Vec<u64>,
     scheduled: Vec<u64>,
     opted_out: HashSet<(String, String)>,
-    outcomes: HashMap<String, Outcome>,
+    outcomes: HashMap<String, FinalStatus>,
     /// What was spent, in millionths of a US dollar.
     pub spent_micros: i64,
 }
 
-/// Which messages a list asks for.
+/// Which messages a list holds.
 #[derive(Default)]
-pub(super) struct Filter {
+pub(super) struct MessageFilter {
     pub to: Option<String>,
     pub from: Option<String>,
     pub sent_from: Option<Timestamp>,
     pub sent_until: Option<Timestamp>,
 }
 
-impl Filter {
-    fn takes(&self, message: &Message) -> bool {
-        let same = |asked: &Option<String>, is: Option<&str>| asked.as_deref().is_none_or(|asked| is == Some(asked));
+impl MessageFilter {
+    fn matches(&self, message: &StoredMessage) -> bool {
+        let same =
+            |wanted: &Option<String>, is: Option<&str>| wanted.as_deref().is_none_or(|wanted| is == Some(wanted));
         let sent_ok = |ok: &dyn Fn(Timestamp) -> bool| message.sent.is_some_and(ok);
         !message.deleted
             && same(&self.to, Some(&message.to))
@@ -67,7 +69,7 @@ impl Default for MessageLog {
 }
 
 impl MessageLog {
-    /// An empty message_log that forgets its oldest messages above these numbers of messages and bytes.
+    /// An empty log that drops its oldest messages above these numbers of messages and bytes.
     pub fn bounded(max_messages: usize, max_weight: usize) -> MessageLog {
         MessageLog {
             max_messages,
@@ -84,8 +86,8 @@ impl MessageLog {
         }
     }
 
-    /// Takes a message in; gives it its place.
-    pub fn add(&mut self, mut message: Message) -> Message {
+    /// Adds a message and numbers it.
+    pub fn add(&mut self, mut message: StoredMessage) -> StoredMessage {
         message.seq = self.next_seq;
         self.next_seq += 1;
         self.by_sid.insert(message.sid.clone(), message.seq);
@@ -105,12 +107,12 @@ impl MessageLog {
     }
 
     /// The message with this SID, unless it was deleted.
-    pub fn get(&self, sid: &str) -> Option<&Message> {
+    pub fn get(&self, sid: &str) -> Option<&StoredMessage> {
         self.at(*self.by_sid.get(sid)?).filter(|m| !m.deleted)
     }
 
     /// Changes a message that was not deleted.
-    pub fn change(&mut self, sid: &str, now: Timestamp, how: impl FnOnce(&mut Message)) -> Option<Message> {
+    pub fn change(&mut self, sid: &str, now: Timestamp, how: impl FnOnce(&mut StoredMessage)) -> Option<StoredMessage> {
         let seq = *self.by_sid.get(sid)?;
         let message = self.at_mut(seq).filter(|m| !m.deleted)?;
         let before = message.weight();
@@ -122,13 +124,13 @@ impl MessageLog {
     }
 
     /// Every outbound message, deleted ones too, oldest first.
-    pub fn outbound(&self) -> impl DoubleEndedIterator<Item = &Message> {
+    pub fn outbound(&self) -> impl DoubleEndedIterator<Item = &StoredMessage> {
         self.messages.iter().filter(|m| !m.inbound)
     }
 
-    /// The messages that a filter takes, newest first.
-    pub fn list<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Message> {
-        self.messages.iter().rev().filter(|m| filter.takes(m))
+    /// The messages that match a filter, newest first.
+    pub fn list<'a>(&'a self, filter: &'a MessageFilter) -> impl Iterator<Item = &'a StoredMessage> {
+        self.messages.iter().rev().filter(|m| filter.matches(m))
     }
 
     /// The place of a message, deleted ones too: where a page token points.
@@ -136,31 +138,31 @@ impl MessageLog {
         self.by_sid.get(sid).copied()
     }
 
-    /// A phone with an opinion on its messages: how they end.
-    pub fn set_outcome(&mut self, to: &str, outcome: Outcome) {
+    /// Sets the last status of messages to a phone.
+    pub fn set_outcome(&mut self, to: &str, outcome: FinalStatus) {
         if self.outcomes.len() < MAX_PHONES {
             self.outcomes.insert(to.to_owned(), outcome);
         }
     }
 
-    /// True when this phone said STOP to this sender (a number or a service).
+    /// True when this phone sent STOP to this sender (a number or a service).
     pub fn is_opted_out(&self, sender: &str, phone: &str) -> bool {
         self.opted_out.contains(&(sender.to_owned(), phone.to_owned()))
     }
 
-    /// Takes in a text from a phone, with what it says of opting out and in.
-    pub fn inbound(&mut self, text: Inbound, credentials: &Credentials) -> Message {
-        // A number of the pool speaks for its service: STOP to one is STOP to both.
-        let senders = [text.to.to_owned(), credentials.service_sid.clone()];
+    /// Adds a text from a phone; STOP and START opt it out and in.
+    pub fn add_text(&mut self, text: InboundText, account: &SandboxAccount) -> StoredMessage {
+        // STOP to a number of the service is STOP to the service.
+        let senders = [text.to.to_owned(), account.service_sid.clone()];
         for sender in senders {
             let pair = (sender, text.from.to_owned());
-            match OptOut::of(text.body) {
-                Some(OptOut::Stop) if self.opted_out.len() < 2 * MAX_PHONES => drop(self.opted_out.insert(pair)),
-                Some(OptOut::Start) => drop(self.opted_out.remove(&pair)),
+            match Keyword::find(text.body) {
+                Some(Keyword::Stop) if self.opted_out.len() < 2 * MAX_PHONES => drop(self.opted_out.insert(pair)),
+                Some(Keyword::Start) => drop(self.opted_out.remove(&pair)),
                 _ => {}
             }
         }
-        self.add(Message {
+        self.add(StoredMessage {
             seq: 0,
             sid: random_sid("SM"),
             inbound: true,
@@ -168,7 +170,7 @@ impl MessageLog {
             from: Some(text.from.to_owned()),
             service: None,
             body: text.body.to_owned(),
-            segments: catalogue::segments(text.body),
+            segments: segments(text.body),
             media: 0,
             status: "received".to_owned(),
             error_code: None,
@@ -184,7 +186,7 @@ impl MessageLog {
         })
     }
 
-    /// True while a status has yet to move.
+    /// True while the status of a message still changes.
     pub fn is_moving(&self) -> bool {
         !self.moving.is_empty()
     }
@@ -195,8 +197,8 @@ impl MessageLog {
     }
 
     /// Moves every message on by one status. `sender` is the number that the Messaging Service chooses.
-    pub fn step(&mut self, now: Timestamp, sender: &str) -> Vec<News> {
-        let mut news = Vec::new();
+    pub fn step(&mut self, now: Timestamp, sender: &str) -> Vec<StatusChange> {
+        let mut changes = Vec::new();
         let due = std::mem::take(&mut self.scheduled);
         let (due, later): (Vec<u64>, Vec<u64>) = due.into_iter().partition(|seq| {
             self.at(*seq).is_none_or(|m| m.status != "scheduled" || m.send_at.is_none_or(|at| at <= now))
@@ -205,21 +207,27 @@ impl MessageLog {
         self.moving.extend(due);
         for seq in std::mem::take(&mut self.moving) {
             let Some(message) = self.at(seq).filter(|m| !m.deleted) else { continue };
-            let Some((status, error_code)) = self.move_of(message, now) else { continue };
-            if let Some(told) = self.set_status(seq, (&status, error_code), now, sender) {
-                news.push(told);
+            let Some((status, error_code)) = self.next_move(message, now) else { continue };
+            if let Some(change) = self.apply_status(seq, (&status, error_code), now, sender) {
+                changes.push(change);
             }
-            if self.at(seq).and_then(|m| self.move_of(m, now)).is_some() {
+            if self.at(seq).and_then(|m| self.next_move(m, now)).is_some() {
                 self.moving.push(seq);
             }
         }
-        news
+        changes
     }
 
-    /// Sets a status and its error code by hand.
-    pub fn deliver(&mut self, sid: &str, end: (&str, Option<u32>), now: Timestamp, sender: &str) -> Option<News> {
+    /// Sets a status and its error code on request.
+    pub fn set_status(
+        &mut self,
+        sid: &str,
+        end: (&str, Option<u32>),
+        now: Timestamp,
+        sender: &str,
+    ) -> Option<StatusChange> {
         let seq = *self.by_sid.get(sid)?;
-        self.set_status(seq, end, now, sender)
+        self.apply_status(seq, end, now, sender)
     }
 
     /// How many outbound messages were made since `from`, and how many segments they took.
@@ -230,26 +238,26 @@ impl MessageLog {
     }
 
     /// The next status of a message and the error that comes with it, if it has one to go to.
-    fn move_of(&self, message: &Message, now: Timestamp) -> Option<(String, Option<u32>)> {
+    fn next_move(&self, message: &StoredMessage, now: Timestamp) -> Option<(String, Option<u32>)> {
         let next = message.next_status()?;
         if next == "sending" && message.is_stale(now) {
             return Some(("failed".to_owned(), Some(30036)));
         }
-        let Some(outcome) = self.outcomes.get(&message.to) else { return Some((next.to_owned(), None)) };
-        match (outcome.status.as_str(), next) {
-            ("failed", "sending") | ("undelivered", "delivered") => Some((outcome.status.clone(), outcome.error_code)),
+        let Some(end) = self.outcomes.get(&message.to) else { return Some((next.to_owned(), None)) };
+        match (end.status.as_str(), next) {
+            ("failed", "sending") | ("undelivered", "delivered") => Some((end.status.clone(), end.error_code)),
             ("sent", "delivered") => None,
             _ => Some((next.to_owned(), None)),
         }
     }
 
-    fn set_status(
+    fn apply_status(
         &mut self,
         seq: u64,
         (status, error_code): (&str, Option<u32>),
         now: Timestamp,
         sender: &str,
-    ) -> Option<News> {
+    ) -> Option<StatusChange> {
         let message = self.at_mut(seq).filter(|m| !m.deleted)?;
         message.status = status.to_owned();
         message.error_code = error_code;
@@ -258,43 +266,44 @@ impl MessageLog {
         if matches!(status, "sent" | "delivered" | "undelivered") {
             message.sent.get_or_insert(now);
             if message.price_micros.is_none() {
-                spent = catalogue::price_micros(&message.to) * i64::from(message.segments);
+                spent = price_micros(&message.to) * i64::from(message.segments);
                 message.price_micros = Some(spent);
             }
         }
         if message.from.is_none() && !message.is_waiting_for_sender() {
             message.from = Some(sender.to_owned());
         }
-        let news = News { message: message.clone(), status: status.to_owned(), at: now };
+        let change = StatusChange { message: message.clone(), status: status.to_owned(), at: now };
         self.spent_micros += spent;
-        Some(news)
+        Some(change)
     }
 
-    fn at(&self, seq: u64) -> Option<&Message> {
+    fn at(&self, seq: u64) -> Option<&StoredMessage> {
         let first = self.messages.front()?.seq;
         self.messages.get(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 
-    fn at_mut(&mut self, seq: u64) -> Option<&mut Message> {
+    fn at_mut(&mut self, seq: u64) -> Option<&mut StoredMessage> {
         let first = self.messages.front()?.seq;
         self.messages.get_mut(usize::try_from(seq.checked_sub(first)?).ok()?)
     }
 }
 
-/// What a text says of opting out, by Twilio's keywords: the whole text, in any case.
+/// Twilio's keywords for opting out and in: the whole text, in upper or lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OptOut {
+pub(super) enum Keyword {
     Stop,
     Start,
     Help,
 }
 
-impl OptOut {
-    pub fn of(text: &str) -> Option<OptOut> {
+impl Keyword {
+    /// The keyword that a text is.
+    pub fn find(text: &str) -> Option<Keyword> {
         match text.trim().to_ascii_uppercase().as_str() {
-            "STOP" | "STOPALL" | "UNSUBSCRIBE" | "CANCEL" | "END" | "QUIT" | "REVOKE" | "OPTOUT" => Some(OptOut::Stop),
-            "START" | "YES" | "UNSTOP" => Some(OptOut::Start),
-            "HELP" | "INFO" => Some(OptOut::Help),
+            "STOP" | "STOPALL" | "UNSUBSCRIBE" | "CANCEL" | "END" | "QUIT" | "REVOKE" | "OPTOUT" => Some(Keyword::Stop),
+            "START" | "YES" | "UNSTOP" => Some(Keyword::Start),
+            "HELP" | "INFO" => Some(Keyword::Help),
             _ => None,
         }
     }
@@ -302,9 +311,9 @@ impl OptOut {
     /// The value of the callback's `OptOutType`.
     pub fn as_str(self) -> &'static str {
         match self {
-            OptOut::Stop => "STOP",
-            OptOut::Start => "START",
-            OptOut::Help => "HELP",
+            Keyword::Stop => "STOP",
+            Keyword::Start => "START",
+            Keyword::Help => "HELP",
         }
     }
 }
@@ -312,15 +321,15 @@ impl OptOut {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::Options;
+    use crate::sandbox::options::Options;
 
     #[test]
     fn the_oldest_messages_go_when_there_are_too_many_or_too_long_ones() {
-        let credentials = Credentials::new(&Options::default()).unwrap();
+        let account = SandboxAccount::new(&Options::default()).unwrap();
         let mut message_log = MessageLog::bounded(100, 200_000);
         let text = |message_log: &mut MessageLog, body: &str| {
-            let text = Inbound { from: "+12025550123", to: "+12025550100", body, now: Timestamp(0) };
-            message_log.inbound(text, &credentials).sid
+            let text = InboundText { from: "+12025550123", to: "+12025550100", body, now: Timestamp(0) };
+            message_log.add_text(text, &account).sid
         };
         let first = text(&mut message_log, "the first");
         let second = text(&mut message_log, "the second");
@@ -329,14 +338,14 @@ mod tests {
         assert_eq!((message_log.messages.len(), message_log.by_sid.len()), (100, 100));
         assert!(message_log.get(&first).is_none());
         assert_eq!(message_log.get(&second).map(|m| m.body.as_str()), Some("the second"));
-        assert_eq!(message_log.list(&Filter::default()).next().map(|m| m.sid.clone()), Some(last));
+        assert_eq!(message_log.list(&MessageFilter::default()).next().map(|m| m.sid.clone()), Some(last));
 
         for _ in 0..10 {
             text(&mut message_log, &"x".repeat(50_000));
         }
         assert!(message_log.weight <= 200_000 && message_log.messages.len() < 10);
-        assert_eq!(message_log.weight, message_log.messages.iter().map(Message::weight).sum::<usize>());
+        assert_eq!(message_log.weight, message_log.messages.iter().map(StoredMessage::weight).sum::<usize>());
         message_log.change(&second, Timestamp(1), |m| m.body.clear());
-        assert!(message_log.place_of(&second).is_none(), "what went is gone");
+        assert!(message_log.place_of(&second).is_none(), "a dropped message stays dropped");
     }
 }

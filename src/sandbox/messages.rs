@@ -8,37 +8,38 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::Shared;
-use super::answer::{Answer, Refusal, created, gone, list_2010, ok, page_size, rfc2822};
-use super::call::{Call, Params};
-use super::message::News;
-use super::message_log::Filter;
+use super::answer::{ApiResult, TwilioError, created, list_2010, no_content, ok, page_size, rfc2822};
+use super::message::StatusChange;
+use super::message_log::MessageFilter;
+use super::request::{ApiRequest, Params};
+use super::state::SandboxState;
 use crate::clock::Timestamp;
 
 /// GET Messages/{sid}.json
 pub(super) async fn fetch(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<SandboxState>>,
     Path((_, file)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
-    let message_log = shared.message_log();
-    let message = sid_of(&file).and_then(|sid| message_log.get(sid)).ok_or_else(|| Refusal::not_found(&call.path))?;
-    Ok(ok(message.to_json(&shared.credentials.account_sid)))
+    request: ApiRequest,
+) -> ApiResult {
+    let message_log = state.message_log();
+    let message =
+        sid_of(&file).and_then(|sid| message_log.get(sid)).ok_or_else(|| TwilioError::not_found(&request.path))?;
+    Ok(ok(message.to_json(&state.account.account_sid)))
 }
 
 /// GET Messages.json
-pub(super) async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answer {
-    let size = page_size(call.query.filled("PageSize"))?;
-    let page: usize = match call.query.filled("Page").map(str::parse) {
+pub(super) async fn list(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
+    let size = page_size(request.query.filled("PageSize"))?;
+    let page: usize = match request.query.filled("Page").map(str::parse) {
         None => 0,
         Some(Ok(page)) => page,
-        Some(Err(_)) => return Err(Refusal::new(20001, "Page must be a whole number")),
+        Some(Err(_)) => return Err(TwilioError::new(20001, "Page must be a whole number")),
     };
-    let filter = filter(&call.query)?;
-    let message_log = shared.message_log();
+    let filter = filter(&request.query)?;
+    let message_log = state.message_log();
     let all = message_log.list(&filter);
-    // A token names a message and a direction, so that pages hold still while new messages come in.
-    let token = call.query.filled("PageToken").map(|token| (token.get(..2), token.get(2..)));
+    // A token names a message and a direction, so that pages do not shift while new messages arrive.
+    let token = request.query.filled("PageToken").map(|token| (token.get(..2), token.get(2..)));
     let mut shown: Vec<_> = match token {
         None => all.skip(page.saturating_mul(size)).take(size + 1).collect(),
         Some((Some("PA"), Some(sid))) => {
@@ -57,10 +58,10 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answe
     let has_more = shown.len() > size || is_back;
     shown.truncate(size);
 
-    let link = |page: usize, token: Option<String>| json!(page_uri(&call, size, page, token));
+    let link = |page: usize, token: Option<String>| json!(page_uri(&request, size, page, token));
     let next = shown.last().filter(|_| has_more).map(|m| link(page + 1, Some(format!("PA{}", m.sid))));
     let previous = shown.first().filter(|_| page > 0).map(|m| link(page - 1, Some(format!("PB{}", m.sid))));
-    let messages: Vec<Value> = shown.iter().map(|m| m.to_json(&shared.credentials.account_sid)).collect();
+    let messages: Vec<Value> = shown.iter().map(|m| m.to_json(&state.account.account_sid)).collect();
     let start = page.saturating_mul(size);
     Ok(ok(json!({
         "end": (start + messages.len()).saturating_sub(1),
@@ -70,37 +71,37 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, call: Call) -> Answe
         "page_size": size,
         "previous_page_uri": previous,
         "start": start,
-        "uri": link(page, call.query.filled("PageToken").map(str::to_owned)),
+        "uri": link(page, request.query.filled("PageToken").map(str::to_owned)),
         "messages": messages,
     })))
 }
 
 /// POST Messages/{sid}.json: an empty `Body` redacts, `Status=canceled` cancels.
 pub(super) async fn update(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<SandboxState>>,
     Path((_, file)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
-    let missing = || Refusal::not_found(&call.path);
+    request: ApiRequest,
+) -> ApiResult {
+    let missing = || TwilioError::not_found(&request.path);
     let sid = sid_of(&file).ok_or_else(missing)?;
-    let now = shared.now();
-    let mut message_log = shared.message_log();
+    let now = state.now();
+    let mut message_log = state.message_log();
     let message = message_log.get(sid).ok_or_else(missing)?;
-    let redacts = match call.form.get("Body") {
+    let redacts = match request.form.get("Body") {
         Some("") => true,
-        Some(_) => return Err(Refusal::new(20001, "'Body' can only be emptied")),
+        Some(_) => return Err(TwilioError::new(20001, "'Body' can only be emptied")),
         None => false,
     };
-    match call.form.filled("Status") {
+    match request.form.filled("Status") {
         None if redacts => {}
-        None => return Err(Refusal::new(20001, "Nothing to update: give 'Body' or 'Status'")),
+        None => return Err(TwilioError::new(20001, "Nothing to update: give 'Body' or 'Status'")),
         Some("canceled") if message.is_waiting() => {}
         Some("canceled") => {
-            return Err(Refusal::new(30409, format!("A {} message cannot be canceled", message.status)));
+            return Err(TwilioError::new(30409, format!("A {} message cannot be canceled", message.status)));
         }
-        Some(_) => return Err(Refusal::new(20001, "'Status' can only be set to canceled")),
+        Some(_) => return Err(TwilioError::new(20001, "'Status' can only be set to canceled")),
     }
-    let cancels = call.form.filled("Status").is_some();
+    let cancels = request.form.filled("Status").is_some();
     let message = message_log
         .change(sid, now, |message| {
             if redacts {
@@ -112,81 +113,83 @@ pub(super) async fn update(
         })
         .ok_or_else(missing)?;
     if cancels {
-        shared.call_back(News { status: message.status.clone(), at: now, message: message.clone() });
+        state.send_callback(StatusChange { status: message.status.clone(), at: now, message: message.clone() });
     }
-    Ok(ok(message.to_json(&shared.credentials.account_sid)))
+    Ok(ok(message.to_json(&state.account.account_sid)))
 }
 
 /// DELETE Messages/{sid}.json
 pub(super) async fn delete(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<SandboxState>>,
     Path((_, file)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
-    let now = shared.now();
-    let delete = |sid| shared.message_log().change(sid, now, |message| message.deleted = true);
-    sid_of(&file).and_then(delete).ok_or_else(|| Refusal::not_found(&call.path))?;
-    Ok(gone())
+    request: ApiRequest,
+) -> ApiResult {
+    let now = state.now();
+    let delete = |sid| state.message_log().change(sid, now, |message| message.deleted = true);
+    sid_of(&file).and_then(delete).ok_or_else(|| TwilioError::not_found(&request.path))?;
+    Ok(no_content())
 }
 
 /// POST Messages/{sid}/Feedback.json
 pub(super) async fn feedback(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<SandboxState>>,
     Path((_, sid)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
-    let outcome = call.form.filled("Outcome").unwrap_or("unconfirmed");
+    request: ApiRequest,
+) -> ApiResult {
+    let outcome = request.form.filled("Outcome").unwrap_or("unconfirmed");
     if !matches!(outcome, "confirmed" | "unconfirmed") {
-        return Err(Refusal::new(20001, "'Outcome' must be confirmed or unconfirmed"));
+        return Err(TwilioError::new(20001, "'Outcome' must be confirmed or unconfirmed"));
     }
-    let now = shared.now();
+    let now = state.now();
     let outcome = outcome.to_owned();
-    let message = shared
+    let message = state
         .message_log()
         .change(&sid, now, |message| message.feedback = Some(outcome))
-        .ok_or_else(|| Refusal::not_found(&call.path))?;
+        .ok_or_else(|| TwilioError::not_found(&request.path))?;
     Ok(created(json!({
-        "account_sid": shared.credentials.account_sid, "message_sid": sid, "outcome": message.feedback,
-        "date_created": rfc2822(now), "date_updated": rfc2822(now), "uri": call.path,
+        "account_sid": state.account.account_sid, "message_sid": sid, "outcome": message.feedback,
+        "date_created": rfc2822(now), "date_updated": rfc2822(now), "uri": request.path,
     })))
 }
 
 /// GET Messages/{sid}/Media.json: the sandbox keeps no media.
 pub(super) async fn media(
-    State(shared): State<Arc<Shared>>,
+    State(state): State<Arc<SandboxState>>,
     Path((_, sid)): Path<(String, String)>,
-    call: Call,
-) -> Answer {
-    shared.message_log().get(&sid).ok_or_else(|| Refusal::not_found(&call.path))?;
-    Ok(ok(list_2010("media_list", &call.path, Vec::new())))
+    request: ApiRequest,
+) -> ApiResult {
+    state.message_log().get(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?;
+    Ok(ok(list_2010("media_list", &request.path, Vec::new())))
 }
 
 fn sid_of(file: &str) -> Option<&str> {
     file.strip_suffix(".json")
 }
 
-fn bad_token() -> Refusal {
-    Refusal::new(20001, "'PageToken' is not one of this list")
+fn bad_token() -> TwilioError {
+    TwilioError::new(20001, "'PageToken' is not one of this list")
 }
 
 /// A relative link to a page: the filters stay, page and token are set anew.
-fn page_uri(call: &Call, size: usize, page: usize, token: Option<String>) -> String {
+fn page_uri(request: &ApiRequest, size: usize, page: usize, token: Option<String>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in call.query.0.iter().filter(|(n, _)| !matches!(n.as_str(), "PageSize" | "Page" | "PageToken")) {
+    for (name, value) in
+        request.query.0.iter().filter(|(n, _)| !matches!(n.as_str(), "PageSize" | "Page" | "PageToken"))
+    {
         query.append_pair(name, value);
     }
     query.append_pair("PageSize", &size.to_string()).append_pair("Page", &page.to_string());
     if let Some(token) = token {
         query.append_pair("PageToken", &token);
     }
-    format!("{}?{}", call.path, query.finish())
+    format!("{}?{}", request.path, query.finish())
 }
 
-fn filter(query: &Params) -> Result<Filter, Refusal> {
-    let mut filter = Filter {
+fn filter(query: &Params) -> Result<MessageFilter, TwilioError> {
+    let mut filter = MessageFilter {
         to: query.filled("To").map(str::to_owned),
         from: query.filled("From").map(str::to_owned),
-        ..Filter::default()
+        ..MessageFilter::default()
     };
     if let Some(text) = query.filled("DateSent") {
         let (from, span) = moment(text)?;
@@ -204,8 +207,8 @@ fn filter(query: &Params) -> Result<Filter, Refusal> {
     Ok(filter)
 }
 
-/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it says otherwise.
-fn moment(text: &str) -> Result<(Timestamp, Duration), Refusal> {
+/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it names another zone.
+fn moment(text: &str) -> Result<(Timestamp, Duration), TwilioError> {
     let (day, second) = (Duration::from_millis(86_400_000 - 1), Duration::from_millis(999));
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok((Timestamp::from(date.and_time(NaiveTime::MIN).and_utc()), day));
@@ -218,5 +221,5 @@ fn moment(text: &str) -> Result<(Timestamp, Duration), Refusal> {
             return Ok((Timestamp::from(at.and_utc()), second));
         }
     }
-    Err(Refusal::new(20001, "A date is not YYYY-MM-DD or ISO 8601"))
+    Err(TwilioError::new(20001, "A date is not YYYY-MM-DD or ISO 8601"))
 }

@@ -1,4 +1,4 @@
-//! The server: its own accept loop (so that a fault can kill a connection), the bounds, and the table of routes.
+//! The server: its own accept loop (so that a fault can close a connection), the bounds, and the table of routes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,13 +17,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use super::answer::{Refusal, rfc2822};
+use super::answer::{TwilioError, rfc2822};
+use super::callback::Callback;
+use super::connection::ClientConnection;
 use super::fault::Fault;
-use super::{Shared, account, callback, catalogue, control, create, inbox, messages};
+use super::state::SandboxState;
+use super::{account, control, create, inbox, lookup, messages, services, webhooks};
 use crate::error::{Code, Error, Result};
 use crate::linger::Lingering;
 
-/// A client has so long for its headers; an idle connection is closed after it.
+/// A client has so long for its headers; an idle connection is closed after that.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client has so long for its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,21 +34,6 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_BODY: usize = 64 * 1024;
 /// So many connections are served at once; more of them wait.
 const MAX_CONNECTIONS: usize = 1024;
-
-/// The connection that a request came in on.
-#[derive(Clone)]
-pub(super) struct Connection {
-    pub peer: SocketAddr,
-    kill: Arc<Notify>,
-}
-
-impl Connection {
-    /// Has the connection killed with a TCP reset; never returns.
-    pub async fn reset(&self) -> Response {
-        self.kill.notify_one();
-        std::future::pending().await
-    }
-}
 
 /// Listens on an address.
 pub(super) fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -59,16 +47,16 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves on a thread of its own until told to stop.
+/// Serves on a thread of its own until `stopped`.
 pub(super) fn spawn(
     listener: TcpListener,
-    shared: Arc<Shared>,
-    jobs: mpsc::UnboundedReceiver<callback::Job>,
+    state: Arc<SandboxState>,
+    callbacks: mpsc::UnboundedReceiver<Callback>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<JoinHandle<()>> {
     let failed = |e: std::io::Error| Error::new(Code::BUG, "the sandbox's thread cannot start").because(e);
     let (ready, is_ready) = std::sync::mpsc::channel();
-    // The runtime lives and dies on its thread: a caller inside another runtime may not drop one.
+    // The runtime is made and dropped on its thread: a caller inside another runtime may not drop one.
     let serve = move || {
         let prepared = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
             let inside = runtime.enter();
@@ -82,10 +70,10 @@ pub(super) fn spawn(
         };
         let _ = ready.send(Ok(()));
         runtime.block_on(async move {
-            tokio::spawn(callback::send_all(Arc::clone(&shared), jobs));
-            tokio::spawn(move_statuses(Arc::clone(&shared)));
+            tokio::spawn(webhooks::send_all(Arc::clone(&state), callbacks));
+            tokio::spawn(move_statuses(Arc::clone(&state)));
             tokio::select! {
-                () = accept(listener, shared) => {}
+                () = accept(listener, state) => {}
                 _ = stopped => {}
             }
         });
@@ -99,13 +87,13 @@ pub(super) fn spawn(
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
-    let router = router(Arc::clone(&shared));
+async fn accept(listener: tokio::net::TcpListener, state: Arc<SandboxState>) {
+    let router = router(Arc::clone(&state));
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file descriptors, mostly: give the others a moment to finish.
+            // Mostly because there are no file descriptors left: wait for others to finish.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -120,7 +108,7 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>) {
 async fn serve_connection(stream: tokio::net::TcpStream, peer: SocketAddr, router: Router) {
     let _ = stream.set_nodelay(true);
     let kill = Arc::new(Notify::new());
-    let connection = Connection { peer, kill: Arc::clone(&kill) };
+    let connection = ClientConnection { peer, kill: Arc::clone(&kill) };
     let routes = TowerToHyperService::new(router);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(connection.clone());
@@ -140,27 +128,27 @@ async fn serve_connection(stream: tokio::net::TcpStream, peer: SocketAddr, route
 }
 
 /// Moves the statuses at the set pace, and releases scheduled messages when they are due.
-async fn move_statuses(shared: Arc<Shared>) {
-    let Some(tick) = shared.options.pace.tick() else { return };
+async fn move_statuses(state: Arc<SandboxState>) {
+    let Some(interval) = state.options.pace.interval() else { return };
     loop {
         let (moving, scheduled) = {
-            let message_log = shared.message_log();
+            let message_log = state.message_log();
             (message_log.is_moving(), message_log.has_scheduled())
         };
         match (moving, scheduled) {
-            (true, _) => tokio::time::sleep(tick).await,
-            // The clock may be moved by hand, so a due time cannot be slept for.
-            (false, true) => tokio::time::sleep(tick.max(Duration::from_millis(100))).await,
+            (true, _) => tokio::time::sleep(interval).await,
+            // The clock may be a manual one, so a due time cannot be slept for.
+            (false, true) => tokio::time::sleep(interval.max(Duration::from_millis(100))).await,
             (false, false) => {
-                shared.moving.notified().await;
+                state.moving.notified().await;
                 continue;
             }
         }
-        shared.step();
+        state.step();
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(state: Arc<SandboxState>) -> Router {
     let api = Router::new()
         .route("/2010-04-01/Accounts.json", get(account::list))
         .route("/2010-04-01/Accounts/{account}", get(account::fetch))
@@ -177,39 +165,39 @@ fn router(shared: Arc<Shared>) -> Router {
             get(account::numbers).post(account::buy_number),
         )
         .route("/2010-04-01/Accounts/{account}/IncomingPhoneNumbers/{sid}", get(account::number))
-        .route("/2010-04-01/Accounts/{account}/Calls.json", post(account::call))
+        .route("/2010-04-01/Accounts/{account}/Calls.json", post(account::create_call))
         .route("/2010-04-01/Accounts/{account}/Usage/Records/Today.json", get(account::usage_today))
-        .route("/v1/Services", get(catalogue::services))
-        .route("/v1/Services/{sid}", get(catalogue::service))
-        .route("/v1/Services/{sid}/{pool}", get(catalogue::pool))
-        .route("/v1/Messaging/Countries/{country}", get(catalogue::price))
-        .route("/v1/Messaging/GeoPermissions", get(catalogue::geo_permissions))
-        .route("/v2/PhoneNumbers/{number}", get(catalogue::lookup))
-        .method_not_allowed_fallback(|| async { Refusal::new(20004, "Method not allowed") })
-        .fallback(any(|request: Request| async move { Refusal::not_found(request.uri().path()) }))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), with_faults));
+        .route("/v1/Services", get(services::list))
+        .route("/v1/Services/{sid}", get(services::fetch))
+        .route("/v1/Services/{sid}/{pool}", get(services::senders))
+        .route("/v1/Messaging/Countries/{country}", get(lookup::price))
+        .route("/v1/Messaging/GeoPermissions", get(lookup::geo_permissions))
+        .route("/v2/PhoneNumbers/{number}", get(lookup::lookup))
+        .method_not_allowed_fallback(|| async { TwilioError::new(20004, "Method not allowed") })
+        .fallback(any(|request: Request| async move { TwilioError::not_found(request.uri().path()) }))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), with_faults));
     let control = Router::new()
         .route("/sandbox", get(control::index))
-        .route("/sandbox/inbox", get(inbox::serve))
-        .route("/sandbox/faults", get(control::faults).post(control::arm).delete(control::disarm))
+        .route("/sandbox/inbox", get(inbox::list))
+        .route("/sandbox/faults", get(control::faults).post(control::arm_fault).delete(control::clear_faults))
         .route("/sandbox/callbacks", get(control::callbacks).post(control::plan_callbacks))
-        .route("/sandbox/outcomes", post(control::outcome))
-        .route("/sandbox/reply", post(control::reply))
+        .route("/sandbox/outcomes", post(control::set_outcome))
+        .route("/sandbox/reply", post(control::send_reply))
         .route("/sandbox/step", post(control::step))
-        .route("/sandbox/messages/{sid}/status", post(control::deliver))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), control::guard));
+        .route("/sandbox/messages/{sid}/status", post(control::set_status))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), control::admit));
     api.merge(control)
         .layer(middleware::from_fn(read_body))
-        .layer(middleware::from_fn_with_state(Arc::clone(&shared), with_headers))
-        .with_state(shared)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), with_headers))
+        .with_state(state)
 }
 
 /// Reads the whole body before anything else happens, within its bounds: a fault then hits a request that was sent whole.
 async fn read_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    // What follows a body that was not read to its end is not listened to: a client must not send its next request there.
+    // After a body that was not read to its end the connection closes: a client must not send its next request there.
     let closing = |refusal: Response| ([(header::CONNECTION, "close")], refusal).into_response();
-    let too_large = || closing(Refusal::new(20413, "Request body above 64 KiB").into_response());
+    let too_large = || closing(TwilioError::new(20413, "Request body above 64 KiB").into_response());
     if HttpBody::size_hint(&body).lower() > MAX_BODY as u64 {
         return too_large();
     }
@@ -220,34 +208,36 @@ async fn read_body(request: Request, next: Next) -> Response {
     }
 }
 
-async fn with_faults(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+async fn with_faults(State(state): State<Arc<SandboxState>>, request: Request, next: Next) -> Response {
     let creates = request.method() == Method::POST && request.uri().path().ends_with("/Messages.json");
     if creates {
-        shared.creates.fetch_add(1, Ordering::SeqCst);
+        state.creates.fetch_add(1, Ordering::SeqCst);
     }
-    let Some(fault) = shared.faults().take(creates) else { return next.run(request).await };
-    let Some(connection) = request.extensions().get::<Connection>().cloned() else { return next.run(request).await };
+    let Some(fault) = state.faults().take_next(creates) else { return next.run(request).await };
+    let Some(connection) = request.extensions().get::<ClientConnection>().cloned() else {
+        return next.run(request).await;
+    };
     if let Fault::Latency(wait) = fault {
         tokio::time::sleep(wait).await;
     }
-    if !fault.accepts() {
+    if !fault.is_carried_out() {
         return fault.refuse(&connection).await;
     }
     let answer = next.run(request).await;
-    fault.spoil(answer, &connection).await
+    fault.corrupt(answer, &connection).await
 }
 
 /// The headers that every answer of Twilio's has.
-async fn with_headers(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let concurrent = shared.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+async fn with_headers(State(state): State<Arc<SandboxState>>, request: Request, next: Next) -> Response {
+    let concurrent = state.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
     let begun = tokio::time::Instant::now();
-    let guard = UnderWay(Arc::clone(&shared));
+    let guard = InFlight(Arc::clone(&state));
     let mut response = next.run(request).await;
     drop(guard);
-    let http_date = rfc2822(shared.now()).replace("+0000", "GMT");
+    let http_date = rfc2822(state.now()).replace("+0000", "GMT");
     let values = [
         (header::DATE.as_str(), http_date),
-        ("twilio-request-id", super::credentials::random_sid("RQ")),
+        ("twilio-request-id", super::sid::random_sid("RQ")),
         ("twilio-concurrent-requests", concurrent.to_string()),
         ("twilio-request-duration", format!("{:.3}", begun.elapsed().as_secs_f64())),
     ];
@@ -259,11 +249,11 @@ async fn with_headers(State(shared): State<Arc<Shared>>, request: Request, next:
     response
 }
 
-/// Counts a request out, also one whose client went away.
-struct UnderWay(Arc<Shared>);
+/// Counts a request down when it ends, also when its client has closed the connection.
+struct InFlight(Arc<SandboxState>);
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -141,6 +141,12 @@ impl Facts {
         self.role(SubjectKind::Network)
     }
 
+    /// The one with this id.
+    pub(super) fn subject(&self, id: SubjectId) -> Result<&SubjectFact> {
+        let unasked = || Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for");
+        self.subjects.iter().find(|fact| fact.id == id).ok_or_else(unasked)
+    }
+
     fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {
         self.subjects.iter().find(|fact| fact.subject.kind() == kind)
     }

@@ -1,23 +1,21 @@
-//! The memory in PostgreSQL, for several machines: the rows of an operation's subjects are its locks, taken in one order; the
-//! database tells the time; a commit whose answer was lost is looked up and not repeated.
+//! The store in PostgreSQL, for several machines. The rows of an operation's subjects are its locks and are always taken in the same
+//! order; time is the database's; a commit whose answer was lost is looked up and not repeated.
 //!
-//! An operation takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. An operation whose message or otp
-//! comes without its phone takes one more. Nothing outlives a transaction on a connection, so that a pooler may hand
-//! connections round between transactions.
+//! An operation takes two round trips: `facts` begins, locks and reads, `apply` writes and commits. An operation on the id of a message
+//! or otp takes one more, to look up the phone.
 
-#[macro_use]
-mod rows;
 mod apply;
-mod at_once;
 mod connect;
-mod dial;
+mod errors;
 mod facts;
+mod maintenance;
 mod open;
 mod purge;
 mod read;
+mod rows;
 mod tls;
 mod transfer;
-mod trouble;
+mod url;
 
 use std::io::{BufRead, Write};
 use std::path::Path;
@@ -27,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 use self::apply::{OperationId, Writes};
-use self::connect::{Address, Connections, Session};
-use self::facts::{Asked, CHAIN};
-use self::rows::{Value, int, int_or_null};
-use self::trouble::{Failure, before_commit};
+use self::connect::{Connections, Session};
+use self::errors::Failure;
+use self::facts::{FactsQuery, lock_chain};
+use self::rows::{Statement, int};
+use self::url::Address;
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
@@ -42,23 +40,27 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
+use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
     Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
     Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 
-/// How long an operation goes on trying: for a lock, through a fail-over, for a lost commit.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
+const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
-/// Into how many rows the memory of everything is divided.
+/// Into how many rows the usage of everything is divided.
 const SHARDS: u32 = 8;
 
-/// Chains of the audit log for operations; chain 0 is for the housekeeping, which never waits for a chain of theirs.
-const CHAINS: i16 = 32;
+/// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
+const CHAINS: u32 = 32;
 
-/// For how long the database's time is extrapolated before it is asked again where no operation needs it under locks.
+/// How long the database's time is extrapolated, in milliseconds, before it is read again. Operations always read it.
 const TIME_KEPT: i64 = 5_000;
+
+/// The database's time.
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 /// The database in a PostgreSQL database.
 pub struct Postgres {
@@ -66,63 +68,64 @@ pub struct Postgres {
     address: Address,
     keys: DatabaseKeys,
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    wait_limit: Duration,
     opened: Instant,
-    /// The database's time less the time since opening, when last heard, and when that was.
-    ahead: AtomicI64,
-    heard_at: AtomicI64,
+    /// The database's time minus the time since opening, as of the last reading, and when that was.
+    time_ahead: AtomicI64,
+    time_read_at: AtomicI64,
 }
 
 /// How to open the database.
 #[derive(Clone, Copy, Debug)]
-pub struct Opening {
-    /// Connections at most: operations at a time.
+pub struct PostgresOptions {
+    /// The largest number of connections, and so of operations at the same time.
     pub connections: usize,
-    /// How long an operation goes on trying.
-    pub patience: Duration,
+    /// How long an operation is retried.
+    pub wait_limit: Duration,
 }
 
-impl Default for Opening {
+impl Default for PostgresOptions {
     fn default() -> Self {
-        Opening { connections: 16, patience: PATIENCE }
+        PostgresOptions { connections: 16, wait_limit: WAIT_LIMIT }
     }
 }
 
 impl Postgres {
-    /// Opens the database that a URL leads to and unwraps their keys with the ring. It makes and migrates nothing.
+    /// Opens the database that a URL leads to and unwraps its keys with the ring. Creates and migrates nothing.
     ///
-    /// Needs a tokio runtime with time and I/O, which has to live as long as the store.
+    /// Needs a tokio runtime with time and I/O that lives as long as the store.
     ///
     /// # Errors
-    /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` where no server can be reached or the
+    /// `CONFIG_INVALID` for a URL that cannot be read or is refused, `STORE_FAILED` if no server can be reached or the
     /// tables are missing or old (run `smsotp db migrate`), `STORE_NEWER`, `KEY_INVALID`.
-    pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
-        let mut store = Postgres::bare(url, clock, opening)?;
+    pub async fn open(url: &str, ring: &Keyring, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
+        let mut store = Postgres::without_keys(url, clock, options)?;
         store.keys = open::open(&store, ring).await?;
         Ok(store)
     }
 
-    /// Makes the tables or brings them up to date; answers with the versions before and after. Safe to run twice and from
-    /// several machines at once.
+    /// Creates the tables or brings them up to date. Returns the versions before and after. Safe to run twice, and on several machines
+    /// at the same time.
     ///
     /// # Errors
     /// As [`Postgres::open`].
     pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
-        let store = Postgres::bare(url, clock, Opening { connections: 1, ..Opening::default() })?;
+        let store =
+            Postgres::without_keys(url, clock, PostgresOptions { connections: 1, ..PostgresOptions::default() })?;
         open::migrate(&store, ring).await
     }
 
-    fn bare(url: &str, clock: Arc<dyn Clock>, opening: Opening) -> Result<Postgres> {
+    fn without_keys(url: &str, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
         let address = Address::parse(url)?;
         Ok(Postgres {
-            connections: address.pool(opening.connections, opening.patience)?,
+            connections: Connections::new(&address, options.connections, options.wait_limit)?,
             address,
             keys: DatabaseKeys::generate()?,
             clock,
-            patience: opening.patience,
+            wait_limit: options.wait_limit,
             opened: Instant::now(),
-            ahead: AtomicI64::new(0),
-            heard_at: AtomicI64::new(i64::MIN / 2),
+            time_ahead: AtomicI64::new(0),
+            time_read_at: AtomicI64::new(i64::MIN / 2),
         })
     }
 
@@ -130,97 +133,85 @@ impl Postgres {
         self.keys.index.tag(subject.kind().as_str(), &subject.value())
     }
 
-    /// Runs one reading statement on any connection.
-    async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>> {
-        let mut patience = Patience::of(self.patience);
+    /// Runs one query on any connection.
+    async fn query(&self, statement: &Statement) -> Result<Vec<Row>> {
+        let mut attempts = Attempts::within(self.wait_limit);
         loop {
-            match patience.within(self.query_once(sql, &values)).await {
+            match attempts.run(self.query_once(statement)).await {
                 Ok(rows) => return Ok(rows),
-                Err(failure) => patience.after(failure).await?,
+                Err(failure) => attempts.pause_after(failure).await?,
             }
         }
     }
 
-    async fn query_once(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
+    async fn query_once(&self, statement: &Statement) -> Result<Vec<Row>, Failure> {
         let session = self.connections.take().await?;
-        let rows = session.ask(sql, values).await.map_err(before_commit)?;
+        let rows = session.query(statement).await?;
         session.done();
         Ok(rows)
     }
 
-    async fn otp_row(&self, id: i64) -> Result<Option<Otp>> {
-        let sql = concat!("SELECT ", otp_columns!(), " FROM smsotp.otps WHERE id = $1");
-        self.query(sql, vec![int(id)]).await?.first().map(|row| rows::otp(row, 0)).transpose()
-    }
-
-    async fn message_row(&self, id: i64) -> Result<Option<Message>> {
-        let sql = concat!("SELECT ", message_columns!(), " FROM smsotp.messages WHERE id = $1");
-        self.query(sql, vec![int(id)]).await?.first().map(|row| rows::message(row, 0)).transpose()
-    }
-
-    /// One attempt at an operation. `operation` is set from the moment on when it may have been committed.
+    /// One attempt at an operation. `unknown` is set while it may have been committed.
     async fn attempt(
         &self,
-        asked: &Asked,
+        query: &FactsQuery,
         decide: &mut Decide,
-        operation: &mut Option<OperationId>,
+        unknown: &mut Option<OperationId>,
     ) -> Result<(), Failure> {
         let mut session = self.connections.take().await?;
-        let Some(loaded) = asked.load(self, &mut session).await? else {
-            roll_back(session).await?;
-            return Err(Failure::Again(too_slow(self.patience)));
+        let Some(loaded) = query.load(self, &mut session).await? else {
+            session.roll_back().await?;
+            return Err(Failure::Again(too_slow(self.wait_limit)));
         };
         match decide(&loaded.facts) {
             Ok(Decision::Write { changes, event, .. }) => {
-                let writes = Writes::of(self, asked, &loaded, (changes, event))?;
-                self.commit(session, &writes, operation).await
+                let writes = Writes::of(self, query, &loaded, (changes, &event))?;
+                self.commit(session, &writes, unknown).await
             }
             Ok(Decision::Reschedule { message_id, due_at, .. }) => {
-                let values = [int(message_id), int_or_null(due_at.map(Timestamp::millis))];
-                session
-                    .ask("UPDATE smsotp.messages SET due_at = $2 WHERE id = $1", &values)
-                    .await
-                    .map_err(before_commit)?;
-                // Moving a time once more does no harm, so a lost commit is simply repeated.
-                session.client().batch_execute("COMMIT").await.map_err(before_commit)?;
+                let sql = "UPDATE smsotp.messages SET due_at = $2 WHERE id = $1";
+                let due_at = rows::param(ColumnType::Int, due_at.to_value());
+                session.query(&Statement::new(sql, vec![int(message_id), due_at])).await?;
+                // Setting the time once more does no harm, so a lost commit is simply repeated.
+                session.client().batch_execute("COMMIT").await?;
                 session.done();
                 Ok(())
             }
-            Ok(Decision::Nothing(())) => roll_back(session).await,
+            Ok(Decision::Nothing(())) => session.roll_back().await,
             Err(error) => {
-                roll_back(session).await?;
+                session.roll_back().await?;
                 Err(error.into())
             }
         }
     }
 
-    /// Sends the writes of a transaction with its commit, and keeps how to look it up while nobody knows how that ended.
+    /// Sends the writes of a transaction together with its commit. `unknown` is set while the outcome is not known.
     async fn commit(
         &self,
         mut session: Session,
         writes: &Writes,
-        operation: &mut Option<OperationId>,
+        unknown: &mut Option<OperationId>,
     ) -> Result<(), Failure> {
-        session.ready(writes.list().map(|(sql, values)| (sql.clone(), values))).await.map_err(before_commit)?;
-        *operation = Some(writes.operation);
+        session.prepare(&writes.statements).await?;
+        *unknown = Some(writes.operation);
         let answer = writes.commit(&session).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {
-            *operation = None;
+            *unknown = None;
         }
         answer?;
         session.done();
         Ok(())
     }
 
-    /// What is left to do when patience is over and nobody knows whether an operation was committed.
+    /// Finds out whether an operation was committed after its time has run out; `error` is the answer if it was not.
     async fn settle(&self, operation: OperationId, error: Error) -> Result<()> {
-        let mut patience = Patience::of(self.patience);
+        let mut attempts = Attempts::within(self.wait_limit);
         loop {
-            match patience.within(self.happened(operation)).await {
+            match attempts.run(self.was_committed(operation)).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(error),
                 Err(failure) => {
-                    if patience.after(failure).await.is_err() {
+                    if attempts.pause_after(failure).await.is_err() {
                         return Err(Error::new(
                             Code::STORE_FAILED,
                             "the connection to the database was lost while committing; it is not known whether it happened",
@@ -233,61 +224,62 @@ impl Postgres {
         }
     }
 
-    /// Finds out whether an operation was committed, on a fresh connection: whoever holds its chain's lock has seen the end of
-    /// every transaction that held it before.
-    async fn happened(&self, operation: OperationId) -> Result<bool, Failure> {
+    /// Looks up whether an operation was committed, on another connection. Whoever holds the lock of its audit chain knows that every
+    /// earlier transaction on that chain has ended.
+    async fn was_committed(&self, operation: OperationId) -> Result<bool, Failure> {
         let session = self.connections.take().await?;
-        let chain: Value = (Box::new(operation.chain), Type::INT2);
-        let place = [(Box::new(operation.chain) as _, Type::INT2), int(operation.seq)];
+        let place = [operation.chain.to_value(), operation.seq.to_value()].map(rows::value);
+        let sql = "SELECT operation FROM smsotp.audit WHERE chain = $1 AND seq = $2";
+        let statements = [lock_chain(operation.chain), Statement::new(sql, place.into())];
         let client = session.client();
-        let chain = [chain];
-        let (begun, locked, found, ended) = tokio::join!(
+        let (begun, found, ended) = tokio::join!(
             biased;
             client.batch_execute(session.begin()),
-            session.ask(CHAIN, &chain),
-            session.ask("SELECT operation FROM smsotp.audit WHERE chain = $1 AND seq = $2", &place),
+            session.query_all(&statements),
             client.batch_execute("ROLLBACK"),
         );
-        begun.map_err(before_commit)?;
-        locked.map_err(before_commit)?;
-        let found = found.map_err(before_commit)?;
-        ended.map_err(before_commit)?;
+        begun?;
+        let found = found?;
+        ended?;
         session.done();
-        Ok(found.first().is_some_and(|row| row.try_get::<_, &[u8]>(0).is_ok_and(|id| id == operation.id)))
+        let found: Option<Vec<u8>> = rows::scalar(&found[1])?;
+        Ok(found.is_some_and(|id| id == operation.id))
+    }
+
+    /// Remembers the database's time. Returns the time as operations see it.
+    fn note_time(&self, at: Timestamp) -> Timestamp {
+        let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.time_ahead.store(at.millis() - since_open, Ordering::Relaxed);
+        self.time_read_at.store(since_open, Ordering::Relaxed);
+        at + self.clock.offset()
     }
 }
 
-async fn roll_back(session: Session) -> Result<(), Failure> {
-    session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
-    session.done();
-    Ok(())
-}
-
-/// How long to go on trying, with growing pauses.
-struct Patience {
-    whole: Duration,
+/// A series of attempts within a time limit, with growing pauses.
+struct Attempts {
+    limit: Duration,
     until: Instant,
     pause: Duration,
-    /// Why the attempt before failed: says more than that there was no time for another.
+    /// Why the last one failed: more useful than that the time is over.
     last: Option<Error>,
 }
 
-impl Patience {
-    fn of(whole: Duration) -> Patience {
-        Patience { whole, until: Instant::now() + whole, pause: Duration::from_millis(5), last: None }
+impl Attempts {
+    fn within(limit: Duration) -> Attempts {
+        Attempts { limit, until: Instant::now() + limit, pause: Duration::from_millis(5), last: None }
     }
 
-    /// Runs one attempt for as long as patience lasts.
-    async fn within<A>(&mut self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+    /// Runs one attempt, for at most the time that is left.
+    async fn run<A>(&mut self, attempt: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
         let left = self.until.saturating_duration_since(Instant::now());
         match tokio::time::timeout(left, attempt).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::Final(self.last.take().unwrap_or_else(|| too_slow(self.whole)))),
+            Err(_) => Err(Failure::Final(self.last.take().unwrap_or_else(|| too_slow(self.limit)))),
         }
     }
 
-    /// Pauses before the next attempt; the error where there is to be none.
-    async fn after(&mut self, failure: Failure) -> Result<()> {
+    /// Pauses before the next attempt; returns the error if there is to be none.
+    async fn pause_after(&mut self, failure: Failure) -> Result<()> {
         match failure {
             Failure::Again(error) | Failure::Unknown(error) if Instant::now() + self.pause < self.until => {
                 self.last = Some(error);
@@ -300,16 +292,10 @@ impl Patience {
     }
 }
 
-fn too_slow(patience: Duration) -> Error {
-    Error::new(Code::STORE_BUSY, format!("the database gave no answer within {} s", patience.as_secs()))
+fn too_slow(limit: Duration) -> Error {
+    Error::new(Code::STORE_BUSY, format!("the database gave no answer within {} s", limit.as_secs()))
         .retry_after(Duration::from_secs(2))
         .hint("Try again; if it lasts, look at the server's load and at long transactions in pg_stat_activity.")
-}
-
-/// Idle times are kept to the hour, so that the index changes hourly and not with every message.
-fn whole_hour_after(at: Timestamp) -> Timestamp {
-    const HOUR: i64 = 3_600_000;
-    Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
 }
 
 #[async_trait]
@@ -323,26 +309,26 @@ impl Operate for Postgres {
     }
 
     async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {
-        let asked = Asked::of(self, needs).await?;
-        let mut patience = Patience::of(self.patience);
-        let mut operation = None;
+        let query = FactsQuery::of(self, needs).await?;
+        let mut attempts = Attempts::within(self.wait_limit);
+        let mut unknown = None;
         loop {
-            // Never repeated blindly: first it is looked up what became of the attempt before.
-            let answer = match operation {
-                Some(unknown) => match patience.within(self.happened(unknown)).await {
+            // Never repeated blindly: first find out what became of the last attempt.
+            let answer = match unknown {
+                Some(operation) => match attempts.run(self.was_committed(operation)).await {
                     Ok(true) => return Ok(()),
                     Ok(false) => {
-                        operation = None;
+                        unknown = None;
                         continue;
                     }
                     Err(failure) => Err(failure),
                 },
-                None => patience.within(self.attempt(&asked, &mut decide, &mut operation)).await,
+                None => attempts.run(self.attempt(&query, &mut decide, &mut unknown)).await,
             };
             let Err(failure) = answer else { return Ok(()) };
-            if let Err(error) = patience.after(failure).await {
-                return match operation {
-                    Some(unknown) => self.settle(unknown, error).await,
+            if let Err(error) = attempts.pause_after(failure).await {
+                return match unknown {
+                    Some(operation) => self.settle(operation, error).await,
                     None => Err(error),
                 };
             }
@@ -353,7 +339,7 @@ impl Operate for Postgres {
 #[async_trait]
 impl Read for Postgres {
     async fn otp(&self, id: i64) -> Result<Option<Otp>> {
-        self.otp_row(id).await
+        rows::first(&self.query(&rows::find::<Otp>(int(id))).await?)
     }
 
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page> {
@@ -373,12 +359,11 @@ impl Read for Postgres {
     }
 
     async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>> {
-        let found = self.query(facts::REPLY, vec![rows::bytes(&tag)]).await?;
-        found.first().map(|row| rows::reply(tag, row)).transpose()
+        rows::first(&self.query(&rows::find::<Reply>(rows::bytes(&tag))).await?)
     }
 
     async fn message(&self, id: i64) -> Result<Option<Message>> {
-        self.message_row(id).await
+        rows::first(&self.query(&rows::find::<Message>(int(id))).await?)
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
@@ -391,12 +376,11 @@ impl Read for Postgres {
 
     async fn now(&self) -> Result<Timestamp> {
         let since_open = i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX);
-        if since_open - self.heard_at.load(Ordering::Relaxed) <= TIME_KEPT {
-            return Ok(Timestamp(self.ahead.load(Ordering::Relaxed) + since_open) + self.clock.offset());
+        if since_open - self.time_read_at.load(Ordering::Relaxed) <= TIME_KEPT {
+            return Ok(Timestamp(self.time_ahead.load(Ordering::Relaxed) + since_open) + self.clock.offset());
         }
-        let found = self.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint", Vec::new()).await?;
-        let row = found.first().ok_or_else(|| rows::damaged("the time"))?;
-        Ok(self.heard(rows::column(row, 0)?))
+        let found = self.query(&Statement::new(format!("SELECT {NOW}"), Vec::new())).await?;
+        Ok(self.note_time(rows::scalar(&found)?.ok_or_else(|| damaged("the time"))?))
     }
 
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
@@ -447,7 +431,7 @@ impl Maintain for Postgres {
     }
 
     async fn scrub(&self) -> Result<bool> {
-        // The files are the server's: what a DELETE leaves in them goes with autovacuum and the next base backup.
+        // The files are the server's: what a DELETE leaves in them is up to autovacuum and the next base backup.
         Ok(false)
     }
 

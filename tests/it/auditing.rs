@@ -50,7 +50,7 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
 
     // The worker: what was accepted is asked for, and what is unknown is looked for.
     let sid = database.sandbox.messages()[0].sid.clone();
-    database.sandbox.deliver(&sid, "delivered", None);
+    database.sandbox.set_status(&sid, "delivered", None);
     database.sandbox.fault(Fault::ResetAfterAccepting, 1);
     assert_eq!(added(database, send(&engine, OTHER)).await, ["send reserved", "settle unknown"]);
     database.advance(31);
@@ -233,7 +233,7 @@ fn a_row_of_a_copy_that_went_another_way_is_found() {
     let fork = world.dir.path().join("fork.db");
     world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();
     let (clock, ring) = (world.shared_clock(), world.keyring());
-    let opening = smsotp::store::sqlite::Opening::default();
+    let opening = smsotp::store::sqlite::SqliteOptions::default();
     let forked = smsotp::store::sqlite::Sqlite::open(&fork, &ring, clock, opening).unwrap();
     let forked = smsotp::engine::Engine::new(std::sync::Arc::new(forked), ring, std::sync::Arc::default());
     // The two go different ways; then a row of one is put in the place of the other's.

@@ -9,8 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use smsotp::engine::Verdict;
 use smsotp::http::ServerSettings;
 use smsotp::message::State;
-use smsotp::provider::twilio::Twilio;
 use smsotp::provider::twilio::signature::sign;
+use smsotp::provider::twilio::{Account, Twilio};
 use smsotp::sandbox::Fault;
 
 use crate::stores::{Database, on_every_store};
@@ -277,7 +277,7 @@ fn the_sandboxs_own_callbacks_arrive() {
     let engine = world.engine().with_provider(Arc::new(calling_back(&world, &format!("{public}{STATUS}"))));
     let sent = block_on(send(&engine, PHONE));
 
-    world.sandbox.deliver(&sent.provider_id.unwrap(), "delivered", None);
+    world.sandbox.set_status(&sent.provider_id.unwrap(), "delivered", None);
     world.sandbox.reply(OTHER, "Stop", None);
 
     let arrived = |world: &World| {
@@ -306,13 +306,13 @@ async fn where_no_callback_comes_the_worker_asks_until_it_knows(database: &mut D
     assert_eq!(dispatch(&engine).await.open, 1);
     assert_eq!(database.audit().len(), rows, "nothing has changed, and when it asks again is nobody's business");
     database.advance(10);
-    database.sandbox.deliver(&sid, "sent", None);
+    database.sandbox.set_status(&sid, "sent", None);
     assert_eq!(dispatch(&engine).await.open, 1);
     assert_eq!(state_of(database, sent.message_id), State::Sent);
     database.advance_almost(20);
     assert_eq!(dispatch(&engine).await.looked_at, 0, "the pauses grow");
     database.until_then();
-    database.sandbox.deliver(&sid, "delivered", None);
+    database.sandbox.set_status(&sid, "delivered", None);
     assert_eq!(dispatch(&engine).await.found, 1);
     assert_eq!(state_of(database, sent.message_id), State::Delivered);
     assert_eq!(database.audit()[rows..], ["poll sent", "poll delivered"], "what was learned leaves a row");
@@ -321,7 +321,7 @@ async fn where_no_callback_comes_the_worker_asks_until_it_knows(database: &mut D
 
     let failed = send(&engine, OTHER).await;
     database.advance(10);
-    database.sandbox.deliver(failed.provider_id.as_ref().unwrap(), "undelivered", Some(30_003));
+    database.sandbox.set_status(failed.provider_id.as_ref().unwrap(), "undelivered", Some(30_003));
     assert_eq!(dispatch(&engine).await.found, 1);
     let error = database.word(&format!("SELECT error_code FROM messages WHERE id = {}", failed.message_id));
     assert_eq!(error, "30003");
@@ -340,13 +340,13 @@ async fn where_no_callback_comes_the_worker_asks_until_it_knows(database: &mut D
 
 fn calling_back(world: &World, url: &str) -> Twilio {
     let value = |name: &str| world.sandbox.env().into_iter().find(|(key, _)| key == name).unwrap().1;
-    let given = smsotp::config::Twilio {
+    let given = Account {
         account_sid: Some(value("TWILIO_ACCOUNT_SID")),
         auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
         phone_number: Some(value("TWILIO_PHONE_NUMBER")),
         base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
         status_callback: Some(url.parse().unwrap()),
-        ..smsotp::config::Twilio::default()
+        ..Account::default()
     };
     Twilio::new(smsotp::provider::twilio::Settings::check(&given).unwrap()).unwrap()
 }

@@ -98,7 +98,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     // And all that can be wrong with keys, database and clock.
     let fail = |error: Error| heard.say_error(&error);
     let wrong = keyring(&[new_key()]);
-    let opening = smsotp::store::sqlite::Opening::default;
+    let opening = smsotp::store::sqlite::SqliteOptions::default;
     fail(smsotp::store::sqlite::Sqlite::open(&world.db(), &wrong, world.shared_clock(), opening()).err().unwrap());
     fail(
         engine

@@ -167,7 +167,7 @@ fn a_table_can_be_asked_for_in_a_pipe_and_a_variable_sets_the_form() {
     desk.run("list").expect(0).json("otp_list");
     assert_eq!(desk.run("list -o tsv").expect(0).rows()[0][0], "1");
     desk.set("SMSOTP_OUTPUT", "pictures");
-    desk.run("list").expect(78).says("SMSOTP_OUTPUT from environment is no output");
+    desk.run("list").expect(78).says("SMSOTP_OUTPUT from environment is not an output format");
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_foreign_dotenv_cannot_have_credentials_sent_elsewhere() {
         ["TWILIO_REGION=us1.thief.example/", "TWILIO_EDGE=x@thief.example", "TWILIO_REGION=us1#", "TWILIO_EDGE=a.b"]
     {
         desk.write(".env", trick);
-        desk.run("test-twilio").expect(78).says("is no name of Twilio's");
+        desk.run("test-twilio").expect(78).says("is not a region or edge of Twilio's");
     }
     desk.write(".env", "SMSOTP_CONFIG=/tmp/x.toml\n");
     desk.run("list").expect(78).says("a .env may not choose the configuration");

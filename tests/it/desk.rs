@@ -207,7 +207,9 @@ pub fn wait(child: Child) -> Ran {
 
 /// Sends a signal to a process of ours.
 pub fn signal(pid: u32, name: &str) {
-    Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+    let signal = format!("SIG{name}").parse::<nix::sys::signal::Signal>().unwrap();
+    // One that has ended meanwhile gets none.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap()), signal);
 }
 
 /// The code in what was printed.

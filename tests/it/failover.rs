@@ -16,7 +16,7 @@ use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
 use smsotp::phone::Phone;
 use smsotp::purpose::Purpose;
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 
 use crate::pg::{self, Cluster};
 use crate::processes::{Job, Knobs, Operation};
@@ -163,7 +163,8 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
         let url = pair.standby.url("database");
         database.advance(120);
         let clock = database.shared_clock();
-        let store = Arc::new(Postgres::open(&url, &database.world.keyring(), clock, Opening::default()).await.unwrap());
+        let store =
+            Arc::new(Postgres::open(&url, &database.world.keyring(), clock, PostgresOptions::default()).await.unwrap());
         let engine = Engine::new(store, database.world.keyring(), Arc::new(database.world.policy.clone()))
             .with_provider(Arc::new(database.world.twilio()));
         for (_, told) in told {
@@ -188,10 +189,10 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.reads().audit_heads().await.unwrap();
         let mut verifier =
-            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect(heads.iter().copied());
+            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect_heads(heads.iter().copied());
         for head in heads {
             for row in engine.reads().audit(head.chain, 1, 100_000).await.unwrap() {
-                verifier.feed(row);
+                verifier.check_row(row);
             }
         }
         verifier.finish().unwrap();
@@ -353,7 +354,7 @@ fn nothing_is_ever_decided_on_a_standby() {
     let ring = World::new().keyring();
     block_on(async {
         Postgres::migrate(&pair.url, &ring, Arc::new(SystemClock)).await.unwrap();
-        let opening = Opening { patience: Duration::from_secs(3), ..Opening::default() };
+        let opening = PostgresOptions { wait_limit: Duration::from_secs(3), ..PostgresOptions::default() };
         let open = async |url: String| Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await;
         let error = open(pair.standby.url("database")).await.err().unwrap();
         assert_eq!(error.code(), Code::STORE_FAILED);

@@ -7,12 +7,12 @@ use smsotp::error::{Class, Code, Error};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::message::State;
 use smsotp::sandbox::Fault;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::world::{PHONE, World, ask, block_on, caller, guess, keyring, new_key, send, send_as, verdict};
 
 fn opened(world: &World, keys: &[String]) -> Result<Sqlite, Error> {
-    Sqlite::open(&world.db(), &keyring(keys), world.shared_clock(), Opening::default())
+    Sqlite::open(&world.db(), &keyring(keys), world.shared_clock(), SqliteOptions::default())
 }
 
 fn id(key: &str) -> String {
@@ -139,7 +139,7 @@ fn two_database_have_nothing_in_common_under_one_key() {
 
 #[test]
 fn a_keyring_of_nothing_is_none_and_an_engine_shows_no_key() {
-    assert!(Keyring::of(Vec::new()).is_none());
+    assert!(Keyring::new(Vec::new()).is_none());
     let world = World::new();
     let ring = world.keyring();
     let shown = format!("{ring:?} {:?}", world.store().operations.keys());

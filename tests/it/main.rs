@@ -7,6 +7,7 @@ mod bounded;
 mod callbacks;
 mod canaries;
 mod canary;
+mod circles;
 mod cli;
 mod config_story;
 mod console;

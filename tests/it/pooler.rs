@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use smsotp::engine::{SendAnswer, Verdict};
+use smsotp::error::Code;
 use smsotp::otp::User;
 
 use crate::pg;
@@ -20,7 +21,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    fn start(server: &str, connections: u32) -> Option<Pooler> {
+    fn start(server: &str, connections: u32, more: &str) -> Option<Pooler> {
         let found = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(std::path::PathBuf::from);
         let Some(program) = found.into_iter().find(|path| path.is_file()).or_else(|| pg::bin("pgbouncer")) else {
             pg::skipped(
@@ -34,7 +35,7 @@ impl Pooler {
         let listen = pg::free_port();
         let settings = format!(
             "[databases]\n* = host={host} port={port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {listen}\n\
-             unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 300\n"
+             unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 300\n{more}\n"
         );
         fs::write(dir.join("pgbouncer.ini"), settings).unwrap();
         let process = pg::as_server(&program)
@@ -53,7 +54,12 @@ impl Pooler {
         Some(pooler)
     }
 
+    /// The URL of a user who says that there is a pooler.
     fn url(&self, server: &str) -> String {
+        format!("{}?pooler=transaction", self.url_of_whoever_forgot(server))
+    }
+
+    fn url_of_whoever_forgot(&self, server: &str) -> String {
         let database = server.rsplit_once('/').unwrap().1;
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
@@ -70,7 +76,7 @@ impl Drop for Pooler {
 fn database_behind(connections: u32) -> Option<(Database, Pooler)> {
     let mut database = Database::postgres()?;
     let server = database.url.clone()?;
-    let pooler = Pooler::start(&server, connections)?;
+    let pooler = Pooler::start(&server, connections, "")?;
     database.url = Some(pooler.url(&server));
     Some((database, pooler))
 }
@@ -111,6 +117,27 @@ fn one_connection_is_enough_for_everyone() {
             assert_eq!(verdict(&engines[0], PHONE, &code).await, Verdict::AlreadyUsed);
         }
     });
-    let left = pg::try_on(database.url.as_ref().unwrap(), "SELECT count(*) FROM pg_prepared_statements").unwrap();
-    assert_eq!(left, ["0"]);
+    let url = database.url.as_ref().unwrap().split('?').next().unwrap();
+    assert_eq!(pg::try_on(url, "SELECT count(*) FROM pg_prepared_statements").unwrap(), ["0"]);
+    assert_eq!(pg::try_on(url, "SHOW enable_seqscan").unwrap(), ["on"]);
+}
+
+#[test]
+fn whoever_forgets_the_pooler_is_told_what_to_add_to_the_url() {
+    // One that refuses the settings that come with a connection, and one that drops them.
+    for more in ["", "ignore_startup_parameters = options"] {
+        let Some(mut database) = Database::postgres() else { return };
+        let server = database.url.clone().unwrap();
+        let Some(pooler) = Pooler::start(&server, 2, more) else { return };
+        let ring = database.world.keyring();
+        block_on(async {
+            database.url = Some(pooler.url_of_whoever_forgot(&server));
+            let error = database.store_with(&ring).await.err().expect("nobody noticed");
+            assert_eq!(error.code(), Code::CONFIG_INVALID, "{more}: {error:?}");
+            assert!(error.hint_text().unwrap().contains("pooler=transaction"), "{more}: {error:?}");
+
+            database.url = Some(pooler.url(&server));
+            database.store_with(&ring).await.unwrap();
+        });
+    }
 }

@@ -12,7 +12,7 @@ use smsotp::clock::SystemClock;
 use smsotp::engine::{Revoke, SendOtp, Verdict};
 use smsotp::error::{Code, Error};
 use smsotp::keys::Keyring;
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use smsotp::store::{Maintain, Read};
 
 use crate::pg;
@@ -20,7 +20,7 @@ use crate::stores::Database;
 use crate::world::{PHONE, World, ask, block_on, caller, send, send_as, verdict};
 
 async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
-    Postgres::open(url, ring, Arc::new(SystemClock), Opening::default()).await
+    Postgres::open(url, ring, Arc::new(SystemClock), PostgresOptions::default()).await
 }
 
 #[test]
@@ -47,6 +47,48 @@ fn nothing_is_made_unless_somebody_says_migrate() {
     pg::run_on(&database.url, "INSERT INTO smsotp.schema_versions VALUES (99, 0)");
     block_on(async {
         assert_eq!(open(&database.url, &ring).await.err().unwrap().code(), Code::STORE_NEWER);
+    });
+}
+
+#[test]
+fn a_host_that_takes_connections_and_says_nothing_does_not_hold_up_the_next() {
+    let Some(database) = Database::postgres() else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (before, after) = database.url.as_ref().unwrap().split_once('@').unwrap();
+    let url = format!("{before}@127.0.0.1:{},{after}?connect_timeout=1", silent.local_addr().unwrap().port());
+    block_on(async {
+        open(&url, &database.world.keyring()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_schema_that_differs_from_what_is_expected_is_refused_or_found() {
+    let Some(database) = Database::postgres() else { return };
+    let (url, ring) = (database.url.clone().unwrap(), database.world.keyring());
+    pg::run_on(
+        &url,
+        "ALTER TABLE smsotp.messages DROP COLUMN missed_at; ALTER TABLE smsotp.otps ADD COLUMN code text; \
+         ALTER TABLE smsotp.tokens ALTER COLUMN created_at TYPE integer",
+    );
+    block_on(async {
+        let findings = open(&url, &ring).await.unwrap().check().await.unwrap();
+        let found: Vec<&str> = findings.iter().map(String::as_str).filter(|f| !f.contains("fsync")).collect();
+        assert_eq!(
+            found,
+            [
+                "the table otps has a column code that smsotp does not know",
+                "the table messages has no column missed_at",
+                "the column tokens.created_at is declared integer and not bigint",
+            ]
+        );
+    });
+    // The tables of before the first release had other names.
+    pg::run_on(&url, "ALTER TABLE smsotp.identity RENAME TO books");
+    block_on(async {
+        let migrated = Postgres::migrate(&url, &ring, Arc::new(SystemClock)).await.err().unwrap();
+        for error in [open(&url, &ring).await.err().unwrap(), migrated] {
+            assert!(error.message().contains("before its first release"), "{error:?}");
+        }
     });
 }
 
@@ -87,7 +129,8 @@ fn no_error_tells_the_password() {
         format!("postgres://u:{canary}@127.0.0.1:{port}?sslmode=require"),
     ];
     block_on(async {
-        let opening = Opening { patience: std::time::Duration::from_millis(200), ..Opening::default() };
+        let opening =
+            PostgresOptions { wait_limit: std::time::Duration::from_millis(200), ..PostgresOptions::default() };
         for url in urls {
             let Err(error) = Postgres::open(&url, &ring, Arc::new(SystemClock), opening).await else {
                 panic!("it opened: {url}")
@@ -115,11 +158,11 @@ fn a_operation_that_is_dropped_half_way_leaves_its_connection_to_nobody() {
         let engine = database.engine().await;
         send(&engine, PHONE).await;
         let code = database.world.code_on(PHONE);
-        for patience in 0..40u64 {
+        for step in 0..40u64 {
             let wrong = World::wrong(&code);
             let half = verdict(&engine, "+14155550177", &wrong);
-            let _ = tokio::time::timeout(std::time::Duration::from_micros(patience * 200), half).await;
-            // The connection is closed, which the server notices at once, long before its own patience ends.
+            let _ = tokio::time::timeout(std::time::Duration::from_micros(step * 200), half).await;
+            // The connection is closed, which the server notices at once, long before its own time limit.
             let until = std::time::Instant::now() + std::time::Duration::from_secs(4);
             while idle() != ["0"] {
                 assert!(std::time::Instant::now() < until, "a transaction was left open");

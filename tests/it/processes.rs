@@ -18,8 +18,8 @@ use smsotp::error::Result;
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::Phone;
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::Timeouts;
-use smsotp::purpose::Policy;
 
 use crate::stores::{self, Database};
 use crate::world::{StillClock, World, ask, block_on, caller, client, keyring, login, twilio, unlimited};

@@ -68,7 +68,7 @@ fn ctrl_c_at_a_hidden_prompt_leaves_with_130_and_an_echoing_terminal() {
 fn no_input_never_asks_even_at_a_terminal() {
     let mut terminal = on_a_terminal(&["verify", "+14155552671", "--no-input"]);
 
-    terminal.expect("code is missing, and --no-input forbids to ask").unwrap();
+    terminal.expect("code is missing, and --no-input forbids prompts").unwrap();
     terminal.expect("Give the code as `-`").unwrap();
     terminal.expect(Eof).unwrap();
 
@@ -79,7 +79,7 @@ fn no_input_never_asks_even_at_a_terminal() {
 fn a_redirected_stdin_is_never_answered_from_the_terminal() {
     let mut terminal = shell(&format!("{} verify +14155552671 < /dev/null", env!("CARGO_BIN_EXE_smsotp")));
 
-    terminal.expect("there is no terminal to ask on").unwrap();
+    terminal.expect("there is no terminal to prompt on").unwrap();
     terminal.expect(Eof).unwrap();
 
     assert_eq!(exit_code(terminal), 2);

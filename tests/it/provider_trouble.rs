@@ -181,7 +181,7 @@ fn waiting_follows_a_message_to_its_end() {
     let (desk, sandbox) = scene();
 
     assert_eq!(desk.run(&format!("send {PHONE} --wait=30s --json")).expect(0).json("sent")["state"], "delivered");
-    sandbox.outcome("+442079460000", "undelivered", Some(30003));
+    sandbox.set_outcome("+442079460000", "undelivered", Some(30003));
     let lost = desk.run("send +442079460000 --wait --json").expect(1);
     assert_eq!((&lost.json("sent")["state"], &lost.json("sent")["error_code"]), (&"undelivered".into(), &30003.into()));
     lost.says("smsotp explain 30003");

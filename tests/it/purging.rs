@@ -263,7 +263,8 @@ fn a_scrub_beside_a_reader_says_that_it_could_not_finish() {
         world.advance(700);
         let reader = world.sql();
         reader.execute_batch("BEGIN; SELECT count(*) FROM otps;").unwrap();
-        let impatient = smsotp::store::sqlite::Opening { patience: Duration::from_millis(50), ..Default::default() };
+        let impatient =
+            smsotp::store::sqlite::SqliteOptions { wait_limit: Duration::from_millis(50), ..Default::default() };
         let store = smsotp::store::sqlite::Sqlite::open(&world.db(), &world.keyring(), world.shared_clock(), impatient)
             .unwrap();
         let engine =

@@ -88,7 +88,7 @@ fn every_recipe_works_as_it_stands() {
     }
     skipped.dedup();
     for program in skipped {
-        eprintln!("skipped: the recipes for {program}, which is not on this machine");
+        crate::pg::skipped(&format!("the recipes for {program} did not run: it is not on this machine"));
     }
 }
 

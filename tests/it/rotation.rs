@@ -73,7 +73,7 @@ fn while_something_alive_needs_a_key_it_is_told_that_it_is_in_use() {
 fn our_own_key_file_is_rotated_in_three_steps() {
     let world = World::new();
     let path = world.dir.path().join("keys").join("secret.key");
-    let source = || smsotp::config::KeySource { inline: None, file: None, own_file: Some(path.clone()), home: None };
+    let source = || smsotp::keys::KeySource { inline: None, file: None, own_file: Some(path.clone()), home: None };
     let first = Keyring::load(&source(), true).unwrap().ids()[0];
 
     let second = add_last(&path).unwrap();

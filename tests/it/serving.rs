@@ -9,7 +9,7 @@ use smsotp::code::Code;
 use smsotp::engine::{AddTestNumber, Engine, Revoke, SendOtp, Verdict};
 use smsotp::http::{Backend, Server, ServerSettings, TrustedProxies};
 use smsotp::phone::Phone;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::served::Place;
 use crate::window::{Answer, SEND, TEST, VERIFY, Window, service_token, settings, token_of};
@@ -49,8 +49,7 @@ fn the_seeds_curl_lines_work_word_for_word() {
     let test = r#"curl -X GET http://localhost:8000/api/v1/messaging/test-twilio/ \
   -H "Authorization: Bearer <token>""#;
     if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no curl on this machine");
-        return;
+        return crate::pg::skipped("the seed's own curl lines did not run: there is no curl on this machine");
     }
     let curl = |line: &str| {
         let line =
@@ -220,7 +219,7 @@ fn every_no_is_the_same_no_and_takes_the_same_steps() {
     let token = service_token(&engine, "send,verify");
     let window = Window::open(&world);
     let store =
-        Arc::new(Sqlite::open(&world.db(), &world.keyring(), world.shared_clock(), Opening::default()).unwrap());
+        Arc::new(Sqlite::open(&world.db(), &world.keyring(), world.shared_clock(), SqliteOptions::default()).unwrap());
     let steps: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&steps);
     store.on_statement(move |sql| noted.lock().unwrap().push(sql.to_owned())).unwrap();

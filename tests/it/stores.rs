@@ -238,14 +238,15 @@ pub async fn open(
     connections: usize,
 ) -> smsotp::error::Result<Store> {
     // A slow machine is no failure here.
-    let patience = Duration::from_secs(120);
-    let opening = sqlite::Opening { patience, ..sqlite::Opening::default() };
+    let wait_limit = Duration::from_secs(120);
+    let options = sqlite::SqliteOptions { wait_limit, ..sqlite::SqliteOptions::default() };
     Ok(match url {
         Some(url) => {
-            Arc::new(Postgres::open(url, ring, clock, postgres::Opening { connections, patience }).await?).into()
+            Arc::new(Postgres::open(url, ring, clock, postgres::PostgresOptions { connections, wait_limit }).await?)
+                .into()
         }
-        None if grouped => open_grouped(path, ring, clock, opening)?,
-        None => Arc::new(Sqlite::open(path, ring, clock, opening)?).into(),
+        None if grouped => open_grouped(path, ring, clock, options)?,
+        None => Arc::new(Sqlite::open(path, ring, clock, options)?).into(),
     })
 }
 

@@ -50,9 +50,9 @@ impl Window {
             metrics,
             checks: Some(Arc::new(move || {
                 let twilio = Arc::clone(&twilio);
-                Box::pin(
-                    async move { twilio.checks(&checks::Options::default()).await.into_iter().map(check).collect() },
-                )
+                Box::pin(async move {
+                    twilio.checks(&checks::CheckOptions::default()).await.into_iter().map(check).collect()
+                })
             })),
             callbacks: Some(Callbacks {
                 auth_token: world.sandbox.auth_token().into(),
@@ -196,12 +196,12 @@ fn make(engine: &Engine, whose: Whose, scopes: &str) -> String {
     block_on(engine.create_token(&caller(), new)).unwrap().1.expose().to_owned()
 }
 
-fn check(check: checks::Check) -> ProviderCheck {
+fn check(check: smsotp::check::Check) -> ProviderCheck {
     let mark = match check.mark {
-        checks::Mark::Ok => CheckMark::Ok,
-        checks::Mark::Warn => CheckMark::Warn,
-        checks::Mark::Fail => CheckMark::Fail,
-        checks::Mark::Skip => CheckMark::Skip,
+        smsotp::check::Mark::Ok => CheckMark::Ok,
+        smsotp::check::Mark::Warn => CheckMark::Warn,
+        smsotp::check::Mark::Fail => CheckMark::Fail,
+        smsotp::check::Mark::Skip => CheckMark::Skip,
     };
     ProviderCheck { name: check.name.into(), mark, finding: check.finding, meaning: check.meaning, next: check.next }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use smsotp::audit::{Actor, Break, Head, Row, Verifier};
 use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
-use smsotp::config::Twilio as Settings;
 use smsotp::engine::{
     Caller, Destination, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke, SendAnswer,
     SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp,
@@ -17,10 +16,11 @@ use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
-use smsotp::provider::twilio::{Timeouts, Twilio};
-use smsotp::purpose::{Policy, Purpose};
-use smsotp::sandbox::{self, Pace, Received, Sandbox};
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::policy::Policy;
+use smsotp::provider::twilio::{Account, Timeouts, Twilio};
+use smsotp::purpose::Purpose;
+use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::store::{Store, Subject};
 use smsotp::template::Endings;
 use smsotp::usage::Usage;
@@ -115,7 +115,8 @@ impl World {
     }
 
     pub fn store(&self) -> Store {
-        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), Opening::default()).unwrap()).into()
+        Arc::new(Sqlite::open(&self.db(), &self.keyring(), self.shared_clock(), SqliteOptions::default()).unwrap())
+            .into()
     }
 
     /// An engine with the sandbox as its provider.
@@ -136,7 +137,7 @@ impl World {
     }
 
     /// Everything that reached a phone, oldest first.
-    pub fn texts(&self, phone: &str) -> Vec<Received> {
+    pub fn texts(&self, phone: &str) -> Vec<ReceivedMessage> {
         self.sandbox.messages().into_iter().filter(|message| message.to == phone).collect()
     }
 
@@ -192,8 +193,8 @@ pub async fn first_break(store: &Store) -> Option<Break> {
 }
 
 pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.operations.keys().audit).expect(heads);
-    rows.into_iter().for_each(|row| verifier.feed(row));
+    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads);
+    rows.into_iter().for_each(|row| verifier.check_row(row));
     verifier.finish().err()
 }
 
@@ -217,18 +218,18 @@ pub fn new_key() -> String {
 }
 
 pub fn keyring(keys: &[String]) -> Keyring {
-    Keyring::of(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
+    Keyring::new(keys.iter().map(|key| SecretKey::from_base64(key).unwrap()).collect()).unwrap()
 }
 
 /// A provider that is pointed at a sandbox by its four variables.
 pub fn twilio(env: &[(String, String)], timeouts: Timeouts, clock: Arc<dyn Clock>) -> Twilio {
     let value = |name: &str| env.iter().find(|(key, _)| key == name).unwrap().1.clone();
-    let settings = Settings {
+    let settings = Account {
         account_sid: Some(value("TWILIO_ACCOUNT_SID")),
         auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
         phone_number: Some(value("TWILIO_PHONE_NUMBER")),
         base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-        ..Settings::default()
+        ..Account::default()
     };
     Twilio::with(smsotp::provider::twilio::Settings::check(&settings).unwrap(), timeouts, clock).unwrap()
 }
@@ -254,7 +255,7 @@ pub fn unlimited() -> Limits {
     }
 }
 
-pub fn code_in(message: &Received) -> Code {
+pub fn code_in(message: &ReceivedMessage) -> Code {
     Code::parse(&sandbox::inbox::extract_code(&message.body).unwrap()).unwrap()
 }
 

@@ -2,107 +2,64 @@
 
 mod magic;
 
-use serde::Serialize;
 use serde_json::Value;
 
+use super::client::{ApiAnswer, ExchangeError, Request, plain};
 use super::outcome::{api_error, read_error};
 use super::settings::{Credentials, Sender};
-use super::wire::{Answer, Request, Trouble, plain};
 use super::{Twilio, catalogue};
+use crate::check::{Check, Mark};
 use crate::error::{Code, Error, Result};
 use crate::phone::Phone;
 
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// A stable name: `credentials`, `connection`, `accepted`, `account`, `balance`, `sender`, `country`, `number`, and
-    /// `magic_...` with test credentials.
-    pub name: &'static str,
-    /// How it stands.
-    pub mark: Mark,
-    /// What was found.
-    pub finding: String,
-    /// What that means for sending codes.
-    pub meaning: String,
-    /// What to do next, where there is something to do.
-    pub next: Option<String>,
-}
-
-/// How a check stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mark {
-    /// Fine.
-    Ok,
-    /// Works, with a catch.
-    Warn,
-    /// Keeps codes from arriving.
-    Fail,
-    /// Not looked at, and why.
-    Skip,
-}
-
-/// What to look at beyond the account.
+/// What to check beyond the account.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct CheckOptions {
     /// A destination: its number is looked up (free of charge), and its country's permission.
     pub to: Option<Phone>,
-    /// The destination's country (ISO 3166 two letters), where it is known; else the look-up tells.
+    /// The destination's country (ISO 3166 two letters), where it is known; else the number is looked up for it.
     pub country: Option<String>,
 }
 
 /// The checks after the credentials, in order: what a failure before them skips.
 const AFTER_CREDENTIALS: [&str; 7] = ["connection", "accepted", "account", "balance", "sender", "country", "number"];
 
-/// The list where the settings themselves are wrong: one failed check, the others skipped.
-pub fn unconfigured(error: &Error) -> Vec<Check> {
-    let failed = Check::new("credentials", Mark::Fail, error.message(), "Nothing can be sent")
-        .next(error.hint_text().unwrap_or("Correct the settings"));
-    std::iter::once(failed).chain(skipped(&AFTER_CREDENTIALS, "the credentials come first")).collect()
-}
-
-impl Check {
-    fn new(name: &'static str, mark: Mark, finding: impl Into<String>, meaning: impl Into<String>) -> Check {
-        Check { name, mark, finding: finding.into(), meaning: meaning.into(), next: None }
-    }
-
-    fn next(mut self, next: impl Into<String>) -> Check {
-        self.next = Some(next.into());
-        self
-    }
-
-    fn of_error(name: &'static str, error: &Error, meaning: &str) -> Check {
-        let check = Check::new(name, Mark::Fail, error.message(), meaning);
-        check.next(error.hint_text().unwrap_or("Try again"))
-    }
+/// The checks where the settings themselves are wrong: one failed, the others skipped.
+pub fn for_wrong_settings(error: &Error) -> Vec<Check> {
+    let credentials = Check::new("credentials", Mark::Fail, error.message(), "Nothing can be sent")
+        .next_step(error.hint_text().unwrap_or("Correct the settings"));
+    std::iter::once(credentials).chain(skipped(&AFTER_CREDENTIALS, "the credentials come first")).collect()
 }
 
 impl Twilio {
-    /// Looks at everything that can be looked at without sending a message. Never fails: what goes wrong is a failed check,
-    /// and what depends on it is skipped. With test credentials the magic numbers are walked instead; those send nothing.
-    pub async fn checks(&self, options: &Options) -> Vec<Check> {
+    /// Checks everything that can be checked without sending a message. Never fails: what goes wrong is a failed check, and what
+    /// depends on it is skipped. With test credentials the magic numbers are tried instead; those send nothing.
+    ///
+    /// The names are `credentials`, `connection`, `accepted`, `account`, `balance`, `sender`, `country` and `number`, and
+    /// `magic_…` with test credentials.
+    pub async fn checks(&self, options: &CheckOptions) -> Vec<Check> {
         let mut checks = vec![self.credentials()];
         let probe = match self.probe().await {
             Ok(answer) => answer,
-            Err(trouble) => {
-                checks.push(no_connection(trouble));
+            Err(error) => {
+                checks.push(no_connection(error));
                 checks.extend(skipped(&AFTER_CREDENTIALS[1..], "there is no connection"));
                 return checks;
             }
         };
         checks.push(self.connection());
-        if may_be_test_credentials(&probe) && magic::accepts(self).await {
+        if may_be_test_credentials(&probe) && magic::are_test_credentials(self).await {
             checks.push(
                 Check::new(
                     "accepted",
                     Mark::Ok,
                     "test credentials",
-                    "Twilio knows them; they send nothing and cost nothing",
+                    "Twilio accepts them; they send nothing and cost nothing",
                 )
-                .next("Set live credentials to send"),
+                .next_step("Set live credentials to send"),
             );
             checks.extend(skipped(&AFTER_CREDENTIALS[2..], "test credentials cannot read it"));
-            checks.extend(magic::walk(self).await);
+            checks.extend(magic::try_all(self).await);
             return checks;
         }
         let accepted = accepted(&probe);
@@ -135,11 +92,13 @@ impl Twilio {
     }
 
     /// A list of messages: Standard API keys may read it, while account data is closed to them.
-    async fn probe(&self) -> Result<Answer, Trouble> {
+    async fn probe(&self) -> Result<ApiAnswer, ExchangeError> {
         let path = format!("{}?PageSize=1", self.messages_path());
-        let url =
-            self.settings().url("api", &path).map_err(|error| Trouble::Unreachable(error.message().to_owned()))?;
-        self.wire.call(Request::Read(url)).await
+        let url = self
+            .settings()
+            .url("api", &path)
+            .map_err(|error| ExchangeError::Unreachable(error.message().to_owned()))?;
+        self.client.call(Request::Read(url)).await
     }
 
     fn connection(&self) -> Check {
@@ -156,7 +115,7 @@ impl Twilio {
     async fn account(&self) -> Check {
         let meaning = "The account's state is not known";
         let path = format!("/2010-04-01/Accounts/{}.json", self.settings().account_sid);
-        let account = match self.look("account", "api", &path, meaning).await {
+        let account = match self.read_for_check("account", "api", &path, meaning).await {
             Ok(account) => account,
             Err(check) => return *check,
         };
@@ -168,18 +127,18 @@ impl Twilio {
                 "account",
                 Mark::Warn,
                 finding,
-                "A trial account sends to verified numbers alone and adds a line to each message",
+                "A trial account sends to verified numbers only and adds a line to each message",
             )
-            .next("Verify your own number in the Console for tests; upgrade before users come"),
+            .next_step("Verify your own number in the Console for tests; upgrade before you have users"),
             ("active", _) => Check::new("account", Mark::Ok, finding, "The account may send"),
             _ => Check::new("account", Mark::Fail, finding, "An account that is not active sends nothing")
-                .next("Look at suspension mails and bills in the Twilio Console"),
+                .next_step("Check suspension mails and bills in the Twilio Console"),
         }
     }
 
     async fn balance(&self) -> Check {
         let path = format!("/2010-04-01/Accounts/{}/Balance.json", self.settings().account_sid);
-        let balance = match self.look("balance", "api", &path, "How much money is left is not known").await {
+        let balance = match self.read_for_check("balance", "api", &path, "How much money is left is not known").await {
             Ok(balance) => balance,
             Err(check) => return *check,
         };
@@ -187,10 +146,10 @@ impl Twilio {
         let top_up = "Top up in the Twilio Console, or set automatic recharge";
         match text(&balance, "balance").parse::<f64>() {
             Ok(amount) if amount <= 0.0 => {
-                Check::new("balance", Mark::Fail, finding, "Nothing is sent without money").next(top_up)
+                Check::new("balance", Mark::Fail, finding, "Nothing is sent without money").next_step(top_up)
             }
             Ok(amount) if amount < 1.0 => {
-                Check::new("balance", Mark::Warn, finding, "Enough for a few messages at most").next(top_up)
+                Check::new("balance", Mark::Warn, finding, "Enough for a few messages at most").next_step(top_up)
             }
             Ok(_) => Check::new("balance", Mark::Ok, finding, "There is money to send"),
             Err(_) => Check::new("balance", Mark::Warn, finding, "The balance cannot be read"),
@@ -206,25 +165,25 @@ impl Twilio {
                     "sender",
                     Mark::Warn,
                     format!("short code {number}"),
-                    "A short code reaches phones of its own country alone",
+                    "A short code reaches phones of its own country only",
                 ),
                 None => Check::new(
                     "sender",
                     Mark::Warn,
                     format!("sender name {number}"),
-                    "Names cannot send to the US and Canada nor from trial accounts, and some countries want them registered",
+                    "Names cannot send to the US and Canada nor from trial accounts, and some countries require registration",
                 ),
             },
         }
     }
 
     async fn owned_number(&self, phone: &Phone) -> Check {
-        // One expression: the serializer must not live across an await, or nobody could spawn these checks.
+        // One expression: a serializer that lived across an await would keep these checks from being spawned.
         let query =
             url::form_urlencoded::Serializer::new(String::new()).append_pair("PhoneNumber", phone.as_str()).finish();
         let account = &self.settings().account_sid;
         let path = format!("/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json?{query}");
-        let list = match self.look("sender", "api", &path, "Whether the sender is yours is not known").await {
+        let list = match self.read_for_check("sender", "api", &path, "Whether the sender is yours is not known").await {
             Ok(list) => list,
             Err(check) => return *check,
         };
@@ -235,7 +194,7 @@ impl Twilio {
             Some(Some(true)) => Check::new("sender", Mark::Ok, format!("{shown} can send SMS"), "The sender is yours"),
             Some(_) => {
                 Check::new("sender", Mark::Fail, format!("{shown} cannot send SMS"), "Twilio would answer 21661")
-                    .next(catalogue::explain(21661).entry.fix)
+                    .next_step(catalogue::explain(21661).entry.fix)
             }
             None => Check::new(
                 "sender",
@@ -243,14 +202,14 @@ impl Twilio {
                 format!("{shown} does not belong to the account"),
                 "Twilio would answer 21659 or 21660",
             )
-            .next("Set TWILIO_PHONE_NUMBER to a number of this account (Console: Phone Numbers > Active numbers)"),
+            .next_step("Set TWILIO_PHONE_NUMBER to a number of this account (Console: Phone Numbers > Active numbers)"),
         }
     }
 
     async fn service(&self, sid: &str, country: Option<&str>) -> Check {
         let unknown = "Whether the Messaging Service can send is not known";
         let path = format!("/v1/Services/{sid}");
-        let service = match self.look("sender", "messaging", &path, unknown).await {
+        let service = match self.read_for_check("sender", "messaging", &path, unknown).await {
             Ok(service) => service,
             Err(check) => return *check,
         };
@@ -258,7 +217,7 @@ impl Twilio {
         for (pool, key) in
             [("PhoneNumbers", "phone_numbers"), ("AlphaSenders", "alpha_senders"), ("ShortCodes", "short_codes")]
         {
-            match self.look("sender", "messaging", &format!("{path}/{pool}?PageSize=50"), unknown).await {
+            match self.read_for_check("sender", "messaging", &format!("{path}/{pool}?PageSize=50"), unknown).await {
                 Ok(list) => senders += list.get(key).and_then(Value::as_array).map_or(0, Vec::len),
                 Err(check) if pool == "PhoneNumbers" => return *check,
                 // The other pools are closed to some accounts; the numbers decide then.
@@ -269,27 +228,29 @@ impl Twilio {
         let registered = service.get("us_app_to_person_registered").and_then(Value::as_bool);
         match (senders, country, registered) {
             (0, _, _) => Check::new("sender", Mark::Fail, finding, "Twilio would answer 21704")
-                .next(catalogue::explain(21704).entry.fix),
+                .next_step(catalogue::explain(21704).entry.fix),
             (_, Some("US"), Some(false)) => Check::new(
                 "sender",
                 Mark::Warn,
                 finding,
                 "No A2P 10DLC campaign: carriers drop messages of its US long codes (30034)",
             )
-            .next(catalogue::explain(30034).entry.fix),
-            _ => Check::new("sender", Mark::Ok, finding, "The service has someone to send"),
+            .next_step(catalogue::explain(30034).entry.fix),
+            _ => Check::new("sender", Mark::Ok, finding, "The service has numbers to send from"),
         }
     }
 
-    async fn number(&self, options: &Options) -> (Check, Option<String>) {
+    async fn number(&self, options: &CheckOptions) -> (Check, Option<String>) {
         let Some(phone) = &options.to else {
-            return (skip("number", "no destination is given").next("Give one with --to"), None);
+            return (skip("number", "no destination is given").next_step("Give one with --to"), None);
         };
         let path = format!("/v2/PhoneNumbers/%2B{}", &phone.as_str()[1..]);
-        let found = match self.look("number", "lookups", &path, "What Twilio knows of the number is not known").await {
-            Ok(found) => found,
-            Err(check) => return (*check, None),
-        };
+        let found =
+            match self.read_for_check("number", "lookups", &path, "Whether Twilio takes the number is not known").await
+            {
+                Ok(found) => found,
+                Err(check) => return (*check, None),
+            };
         let country = found.get("country_code").and_then(Value::as_str).map(plain);
         let shown = phone.masked();
         let check = if found.get("valid").and_then(Value::as_bool) == Some(true) {
@@ -300,21 +261,21 @@ impl Twilio {
             let errors: Vec<String> = errors.filter_map(Value::as_str).map(plain).take(5).collect();
             let finding = format!("{shown} is not valid: {}", errors.join(", "));
             Check::new("number", Mark::Fail, finding, "Twilio would answer 21211")
-                .next(catalogue::explain(21211).entry.fix)
+                .next_step(catalogue::explain(21211).entry.fix)
         };
         (check, country)
     }
 
-    async fn country(&self, options: &Options, country: Option<String>) -> Check {
+    async fn country(&self, options: &CheckOptions, country: Option<String>) -> Check {
         let is_code = |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_alphabetic());
         let Some(country) = country.filter(is_code) else {
             let why = if options.to.is_some() { "the number belongs to no country" } else { "no destination is given" };
-            return skip("country", why).next("Give one with --to");
+            return skip("country", why).next_step("Give one with --to");
         };
         let country = country.to_ascii_uppercase();
         let path = format!("/v1/Messaging/GeoPermissions?CountryCode={country}");
         let unknown = "Whether the country is enabled is not known";
-        let list = match self.look("country", "accounts", &path, unknown).await {
+        let list = match self.read_for_check("country", "accounts", &path, unknown).await {
             Ok(list) => list,
             Err(check) => return *check,
         };
@@ -328,34 +289,47 @@ impl Twilio {
                 format!("{country} is not enabled for SMS"),
                 "Twilio would answer 21408",
             )
-            .next(catalogue::explain(21408).entry.fix),
+            .next_step(catalogue::explain(21408).entry.fix),
             None => Check::new("country", Mark::Warn, format!("Twilio does not list {country}"), unknown),
         }
     }
 
     /// Reads one resource for a check. What an API key may not read is skipped, everything else that fails is a failed check.
-    async fn look(&self, name: &'static str, product: &str, path: &str, unknown: &str) -> Result<Value, Box<Check>> {
+    async fn read_for_check(
+        &self,
+        name: &'static str,
+        product: &str,
+        path: &str,
+        unknown: &str,
+    ) -> Result<Value, Box<Check>> {
         let read = match self.settings().url(product, path) {
-            Ok(url) => self.read(url).await,
+            Ok(url) => self.read_resource(url).await,
             Err(error) => Err(error),
         };
         match read {
             Ok(Some(value)) => Ok(value),
             Ok(None) => {
-                let check = Check::new(name, Mark::Fail, "Twilio knows no such resource (404)", unknown);
-                Err(Box::new(check.next("Check the SID, and that it belongs to this account and region")))
+                let check = Check::new(name, Mark::Fail, "Twilio has no such resource (404)", unknown);
+                Err(Box::new(check.next_step("Check the SID, and that it belongs to this account and region")))
             }
             Err(error) if error.code() == Code::PROVIDER_CONFIG && self.has_key() => {
                 let check = skip(name, "this API key may not read it");
-                Err(Box::new(check.next("Use the Auth Token or a Main key to check it; sending does not need that")))
+                Err(Box::new(
+                    check.next_step("Use the Auth Token or a Main key to check it; sending does not need that"),
+                ))
             }
-            Err(error) => Err(Box::new(Check::of_error(name, &error, unknown))),
+            Err(error) => Err(Box::new(failed(name, &error, unknown))),
         }
     }
 
     fn has_key(&self) -> bool {
         matches!(self.settings().credentials, Credentials::ApiKey { .. })
     }
+}
+
+/// A check that failed with an error.
+fn failed(name: &'static str, error: &Error, meaning: &str) -> Check {
+    Check::new(name, Mark::Fail, error.message(), meaning).next_step(error.hint_text().unwrap_or("Try again"))
 }
 
 fn skip(name: &'static str, why: &str) -> Check {
@@ -366,24 +340,24 @@ fn skipped(names: &[&'static str], why: &str) -> Vec<Check> {
     names.iter().map(|name| skip(name, why)).collect()
 }
 
-fn no_connection(trouble: Trouble) -> Check {
-    let (meaning, next) = match &trouble {
-        Trouble::Unreachable(_) => {
+fn no_connection(error: ExchangeError) -> Check {
+    let (meaning, next) = match &error {
+        ExchangeError::Unreachable(_) => {
             ("Nothing can be sent from here", "Check network, DNS, proxy (HTTPS_PROXY) and firewall")
         }
-        Trouble::Broken(_) => {
+        ExchangeError::Broken(_) => {
             ("Something answers, but not as Twilio does", "Check TWILIO_API_BASE_URL, and proxies on the way")
         }
     };
-    Check::new("connection", Mark::Fail, trouble.why(), meaning).next(next)
+    Check::new("connection", Mark::Fail, error.why(), meaning).next_step(next)
 }
 
-/// Test credentials are refused wherever they are of no use: 20008 says so, 20403 and a bare 403 may mean it.
-fn may_be_test_credentials(probe: &Answer) -> bool {
+/// Test credentials are refused wherever they are of no use: 20008 means that, 20403 and a bare 403 may mean it.
+fn may_be_test_credentials(probe: &ApiAnswer) -> bool {
     probe.status == 403 && matches!(api_error(probe).code, None | Some(20008 | 20403))
 }
 
-fn accepted(probe: &Answer) -> Check {
+fn accepted(probe: &ApiAnswer) -> Check {
     let is_list = |bytes: &Vec<u8>| {
         serde_json::from_slice::<Value>(bytes).is_ok_and(|list| list.get("messages").is_some_and(Value::is_array))
     };
@@ -393,10 +367,10 @@ fn accepted(probe: &Answer) -> Check {
         }
         (200, Ok(_)) => {
             Check::new("accepted", Mark::Fail, "the answer is not Twilio's", "Something else is at this address")
-                .next("Check TWILIO_API_BASE_URL, and proxies on the way")
+                .next_step("Check TWILIO_API_BASE_URL, and proxies on the way")
         }
-        (200, Err(why)) => Check::new("accepted", Mark::Fail, why, "The answer cannot be read").next("Try again"),
-        _ => Check::of_error("accepted", &read_error(probe), "Nothing can be sent with these settings"),
+        (200, Err(why)) => Check::new("accepted", Mark::Fail, why, "The answer cannot be read").next_step("Try again"),
+        _ => failed("accepted", &read_error(probe), "Nothing can be sent with these settings"),
     }
 }
 

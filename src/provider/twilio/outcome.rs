@@ -1,38 +1,40 @@
-//! What an answer means: whether a message was taken, refused, or may have been either.
+//! What an answer of Twilio's means: whether a message was taken, refused, or may have been either.
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{self, Retry};
-use super::wire::{Answer, plain};
+use super::client::{ApiAnswer, plain};
+use super::status;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
-use crate::provider::{Blame, Delivery, Refused, Report};
+use crate::provider::{Blame, Delivery, Refused, RemoteMessage};
 
 /// Twilio's two shapes of errors, as far as they are used: the classic one, and RFC 9457 problems.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ApiError {
     /// Twilio's error code.
     pub(super) code: Option<u32>,
-    /// What Twilio says, made safe to show.
+    /// Twilio's own text, made safe to show.
     pub(super) message: Option<String>,
 }
 
-/// What the answer to a create means. `account_sid` is ours: a message of another account is not the one we asked for.
-pub(super) fn of_create(answer: &Answer, account_sid: &str) -> Delivery {
+/// What the answer to the creation of a message means. `account_sid` is ours: a message of another account is not the one that
+/// was requested.
+pub(super) fn delivery(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     match answer.status {
         200..=299 => accepted(answer, account_sid),
         429 => busy(answer),
-        // 408: the server gave up on reading us; 409: something else was at work. Neither says that nothing was sent.
-        408 | 409 => Delivery::Maybe { why: said(answer) },
+        // 408: the server gave up reading the request; 409: another request was at work. Neither means that nothing was sent.
+        408 | 409 => Delivery::Maybe { why: reason(answer) },
         300..=499 => Delivery::Refused(refused(answer)),
-        _ => Delivery::Maybe { why: said(answer) },
+        _ => Delivery::Maybe { why: reason(answer) },
     }
 }
 
 /// The error that a refused or unreadable read becomes. Reads are safe to repeat.
-pub(super) fn read_error(answer: &Answer) -> Error {
+pub(super) fn read_error(answer: &ApiAnswer) -> Error {
     let refused = refused(answer);
     let text = match refused.code {
         Some(code) => format!("Twilio answered {code} (HTTP {}): {}", answer.status, refused.meaning),
@@ -55,13 +57,13 @@ pub(super) fn read_error(answer: &Answer) -> Error {
 }
 
 /// Reads a message as the API shows it. `None`: not readable as one.
-pub(super) fn report(message: &Value) -> Option<Report> {
+pub(super) fn remote_message(message: &Value) -> Option<RemoteMessage> {
     let text = |key: &str| message.get(key).and_then(Value::as_str);
     let provider_id = text("sid").filter(|sid| is_message_sid(sid))?.to_owned();
     let date = text("date_created").and_then(|date| chrono::DateTime::parse_from_rfc2822(date).ok());
-    Some(Report {
+    Some(RemoteMessage {
         provider_id,
-        status: plain(text("status").unwrap_or("unknown")),
+        state: status::state_of(text("status").unwrap_or_default()),
         error_code: message.get("error_code").and_then(number),
         segments: message.get("num_segments").and_then(number).filter(|segments| *segments > 0),
         body: SecretString::from(text("body").unwrap_or_default()),
@@ -77,7 +79,7 @@ pub(super) fn is_message_sid(sid: &str) -> bool {
 }
 
 /// The error in an answer's body, in either of its shapes.
-pub(super) fn api_error(answer: &Answer) -> ApiError {
+pub(super) fn api_error(answer: &ApiAnswer) -> ApiError {
     let Ok(bytes) = &answer.body else { return ApiError::default() };
     let Ok(Value::Object(object)) = serde_json::from_str(&String::from_utf8_lossy(bytes)) else {
         return ApiError::default();
@@ -99,21 +101,21 @@ fn number(value: &Value) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-/// Only what decides is read, and strictly: a sid that comes twice or is no string makes the answer unreadable.
+/// Only the deciding fields are read, and strictly: a sid that occurs twice or is no string makes the answer unreadable.
 #[derive(Deserialize)]
-struct Created {
+struct CreatedMessage {
     sid: String,
     account_sid: Option<String>,
     status: Option<String>,
 }
 
-fn accepted(answer: &Answer, account_sid: &str) -> Delivery {
+fn accepted(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     let maybe = |why: &str| Delivery::Maybe { why: format!("Twilio answered HTTP {}, but {why}", answer.status) };
     let bytes = match &answer.body {
         Ok(bytes) => bytes,
         Err(why) => return maybe(why),
     };
-    let Ok(created) = serde_json::from_slice::<Created>(bytes) else {
+    let Ok(created) = serde_json::from_slice::<CreatedMessage>(bytes) else {
         return maybe("the answer is not a message that can be read");
     };
     if !is_message_sid(&created.sid) {
@@ -122,54 +124,58 @@ fn accepted(answer: &Answer, account_sid: &str) -> Delivery {
     if created.account_sid.is_some_and(|sid| !sid.eq_ignore_ascii_case(account_sid)) {
         return maybe("the message belongs to another account");
     }
-    Delivery::Accepted { provider_id: created.sid, status: plain(created.status.as_deref().unwrap_or("queued")) }
+    Delivery::Accepted {
+        provider_id: created.sid,
+        state: status::state_of(created.status.as_deref().unwrap_or_default()),
+    }
 }
 
-/// A 429 was not processed. It is worth another try inside a code's life, unless Twilio's code says that only hours or a
+/// A 429 was not processed. It is worth another try within a code's life, unless Twilio's code means that only hours or a
 /// change would help: a full queue (21611) answers 429 too.
-fn busy(answer: &Answer) -> Delivery {
+fn busy(answer: &ApiAnswer) -> Delivery {
     let known = api_error(answer).code.and_then(catalogue::find);
     match known.map(|entry| entry.retry) {
         None | Some(Retry::Backoff | Retry::Ambiguous) => {
-            Delivery::Busy { retry_after: answer.retry_after, why: said(answer) }
+            Delivery::Busy { retry_after: answer.retry_after, why: reason(answer) }
         }
         Some(Retry::Never | Retry::AfterFix | Retry::Later | Retry::OtherChannel) => Delivery::Refused(refused(answer)),
     }
 }
 
-fn refused(answer: &Answer) -> Refused {
+fn refused(answer: &ApiAnswer) -> Refused {
     let error = api_error(answer);
     let explained = error.code.map(catalogue::explain);
     let blame = match (answer.status, &explained) {
         (300..=399 | 401 | 403 | 407, _) => Blame::Setup,
-        (_, Some(explained)) => explained.entry.blame.for_provider(),
+        (_, Some(explained)) => explained.entry.blame,
         (_, None) => Blame::Provider,
     };
     let (meaning, fix) = match explained {
-        Some(explained) if explained.known => {
-            (with_words(explained.entry.meaning, vague(explained.entry.code), &error), explained.entry.fix.to_owned())
-        }
-        Some(explained) => (with_words(explained.entry.meaning, true, &error), format!("Read {}", explained.docs_url)),
+        Some(explained) if explained.known => (
+            with_text(explained.entry.meaning, needs_text(explained.entry.code), &error),
+            explained.entry.fix.to_owned(),
+        ),
+        Some(explained) => (with_text(explained.entry.meaning, true, &error), format!("Read {}", explained.docs_url)),
         None => by_status(answer, &error),
     };
     let opted_out = error.code == Some(21610);
     Refused { code: error.code, http_status: answer.status, meaning, fix: Some(fix), blame, opted_out }
 }
 
-/// Codes that say nothing without Twilio's words.
-fn vague(code: u32) -> bool {
+/// Codes that mean little without Twilio's own text.
+fn needs_text(code: u32) -> bool {
     matches!(code, 20422 | 21619 | 60200)
 }
 
-fn with_words(meaning: &str, wanted: bool, error: &ApiError) -> String {
+fn with_text(meaning: &str, wanted: bool, error: &ApiError) -> String {
     match &error.message {
-        Some(words) if wanted => format!("{meaning}. Twilio says: {words}"),
+        Some(text) if wanted => format!("{meaning}. Twilio says: {text}"),
         _ => meaning.to_owned(),
     }
 }
 
 /// What a refusal without one of Twilio's codes means: it may not come from Twilio at all.
-fn by_status(answer: &Answer, error: &ApiError) -> (String, String) {
+fn by_status(answer: &ApiAnswer, error: &ApiError) -> (String, String) {
     let (meaning, fix) = match answer.status {
         300..=399 => (
             "The address answers with a redirect, which is not followed because it would carry the credentials elsewhere",
@@ -177,30 +183,30 @@ fn by_status(answer: &Answer, error: &ApiError) -> (String, String) {
         ),
         401 => ("The credentials were refused", catalogue::explain(20003).entry.fix),
         403 => ("Access was denied", "Check the account's state and the key's permissions in the Twilio Console"),
-        404 => ("The address knows no such resource", "Check TWILIO_ACCOUNT_SID and TWILIO_API_BASE_URL"),
-        407 => ("A proxy on the way wants credentials", "Correct HTTPS_PROXY, or exempt Twilio with NO_PROXY"),
-        413 | 414 => ("The request was held to be too large", "Shorten the text"),
+        404 => ("There is no such resource at this address", "Check TWILIO_ACCOUNT_SID and TWILIO_API_BASE_URL"),
+        407 => ("A proxy on the way requires credentials", "Correct HTTPS_PROXY, or exempt Twilio with NO_PROXY"),
+        413 | 414 => ("The request is too large", "Shorten the text"),
         429 => ("Too many requests at once", catalogue::explain(20429).entry.fix),
         _ => {
             ("The answer gives no reason that Twilio documents", "Look for a proxy or gateway between here and Twilio")
         }
     };
-    (with_words(meaning, true, error), fix.to_owned())
+    (with_text(meaning, true, error), fix.to_owned())
 }
 
-/// What the answer says, for a log.
-fn said(answer: &Answer) -> String {
+/// The reason in an answer, for a log.
+fn reason(answer: &ApiAnswer) -> String {
     let error = api_error(answer);
     let status = answer.status;
     match (error.code, error.message, &answer.body) {
         (Some(code), _, _) => format!("HTTP {status}, Twilio's error {code}: {}", catalogue::explain(code).entry.title),
-        (None, Some(words), _) => format!("HTTP {status}: {words}"),
+        (None, Some(text), _) => format!("HTTP {status}: {text}"),
         (None, None, Err(why)) => format!("HTTP {status}, and {why}"),
         (None, None, Ok(_)) => format!("HTTP {status} without a reason that can be read"),
     }
 }
 
-/// Twilio's own words, safe to show: they may repeat the recipient's number or the code, so longer runs of digits are hidden.
+/// Twilio's own text, safe to show: it may repeat the recipient's number or the code, so longer runs of digits are hidden.
 fn quote(text: &str) -> String {
     let text = plain(text);
     let mut out = String::with_capacity(text.len());
@@ -209,9 +215,9 @@ fn quote(text: &str) -> String {
         let digits = rest.find(|c: char| !c.is_numeric()).unwrap_or(rest.len());
         let (run, after) = rest.split_at(digits);
         out.push_str(if run.chars().nth(3).is_some() { "•••" } else { run });
-        let words = after.find(char::is_numeric).unwrap_or(after.len());
-        out.push_str(&after[..words]);
-        rest = &after[words..];
+        let letters = after.find(char::is_numeric).unwrap_or(after.len());
+        out.push_str(&after[..letters]);
+        rest = &after[letters..];
     }
     out
 }

@@ -1,9 +1,9 @@
-//! Twilio's settings, checked: who we are, who sends, and where the API is.
+//! Twilio's settings, checked: the account, the sender, and where the API is.
 
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use crate::config;
+use super::account::Account;
 use crate::error::{Code, Error, Result};
 use crate::phone;
 
@@ -18,7 +18,7 @@ pub struct Settings {
     pub sender: Sender,
     /// Where delivery callbacks go; our message id is added as the query parameter `m`.
     pub status_callback: Option<Url>,
-    place: Place,
+    host: ApiHost,
 }
 
 /// What requests are authorised with.
@@ -46,8 +46,8 @@ pub enum Sender {
 
 /// Where the API is.
 #[derive(Clone, Debug)]
-enum Place {
-    /// Every product at one address: a stand-in.
+enum ApiHost {
+    /// Every product at one address: a stand-in for Twilio.
     Base(Url),
     /// Twilio's own hosts.
     Hosts { region: Option<String>, edge: Option<String> },
@@ -69,29 +69,29 @@ impl Settings {
     ///
     /// # Errors
     /// `CONFIG_INVALID`. One error names every variable that is missing or malformed; values of secrets are never shown.
-    pub fn check(given: &config::Twilio) -> Result<Settings> {
-        let mut wrong = Wrong::default();
-        let account_sid = wrong.need("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
-        let credentials = credentials(given, &mut wrong);
-        let sender = sender(given, &mut wrong);
-        let place = place(given, &mut wrong);
+    pub fn check(given: &Account) -> Result<Settings> {
+        let mut problems = Problems::default();
+        let account_sid = problems.require("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
+        let credentials = credentials(given, &mut problems);
+        let sender = sender(given, &mut problems);
+        let host = api_host(given, &mut problems);
         if let Some(url) = &given.status_callback {
-            wrong.note("SMSOTP_STATUS_CALLBACK", callback_problem(url));
+            problems.add("SMSOTP_STATUS_CALLBACK", callback_problem(url));
         }
-        match (account_sid, credentials, sender, place) {
-            (Some(account_sid), Some(credentials), Some(sender), Some(place)) if wrong.is_empty() => {
+        match (account_sid, credentials, sender, host) {
+            (Some(account_sid), Some(credentials), Some(sender), Some(host)) if problems.is_empty() => {
                 let status_callback = given.status_callback.clone();
-                Ok(Settings { account_sid, credentials, sender, status_callback, place })
+                Ok(Settings { account_sid, credentials, sender, status_callback, host })
             }
-            _ => Err(wrong.into_error()),
+            _ => Err(problems.into_error()),
         }
     }
 
     /// The address of `path` (with its leading `/`) of a product: `api`, `messaging`, `lookups`, `accounts`, `pricing`.
     pub(super) fn url(&self, product: &str, path: &str) -> Result<Url> {
-        let text = match &self.place {
-            Place::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
-            Place::Hosts { region, edge } => {
+        let text = match &self.host {
+            ApiHost::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
+            ApiHost::Hosts { region, edge } => {
                 let host = hostname(&format!("{product}.twilio.com"), region.as_deref(), edge.as_deref());
                 format!("https://{host}{path}")
             }
@@ -101,14 +101,14 @@ impl Settings {
 
     /// Whether requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
-        matches!(&self.place, Place::Base(base) if loopback(base))
+        matches!(&self.host, ApiHost::Base(base) if loopback(base))
     }
 
     /// Whether requests are encrypted.
     pub(super) fn is_tls(&self) -> bool {
-        match &self.place {
-            Place::Base(base) => base.scheme() == "https",
-            Place::Hosts { .. } => true,
+        match &self.host {
+            ApiHost::Base(base) => base.scheme() == "https",
+            ApiHost::Hosts { .. } => true,
         }
     }
 }
@@ -142,31 +142,36 @@ fn edge_of(region: &str) -> Option<&'static str> {
     EDGES.iter().find(|(known, _)| *known == region).map(|(_, edge)| *edge)
 }
 
-/// What is missing and what is malformed, collected so that one error names it all.
+/// What is missing and what is malformed, collected so that one error names all of it.
 #[derive(Default)]
-struct Wrong {
+struct Problems {
     missing: Vec<&'static str>,
     malformed: Vec<String>,
 }
 
-impl Wrong {
+impl Problems {
     fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.malformed.is_empty()
     }
 
-    fn note(&mut self, name: &str, problem: Option<String>) {
+    fn add(&mut self, name: &str, problem: Option<String>) {
         self.malformed.extend(problem.map(|problem| format!("{name} {problem}")));
     }
 
     /// A value that must be there and pass its check.
-    fn need(&mut self, name: &'static str, value: Option<&str>, check: fn(&str) -> Option<String>) -> Option<String> {
+    fn require(
+        &mut self,
+        name: &'static str,
+        value: Option<&str>,
+        check: fn(&str) -> Option<String>,
+    ) -> Option<String> {
         let Some(value) = filled(value) else {
             self.missing.push(name);
             return None;
         };
         let problem = white_space(value).or_else(|| check(value));
         let fine = problem.is_none();
-        self.note(name, problem);
+        self.add(name, problem);
         fine.then(|| value.to_owned())
     }
 
@@ -178,7 +183,7 @@ impl Wrong {
             && !value.starts_with('-')
             && !value.ends_with('-');
         let problem = "is not a name of lower-case letters, digits and hyphens, such as ie1 or dublin";
-        self.note(name, (!fits).then(|| problem.to_owned()));
+        self.add(name, (!fits).then(|| problem.to_owned()));
         fits.then(|| value.to_owned())
     }
 
@@ -223,41 +228,43 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
     Some(format!("is not {prefix} and 32 hexadecimal digits{kind}"))
 }
 
-/// A secret has no public shape; what can be told is that it would not survive a request header.
+/// A secret has no public shape; what can be checked is that it would survive a request header.
 fn secret(value: &str) -> Option<String> {
     (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
 }
 
-fn credentials(given: &config::Twilio, wrong: &mut Wrong) -> Option<Credentials> {
+fn credentials(given: &Account, problems: &mut Problems) -> Option<Credentials> {
     let text = |value: &Option<SecretString>| value.as_ref().map(|secret| secret.expose_secret().to_owned());
     let (token, api_secret) = (text(&given.auth_token), text(&given.api_secret));
     let (token, api_secret) = (filled(token.as_deref()), filled(api_secret.as_deref()));
     let key = filled(given.api_key.as_deref());
     if token.is_some() && (key.is_none() || api_secret.is_none()) {
-        let token = wrong.need("TWILIO_AUTH_TOKEN", token, secret)?;
+        let token = problems.require("TWILIO_AUTH_TOKEN", token, secret)?;
         return Some(Credentials::AuthToken(token.into()));
     }
     if key.is_none() && api_secret.is_none() {
-        wrong.missing.push("TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and TWILIO_API_SECRET)");
+        problems.missing.push("TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and TWILIO_API_SECRET)");
         return None;
     }
-    let sid = wrong.need("TWILIO_API_KEY", key, |sid| sid_of("SK", sid));
-    let secret = wrong.need("TWILIO_API_SECRET", api_secret, secret);
+    let sid = problems.require("TWILIO_API_KEY", key, |sid| sid_of("SK", sid));
+    let secret = problems.require("TWILIO_API_SECRET", api_secret, secret);
     Some(Credentials::ApiKey { sid: sid?, secret: secret?.into() })
 }
 
-fn sender(given: &config::Twilio, wrong: &mut Wrong) -> Option<Sender> {
+fn sender(given: &Account, problems: &mut Problems) -> Option<Sender> {
     if let Some(service) = filled(given.messaging_service_sid.as_deref()) {
-        return wrong.need("TWILIO_MESSAGING_SERVICE_SID", Some(service), |sid| sid_of("MG", sid)).map(Sender::Service);
+        return problems
+            .require("TWILIO_MESSAGING_SERVICE_SID", Some(service), |sid| sid_of("MG", sid))
+            .map(Sender::Service);
     }
     let Some(number) = filled(given.phone_number.as_deref()) else {
-        wrong.missing.push("TWILIO_PHONE_NUMBER (or TWILIO_MESSAGING_SERVICE_SID)");
+        problems.missing.push("TWILIO_PHONE_NUMBER (or TWILIO_MESSAGING_SERVICE_SID)");
         return None;
     };
     match white_space(number).map_or_else(|| sender_id(number), Err) {
         Ok(sender) => Some(Sender::Number(sender)),
         Err(problem) => {
-            wrong.note("TWILIO_PHONE_NUMBER", Some(problem));
+            problems.add("TWILIO_PHONE_NUMBER", Some(problem));
             None
         }
     }
@@ -277,7 +284,7 @@ fn sender_id(text: &str) -> Result<String, String> {
         };
     }
     if text.starts_with("MG") && text.len() == 34 {
-        return Err("holds a Messaging Service: put it into TWILIO_MESSAGING_SERVICE_SID".to_owned());
+        return Err("is a Messaging Service: it belongs in TWILIO_MESSAGING_SERVICE_SID".to_owned());
     }
     let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" -+_&".contains(&b));
     if letters && plain && text.len() <= 11 {
@@ -287,31 +294,31 @@ fn sender_id(text: &str) -> Result<String, String> {
         .to_owned())
 }
 
-fn place(given: &config::Twilio, wrong: &mut Wrong) -> Option<Place> {
+fn api_host(given: &Account, problems: &mut Problems) -> Option<ApiHost> {
     if let Some(base) = &given.base_url {
         let problem = base_problem(base);
         let fine = problem.is_none();
-        wrong.note("TWILIO_API_BASE_URL", problem);
-        return fine.then(|| Place::Base(base.clone()));
+        problems.add("TWILIO_API_BASE_URL", problem);
+        return fine.then(|| ApiHost::Base(base.clone()));
     }
-    let region = wrong.label("TWILIO_REGION", given.region.as_deref());
-    let edge = wrong.label("TWILIO_EDGE", given.edge.as_deref());
+    let region = problems.label("TWILIO_REGION", given.region.as_deref());
+    let edge = problems.label("TWILIO_EDGE", given.edge.as_deref());
     if let (Some(region), None) = (&region, &edge)
         && region != "us1"
         && edge_of(region).is_none()
     {
-        wrong.note("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
+        problems.add("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
     }
-    Some(Place::Hosts { region, edge })
+    Some(ApiHost::Hosts { region, edge })
 }
 
 fn base_problem(base: &Url) -> Option<String> {
     let problem = if base.cannot_be_a_base() || base.host().is_none() || !matches!(base.scheme(), "http" | "https") {
         "is not an http(s) address"
     } else if base.scheme() == "http" && !loopback(base) {
-        "is unencrypted http off this machine: use https (http is for 127.0.0.1, ::1 and localhost)"
+        "is unencrypted http to another machine: use https (http is for 127.0.0.1, ::1 and localhost)"
     } else if !base.username().is_empty() || base.password().is_some() {
-        "holds a user name: credentials have variables of their own"
+        "holds a user name: credentials have settings of their own"
     } else if base.query().is_some() || base.fragment().is_some() {
         "has a query or a fragment"
     } else {
@@ -346,16 +353,16 @@ mod tests {
     const SK: &str = "SKbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
     const MG: &str = "MGcccccccccccccccccccccccccccccccc";
 
-    fn given() -> config::Twilio {
-        config::Twilio {
+    fn given() -> Account {
+        Account {
             account_sid: Some(AC.to_owned()),
             auth_token: Some("0123456789abcdef0123456789abcdef".into()),
             phone_number: Some("+15005550006".to_owned()),
-            ..config::Twilio::default()
+            ..Account::default()
         }
     }
 
-    fn message(given: &config::Twilio) -> String {
+    fn message(given: &Account) -> String {
         let error = Settings::check(given).expect_err("should be refused");
         assert_eq!(error.class(), Class::Config);
         assert!(error.hint_text().is_some());
@@ -364,27 +371,27 @@ mod tests {
 
     #[test]
     fn one_error_names_every_missing_variable() {
-        let nothing = message(&config::Twilio::default());
+        let nothing = message(&Account::default());
         for name in
             ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_API_KEY", "TWILIO_API_SECRET", "TWILIO_PHONE_NUMBER"]
         {
             assert!(nothing.contains(name), "{name} in {nothing}");
         }
-        let half = config::Twilio { auth_token: None, api_key: Some(SK.to_owned()), ..given() };
+        let half = Account { auth_token: None, api_key: Some(SK.to_owned()), ..given() };
         assert_eq!(message(&half), "Twilio is not set up: TWILIO_API_SECRET is missing");
-        let blank = config::Twilio { account_sid: Some("  ".to_owned()), ..given() };
+        let blank = Account { account_sid: Some("  ".to_owned()), ..given() };
         assert_eq!(message(&blank), "Twilio is not set up: TWILIO_ACCOUNT_SID is missing");
     }
 
     #[test]
     fn malformed_values_are_named_and_secrets_never_shown() {
-        let bad = config::Twilio {
+        let bad = Account {
             account_sid: Some(SK.to_owned()),
             auth_token: Some("s3cret-canary ".into()),
             phone_number: Some("4155552671".to_owned()),
             status_callback: Some(Url::parse("https://my_host.example/cb").unwrap()),
             base_url: Some(Url::parse("http://example.com").unwrap()),
-            ..config::Twilio::default()
+            ..Account::default()
         };
         let text = message(&bad);
         for part in [
@@ -392,32 +399,31 @@ mod tests {
             "TWILIO_AUTH_TOKEN begins or ends with white space",
             "TWILIO_PHONE_NUMBER is no phone number: write it with + and its country code",
             "SMSOTP_STATUS_CALLBACK has an underscore",
-            "TWILIO_API_BASE_URL is unencrypted http off this machine",
+            "TWILIO_API_BASE_URL is unencrypted http to another machine",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(!text.contains("canary") && !text.contains("4155552671"));
-        let token = config::Twilio { auth_token: Some("tok\nen".into()), ..given() };
+        let token = Account { auth_token: Some("tok\nen".into()), ..given() };
         assert_eq!(message(&token), "Twilio is not set up: TWILIO_AUTH_TOKEN holds control characters");
-        let settings = Settings::check(&config::Twilio { auth_token: Some("canary1".into()), ..given() }).unwrap();
+        let settings = Settings::check(&Account { auth_token: Some("canary1".into()), ..given() }).unwrap();
         assert!(!format!("{settings:?}").contains("canary1"));
     }
 
     #[test]
     fn a_whole_key_wins_over_the_token_and_a_service_over_the_number() {
-        let key = config::Twilio { api_key: Some(SK.to_owned()), api_secret: Some("x".into()), ..given() };
+        let key = Account { api_key: Some(SK.to_owned()), api_secret: Some("x".into()), ..given() };
         assert!(matches!(Settings::check(&key).unwrap().credentials, Credentials::ApiKey { sid, .. } if sid == SK));
-        let half = config::Twilio { api_key: Some(SK.to_owned()), ..given() };
+        let half = Account { api_key: Some(SK.to_owned()), ..given() };
         assert!(matches!(Settings::check(&half).unwrap().credentials, Credentials::AuthToken(_)));
-        let service = config::Twilio { messaging_service_sid: Some(MG.to_owned()), ..given() };
+        let service = Account { messaging_service_sid: Some(MG.to_owned()), ..given() };
         assert_eq!(Settings::check(&service).unwrap().sender, Sender::Service(MG.to_owned()));
     }
 
     #[test]
     fn senders_are_numbers_short_codes_or_names() {
-        let sender = |text: &str| {
-            Settings::check(&config::Twilio { phone_number: Some(text.to_owned()), ..given() }).map(|s| s.sender)
-        };
+        let sender =
+            |text: &str| Settings::check(&Account { phone_number: Some(text.to_owned()), ..given() }).map(|s| s.sender);
         for (text, taken) in [
             ("+15005550006", "+15005550006"),
             ("+1 (500) 555-0006", "+15005550006"),
@@ -452,11 +458,11 @@ mod tests {
         for (host, region, edge, result) in known {
             assert_eq!(hostname(host, region, edge), result, "{host} {region:?} {edge:?}");
         }
-        let odd = config::Twilio { region: Some("xx9".to_owned()), ..given() };
+        let odd = Account { region: Some("xx9".to_owned()), ..given() };
         assert!(message(&odd).contains("set TWILIO_EDGE too"));
-        let evil = config::Twilio { region: Some("evil.example/".to_owned()), ..given() };
+        let evil = Account { region: Some("evil.example/".to_owned()), ..given() };
         assert!(message(&evil).contains("TWILIO_REGION is not a name"));
-        let ireland = config::Twilio { region: Some("ie1".to_owned()), ..given() };
+        let ireland = Account { region: Some("ie1".to_owned()), ..given() };
         let url = Settings::check(&ireland).unwrap().url("messaging", "/v1/Services").unwrap();
         assert_eq!(url.as_str(), "https://messaging.dublin.ie1.twilio.com/v1/Services");
     }
@@ -464,7 +470,7 @@ mod tests {
     #[test]
     fn the_base_url_is_https_or_loopback() {
         let base = |text: &str| {
-            Settings::check(&config::Twilio { base_url: Some(Url::parse(text).unwrap()), ..given() })
+            Settings::check(&Account { base_url: Some(Url::parse(text).unwrap()), ..given() })
                 .and_then(|settings| settings.url("lookups", "/v2/PhoneNumbers/+1"))
                 .map(|url| url.to_string())
         };

@@ -1,4 +1,4 @@
-//! The signature on Twilio's callbacks (`X-Twilio-Signature`): made by the sandbox, checked by whoever receives callbacks.
+//! The signature on Twilio's callbacks (`X-Twilio-Signature`): made by the sandbox, checked by the receiver of callbacks.
 //!
 //! The signer is not consistent about the URL that it signs: the port may or may not be there, and the query may be
 //! percent-encoded once more. So a signature is good if it fits any of the four forms of the URL as it was received.
@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 pub enum Payload<'a> {
     /// The parameters of a form, decoded, as often as they came. A GET has none.
     Form(&'a [(String, String)]),
-    /// Any other body (JSON), byte for byte. Its SHA-256 stands in the URL as `bodySHA256`.
+    /// Any other body (JSON), byte for byte. Its SHA-256 is in the URL as `bodySHA256`.
     Raw(&'a [u8]),
 }
 
@@ -26,13 +26,13 @@ pub fn sign(token: &str, url: &str, params: &[(String, String)]) -> String {
     STANDARD.encode(tag(token, without_fragment(url), params))
 }
 
-/// Whether `signature` belongs to this request. `url` is the public URL that Twilio was given, never what a `Host` header says.
+/// Whether `signature` belongs to this request. `url` is the public URL that Twilio was given, never the `Host` header's.
 pub fn verify(token: &str, url: &str, payload: Payload<'_>, signature: &str) -> bool {
     let (params, body_fits): (&[(String, String)], bool) = match payload {
         Payload::Form(params) => (params, true),
         Payload::Raw(body) => (&[], body_hash_fits(url, body)),
     };
-    // Every form is tried, and none of the comparisons ends early: the time tells nothing about the signature.
+    // Every form is tried, and none of the comparisons ends early: the time reveals nothing about the signature.
     let fits = forms(url).iter().fold(subtle::Choice::from(0), |fits, form| {
         fits | STANDARD.encode(tag(token, form, params)).as_bytes().ct_eq(signature.as_bytes())
     });
@@ -72,7 +72,7 @@ fn forms(url: &str) -> [String; 4] {
     [encode_query(&bare), encode_query(&ported), bare, ported]
 }
 
-/// Rewrites the authority alone: the rest of the URL must stay byte for byte what was signed.
+/// Rewrites the authority only: the rest of the URL must stay byte for byte what was signed.
 fn with_port(url: &str, wanted: bool) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::config;
+use crate::message::State;
 use crate::provider::Blame;
 
 const AC: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -62,13 +62,13 @@ fn api_error(status: u16, code: u32) -> Act {
 }
 
 fn settings(base: &Url) -> Settings {
-    let given = config::Twilio {
+    let given = Account {
         account_sid: Some(AC.to_owned()),
         auth_token: Some(TOKEN.into()),
         phone_number: Some("+15005550006".to_owned()),
         base_url: Some(base.clone()),
         status_callback: Some(Url::parse("https://example.com/cb?a=b").unwrap()),
-        ..config::Twilio::default()
+        ..Account::default()
     };
     Settings::check(&given).unwrap()
 }
@@ -137,7 +137,7 @@ fn created(sid: &str, account: &str) -> String {
 async fn a_message_is_posted_as_twilio_wants_it_and_accepted() {
     let (base, told) = server(vec![answer(201, "Date: Sun, 22 Nov 2026 12:00:05 GMT\r\n", &created(SM, AC))]);
     let twilio = twilio(&base);
-    let accepted = Delivery::Accepted { provider_id: SM.to_owned(), status: "queued".to_owned() };
+    let accepted = Delivery::Accepted { provider_id: SM.to_owned(), state: State::Accepted };
     assert_eq!(twilio.send(&message()).await, accepted);
     assert_eq!(twilio.clock_skew_ms(), 5000);
 
@@ -336,7 +336,7 @@ async fn a_message_is_followed_and_trouble_is_an_error_with_its_class() {
     let failed = format!(r#"{{"sid":"{SM}","status":"undelivered","error_code":30003,"body":"b"}}"#);
     let (base, told) = server(vec![answer(200, "", &failed)]);
     let report = twilio(&base).fetch(SM).await.unwrap().unwrap();
-    assert_eq!((report.status.as_str(), report.error_code), ("undelivered", Some(30003)));
+    assert_eq!((report.state, report.error_code), (State::Undelivered, Some(30003)));
     assert!(told.recv().unwrap().starts_with(&format!("GET /2010-04-01/Accounts/{AC}/Messages/{SM}.json ")));
 
     let (base, told) = server(vec![]);
@@ -370,13 +370,13 @@ async fn a_message_is_followed_and_trouble_is_an_error_with_its_class() {
 async fn an_api_key_speaks_for_the_account() {
     use base64::Engine as _;
     let (base, told) = server(vec![answer(201, "", &created(SM, AC))]);
-    let given = config::Twilio {
+    let given = Account {
         account_sid: Some(AC.to_owned()),
         api_key: Some(format!("SK{}", "c".repeat(32))),
         api_secret: Some("secret".into()),
         messaging_service_sid: Some(format!("MG{}", "d".repeat(32))),
         base_url: Some(base),
-        ..config::Twilio::default()
+        ..Account::default()
     };
     let twilio = Twilio::new(Settings::check(&given).unwrap()).unwrap();
     assert!(matches!(twilio.send(&message()).await, Delivery::Accepted { .. }));

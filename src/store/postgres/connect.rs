@@ -1,246 +1,231 @@
-//! From a URL to connections: which hosts, how they are trusted, how long is waited. No part of the URL ever gets into an error.
+//! Connections to the database: their settings, their prepared statements, and statements that are sent together.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    ConfigConnectImpl, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
+    Runtime,
+};
 use futures_util::TryStreamExt;
 use futures_util::future::maybe_done;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio::task::JoinHandle;
+use tokio_postgres::tls::NoTls;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{Client, Config, Row, SimpleQueryMessage};
 
-use super::dial::{Dial, Way};
-use super::rows::{Value, borrowed};
-use super::tls::{self, Trust};
-use super::trouble;
+use super::errors::{self, Failure};
+use super::rows::{Param, Statement, borrowed};
+use super::url::Address;
 use crate::error::{Code, Error, Result};
 
-/// How long one host may take to answer.
-pub const CONNECT: Duration = Duration::from_secs(5);
+/// How long one host may take to accept a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long what was written may stay unacknowledged before the connection counts as lost: a host that lost its power
-/// answers nothing at all.
-const SILENCE: Duration = Duration::from_secs(10);
+/// How long data may stay unacknowledged before the connection counts as lost: a host without power does not answer at all.
+pub const SILENCE: Duration = Duration::from_secs(10);
 
-/// What holds in every transaction. A statement waits for a lock for 5 s, takes 8 s, and we are waited for 8 s: that ends well
-/// inside of an operation's patience, and a process that hangs keeps its locks no longer. Every statement of an operation has its index;
-/// a plan that was made while a table was small must not outlive that.
-macro_rules! settings {
-    ($before:literal, $set:literal) => {
-        concat!(
-            $before,
-            $set,
-            "lock_timeout = 5000; ",
-            $set,
-            "statement_timeout = 8000; ",
-            $set,
-            "idle_in_transaction_session_timeout = 8000; ",
-            $set,
-            "enable_seqscan = off; ",
-            $set,
-            "jit = off"
-        )
-    };
-}
+/// The settings of every transaction. A statement waits for a lock for at most 5 s and runs for at most 8 s, and the server waits for us
+/// for at most 8 s: all of that ends before an operation gives up, and a process that hangs does not keep its locks longer. Every
+/// statement has its index: sequential scans are off so that no plan from when a table was small stays in use.
+const SETTINGS: [(&str, &str); 5] = [
+    ("lock_timeout", "5000"),
+    ("statement_timeout", "8000"),
+    ("idle_in_transaction_session_timeout", "8000"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
 
-/// READ WRITE is refused by a standby: nothing is ever decided on a copy.
-pub const BEGIN: &str = settings!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ", "SET LOCAL ");
+/// Prepared statements keep their plans, which suit all values. Otherwise the server plans again whenever a value is an array, because
+/// it expects an array of unknown length to be long.
+const KEEP_PLANS: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
-/// The same on a connection that has the [`KEPT`] settings.
-const BEGIN_KEPT: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-/// A plan is kept with the statement: every one of ours is good for any values, and where a value is an array the server would
-/// otherwise plan anew each time, because it takes a list of unknown length for a long one.
-const KEPT: &str = concat!(settings!("", "SET SESSION "), "; SET SESSION plan_cache_mode = force_generic_plan");
+/// A standby refuses READ WRITE: nothing is decided on a standby.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/// A place to connect to.
-#[derive(Clone)]
-pub struct Address {
-    config: Config,
-    trust: Option<Trust>,
-}
+/// The same with the settings, for connections that do not keep any.
+static BEGIN_WITH_SETTINGS: LazyLock<String> = LazyLock::new(|| {
+    let set = SETTINGS.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
+    format!("{BEGIN}{}", set.concat())
+});
 
-impl Address {
-    /// Reads a URL. Beside what PostgreSQL's own tools know, `sslmode` and `sslrootcert` are read here: without them
-    /// certificates are checked (`verify-full`) unless every host is a loopback address or a socket.
-    ///
-    /// # Errors
-    /// `CONFIG_INVALID`, which never repeats the URL: it may hold a password anywhere.
-    pub fn parse(url: &str) -> Result<Address> {
-        let (url, wanted) = tls::Wanted::take_from(url)?;
-        let mut config: Config = url.parse().map_err(|_| unreadable())?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(unreadable());
-        }
-        if config.get_user().is_none() {
-            return Err(Error::new(Code::CONFIG_INVALID, "the PostgreSQL URL names no user")
-                .hint("Write it as postgres://USER@HOST/DATABASE."));
-        }
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(SILENCE);
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("smsotp");
-        }
-        let trust = wanted.trust(is_local(&config))?;
-        config.ssl_mode(if trust.is_some() { SslMode::Require } else { SslMode::Disable });
-        Ok(Address { config, trust })
-    }
-
-    /// Connections that are kept and given out again, at most `most` at a time.
-    pub fn pool(&self, most: usize, patience: Duration) -> Result<Connections> {
-        // A connection that died while nobody used it is noticed by the operation, which then takes another: that costs nothing
-        // while all is well, and a look before every operation would cost it a round trip.
-        let kept = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let tls = self.trust.as_ref().map(Trust::connector).transpose()?;
-        let dial = Dial { tls, way: Arc::new(Way::default()) };
-        let manager = Manager::from_connect(self.config.clone(), dial.clone(), kept);
-        let pool = Pool::builder(manager)
-            .max_size(most.max(1))
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(patience))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| Error::new(Code::BUG, "the pool of connections cannot be built").because(error))?;
-        Ok(Connections { pool, dial, config: self.config.clone() })
-    }
-
-    /// Host, port and database: what may be shown.
-    pub fn place(&self) -> String {
-        let ports = self.config.get_ports();
-        let port = |nth: usize| ports.get(nth).or(ports.first()).copied().unwrap_or(5432);
-        let hosts: Vec<String> = self
-            .config
-            .get_hosts()
-            .iter()
-            .enumerate()
-            .map(|(nth, host)| match host {
-                Host::Tcp(name) => format!("{name}:{}", port(nth)),
-                #[cfg(unix)]
-                Host::Unix(path) => format!("{}:{}", path.display(), port(nth)),
-            })
-            .collect();
-        let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
-        format!("postgres://{}/{database}", hosts.join(","))
-    }
-}
+/// After this many uses, a connection prepares its statements. For a single command that would not pay.
+const WORTH_PREPARING: usize = 3;
 
 /// The connections to the database.
 pub struct Connections {
     pool: Pool,
-    dial: Dial,
-    config: Config,
+    pooled: bool,
 }
 
-/// A connection inside a transaction. Dropped before [`Session::done`], it is closed: nobody gets a connection with somebody
-/// else's transaction open.
+/// A connection in use. If it is dropped before [`Session::done`], it is closed, so that nobody gets a connection with an open
+/// transaction.
 pub struct Session {
     object: Option<Object>,
-    /// The statements of this transaction that the server knows already, where it may keep any.
-    prepared: Vec<(Cow<'static, str>, tokio_postgres::Statement)>,
-    keeps: bool,
+    pooled: bool,
+    /// The statements that are prepared on the server.
+    prepared: Vec<(String, tokio_postgres::Statement)>,
 }
 
-/// From its so-many-th transaction on a connection prepares what it runs: a single command would pay for it in vain.
-const WORTH_PREPARING: usize = 3;
+/// Connects to the first host that answers. A host that accepts the connection and then says nothing is given up after its timeout as
+/// well, which the client's own loop over hosts does not do.
+struct EachHost {
+    hosts: Vec<Config>,
+    connect: Box<dyn Connect>,
+}
+
+impl Connect for EachHost {
+    fn connect(
+        &self,
+        all: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + '_>> {
+        let all = all.clone();
+        Box::pin(async move {
+            let mut last = None;
+            for host in &self.hosts {
+                let limit = host.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+                match tokio::time::timeout(limit, self.connect.connect(host)).await {
+                    Ok(Ok(connected)) => return Ok(connected),
+                    Ok(Err(error)) => last = Some(error),
+                    Err(_) => {}
+                }
+            }
+            match last {
+                Some(error) => Err(error),
+                // None of them said anything: the pool ends the wait.
+                None => self.connect.connect(&all).await,
+            }
+        })
+    }
+}
 
 impl Connections {
-    /// Takes a connection out of the pool, or makes one.
-    pub async fn take(&self) -> Result<Session, trouble::Failure> {
-        let object = match self.pool.get().await {
-            Ok(object) => object,
-            Err(PoolError::Backend(error)) => return Err(trouble::connecting(error)),
-            Err(PoolError::Timeout(_)) => {
-                return Err(trouble::Failure::Final(
-                    Error::new(Code::STORE_BUSY, "no connection to the database became free")
-                        .retry_after(Duration::from_secs(1))
-                        .hint("Try again; if it lasts, the database or the network in between is overloaded."),
-                ));
-            }
-            Err(error) => {
-                return Err(trouble::Failure::Final(
-                    Error::new(Code::STORE_FAILED, "no connection to the database could be had")
-                        .because(error.to_string()),
-                ));
-            }
-        };
-        let used = Object::metrics(&object).recycle_count;
-        if used >= WORTH_PREPARING && self.dial.way.is_open() {
-            // One connection alone may have shown its port by chance; a second one settles it.
-            let _ = self.dial.connect(&self.config).await;
+    /// A pool of at most `most` connections; `wait_limit` is for getting one.
+    pub fn new(address: &Address, most: usize, wait_limit: Duration) -> Result<Connections> {
+        let mut address = address.clone();
+        if !address.pooled {
+            // Sent when the connection starts, at no further cost.
+            let own = SETTINGS.iter().chain([&KEEP_PLANS]).map(|(name, value)| format!(" -c {name}={value}"));
+            let options = address.config.get_options().unwrap_or_default().to_owned() + &own.collect::<String>();
+            address.config.options(options);
         }
-        let keeps = used >= WORTH_PREPARING && self.dial.way.is_straight();
-        Ok(Session { object: Some(object), prepared: Vec::new(), keeps })
+        // A dead connection is noticed by the operation, which takes another; a check before every operation would cost a round trip.
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let connect: Box<dyn Connect> = match &address.trust {
+            Some(trust) => Box::new(ConfigConnectImpl { tls: trust.connector()? }),
+            None => Box::new(ConfigConnectImpl { tls: NoTls }),
+        };
+        let connect = EachHost { hosts: address.each_host(), connect };
+        let mut builder = Pool::builder(Manager::from_connect(address.config.clone(), connect, recycling))
+            .max_size(most.max(1))
+            .wait_timeout(Some(wait_limit))
+            .create_timeout(Some(wait_limit))
+            .runtime(Runtime::Tokio1);
+        if !address.pooled {
+            builder = builder.post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    let shown =
+                        client.simple_query(&format!("SHOW {}", KEEP_PLANS.0)).await.map_err(HookError::Backend)?;
+                    let kept = shown.iter().any(
+                        |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some(KEEP_PLANS.1)),
+                    );
+                    if kept { Ok(()) } else { Err(HookError::message("the settings of the connection were ignored")) }
+                })
+            }));
+        }
+        let pool = builder
+            .build()
+            .map_err(|error| Error::new(Code::BUG, "the pool of connections cannot be built").because(error))?;
+        Ok(Connections { pool, pooled: address.pooled })
+    }
+
+    /// Takes a connection out of the pool, or opens one.
+    pub async fn take(&self) -> Result<Session, Failure> {
+        let object = self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                errors::connecting(error)
+            }
+            PoolError::PostCreateHook(HookError::Message(why)) => Failure::Final(errors::pooler().because(why)),
+            PoolError::Timeout(_) => Failure::Final(
+                Error::new(Code::STORE_BUSY, "no connection to the database became free")
+                    .retry_after(Duration::from_secs(1))
+                    .hint("Try again; if it lasts, the database or the network in between is overloaded."),
+            ),
+            error => Failure::Final(
+                Error::new(Code::STORE_FAILED, "no connection to the database could be had").because(error.to_string()),
+            ),
+        })?;
+        Ok(Session { object: Some(object), pooled: self.pooled, prepared: Vec::new() })
     }
 }
 
 impl Session {
     /// The connection.
     pub fn client(&self) -> &Client {
+        self.object()
+    }
+
+    fn object(&self) -> &Object {
         match &self.object {
             Some(object) => object,
             None => unreachable!("a session holds its connection until it is done"),
         }
     }
 
-    /// How a transaction begins here.
+    /// The statement that begins a transaction.
     pub fn begin(&self) -> &'static str {
-        match &self.object {
-            Some(object) if self.keeps && object.statement_cache.size() > 0 => BEGIN_KEPT,
-            _ => BEGIN,
-        }
+        if self.pooled { &BEGIN_WITH_SETTINGS } else { BEGIN }
     }
 
-    /// Has the server prepare what is about to be run, where it may and has not yet.
-    pub async fn ready<'s>(
-        &mut self,
-        statements: impl Iterator<Item = (Cow<'static, str>, &'s [Value])>,
-    ) -> Result<(), tokio_postgres::Error> {
-        let (true, Some(object)) = (self.keeps, &self.object) else { return Ok(()) };
-        if object.statement_cache.size() == 0 {
-            // This connection is nobody else's: what every transaction would set for itself is set once.
-            object.batch_execute(KEPT).await?;
+    /// Prepares statements on the server if they are not yet, unless the connection is pooled or rather new.
+    pub async fn prepare(&mut self, statements: &[Statement]) -> Result<(), tokio_postgres::Error> {
+        let object = self.object();
+        if self.pooled || Object::metrics(object).recycle_count < WORTH_PREPARING {
+            return Ok(());
         }
-        let prepare = |(sql, values): (Cow<'static, str>, &[Value])| {
-            let types: Vec<Type> = values.iter().map(|(_, kind)| kind.clone()).collect();
+        let mut distinct: Vec<&Statement> = Vec::with_capacity(statements.len());
+        for statement in statements {
+            if distinct.iter().all(|other| other.sql != statement.sql) {
+                distinct.push(statement);
+            }
+        }
+        let prepare = |Statement { sql, params }: &Statement| {
+            let (sql, types) =
+                (sql.to_string(), params.iter().map(|(_, declared)| declared.clone()).collect::<Vec<Type>>());
             async move {
                 let statement = object.prepare_typed_cached(&sql, &types).await?;
                 Ok((sql, statement))
             }
         };
-        let prepared = in_order(statements.map(prepare)).await;
-        self.prepared.extend(prepared.into_iter().collect::<Result<Vec<_>, tokio_postgres::Error>>()?);
+        let prepared = in_order(distinct.into_iter().map(prepare)).await;
+        self.prepared = prepared.into_iter().collect::<Result<_, tokio_postgres::Error>>()?;
         Ok(())
     }
 
-    fn known(&self, sql: &str) -> Option<&tokio_postgres::Statement> {
-        self.prepared.iter().find(|(known, _)| known == sql).map(|(_, statement)| statement)
-    }
-
-    /// Runs a statement. It is sent when this is first polled, so that several go out one behind the other.
-    pub async fn ask(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, tokio_postgres::Error> {
-        match self.known(sql) {
-            Some(statement) => self.client().query_raw(statement, plain(values)).await?.try_collect().await,
-            None => self.client().query_typed(sql, &borrowed(values)).await,
+    /// Runs a statement. It is sent when the future is first polled, so that several can be sent together.
+    pub async fn query(&self, Statement { sql, params }: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
+        match self.prepared.iter().find(|(known, _)| known == sql) {
+            Some((_, statement)) => self.client().query_raw(statement, plain(params)).await?.try_collect().await,
+            None => self.client().query_typed(sql, &borrowed(params)).await,
         }
     }
 
-    /// Runs a statement for the number of rows that it changed; sent like [`Session::ask`].
-    pub async fn run(&self, sql: &str, values: &[Value]) -> Result<u64, tokio_postgres::Error> {
-        match self.known(sql) {
-            Some(statement) => self.client().execute_raw(statement, plain(values)).await,
-            None => self.client().execute_typed(sql, &borrowed(values)).await,
-        }
+    /// Runs statements in order, sent together in one round trip. Returns the rows of each.
+    pub async fn query_all(&self, statements: &[Statement]) -> Result<Vec<Vec<Row>>, tokio_postgres::Error> {
+        in_order(statements.iter().map(|statement| self.query(statement))).await.into_iter().collect()
     }
 
-    /// The transaction is over: the connection may be given to the next.
+    /// Rolls the transaction back and returns the connection.
+    pub async fn roll_back(self) -> Result<(), Failure> {
+        self.client().batch_execute("ROLLBACK").await?;
+        self.done();
+        Ok(())
+    }
+
+    /// Returns the connection to the pool after the transaction has ended.
     pub fn done(mut self) {
         self.object.take();
     }
@@ -254,8 +239,8 @@ impl Drop for Session {
     }
 }
 
-/// Polls futures in their order until all are done: what they send goes out one behind the other.
-pub async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+/// Polls futures in order until all are done, so that they send in order.
+async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut all: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     poll_fn(|context| {
         let waiting = all.iter_mut().filter_map(|one| one.as_mut().poll(context).is_pending().then_some(())).count();
@@ -265,64 +250,6 @@ pub async fn in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Out
     all.iter_mut().filter_map(|one| one.as_mut().take_output()).collect()
 }
 
-fn plain(values: &[Value]) -> impl ExactSizeIterator<Item = &(dyn ToSql + Sync)> {
-    values.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync))
-}
-
-fn unreadable() -> Error {
-    Error::new(Code::CONFIG_INVALID, "the PostgreSQL URL cannot be read").hint(
-        "Write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE; encode @ : / ? # and % in a password, as %40 for @.",
-    )
-}
-
-fn is_local(config: &Config) -> bool {
-    let hosts = config.get_hosts().iter().all(|host| match host {
-        Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
-        #[cfg(unix)]
-        Host::Unix(_) => true,
-    });
-    hosts && config.get_hostaddrs().iter().all(std::net::IpAddr::is_loopback)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn certificates_are_checked_unless_it_is_this_machine_or_the_url_says_otherwise() {
-        let trust = |url: &str| Address::parse(url).unwrap().trust.map(|trust| trust.check);
-        for local in
-            ["postgres://u@127.0.0.1/b", "postgres://u@localhost/b", "postgres://u@[::1]/b", "postgres://u@%2Frun/b"]
-        {
-            assert_eq!(trust(local), None, "{local}");
-        }
-        for far in
-            ["postgres://u@db.example.com/b", "postgres://u@127.0.0.1,db.example.com/b", "postgres://u@10.0.0.1/b"]
-        {
-            assert_eq!(trust(far), Some(tls::Check::Full), "{far}");
-        }
-        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=disable"), None);
-        assert_eq!(trust("postgres://u@db.example.com/b?sslmode=require"), Some(tls::Check::Nothing));
-        assert_eq!(trust("postgres://u@127.0.0.1/b?sslmode=verify-ca&connect_timeout=3"), Some(tls::Check::Authority));
-    }
-
-    #[test]
-    fn no_part_of_a_url_gets_into_an_error_or_a_place() {
-        let canary = "s3cr3t-canary";
-        for url in [
-            format!("postgres://u:{canary}@/x y"),
-            format!("postgres://u:{canary}@host:port/b"),
-            format!("postgres://u:{canary}/rest@host/b?nonsense={canary}"),
-            format!("postgres://u:{canary}@host/b?sslmode={canary}"),
-            format!("postgres://u:{canary}@host/b?sslrootcert=/nowhere/{canary}&sslmode=verify-ca"),
-            format!("host=h password={canary} port=x"),
-            format!("postgres://:{canary}@h/b"),
-        ] {
-            let Err(error) = Address::parse(&url) else { continue };
-            let told = format!("{error} {error:?} {:?}", error.hint_text());
-            assert!(!told.contains(canary), "{told}");
-        }
-        let address = Address::parse(&format!("postgres://u:{canary}@a:1,b:2/database?sslmode=require")).unwrap();
-        assert_eq!(address.place(), "postgres://a:1,b:2/database");
-    }
+fn plain(params: &[Param]) -> impl ExactSizeIterator<Item = &(dyn ToSql + Sync)> {
+    params.iter().map(|(value, _)| &**value as &(dyn ToSql + Sync))
 }

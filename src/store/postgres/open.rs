@@ -1,59 +1,69 @@
-//! The database themselves: migrate, open, unwrap the keys; status and check.
+//! Opens and migrates the database, and unwraps its keys. Also its status and check.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
-use super::connect::Session;
-use super::facts::{CHAIN, head};
-use super::rows::{self, Statement, Value, borrowed, bytes, column, int, text};
-use super::trouble::{Failure, before_commit, trouble};
-use super::{OperationId, Patience, Postgres, Writes};
-use crate::audit::{Actor, Details, Event, Head};
+use super::errors::Failure;
+use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
+use super::rows::{self, Statement, borrowed, column};
+use super::{Attempts, NOW, Postgres};
+use crate::audit::{Actor, Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::{self, DatabaseKeys, KeyId, Keyring, WrappedKeys};
-use crate::store::{MORE_MAX, Status};
+use crate::keys::{self, DatabaseKeys, Keyring};
+use crate::store::schema::{self, Dialect, Identity, KeyRow};
+use crate::store::value::{Reader, damaged};
+use crate::store::{MORE_MAX, Read, Status, wrapped};
 
-/// The migrations in their order: version and SQL. A migration that has landed never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/postgres/0001_initial.sql"))];
-
-/// The oldest server that knows everything that is used: 13.
+/// The oldest supported server: 13.
 const SERVER_MIN: i32 = 130_000;
 
 /// A migration may have to rewrite a large table.
 const MIGRATING: Duration = Duration::from_secs(24 * 3600);
 
-/// Finds the tables as this binary needs them, and opens their keys.
+/// The version of the tables, and whether a version before the first release made them: its tables had other names.
+const VERSION: &str =
+    "SELECT coalesce(max(version), 0)::bigint, to_regclass('smsotp.identity') IS NULL FROM smsotp.schema_versions";
+
+/// Checks the version of the tables and unwraps the keys.
 pub async fn open(store: &Postgres, ring: &Keyring) -> Result<DatabaseKeys> {
-    let found = store.query("SELECT coalesce(max(version), 0) FROM smsotp.schema_versions", Vec::new()).await?;
-    let version: i32 = found.first().map_or(Ok(0), |row| column(row, 0))?;
-    let version = known(version)?;
-    if version < newest() {
+    let version = version(&store.query(&Statement::new(VERSION, Vec::new())).await?)?;
+    if version < schema::newest() {
         return Err(Error::new(
             Code::STORE_FAILED,
-            format!("the tables have version {version}, and this smsotp needs {}", newest()),
+            format!("the tables have version {version}, and this smsotp needs {}", schema::newest()),
         )
         .hint("Bring them up to date: smsotp db migrate"));
     }
-    let (database_id, wraps) = wraps(store).await?;
-    let keys = unwrap(&database_id, &wraps, ring)?;
-    if ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id)) {
-        for statement in wrap(&database_id, &keys, ring)? {
-            store.query(statement.sql, statement.values).await?;
+    let identity = identity(store).await?;
+    let select = &rows::statements::<KeyRow>().select;
+    let wraps =
+        store.query(&Statement::new(format!("{select} ORDER BY added_at, key_id LIMIT 200"), Vec::new())).await?;
+    let wraps: Vec<KeyRow> = rows::all(&wraps)?;
+    let keys = wrapped::unwrap(&wraps, &identity.database_id, ring)?;
+    if wrapped::lacks_one(&wraps, ring) {
+        for row in wrapped::wrap(&keys, &identity.database_id, ring, store.now().await?)? {
+            store.query(&rows::put(&row)).await?;
         }
     }
     Ok(keys)
 }
 
-/// Makes or updates the tables, in one transaction that no second one can run beside.
+/// Which database this is.
+pub async fn identity(store: &Postgres) -> Result<Identity> {
+    let found = store.query(&rows::find::<Identity>(rows::int(1))).await?;
+    rows::first(&found)?.ok_or_else(|| damaged("the table identity is empty"))
+}
+
+/// Creates or updates the tables, in a transaction that excludes other migrations.
 pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
-    let mut patience = Patience::of(store.patience);
+    let mut attempts = Attempts::within(store.wait_limit);
     loop {
         match migrate_once(store, ring).await {
             Ok(versions) => return Ok(versions),
-            Err(failure) => patience.after(failure).await?,
+            Err(failure) => attempts.pause_after(failure).await?,
         }
     }
 }
@@ -61,66 +71,45 @@ pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
 async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Failure> {
     let session = store.connections.take().await?;
     let client = session.client();
-    let found = client
-        .query_typed_one(
-            "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')",
-            &[],
-        )
-        .await
-        .map_err(before_commit)?;
+    let sql = "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')";
+    let found = client.query_typed_one(sql, &[]).await?;
     fits(column(&found, 0)?, column(&found, 1)?)?;
     client
         .batch_execute(&format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = 60000; SET LOCAL statement_timeout = {}; \
              CREATE SCHEMA IF NOT EXISTS smsotp; \
-             CREATE TABLE IF NOT EXISTS smsotp.schema_versions (version integer PRIMARY KEY, applied_at bigint NOT NULL); \
+             CREATE TABLE IF NOT EXISTS smsotp.schema_versions (version bigint PRIMARY KEY, applied_at bigint NOT NULL); \
              LOCK TABLE smsotp.schema_versions IN ACCESS EXCLUSIVE MODE",
             MIGRATING.as_millis(),
         ))
         .await
-        .map_err(beside)?;
-    let found = client
-        .query_typed_one("SELECT coalesce(max(version), 0) FROM smsotp.schema_versions", &[])
-        .await
-        .map_err(before_commit)?;
-    let from = known(column(&found, 0)?)?;
-    for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > from) {
-        client.batch_execute(sql).await.map_err(before_commit)?;
-        client
-            .batch_execute(&format!(
-                "INSERT INTO smsotp.schema_versions VALUES ({version}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
-            ))
-            .await
-            .map_err(before_commit)?;
+        .map_err(at_the_same_time)?;
+    let from = version(&client.query_typed(VERSION, &[]).await?)?;
+    for (version, sql) in schema::migrations_after(from, Dialect::Postgres) {
+        client.batch_execute(sql).await?;
+        client.batch_execute(&format!("INSERT INTO smsotp.schema_versions VALUES ({version}, {NOW})")).await?;
     }
     if from == 0 {
         let mut database_id = [0; 16];
         keys::fill_random(&mut database_id)?;
-        let mut statements = wrap(&database_id, &DatabaseKeys::generate()?, ring)?;
-        statements.insert(
-            0,
-            Statement {
-                table: "",
-                or_none: None,
-                sql: "INSERT INTO smsotp.identity (one, database_id, created_at) \
-                      VALUES (1, $1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)",
-                values: vec![bytes(&database_id)],
-            },
-        );
-        for Statement { sql, values, .. } in statements {
-            client.execute_typed(sql, &borrowed(&values)).await.map_err(before_commit)?;
+        let found = client.query_typed(&format!("SELECT {NOW}"), &[]).await?;
+        let now: Timestamp = rows::scalar(&found)?.ok_or_else(|| damaged("the time"))?;
+        let mut statements = vec![rows::insert(&Identity { id: 1, database_id, created_at: now, sealed_at: None })];
+        statements.extend(wrapped::wrap(&DatabaseKeys::generate()?, &database_id, ring, now)?.iter().map(rows::insert));
+        for Statement { sql, params } in statements {
+            client.execute_typed(&sql, &borrowed(&params)).await?;
         }
     }
-    client.batch_execute("COMMIT").await.map_err(before_commit)?;
+    client.batch_execute("COMMIT").await?;
     session.done();
-    Ok((from, newest()))
+    Ok((from, schema::newest()))
 }
 
-/// Two that make the same schema at once: the second one looks again.
-fn beside(error: tokio_postgres::Error) -> Failure {
+/// If two migrations create the schema at the same time, the second one tries again.
+fn at_the_same_time(error: tokio_postgres::Error) -> Failure {
     match error.code().map(|code| code.code().to_owned()).as_deref() {
-        Some("42P06" | "42P07" | "42710") => Failure::Again(trouble(error)),
-        _ => before_commit(error),
+        Some("42P06" | "42P07" | "42710") => Failure::Again(error.into()),
+        _ => error.into(),
     }
 }
 
@@ -137,229 +126,91 @@ fn fits(version: i32, encoding: &str) -> Result<()> {
     Ok(())
 }
 
-fn newest() -> u32 {
-    MIGRATIONS.last().map_or(0, |(version, _)| *version)
-}
-
-fn known(version: i32) -> Result<u32> {
-    let version = u32::try_from(version).unwrap_or(0);
-    if version > newest() {
-        return Err(Error::new(
-            Code::STORE_NEWER,
-            format!("the database has version {version}; this smsotp knows up to {}", newest()),
-        )
-        .hint("Use the newer smsotp that migrated it; going back would lose what only it understands."));
+/// Reads the result of [`VERSION`].
+fn version(found: &[tokio_postgres::Row]) -> Result<u32> {
+    let mut row = Reader::new(found.first().ok_or_else(|| damaged("schema_versions"))?);
+    let version = row.next("schema_versions.version")?;
+    schema::refuse_newer(version)?;
+    if version > 0 && row.next("identity")? {
+        return Err(schema::before_first_release("the schema smsotp of this database").hint(
+            "No later version can read it. Name another database, or drop the schema and run: smsotp db migrate",
+        ));
     }
     Ok(version)
 }
 
-/// The database's id and their keys as wrapped under each accepted key.
-async fn wraps(store: &Postgres) -> Result<([u8; 16], Vec<WrappedKeys>)> {
-    let found = store.query("SELECT database_id FROM smsotp.identity", Vec::new()).await?;
-    let row = found.first().ok_or_else(|| rows::damaged("database"))?;
-    let database_id = rows::array(column(row, 0)?, "database_id")?;
-    let sql = "SELECT i.key_id, i.wrapped, a.wrapped FROM smsotp.database_keys AS i \
-               JOIN smsotp.database_keys AS a ON a.key_id = i.key_id \
-               WHERE i.name = 'index' AND a.name = 'audit' ORDER BY i.key_id LIMIT 100";
-    let mut wraps = Vec::new();
-    for row in store.query(sql, Vec::new()).await? {
-        let key_id = KeyId::parse(column(&row, 0)?).ok_or_else(|| rows::damaged("key_id"))?;
-        wraps.push(WrappedKeys { key_id, index: column(&row, 1)?, audit: column(&row, 2)? });
-    }
-    Ok((database_id, wraps))
-}
-
-fn unwrap(database_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<DatabaseKeys> {
-    match wraps.iter().find_map(|wrap| ring.get(&wrap.key_id).map(|secret| (wrap, secret))) {
-        Some((wrap, secret)) => DatabaseKeys::unwrap(wrap, secret, database_id),
-        None => Err(ring.missing(&wraps.iter().map(|wrap| wrap.key_id).collect::<Vec<_>>())),
-    }
-}
-
-fn wrap(database_id: &[u8; 16], keys: &DatabaseKeys, ring: &Keyring) -> Result<Vec<Statement>> {
-    let mut statements = Vec::new();
-    for secret in ring.keys() {
-        let wrapped = keys.wrap(secret, database_id)?;
-        for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
-            statements.push(Statement {
-                table: "",
-                or_none: None,
-                sql: "INSERT INTO smsotp.database_keys (name, key_id, wrapped, added_at) \
-                      VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) ON CONFLICT DO NOTHING",
-                values: vec![text(name), text(wrapped.key_id.to_string()), bytes(sealed)],
-            });
-        }
-    }
-    Ok(statements)
-}
-
 /// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub async fn rewrap(store: &Postgres, ring: &Keyring, actor: &Actor) -> Result<()> {
-    let (database_id, _) = wraps(store).await?;
-    let kept: Vec<String> = ring.ids().iter().map(ToString::to_string).collect();
-    house(store, &Rewrap { store, ring, actor, database_id, kept }).await
+    let database_id = identity(store).await?.database_id;
+    maintain(store, &RewrapTask { store, ring, actor, database_id }).await
 }
 
-struct Rewrap<'a> {
+struct RewrapTask<'a> {
     store: &'a Postgres,
     ring: &'a Keyring,
     actor: &'a Actor,
     database_id: [u8; 16],
-    kept: Vec<String>,
 }
 
 #[async_trait]
-impl Work for Rewrap<'_> {
+impl MaintenanceTask for RewrapTask<'_> {
     type Answer = ();
 
-    async fn run(&self, house: &House) -> Result<Done<()>, Failure> {
-        let mut statements = wrap(&self.database_id, &self.store.keys, self.ring)?;
-        statements.push(Statement {
-            table: "",
-            or_none: None,
-            sql: "DELETE FROM smsotp.database_keys WHERE key_id <> ALL ($1)",
-            values: vec![(Box::new(self.kept.clone()), Type::TEXT_ARRAY)],
-        });
-        let keys = i64::try_from(self.kept.len()).unwrap_or(i64::MAX);
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<()>, Failure> {
+        let wraps = wrapped::wrap(&self.store.keys, &self.database_id, self.ring, transaction.now)?;
+        let mut statements: Vec<Statement> = wraps.iter().map(rows::put).collect();
+        let kept: Vec<String> = self.ring.ids().iter().map(ToString::to_string).collect();
+        let keys = i64::try_from(kept.len()).unwrap_or(i64::MAX);
+        let stale = "DELETE FROM smsotp.database_keys WHERE key_id <> ALL ($1)";
+        statements.push(Statement::new(stale, vec![(Box::new(kept), Type::TEXT_ARRAY)]));
         let details = Details::new().number("keys", keys);
-        let event = Event::new(house.now, self.actor.clone(), "keys.wrap", "done").details(details);
-        Ok(Done { answer: (), statements, event: Some(event) })
+        let event = Event::new(transaction.now, self.actor.clone(), "keys.wrap", "done").details(details);
+        Ok(MaintenanceResult { answer: (), statements, event: Some(event) })
     }
 }
 
-/// A transaction of the housekeeping, with chain 0 of the audit log locked.
-pub struct House {
-    /// Its connection.
-    pub session: Session,
-    /// The present, read after the lock.
-    pub now: Timestamp,
-    head: Head,
-}
-
-/// What a maintenance transaction did: without its audit row nothing of it is kept.
-pub struct Done<A> {
-    /// For the caller.
-    pub answer: A,
-    /// What is still to be written.
-    pub statements: Vec<Statement>,
-    /// For the audit log.
-    pub event: Option<Event>,
-}
-
-/// What a housekeeping transaction does. It may be run again, always in a transaction of its own.
-#[async_trait]
-pub trait Work: Sync {
-    /// What it answers.
-    type Answer: Send;
-    /// Does it.
-    async fn run(&self, house: &House) -> Result<Done<Self::Answer>, Failure>;
-}
-
-/// How long one transaction of the housekeeping may take: its few statements end by themselves long before. It is for a
-/// server that says nothing any more.
-const HOUSEKEEPING: Duration = Duration::from_secs(60);
-
-/// Runs a transaction of the housekeeping.
-pub async fn house<W: Work>(store: &Postgres, work: &W) -> Result<W::Answer> {
-    let mut patience = Patience::of(store.patience);
-    loop {
-        let (mut operation, mut kept) = (None, None);
-        let attempt = Patience::of(HOUSEKEEPING).within(house_once(store, work, &mut operation, &mut kept)).await;
-        let failure = match (attempt, operation) {
-            (Ok(()), _) => None,
-            (Err(failure), Some(unknown)) => {
-                store.settle(unknown, failure.error()).await?;
-                None
-            }
-            (Err(failure), None) => Some(failure),
-        };
-        match (failure, kept) {
-            (None, Some(answer)) => return Ok(answer),
-            (None, None) => return Err(Error::new(Code::BUG, "housekeeping ended without an answer")),
-            (Some(failure), _) => patience.after(failure).await?,
-        }
-    }
-}
-
-/// One attempt; `operation` is set while nobody knows whether it was committed, and then `answer` is there.
-async fn house_once<W: Work>(
-    store: &Postgres,
-    work: &W,
-    operation: &mut Option<OperationId>,
-    answer: &mut Option<W::Answer>,
-) -> Result<(), Failure> {
-    let house = begin(store).await?;
-    let done = work.run(&house).await?;
-    *answer = Some(done.answer);
-    let Some(event) = &done.event else {
-        house.session.client().batch_execute("ROLLBACK").await.map_err(before_commit)?;
-        house.session.done();
-        return Ok(());
-    };
-    let writes = Writes::audited(store, done.statements, house.head, event)?;
-    store.commit(house.session, &writes, operation).await
-}
-
-async fn begin(store: &Postgres) -> Result<House, Failure> {
-    let session = store.connections.take().await?;
-    let chain: [Value; 1] = [(Box::new(0i16), Type::INT2)];
-    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, b.sealed_at, h.seq, h.mac FROM smsotp.identity AS b \
-               LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1) AS h ON true";
-    let client = session.client();
-    let (begun, locked, last) = tokio::join!(
-            biased;
-        client.batch_execute(session.begin()),
-        session.ask(CHAIN, &chain),
-        session.ask(sql, &chain),
-    );
-    begun.map_err(before_commit)?;
-    locked.map_err(before_commit)?;
-    let last = last.map_err(before_commit)?;
-    let row = last.first().ok_or_else(|| rows::damaged("database"))?;
-    if column::<Option<i64>>(row, 1)?.is_some() {
-        return Err(crate::store::export::sealed().into());
-    }
-    let now = store.heard(column(row, 0)?);
-    let head = head(0, row, 2)?;
-    Ok(House { session, now, head })
-}
-
-/// Facts about the database, none of which reads a whole table.
+/// The status, without reading a whole table.
 pub async fn status(store: &Postgres) -> Result<Status> {
-    // Between the lowest and the highest id nearly every id is a row: an estimate that costs two look-ups.
-    let sql = "SELECT current_setting('server_version'), \
-        (SELECT coalesce(max(version), 0) FROM smsotp.schema_versions), \
+    // The span of ids estimates the number of rows with two look-ups.
+    let sql = format!(
+        "SELECT current_setting('server_version'), \
+        (SELECT coalesce(max(version), 0)::bigint FROM smsotp.schema_versions), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.otps), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.messages), \
         (SELECT coalesce(sum(h.seq), 0)::bigint FROM smsotp.audit_chains AS l, LATERAL \
             (SELECT seq FROM smsotp.audit AS a WHERE a.chain = l.chain ORDER BY seq DESC LIMIT 1) AS h), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS found), \
-        (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT $1) AS found), \
         (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c \
-            WHERE c.relnamespace = 'smsotp'::regnamespace AND c.relkind = 'r')";
-    let found = store.query(sql, vec![int(i64::from(MORE_MAX))]).await?;
-    let row = found.first().ok_or_else(|| rows::damaged("status"))?;
-    let count = |at: usize| column::<i64>(row, at).map(|n| u64::try_from(n).unwrap_or(0));
-    let sql =
-        "SELECT key_id, added_at FROM smsotp.database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100";
-    let mut wrapped_by = Vec::new();
-    for row in store.query(sql, Vec::new()).await? {
-        wrapped_by.push((column(&row, 0)?, Timestamp(column(&row, 1)?)));
-    }
+            WHERE c.relnamespace = 'smsotp'::regnamespace AND c.relkind = 'r'), \
+        (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX}) AS found)"
+    );
+    let found = store.query(&Statement::new(sql, Vec::new())).await?;
+    let sql = "SELECT key_id, added_at FROM smsotp.database_keys WHERE name = $1 ORDER BY added_at, key_id LIMIT 100";
+    let wraps = store.query(&Statement::new(sql, vec![rows::text(wrapped::INDEX)])).await?;
+    let mut row = Reader::new(found.first().ok_or_else(|| damaged("status"))?);
+    let wrapped_by = wraps.iter().map(|row| {
+        let mut row = Reader::new(row);
+        Ok((row.next("key_id")?, row.next("added_at")?))
+    });
     Ok(Status {
-        engine: format!("PostgreSQL {}", column::<&str>(row, 0)?),
+        engine: format!("PostgreSQL {}", row.next::<String>("server_version")?),
         place: store.address.place(),
-        schema: (u32::try_from(column::<i32>(row, 1)?).unwrap_or(0), newest()),
-        rows: vec![("otps", count(2)?), ("messages", count(3)?), ("audit", count(4)?), ("test_numbers", count(5)?)],
-        bytes: Some((count(7)?, 0)),
-        due: u32::try_from(count(6)?).unwrap_or(MORE_MAX),
-        wrapped_by,
+        schema: (row.next("version")?, schema::newest()),
+        rows: vec![
+            ("otps", row.next("otps")?),
+            ("messages", row.next("messages")?),
+            ("audit", row.next("audit")?),
+            ("test_numbers", row.next("test_numbers")?),
+        ],
+        bytes: Some((row.next("size")?, 0)),
+        due: row.next("due")?,
+        wrapped_by: wrapped_by.collect::<Result<_>>()?,
     })
 }
 
-/// Looks for damage, and for settings of the server that break a promise.
+/// Checks for damage, for columns that differ from the schema, and for settings of the server that break a promise.
 pub async fn check(store: &Postgres) -> Result<Vec<String>> {
-    const ASKED: &[(&str, &str)] = &[
+    const QUESTIONS: &[(&str, &str)] = &[
         (
             "SELECT 1 WHERE current_setting('fsync') = 'off'",
             "fsync is off on the server: a power failure can destroy the whole database",
@@ -388,7 +239,7 @@ pub async fn check(store: &Postgres) -> Result<Vec<String>> {
         ),
         (
             "SELECT 1 FROM smsotp.otps WHERE state = 'active' AND ended_at IS NOT NULL LIMIT 1",
-            "an otp lives although it has ended",
+            "an otp is active although it has ended",
         ),
         (
             "SELECT 1 WHERE (SELECT coalesce(max(id), 0) FROM smsotp.otps) > (SELECT last_value FROM smsotp.otp_ids) \
@@ -397,22 +248,23 @@ pub async fn check(store: &Postgres) -> Result<Vec<String>> {
         ),
     ];
     let mut findings = Vec::new();
-    for (sql, finding) in ASKED {
-        if !store.query(sql, Vec::new()).await?.is_empty() {
+    for (sql, finding) in QUESTIONS {
+        if !store.query(&Statement::new(*sql, Vec::new())).await?.is_empty() {
             findings.push((*finding).to_owned());
         }
     }
-    Ok(findings)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn migrations_are_numbered_without_gaps() {
-        for (index, (version, _)) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(usize::try_from(*version).unwrap(), index + 1);
-        }
+    let sql = "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) FROM pg_attribute AS a \
+               JOIN pg_class AS c ON c.oid = a.attrelid WHERE c.relnamespace = 'smsotp'::regnamespace \
+               AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let found = store.query(&Statement::new(sql, Vec::new())).await?;
+    let columns = found.iter().map(|row| {
+        let mut row = Reader::new(row);
+        Ok((row.next("table")?, (row.next("column")?, row.next("type")?)))
+    });
+    let columns: Vec<(String, (String, String))> = columns.collect::<Result<_>>()?;
+    for table in schema::all() {
+        let of_table = columns.iter().filter(|(name, _)| name == table.name).map(|(_, column)| column.clone());
+        findings.extend(table.findings(Dialect::Postgres, &of_table.collect::<Vec<_>>()));
     }
+    Ok(findings)
 }

@@ -1,4 +1,4 @@
-//! How the server's certificate is trusted: `sslmode` and `sslrootcert` of the URL, with checking as the rule.
+//! How the server's certificate is checked: `sslmode` and `sslrootcert` of the URL, with full checks as the default.
 
 use std::fs;
 use std::sync::Arc;
@@ -13,92 +13,64 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::error::{Code, Error, Result};
 
-/// What is checked of a certificate, in the words of libpq.
+/// What is checked of a certificate, as in libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub enum CertificateCheck {
     /// `verify-full`: a known authority signed it, and for this host.
     Full,
     /// `verify-ca`: a known authority signed it.
     Authority,
-    /// `require`: nothing; whoever sits in between can read and change everything.
+    /// `require`: nothing; anybody in between can read and change everything.
     Nothing,
 }
 
-/// What the URL wants.
-#[derive(Default)]
-pub struct Wanted {
-    mode: Option<String>,
-    roots: Option<String>,
-}
-
-/// How to trust.
+/// How a certificate is checked.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// What is checked.
-    pub check: Check,
+    pub check: CertificateCheck,
     /// Authorities instead of the system's.
     roots: Option<Arc<RootCertStore>>,
 }
 
-impl Wanted {
-    /// Takes `sslmode` and `sslrootcert` out of a URL.
-    pub fn take_from(url: &str) -> Result<(String, Wanted)> {
-        let mut wanted = Wanted::default();
-        let Some((base, query)) = url.split_once('?') else { return Ok((url.to_owned(), wanted)) };
-        let mut rest = Vec::new();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value =
-                || url::form_urlencoded::parse(format!("v={value}").as_bytes()).next().map(|(_, v)| v.into_owned());
-            match name {
-                "sslmode" => wanted.mode = value(),
-                "sslrootcert" => wanted.roots = value(),
-                _ => rest.push(pair),
-            }
+/// Decides by `sslmode` and `sslrootcert`; `local` means that every host is this machine. `None`: no encryption.
+pub fn trust(sslmode: Option<&str>, sslrootcert: Option<&str>, local: bool) -> Result<Option<Trust>> {
+    let known = "Use verify-full, verify-ca, require (encrypted, not checked) or disable.";
+    let check = match sslmode {
+        None if local && sslrootcert.is_none() => return Ok(None),
+        None | Some("verify-full") => CertificateCheck::Full,
+        Some("verify-ca") => CertificateCheck::Authority,
+        Some("require") => CertificateCheck::Nothing,
+        Some("disable") => return Ok(None),
+        // Encryption only if it happens to work promises nothing.
+        Some("allow" | "prefer") => {
+            let message = "sslmode=prefer and sslmode=allow promise nothing";
+            return Err(Error::new(Code::CONFIG_INVALID, message).hint(known));
         }
-        let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
-        Ok((url, wanted))
-    }
-
-    /// Decides; `local` says that every host is this machine. `None`: no encryption.
-    pub fn trust(self, local: bool) -> Result<Option<Trust>> {
-        let check = match self.mode.as_deref() {
-            None if local && self.roots.is_none() => return Ok(None),
-            None | Some("verify-full") => Check::Full,
-            Some("verify-ca") => Check::Authority,
-            Some("require") => Check::Nothing,
-            Some("disable") => return Ok(None),
-            // Encrypted if it happens to work is not a promise that anyone can rely on.
-            Some("allow" | "prefer") => {
-                return Err(Error::new(Code::CONFIG_INVALID, "sslmode=prefer and sslmode=allow promise nothing")
-                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
-            }
-            Some(_) => {
-                return Err(Error::new(Code::CONFIG_INVALID, "the sslmode of the PostgreSQL URL is not known")
-                    .hint("Use verify-full, verify-ca, require (encrypted, not checked) or disable."));
-            }
-        };
-        let roots = self.roots.as_deref().filter(|path| *path != "system").map(read_roots).transpose()?;
-        Ok(Some(Trust { check, roots }))
-    }
+        Some(_) => {
+            return Err(Error::new(Code::CONFIG_INVALID, "the sslmode of the PostgreSQL URL is not known").hint(known));
+        }
+    };
+    let roots = sslrootcert.filter(|path| *path != "system").map(read_roots).transpose()?;
+    Ok(Some(Trust { check, roots }))
 }
 
 impl Trust {
-    /// What tokio-postgres encrypts with.
+    /// The TLS connector for tokio-postgres.
     pub fn connector(&self) -> Result<MakeRustlsConnect> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| Error::new(Code::BUG, "TLS cannot be set up").because(error))?;
         let verifier: Arc<dyn ServerCertVerifier> = match (self.check, &self.roots) {
-            (Check::Nothing, _) => Arc::new(Unchecked { provider, inner: None }),
-            (Check::Full, None) => Arc::new(system(provider)?),
-            (Check::Full, Some(roots)) => from_roots(roots, provider)?,
-            (Check::Authority, None) => {
+            (CertificateCheck::Nothing, _) => Arc::new(Unchecked { provider, inner: None }),
+            (CertificateCheck::Full, None) => Arc::new(system(provider)?),
+            (CertificateCheck::Full, Some(roots)) => from_roots(roots, provider)?,
+            (CertificateCheck::Authority, None) => {
                 let inner: Arc<dyn ServerCertVerifier> = Arc::new(system(Arc::clone(&provider))?);
                 Arc::new(Unchecked { provider, inner: Some(inner) })
             }
-            (Check::Authority, Some(roots)) => {
+            (CertificateCheck::Authority, Some(roots)) => {
                 let inner = from_roots(roots, Arc::clone(&provider))?;
                 Arc::new(Unchecked { provider, inner: Some(inner) })
             }
@@ -134,7 +106,7 @@ fn read_roots(path: &str) -> Result<Arc<RootCertStore>> {
     if roots.is_empty() { Err(unreadable()) } else { Ok(Arc::new(roots)) }
 }
 
-/// Checks less than everything, because the URL says so: the authority without the name, or nothing.
+/// Checks less because the URL says so: the authority without the name, or nothing.
 #[derive(Debug)]
 struct Unchecked {
     provider: Arc<CryptoProvider>,

@@ -1,39 +1,38 @@
-//! Opening the database: make, migrate, unwrap the keys; status, check and backup.
+//! Opens the database: creates and migrates it, unwraps the keys. Also its status, check and backup.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{Opening, Sqlite, trouble, turn};
+use super::{Sqlite, SqliteOptions, errors, rows, turn};
 use crate::audit::{Actor, Details, Event};
-use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::{self, DatabaseKeys, KeyId, Keyring, WrappedKeys};
-use crate::store::{MORE_MAX, Status};
+use crate::keys::{self, DatabaseKeys, Keyring};
+use crate::message::Message;
+use crate::otp::Otp;
+use crate::store::schema::{self, Dialect, Identity, KeyRow, Record};
+use crate::store::{MORE_MAX, Status, export, wrapped};
 
-/// The migrations in their order: version and SQL. A migration that has landed never changes.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("../migrations/sqlite/0001_initial.sql"))];
-
-/// "SMSO" in the file's header: ours, and not some other program's database.
+/// "SMSO" in the file's header: tells our databases from those of other programs.
 const APPLICATION_ID: u32 = 0x534D_534F;
 
-/// From so many pages on (10 MB) whoever commits moves the log into the database. A purge moves it after each batch, and its log
-/// stays shorter than this: otherwise those who send beside it would do the moving.
+/// Once the log has this many pages (10 MB), a commit also copies it into the database. A purge copies it after each batch and keeps it
+/// shorter: otherwise the senders next to it would have to.
 const LOG_PAGES: u32 = 2_500;
 
 /// How many prepared statements a connection keeps: more than any operation uses.
 const STATEMENTS: usize = 64;
 
-/// True where there is a database, or something else, at `path`. An empty file is what a crash before the first commit leaves.
+/// Whether there is a database, or something else, at `path`. A crash before the first commit leaves an empty file.
 pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
 
-/// The path of one of the files that stand beside the database.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path of one of the files next to the database.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -42,18 +41,18 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// The first bytes of every SQLite file (its file format, section 1.3.1).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Refuses a file that is no SQLite database, whatever else is missing.
+/// Refuses a file that is not a SQLite database.
 ///
 /// # Errors
-/// `STORE_CORRUPT`, or `STORE_FAILED` where it cannot be read.
+/// `STORE_CORRUPT`, or `STORE_FAILED` if it cannot be read.
 pub fn must_be_sqlite(path: &Path) -> Result<()> {
     must_not_be_a_directory(path)?;
     let mut head = [0; 16];
-    let mut file = fs::File::open(path).map_err(|error| io_trouble(path, &error))?;
+    let mut file = fs::File::open(path).map_err(|error| errors::of_path(path, &error))?;
     match io::Read::read_exact(&mut file, &mut head) {
         Ok(()) if head == *MAGIC => Ok(()),
         _ => Err(Error::new(Code::STORE_CORRUPT, format!("{} is damaged or not a database", path.display()))
-            .hint("Name the database with --db or SMSOTP_DATABASE; if these are the database, restore a backup.")),
+            .hint("Name the database with --db or SMSOTP_DATABASE; if this is it, restore a backup.")),
     }
 }
 
@@ -65,52 +64,52 @@ fn must_not_be_a_directory(path: &Path) -> Result<()> {
         .hint("Name the file in it with --db or SMSOTP_DATABASE."))
 }
 
-/// There are no database, and none are to be made.
+/// The error if there is no database and none is to be created.
 pub fn none_yet(path: &Path) -> Error {
     Error::new(Code::STORE_FAILED, format!("there is no database at {} yet", path.display()))
-        .hint("`smsotp send` makes them; or name others with --db or SMSOTP_DATABASE.")
+        .hint("`smsotp send` creates it; or name another with --db or SMSOTP_DATABASE.")
 }
 
-/// Opens the file, private to its owner from its first moment.
-pub fn connect(path: &Path, opening: Opening) -> Result<Connection> {
+/// Opens the file, which is created readable by its owner alone.
+pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
     must_not_be_a_directory(path)?;
     if !exists(path) {
-        if !opening.create {
+        if !options.create {
             return Err(none_yet(path));
         }
-        make(path, opening)?;
+        create(path, options)?;
     }
-    // Not CREATE: the file is there, and SQLite would make it readable for everyone. No symlink games beside it either.
+    // Without CREATE: the file is there by now, and SQLite would create it readable by everyone.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| named(path, error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| errors::of_file(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Other programs may hold the file without knowing of our queue; ours wait in it and hardly ever get here.
-    connection.busy_timeout(opening.patience).map_err(trouble)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(trouble)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(trouble)?;
+    // For other programs, which do not know our queue; ours wait there.
+    connection.busy_timeout(options.wait_limit)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).map_err(trouble)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false).map_err(trouble)?;
-    // Plans do not follow the values: without this, a statement whose value stands in a LIMIT, or is compared with a partial
-    // index, is prepared anew whenever it is bound.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(trouble)?;
-    // The last one out would copy the log back into the file: for a short log that is half a millisecond spent too early.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(trouble)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    // Plans do not depend on bound values: otherwise a statement with a value in its LIMIT, or compared with a partial index, is prepared
+    // again whenever a value is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    // The last connection to close would copy the log into the file: for a short log that is half a millisecond too early.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection
         .execute_batch(&format!(
             "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
         ))
-        .map_err(|error| named(path, error))?;
+        .map_err(|error| errors::of_file(path, error))?;
     Ok(connection)
 }
 
-fn make(path: &Path, opening: Opening) -> Result<()> {
+fn create(path: &Path, options: SqliteOptions) -> Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        if opening.create_dir {
-            keys::make_private_dir(dir).map_err(|error| io_trouble(dir, &error))?;
+        if options.create_dir {
+            keys::make_private_dir(dir).map_err(|error| errors::of_path(dir, &error))?;
         } else if !dir.is_dir() {
             return Err(Error::new(Code::STORE_FAILED, format!("the directory {} does not exist", dir.display()))
-                .hint(format!("Make it: mkdir -p -m 700 '{}'", dir.display())));
+                .hint(format!("Create it: mkdir -p -m 700 '{}'", dir.display())));
         }
     }
     let mut options = OpenOptions::new();
@@ -119,49 +118,40 @@ fn make(path: &Path, opening: Opening) -> Result<()> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        // Somebody else was quicker, or a crash left it: fine either way, the migration decides.
+        // Another process was quicker, or a crash left the file: the migration handles either.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(io_trouble(path, &error)),
+        Err(error) => Err(errors::of_path(path, &error)),
     }
 }
 
-/// Brings the tables up to date and unwraps the keys; makes both where the database is new.
-pub fn prepare(sqlite: &Sqlite, ring: &Keyring, opening: Opening) -> Result<DatabaseKeys> {
+/// Brings the tables up to date and unwraps the keys; creates both if the database is new.
+pub fn prepare(sqlite: &Sqlite, ring: &Keyring) -> Result<DatabaseKeys> {
     let version = version(&sqlite.connection(), &sqlite.path)?;
-    if version != newest() {
-        migrate(sqlite, version, ring, opening)?;
+    if version != schema::newest() {
+        migrate(sqlite, version, ring)?;
     }
-    let (database_id, wraps) = wraps(&sqlite.connection())?;
-    let keys = unwrap(&database_id, &wraps, ring)?;
-    let missing = ring.ids().into_iter().any(|id| !wraps.iter().any(|wrap| wrap.key_id == id));
-    if missing {
-        sqlite.set_up(|tx| wrap(tx, (&database_id, &keys), ring, sqlite.clock.now()))?;
+    let identity = identity(&sqlite.connection(), &sqlite.path)?;
+    let wraps = key_rows(&sqlite.connection())?;
+    let keys = wrapped::unwrap(&wraps, &identity.database_id, ring)?;
+    if wrapped::lacks_one(&wraps, ring) {
+        let wraps = wrapped::wrap(&keys, &identity.database_id, ring, sqlite.clock.now())?;
+        sqlite.set_up(|tx| wraps.iter().try_for_each(|row| rows::put(tx, row)))?;
     }
     Ok(keys)
 }
 
-fn newest() -> u32 {
-    MIGRATIONS.last().map_or(0, |(version, _)| *version)
-}
-
 fn version(connection: &Connection, path: &Path) -> Result<u32> {
-    let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(|error| named(path, error));
+    let pragma =
+        |sql: &str| connection.query_row(sql, [], |row| row.get(0)).map_err(|error| errors::of_file(path, error));
     let application = || pragma("PRAGMA application_id").map(|id: u32| id == APPLICATION_ID);
-    // Where our mark is missing the tables come first: whoever makes them puts it beside them in the same commit, so it is
-    // there by then.
+    // Look for tables before the second look at the id: another process commits both together, so that its id is there by then.
     let foreign = !application()? && has_tables(connection, path)? && !application()?;
     let version: u32 = pragma("PRAGMA user_version")?;
-    if version > newest() {
-        return Err(Error::new(
-            Code::STORE_NEWER,
-            format!("the database has version {version}; this smsotp knows up to {}", newest()),
-        )
-        .hint("Use the newer smsotp that wrote it; going back would lose what only it understands."));
-    }
     if foreign {
         return Err(Error::new(Code::STORE_FAILED, format!("{} is another program's database", path.display()))
             .hint("Name the database with --db or SMSOTP_DATABASE; nothing was changed in this file."));
     }
+    schema::refuse_newer(version)?;
     Ok(version)
 }
 
@@ -169,109 +159,72 @@ fn has_tables(connection: &Connection, path: &Path) -> Result<bool> {
     connection
         .query_row("SELECT count(*) FROM (SELECT 1 FROM sqlite_schema LIMIT 1)", [], |row| row.get::<_, i64>(0))
         .map(|tables| tables > 0)
-        .map_err(|error| named(path, error))
+        .map_err(|error| errors::of_file(path, error))
 }
 
-fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring, opening: Opening) -> Result<()> {
+fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
     if from == 0 {
-        // The log mode is kept in the file; it cannot be changed inside a transaction.
+        // The journal mode is stored in the file and cannot be changed inside a transaction.
         let _turn = sqlite.take_turn()?;
         let mode: String = sqlite
             .connection()
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-            .map_err(|error| named(&sqlite.path, error))?;
+            .map_err(|error| errors::of_file(&sqlite.path, error))?;
         if mode != "wal" {
             return Err(Error::new(Code::STORE_FAILED, "the file system of the database has no shared memory")
                 .hint("Put the database on a local disk; network file systems lose locks and commits."));
         }
     } else {
-        let copy = sqlite.path.with_extension(format!("before-{}.db", newest()));
+        let copy = sqlite.path.with_extension(format!("before-{}.db", schema::newest()));
         copy_to(&sqlite.connection(), &copy)?;
     }
-    debug_assert!(opening.create || from > 0 || exists(&sqlite.path));
     sqlite.set_up(|tx| {
-        // Read again under the lock: of many that start at once, one migrates.
+        // Read again under the lock: of many processes that start at the same time, one migrates.
         let from = version(tx, &sqlite.path)?;
-        for (to, sql) in MIGRATIONS.iter().filter(|(to, _)| *to > from) {
-            tx.execute_batch(sql).map_err(trouble)?;
-            tx.pragma_update(None, "user_version", to).map_err(trouble)?;
+        for (to, sql) in schema::migrations_after(from, Dialect::Sqlite) {
+            tx.execute_batch(sql)?;
+            tx.pragma_update(None, "user_version", to)?;
         }
         if from == 0 {
-            tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(trouble)?;
+            tx.pragma_update(None, "application_id", APPLICATION_ID)?;
             let mut database_id = [0; 16];
             keys::fill_random(&mut database_id)?;
-            tx.execute(
-                "INSERT INTO identity (only, database_id, created_at) VALUES (1, ?1, ?2)",
-                params![database_id, sqlite.clock.now().millis()],
-            )
-            .map_err(trouble)?;
-            wrap(tx, (&database_id, &DatabaseKeys::generate()?), ring, sqlite.clock.now())?;
+            let now = sqlite.clock.now();
+            rows::insert(tx, &Identity { id: 1, database_id, created_at: now, sealed_at: None })?;
+            let wraps = wrapped::wrap(&DatabaseKeys::generate()?, &database_id, ring, now)?;
+            wraps.iter().try_for_each(|row| rows::insert(tx, row))?;
         }
         Ok(())
     })
 }
 
-/// The database's id and their keys as wrapped under each accepted key.
-fn wraps(connection: &Connection) -> Result<([u8; 16], Vec<WrappedKeys>)> {
-    let database_id = connection
-        .query_row("SELECT database_id FROM identity WHERE only = 1", [], |row| row.get(0))
-        .map_err(trouble)?;
-    let mut statement = connection
-        .prepare("SELECT key_id, name, wrapped FROM database_keys ORDER BY key_id, name DESC LIMIT 200")
-        .map_err(trouble)?;
-    let found = statement
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)))
-        .and_then(|found| found.collect::<rusqlite::Result<Vec<(String, String, Vec<u8>)>>>())
-        .map_err(trouble)?;
-    let mut wraps = Vec::new();
-    // Each key has wrapped both of the database's keys: "index", then "audit".
-    for pair in found.windows(2) {
-        let [(id, index_name, index), (same, audit_name, audit)] = pair else { continue };
-        if id != same || index_name != "index" || audit_name != "audit" {
-            continue;
+/// Reads which database this is. Databases from before the first release are noticed here: their tables had other names.
+pub fn identity(connection: &Connection, path: &Path) -> Result<Identity> {
+    let found = rows::find(connection, [1]).or_else(|error| {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE name = ?1";
+        match rows::value::<i64>(connection, sql, [Identity::table().name])? {
+            Some(_) => Err(error),
+            None => Err(schema::before_first_release(&path.display().to_string()).hint(
+                "No later version can read it. Name a new file with --db or SMSOTP_DATABASE; nothing was changed in this one.",
+            )),
         }
-        let key_id = KeyId::parse(id).ok_or_else(|| {
-            Error::new(Code::STORE_CORRUPT, "the id of a key in the database is none").hint("Restore a backup.")
-        })?;
-        wraps.push(WrappedKeys { key_id, index: index.clone(), audit: audit.clone() });
-    }
-    Ok((database_id, wraps))
+    });
+    found?.ok_or_else(|| crate::store::value::damaged("the table identity is empty"))
 }
 
-fn unwrap(database_id: &[u8; 16], wraps: &[WrappedKeys], ring: &Keyring) -> Result<DatabaseKeys> {
-    match wraps.iter().find_map(|wrap| ring.get(&wrap.key_id).map(|secret| (wrap, secret))) {
-        Some((wrap, secret)) => DatabaseKeys::unwrap(wrap, secret, database_id),
-        None => Err(ring.missing(&wraps.iter().map(|wrap| wrap.key_id).collect::<Vec<_>>())),
-    }
-}
-
-fn wrap(
-    tx: &Transaction<'_>,
-    (database_id, keys): (&[u8; 16], &DatabaseKeys),
-    ring: &Keyring,
-    now: Timestamp,
-) -> Result<()> {
-    for secret in ring.keys() {
-        let wrapped = keys.wrap(secret, database_id)?;
-        for (name, sealed) in [("index", &wrapped.index), ("audit", &wrapped.audit)] {
-            tx.execute(
-                "INSERT INTO database_keys (name, key_id, wrapped, added_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-                params![name, wrapped.key_id.to_string(), sealed, now.millis()],
-            )
-            .map_err(trouble)?;
-        }
-    }
-    Ok(())
+/// The database's keys, wrapped under each accepted key.
+fn key_rows(connection: &Connection) -> Result<Vec<KeyRow>> {
+    rows::all(connection, &format!("{} ORDER BY added_at, key_id LIMIT 200", rows::statements::<KeyRow>().select), [])
 }
 
 /// Wraps the database's keys under every key of the ring, and drops the wraps of keys that are not in it.
 pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     let now = sqlite.clock.now();
     sqlite.maintain(|tx, _| {
-        let (database_id, old) = wraps(tx)?;
-        wrap(tx, (&database_id, &sqlite.keys), ring, now)?;
-        for stale in old.iter().filter(|wrap| ring.get(&wrap.key_id).is_none()) {
-            tx.execute("DELETE FROM database_keys WHERE key_id = ?1", [stale.key_id.to_string()]).map_err(trouble)?;
+        let wraps = wrapped::wrap(&sqlite.keys, &identity(tx, &sqlite.path)?.database_id, ring, now)?;
+        wraps.iter().try_for_each(|row| rows::put(tx, row))?;
+        for stale in key_rows(tx)?.iter().filter(|row| ring.get(&row.key_id).is_none()) {
+            rows::execute(tx, "DELETE FROM database_keys WHERE key_id = ?1", [stale.key_id.to_string()])?;
         }
         let keys = i64::try_from(ring.ids().len()).unwrap_or(i64::MAX);
         let event = Event::new(now, actor.clone(), "keys.wrap", "done").details(Details::new().number("keys", keys));
@@ -279,92 +232,77 @@ pub fn rewrap(sqlite: &Sqlite, ring: &Keyring, actor: &Actor) -> Result<()> {
     })
 }
 
-/// Facts about the database, none of which reads a whole table.
+/// The status, without reading a whole table.
 pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let connection = sqlite.connection();
-    let count = |sql: &str| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i64>(0))
-            .map(|n| u64::try_from(n).unwrap_or(0))
-            .map_err(trouble)
-    };
-    // Each end in a look-up of its own: asked for both at once, SQLite reads the whole table. Between them nearly every id is
-    // a row: an estimate that costs two look-ups.
+    let count = |sql: &str| Ok::<u64, Error>(rows::value(&connection, sql, [])?.unwrap_or(0));
+    // The span of ids estimates the number of rows. Each end is a query of its own: for both in one, SQLite reads the whole table.
     let rows = vec![
         ("otps", count("SELECT coalesce((SELECT max(id) FROM otps) - (SELECT min(id) FROM otps) + 1, 0)")?),
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
         ("audit", count("SELECT coalesce(max(seq), 0) FROM audit WHERE chain = 0")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
     ];
-    let due: u32 = connection
-        .query_row(
-            "SELECT count(*) FROM (SELECT 1 FROM messages WHERE due_at IS NOT NULL LIMIT ?1)",
-            [MORE_MAX],
-            |row| row.get(0),
-        )
-        .map_err(trouble)?;
-    let mut statement = connection
-        .prepare("SELECT key_id, added_at FROM database_keys WHERE name = 'index' ORDER BY added_at, key_id LIMIT 100")
-        .map_err(trouble)?;
-    let wrapped_by = statement
-        .query_map([], |row| Ok((row.get(0)?, Timestamp(row.get(1)?))))
-        .and_then(|found| found.collect::<rusqlite::Result<_>>())
-        .map_err(trouble)?;
+    let due = format!("SELECT count(*) FROM (SELECT 1 FROM messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX})");
+    let wraps = key_rows(&connection)?.into_iter().filter(|row| row.name == wrapped::INDEX);
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
-    let log = beside(&sqlite.path, "-wal");
     Ok(Status {
         engine: format!("SQLite {}", rusqlite::version()),
         place: sqlite.path.display().to_string(),
-        schema: (version(&connection, &sqlite.path)?, newest()),
+        schema: (version(&connection, &sqlite.path)?, schema::newest()),
         rows,
-        bytes: Some((size(&sqlite.path), size(&log))),
-        due,
-        wrapped_by,
+        bytes: Some((size(&sqlite.path), size(&with_suffix(&sqlite.path, "-wal")))),
+        due: u32::try_from(count(&due)?).unwrap_or(MORE_MAX),
+        wrapped_by: wraps.map(|row| (row.key_id.to_string(), row.added_at)).collect(),
     })
 }
 
-/// Looks for damage: the file's structure, the links between tables, and two rules that no table can hold.
+/// Checks the file's structure, the columns of the tables, and the references between them.
 pub fn check(connection: &Connection) -> Result<Vec<String>> {
     let mut findings = Vec::new();
-    let mut statement = connection.prepare("PRAGMA integrity_check(20)").map_err(trouble)?;
-    let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(trouble)?;
-    for line in lines {
+    let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
+    for line in statement.query_map([], |row| row.get::<_, String>(0))? {
         match line {
             Ok(line) if line == "ok" => {}
             Ok(line) => findings.push(line),
             Err(error) => findings.push(error.to_string()),
         }
     }
-    let orphans: i64 = connection
-        .query_row("SELECT count(*) FROM (SELECT 1 FROM pragma_foreign_key_check LIMIT 20)", [], |row| row.get(0))
-        .map_err(trouble)?;
+    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_xinfo(?1)")?;
+    for table in schema::all() {
+        let columns = statement.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let columns: Vec<(String, String)> = columns.collect::<rusqlite::Result<_>>()?;
+        findings.extend(table.findings(Dialect::Sqlite, &columns));
+    }
+    let orphans = "SELECT count(*) FROM (SELECT 1 FROM pragma_foreign_key_check LIMIT 20)";
+    let orphans: i64 = rows::value(connection, orphans, [])?.unwrap_or(0);
     if orphans > 0 {
         findings.push(format!("{orphans} messages belong to an otp that is not there"));
     }
     Ok(findings)
 }
 
-/// Writes a copy in which no code is alive.
+/// Writes a copy in which no code is live.
 pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     if to.exists() {
         return Err(Error::new(Code::FILE_FAILED, format!("{} is there already", to.display()))
             .hint("Name a file that does not exist; a backup never overwrites one."));
     }
     let now = sqlite.clock.now();
-    // The row comes first, so that the copy tells of itself and a copy that failed is told of too.
+    // The audit row comes first, so that the copy contains it and a failed copy is on record too.
     sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.backup", "begun")))))?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
     let made = copy_to(&sqlite.connection(), partial).and_then(|()| {
-        let mut copy = Connection::open(partial).map_err(|error| named(partial, error))?;
-        // One plain file: a copy with a log beside it is copied on without it sooner or later.
-        copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(trouble)?;
+        let mut copy = Connection::open(partial).map_err(|error| errors::of_file(partial, error))?;
+        // As one plain file: sooner or later somebody would copy it without its log.
+        copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         let revoked = revoke_all(&mut copy, sqlite, actor)?;
-        copy.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(trouble)?;
-        copy.close().map_err(|(_, error)| trouble(error))?;
-        // link, not rename: it fails where somebody made the file in the meantime.
-        fs::hard_link(partial, to).map_err(|error| io_trouble(to, &error))?;
+        copy.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+        copy.close().map_err(|(_, error)| error)?;
+        // A link and not a rename: it fails if the file exists by now.
+        fs::hard_link(partial, to).map_err(|error| errors::of_path(to, &error))?;
         Ok(revoked)
     });
     let _ = fs::remove_file(partial);
@@ -374,26 +312,39 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     made
 }
 
+/// Revokes the live codes of a copy and takes its messages off the worker's list. Returns how many codes were live.
 fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<u64> {
     let now = sqlite.clock.now();
-    let tx = copy.transaction_with_behavior(TransactionBehavior::Immediate).map_err(trouble)?;
-    let revoked = tx
-        .execute(
-            "UPDATE otps SET state = 'revoked', ended_at = ?1, over_at = ?1 WHERE state = 'active'",
-            [now.millis()],
-        )
-        .map_err(trouble)?;
-    // What waits to be sent would go out twice, once from either.
-    tx.execute(
-        "UPDATE messages SET state = 'canceled', due_at = NULL, updated_at = ?1 WHERE due_at IS NOT NULL AND state = 'queued'",
-        [now.millis()],
-    )
-    .map_err(trouble)?;
-    tx.execute("UPDATE messages SET due_at = NULL WHERE due_at IS NOT NULL", []).map_err(trouble)?;
+    let tx = copy.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Rows that were changed are not found again; this many are in memory at a time.
+    let batch = |select: &str, which: &str| format!("{select} WHERE {which} LIMIT 1000");
+    let living = batch(&rows::statements::<Otp>().select, "state = 'active'");
+    let due = batch(&rows::statements::<Message>().select, "due_at IS NOT NULL");
+    let mut revoked = 0;
+    loop {
+        let otps: Vec<Otp> = rows::all(&tx, &living, [])?;
+        if otps.is_empty() {
+            break;
+        }
+        for mut otp in otps {
+            revoked += u64::from(export::revoke(&mut otp, now));
+            rows::update(&tx, &otp)?;
+        }
+    }
+    loop {
+        let messages: Vec<Message> = rows::all(&tx, &due, [])?;
+        if messages.is_empty() {
+            break;
+        }
+        for mut message in messages {
+            export::retire(&mut message, now);
+            rows::update(&tx, &message)?;
+        }
+    }
     let details = Details::new().number("revoked", i64::try_from(revoked).unwrap_or(i64::MAX));
     sqlite.append_audit(&tx, &Event::new(now, actor.clone(), "db.copy", "done").details(details))?;
-    tx.commit().map_err(trouble)?;
-    Ok(u64::try_from(revoked).unwrap_or(u64::MAX))
+    tx.commit()?;
+    Ok(revoked)
 }
 
 fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
@@ -401,43 +352,8 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(to).map_err(|error| io_trouble(to, &error))?;
-    let mut copy = Connection::open(to).map_err(|error| named(to, error))?;
-    let backup = rusqlite::backup::Backup::new(connection, &mut copy).map_err(trouble)?;
-    backup.run_to_completion(2000, std::time::Duration::ZERO, None).map_err(trouble)
-}
-
-/// Adds which file it was to SQLite's error.
-pub fn named(path: &Path, error: rusqlite::Error) -> Error {
-    let error = trouble(error);
-    let message = format!("{}: {}", path.display(), error.message());
-    let mut named = Error::new(error.code(), message);
-    if let Some(hint) = error.hint_text() {
-        named = named.hint(hint);
-    }
-    if let Some(after) = error.retry_after_hint() {
-        named = named.retry_after(after);
-    }
-    match std::error::Error::source(&error) {
-        Some(source) => named.because(source.to_string()),
-        None => named,
-    }
-}
-
-/// A file system's error with the path it was about.
-pub fn io_trouble(path: &Path, error: &io::Error) -> Error {
-    Error::new(Code::STORE_FAILED, format!("{}: {error}", path.display()))
-        .hint("Check the path, who owns the directory, and that the file system is writable.")
-}
-
-#[cfg(test)]
-#[allow(unused_imports)]
-mod tests {
-    use super::*;
-    #[test]
-    fn migrations_are_numbered_without_gaps() {
-        for (index, (version, _)) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(usize::try_from(*version).unwrap(), index + 1);
-        }
-    }
+    options.open(to).map_err(|error| errors::of_path(to, &error))?;
+    let mut copy = Connection::open(to).map_err(|error| errors::of_file(to, error))?;
+    let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
+    Ok(backup.run_to_completion(2000, std::time::Duration::ZERO, None)?)
 }

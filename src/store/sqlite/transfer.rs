@@ -1,136 +1,72 @@
-//! Database that leave for another store, and database that arrive.
+//! Exports the database, and imports one.
 
 use std::io::{BufRead, Write};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Transaction, TransactionBehavior, params, params_from_iter};
-use serde_json::{Map, Value};
+use rusqlite::{TransactionBehavior, params, params_from_iter};
 
-use super::{Opening, Sqlite, open, trouble};
+use super::{Sqlite, SqliteOptions, open, rows};
 use crate::audit::{Actor, Event};
-use crate::error::{Code, Error, Result};
-use crate::keys::{DatabaseKeys, Keyring};
-use crate::store::export::{self, Kind, Lines, Reading, TABLES, Table, Transfer, Transferred, Whole};
+use crate::error::Result;
+use crate::keys::Keyring;
+use crate::store::export::{ExportWriter, Transfer, Transferred};
+use crate::store::import::{self, ImportReader};
+use crate::store::schema::{self, Dialect};
+use crate::store::value::{Cells, Value};
 
 /// How many rows are written at a time.
 const BATCH: usize = 1000;
 
-/// Writes the database as one moment saw them.
+/// Exports a snapshot of the database.
 pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
     let now = sqlite.clock.now();
-    match transfer {
-        Transfer::Copy => {
-            sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.export", "done")))))?;
-        }
-        Transfer::Move => sqlite.maintain(|tx, _| {
-            let sealed = tx
-                .execute("UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL", [now.millis()])
-                .map_err(trouble)?;
-            Ok(((), (sealed > 0).then(|| Event::new(now, actor.clone(), "db.move", "sealed"))))
-        })?,
-    }
-    // A connection of its own, and one snapshot for all tables: writers go on beside it.
-    let mut connection = open::connect(&sqlite.path, Opening { create: false, ..Opening::default() })?;
-    let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(trouble)?;
-    let (database_id, created_at): ([u8; 16], i64) = tx
-        .query_row("SELECT database_id, created_at FROM identity", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .map_err(trouble)?;
-    let mut lines = Lines::begin(to, transfer, &Lines::start(&database_id, created_at, now, transfer))?;
-    for table in TABLES {
-        let sql = format!("SELECT {} FROM {} ORDER BY {}", names(table), table.name, table.order);
-        let mut statement = tx.prepare(&sql).map_err(trouble)?;
-        let mut found = statement.query([]).map_err(trouble)?;
-        while let Some(row) = found.next().map_err(trouble)? {
-            let mut values = Map::new();
-            for (at, (name, kind)) in table.columns.iter().enumerate() {
-                values.insert((*name).to_owned(), read(row.get_ref(at).map_err(trouble)?, *kind)?);
+    sqlite.maintain(|tx, _| {
+        let event = |action, outcome: &str| Event::new(now, actor.clone(), action, outcome);
+        let event = match transfer {
+            Transfer::Copy => Some(event("db.export", "done")),
+            Transfer::Move => {
+                let seal = "UPDATE identity SET sealed_at = ?1 WHERE sealed_at IS NULL";
+                (rows::execute(tx, seal, [now.millis()])? > 0).then(|| event("db.move", "sealed"))
             }
+        };
+        Ok(((), event))
+    })?;
+    // On a connection of its own, with one snapshot for all tables: writers are not blocked.
+    let mut connection = open::connect(&sqlite.path, SqliteOptions { create: false, ..SqliteOptions::default() })?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    let mut lines = ExportWriter::begin(to, transfer, &open::identity(&tx, &sqlite.path)?, now)?;
+    for table in schema::exported() {
+        let sql = format!("{} ORDER BY {}", table.statements(Dialect::Sqlite).select, table.order);
+        let mut statement = tx.prepare(&sql)?;
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let values = (0..table.columns.len()).map(|at| row.cell(at)).collect::<Result<Vec<Value<'_>>>>()?;
             lines.row(table, values)?;
         }
     }
     lines.end(&sqlite.keys, actor)
 }
 
-/// Reads database into these, which have to be empty: one transaction.
+/// Imports into this database, which has to be empty, in one transaction.
 pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     sqlite.set_up(|tx| {
-        let full: bool = tx
-            .query_row(
-                "SELECT (SELECT sealed_at IS NOT NULL FROM identity) OR EXISTS (SELECT 1 FROM otps) OR EXISTS (SELECT 1 FROM audit)
-                 OR EXISTS (SELECT 1 FROM subjects) OR EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM test_numbers)",
-                [],
-                |row| row.get(0),
-            )
-            .map_err(trouble)?;
-        if full {
-            return Err(export::not_empty());
+        let empty = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM otps) AND NOT EXISTS (SELECT 1 FROM audit)
+            AND NOT EXISTS (SELECT 1 FROM subjects) AND NOT EXISTS (SELECT 1 FROM tokens)
+            AND NOT EXISTS (SELECT 1 FROM test_numbers) FROM identity";
+        if !rows::value(tx, empty, [])?.unwrap_or(false) {
+            return Err(import::not_empty());
         }
-        let mut reading = Reading::begin(from)?;
-        let database_id = reading.database_id()?;
-        tx.execute("DELETE FROM database_keys", []).map_err(trouble)?;
-        tx.execute("UPDATE identity SET database_id = ?1, created_at = ?2", params![database_id, reading.start.created_at])
-            .map_err(trouble)?;
-        let mut keys: Option<DatabaseKeys> = None;
-        let mut whole = Whole::default();
+        let mut import = ImportReader::begin(from, ring, 1)?;
+        rows::execute(tx, "DELETE FROM database_keys", [])?;
+        let identity = "UPDATE identity SET database_id = ?1, created_at = ?2";
+        rows::execute(tx, identity, params![import.database_id, import.created_at().millis()])?;
         loop {
-            let batch = reading.rows(BATCH)?;
+            let batch = import.rows(BATCH)?;
             if batch.is_empty() {
-                break;
+                return Ok(import.done());
             }
-            // The keys come first: without them nothing else is looked at.
-            if keys.is_none() {
-                keys = Some(export::unwrap(&batch, &database_id, ring)?);
-            }
-            for (table, row) in &batch {
-                if table.name != "subjects" || !whole.take(row)? {
-                    write(tx, table, row)?;
-                }
+            for (table, values) in batch {
+                rows::execute(tx, &table.statements(Dialect::Sqlite).insert, params_from_iter(values))?;
             }
         }
-        if let (Some(keys), Some(subjects)) = (&keys, TABLES.iter().find(|table| table.name == "subjects")) {
-            for row in whole.shards(keys, 1)? {
-                write(tx, subjects, &row)?;
-            }
-        }
-        Ok(reading.done())
     })
-}
-
-fn names(table: &Table) -> String {
-    table.columns.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
-}
-
-fn read(value: ValueRef<'_>, kind: Kind) -> Result<Value> {
-    let damaged = || {
-        Error::new(Code::STORE_CORRUPT, "the database holds a value that smsotp never wrote")
-            .hint("Run `smsotp db check`, then restore a backup.")
-    };
-    Ok(match (value, kind) {
-        (ValueRef::Null, _) => Value::Null,
-        (ValueRef::Integer(n), Kind::Bool) => Value::from(n != 0),
-        (ValueRef::Integer(n), Kind::Int) => Value::from(n),
-        (ValueRef::Text(text) | ValueRef::Blob(text), Kind::Text | Kind::Body) => {
-            Value::from(std::str::from_utf8(text).map_err(|_| damaged())?)
-        }
-        (ValueRef::Blob(bytes), Kind::Bytes) => Value::from(export::hex(bytes)),
-        _ => return Err(damaged()),
-    })
-}
-
-fn write(tx: &Transaction<'_>, table: &Table, row: &Map<String, Value>) -> Result<()> {
-    let places: Vec<String> = (1..=table.columns.len()).map(|nth| format!("?{nth}")).collect();
-    let sql = format!("INSERT INTO {} ({}) VALUES ({})", table.name, names(table), places.join(", "));
-    let values = table.columns.iter().map(|(name, kind)| {
-        use rusqlite::types::Value as Sql;
-        match (row.get(*name).unwrap_or(&Value::Null), kind) {
-            (Value::Number(n), _) => n.as_i64().map_or(Sql::Null, Sql::Integer),
-            (Value::Bool(yes), _) => Sql::Integer(i64::from(*yes)),
-            (Value::String(text), Kind::Bytes) => export::unhex(text).map_or(Sql::Null, Sql::Blob),
-            (Value::String(text), Kind::Body) => Sql::Blob(text.clone().into_bytes()),
-            (Value::String(text), _) => Sql::Text(text.clone()),
-            _ => Sql::Null,
-        }
-    });
-    tx.prepare_cached(&sql).and_then(|mut statement| statement.execute(params_from_iter(values))).map_err(trouble)?;
-    Ok(())
 }

@@ -1,9 +1,9 @@
-//! A fair wait between processes for the one writer's place of a SQLite file.
+//! A fair queue of processes that want to write to the same SQLite file.
 //!
-//! SQLite's own busy handler sleeps and tries, and starves whoever sleeps longer: of 16 processes one got a single
-//! transaction through while another got 6130 (measured; see `benches/`). Here a waiter holds the "next" lock while it
-//! waits for the "current" one, and all others stand in line for that one. Whoever has the place keeps it for a few operations if
-//! they come at once, and then stands in line as well.
+//! SQLite's own busy handler sleeps and retries, and starves whoever sleeps longer: of 16 processes one got a single
+//! transaction through while another got 6130 (measured; see `benches/`). Here the next process holds the "next" lock while it
+//! waits for the "current" lock, and all others queue for the "next" lock. A process may take a few turns in a row before it queues
+//! again.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -13,20 +13,20 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many turns in a row a process may take before it has to stand in line again: whoever comes next reads anew what this
-/// one knows already, which costs about as much as an operation, and keeping the place makes others wait.
+/// How many turns in a row a process may take before it has to queue again. The next process has to be woken and to re-read the pages
+/// that changed, which costs about as much as an operation; but more turns make the others wait.
 const TURNS: u32 = 8;
 
-/// So often the next one in line looks whether the place is free. Between two operations it is free for a few microseconds, which a
-/// look hits seldom; looking without a pause would end every row of turns after its first.
-const LOOK: Duration = Duration::from_micros(100);
+/// How often the next process checks whether the lock is free. Between two turns of a process it is free for a few microseconds, which
+/// a check rarely hits; checking without a pause would take it away after every first turn.
+const CHECK_EVERY: Duration = Duration::from_micros(100);
 
-/// The two lock files beside the database.
+/// The two lock files next to the database.
 pub struct Queue {
     database: PathBuf,
-    /// Opened by the first one who waits: whoever only reads has no use for them.
+    /// Opened by the first turn: a process that only reads does not need them.
     files: OnceLock<Files>,
-    /// How many turns we may take before we stand in line again.
+    /// How many turns this process may take before it has to queue again.
     left: AtomicU32,
 }
 
@@ -35,10 +35,10 @@ struct Files {
     next: File,
 }
 
-/// The writer's place; given up when dropped.
+/// A turn to write; it ends when dropped.
 pub struct Turn<'a>(&'a Files);
 
-/// Where the lock files of a database are.
+/// The paths of a database's lock files.
 pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
     ["-turn", "-next"].map(|suffix| {
         let mut name = database.as_os_str().to_owned();
@@ -53,7 +53,7 @@ impl Queue {
         Queue { database: database.to_owned(), files: OnceLock::new(), left: AtomicU32::new(0) }
     }
 
-    /// Opens (or makes, 0600) the lock files, once.
+    /// Opens the lock files once, and creates them (0600) if needed.
     fn files(&self) -> io::Result<&Files> {
         if let Some(files) = self.files.get() {
             return Ok(files);
@@ -63,11 +63,11 @@ impl Queue {
         Ok(self.files.get_or_init(|| files))
     }
 
-    /// Waits in line for the writer's place, at most `patience`. `Ok(None)`: somebody held it all the time.
-    pub fn take(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+    /// Queues for a turn, at most for `wait_limit`. `Ok(None)`: others had theirs all the time.
+    pub fn take(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
         let files = self.files()?;
-        let taken = if try_lock(&files.next)? || lock_within(&files.next, patience)? {
-            let taken = lock_soon(&files.current, patience);
+        let taken = if try_lock(&files.next)? || lock_within(&files.next, wait_limit)? {
+            let taken = lock_soon(&files.current, wait_limit);
             files.next.unlock()?;
             taken?
         } else {
@@ -77,19 +77,19 @@ impl Queue {
         Ok(taken.then_some(Turn(files)))
     }
 
-    /// The same for what is over in a moment: while we have turns left and nobody holds the place, there is no line.
-    pub fn take_again(&self, patience: Duration) -> io::Result<Option<Turn<'_>>> {
+    /// The same for short transactions: skips the queue while this process has turns left and nobody holds the lock.
+    pub fn take_again(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
         let files = self.files()?;
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(patience) }
+        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(wait_limit) }
     }
 }
 
 impl Turn<'_> {
-    /// True where somebody waits for the place: asked by work that could end early.
+    /// Whether somebody waits for a turn: for work that could end early.
     pub fn is_wanted(&self) -> bool {
-        // Whoever waits holds the other lock meanwhile.
+        // The next process holds the other lock while it waits.
         match try_lock(&self.0.next) {
             Ok(true) => self.0.next.unlock().is_err(),
             Ok(false) | Err(_) => true,
@@ -99,7 +99,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // The lock also ends with the file handle, so a failure here can only delay others until then.
+        // Closing the file releases the lock as well, so a failure here can only delay others until then.
         let _ = self.0.current.unlock();
     }
 }
@@ -120,34 +120,34 @@ fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Waits for a lock that nobody else waits for.
-fn lock_soon(file: &File, patience: Duration) -> io::Result<bool> {
+/// Waits for a lock that no other process waits for.
+fn lock_soon(file: &File, wait_limit: Duration) -> io::Result<bool> {
     let begun = Instant::now();
     while !try_lock(file)? {
-        if begun.elapsed() >= patience {
+        if begun.elapsed() >= wait_limit {
             return Ok(false);
         }
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_EVERY);
     }
     Ok(true)
 }
 
-/// Waits for a lock in the kernel's queue, which wakes waiters in their order, but only for so long: the blocking call
-/// runs on a thread of its own that is left behind when patience ends (the lock goes with the process at the latest).
-fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+/// Waits for a lock in the kernel's queue, which wakes waiters in order, but not longer than `wait_limit`: the blocking call runs on a
+/// thread of its own, which is left behind after that time (the lock is released with the process at the latest).
+fn lock_within(file: &File, wait_limit: Duration) -> io::Result<bool> {
     if try_lock(file)? {
         return Ok(true);
     }
     let handle = file.try_clone()?;
-    let (tell, told) = mpsc::sync_channel::<io::Result<()>>(0);
-    thread::Builder::new().name("waits for its turn".into()).spawn(move || {
+    let (sender, receiver) = mpsc::sync_channel::<io::Result<()>>(0);
+    thread::Builder::new().name("lock wait".into()).spawn(move || {
         let locked = handle.lock();
-        if tell.send(locked).is_err() {
-            // Nobody waits any more: do not keep a place that is not used.
+        if sender.send(locked).is_err() {
+            // Nobody waits for this lock any more.
             let _ = handle.unlock();
         }
     })?;
-    match told.recv_timeout(patience) {
+    match receiver.recv_timeout(wait_limit) {
         Ok(locked) => locked.map(|()| true),
         Err(_) => Ok(false),
     }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_at_a_time_and_patience_ends() {
+    fn one_process_has_the_turn_and_the_wait_for_it_is_limited() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("smsotp.db");
         let (a, b) = (Queue::of(&path), Queue::of(&path));
@@ -172,17 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_again_and_again_lets_those_in_line_go_first() {
+    fn a_process_with_many_operations_lets_those_in_the_queue_go_first() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("smsotp.db");
-        let patience = Duration::from_secs(60);
+        let wait_limit = Duration::from_secs(60);
         let (again, waits) = (Queue::of(&path), Queue::of(&path));
-        let (tell, told) = mpsc::channel();
-        let turn = again.take(patience).unwrap().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let turn = again.take(wait_limit).unwrap().unwrap();
         thread::scope(|scope| {
-            let others = tell.clone();
+            let others = sender.clone();
             scope.spawn(move || {
-                let turn = waits.take(patience).unwrap().unwrap();
+                let turn = waits.take(wait_limit).unwrap().unwrap();
                 others.send("the other").unwrap();
                 drop(turn);
             });
@@ -191,13 +191,13 @@ mod tests {
             }
             drop(turn);
             for _ in 0..3 * TURNS {
-                let turn = again.take_again(patience).unwrap().unwrap();
-                tell.send("again").unwrap();
+                let turn = again.take_again(wait_limit).unwrap().unwrap();
+                sender.send("again").unwrap();
                 drop(turn);
             }
         });
-        drop(tell);
-        let before = told.iter().take_while(|who| *who == "again").count();
+        drop(sender);
+        let before = receiver.iter().take_while(|who| *who == "again").count();
         assert!(before < TURNS as usize, "{before} turns went before it");
     }
 }

@@ -17,7 +17,7 @@ use crate::stores::Database;
 use crate::world::{OTHER, PHONE, World, block_on, caller, guess, send, unlimited, verdict};
 
 #[test]
-fn what_changed_under_a_operations_hands_is_decided_anew() {
+fn nobody_changes_what_an_operation_has_read_before_it_ends() {
     let Some(mut database) = Database::postgres() else { return };
     block_on(async {
         let (wire, url) = Wire::to(&mut database, Fate::Held).await;
@@ -30,12 +30,23 @@ fn what_changed_under_a_operations_hands_is_decided_anew() {
             tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
         };
         wire.held().await;
-        pg::run_on(
-            &url,
-            &format!("UPDATE smsotp.otps SET state = 'revoked', ended_at = created_at WHERE id = {}", sent.otp_id),
+        // Somebody who knows nothing of the locks of phones.
+        let (operator, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let revoke = format!(
+            "UPDATE smsotp.otps SET state = 'revoked', ended_at = created_at WHERE id = {} AND state = 'active'",
+            sent.otp_id
         );
+        let revoking = tokio::spawn(async move { operator.execute(&revoke, &[]).await.unwrap() });
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while pg::try_on(&url, waits).unwrap() == ["0"] && !revoking.is_finished() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         wire.let_go();
-        assert_eq!(operation.await.unwrap(), Verdict::Revoked, "what it had read was no longer so");
+
+        assert_eq!(operation.await.unwrap(), Verdict::Verified);
+        assert_eq!(revoking.await.unwrap(), 0, "what the operation had read was changed under its hands");
     });
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smsotp::clock::{Clock, Timestamp};
 use smsotp::engine::{Engine, Verdict};
 use smsotp::error::{Code, Error};
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
@@ -253,7 +253,7 @@ fn the_clock_of_a_machine_decides_nothing() {
         send(&engine, PHONE).await;
         let code = database.world.code_on(PHONE);
         let ring = database.world.keyring();
-        let store = Postgres::open(&url, &ring, Arc::new(Ahead), Opening::default()).await.unwrap();
+        let store = Postgres::open(&url, &ring, Arc::new(Ahead), PostgresOptions::default()).await.unwrap();
         let ahead = Engine::new(Arc::new(store), ring, Arc::new(database.world.policy.clone()));
         assert_eq!(verdict(&ahead, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
         // For whoever only looks, too.
@@ -265,8 +265,8 @@ fn the_clock_of_a_machine_decides_nothing() {
     });
 }
 
-/// Two machines: one whose connections are its own, and one behind something that hands connections round. Where a
-/// connection is nobody else's, what holds in every transaction is set once.
+/// Two machines: one whose connections are its own, where what holds in every transaction is set once, and one behind a pooler that
+/// hands connections round, where each transaction sets it anew.
 struct Two {
     engines: [Engine; 2],
     codes: [smsotp::code::Code; 2],
@@ -278,9 +278,10 @@ const PHONES: [&str; 2] = [PHONE, OTHER];
 impl Two {
     /// Each has a code of its own, and a connection that has seen enough to keep what it prepared, where it may.
     async fn of(database: &mut Database) -> Two {
-        let straight = database.engine().await;
-        let (_, url) = Wire::to(database, Fate::Held).await;
-        let engines = [straight, database.engine().await];
+        let url = database.url.clone().unwrap();
+        let own = database.engine().await;
+        database.url = Some(format!("{url}?pooler=transaction"));
+        let engines = [own, database.engine().await];
         for (engine, phone) in engines.iter().zip(PHONES) {
             send(engine, phone).await;
             for _ in 0..4 {

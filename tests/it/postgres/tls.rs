@@ -8,7 +8,7 @@ use smsotp::clock::SystemClock;
 use smsotp::engine::Verdict;
 use smsotp::error::{Code, Error};
 use smsotp::keys::Keyring;
-use smsotp::store::postgres::{Opening, Postgres};
+use smsotp::store::postgres::{Postgres, PostgresOptions};
 
 use crate::pg::{self, Cluster};
 use crate::stores::Database;
@@ -51,7 +51,7 @@ fn server(dir: &Path) -> Result<Cluster, String> {
 }
 
 async fn open(url: &str, ring: &Keyring) -> Result<Postgres, Error> {
-    Postgres::open(url, ring, Arc::new(SystemClock), Opening::default()).await
+    Postgres::open(url, ring, Arc::new(SystemClock), PostgresOptions::default()).await
 }
 
 #[test]

@@ -6,14 +6,14 @@ use smsotp::sandbox::{CallbackPlan, Options, Pace};
 use super::scene::{Client, PHONE, Receiver, eventually, signature_of, start};
 
 #[tokio::test]
-async fn callbacks_come_signed_and_in_order() {
+async fn callbacks_are_signed_and_in_order() {
     let mut receiver = Receiver::start().await;
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let url = format!("{}/status?user=7#rc=2", receiver.url);
     let (_, created) = client.send_with(PHONE, "hi", &[("StatusCallback", &url)]).await;
 
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..3 {
         let (signature, params) = receiver.next().await;
         let signed = format!("{}/status?user=7", receiver.url);
@@ -24,16 +24,16 @@ async fn callbacks_come_signed_and_in_order() {
         assert_eq!((value("AccountSid"), value("ApiVersion")), (sandbox.account_sid().to_owned(), "2010-04-01".into()));
         assert_eq!(value("MessageStatus"), value("SmsStatus"));
         assert_eq!(!value("RawDlrDoneDate").is_empty(), value("MessageStatus") == "delivered");
-        told.push(value("MessageStatus"));
+        reported.push(value("MessageStatus"));
     }
-    assert_eq!(told, ["sending", "sent", "delivered"], "the first status is told by the answer alone");
+    assert_eq!(reported, ["sending", "sent", "delivered"], "only the answer reports the first status");
 }
 
 #[tokio::test]
-async fn callbacks_get_lost_late_doubled_and_out_of_order_on_request() {
+async fn callbacks_are_lost_late_doubled_and_out_of_order_on_request() {
     let mut receiver = Receiver::start().await;
     let sandbox = start(Options { pace: Pace::Manual, ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let url = format!("{}/status", receiver.url);
     let deliver = async |plan: CallbackPlan| {
         sandbox.plan_callbacks(plan);
@@ -52,12 +52,12 @@ async fn callbacks_get_lost_late_doubled_and_out_of_order_on_request() {
     deliver(CallbackPlan { lost: vec!["sending".into(), "delivered".into()], ..CallbackPlan::default() }).await;
     assert_eq!(receiver.statuses(1).await, ["sent"]);
 
-    // By hand: an end that is followed by an older status.
+    // On request: a final status that is followed by an older one.
     sandbox.plan_callbacks(CallbackPlan::default());
     let (_, created) = client.send_with(PHONE, "hi", &[("StatusCallback", &url)]).await;
     let sid = created["sid"].as_str().unwrap();
-    sandbox.deliver(sid, "undelivered", Some(30003));
-    sandbox.deliver(sid, "sent", None);
+    sandbox.set_status(sid, "undelivered", Some(30003));
+    sandbox.set_status(sid, "sent", None);
     let (_, params) = receiver.next().await;
     assert!(params.contains(&("ErrorCode".into(), "30003".into())));
     assert_eq!(receiver.statuses(1).await, ["sent"]);
@@ -67,7 +67,7 @@ async fn callbacks_get_lost_late_doubled_and_out_of_order_on_request() {
 async fn callbacks_are_tried_again_and_never_leave_the_machine() {
     let mut receiver = Receiver::start().await;
     let sandbox = start(Options { pace: Pace::Manual, ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let targets = [
         format!("{}/fails#rp=5xx&rc=2", receiver.url),
@@ -93,11 +93,11 @@ async fn callbacks_are_tried_again_and_never_leave_the_machine() {
 }
 
 #[tokio::test]
-async fn a_phone_that_replies_stop_gets_nothing_until_it_says_start() {
+async fn a_phone_that_replies_stop_gets_nothing_until_it_replies_start() {
     let mut receiver = Receiver::start().await;
     let inbound = format!("{}/inbound", receiver.url);
     let sandbox = start(Options { inbound_url: Some(inbound.clone()), ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let service = [("To", PHONE), ("MessagingServiceSid", sandbox.messaging_service()), ("Body", "hi")];
 
     sandbox.reply(PHONE, " stop ", None);
@@ -108,7 +108,7 @@ async fn a_phone_that_replies_stop_gets_nothing_until_it_says_start() {
     }
     assert_eq!(client.send(PHONE, "hi").await.1["code"], 21610);
     assert_eq!(client.post("/Messages.json", &service).await.1["code"], 21610);
-    assert_eq!(client.send("+12025550177", "hi").await.0, 201, "other phones are not concerned");
+    assert_eq!(client.send("+12025550177", "hi").await.0, 201, "other phones still get messages");
 
     let reply = json!({"from": PHONE, "body": "START"});
     let url = format!("{}/sandbox/reply", sandbox.url());

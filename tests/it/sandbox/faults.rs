@@ -1,4 +1,4 @@
-//! Faults on request, and requests at fault.
+//! Faults on request, and faulty requests.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::scene::{Client, PHONE, Seen, start};
 
 #[tokio::test]
-async fn every_fault_does_what_it_says_and_then_is_over() {
+async fn every_fault_does_what_it_promises_once() {
     use Fault::*;
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let mut accepted = 0;
     // A fault, and what the client sees: a status with a code, or a broken, late or unreadable answer.
     let cases = [
@@ -42,7 +42,7 @@ async fn every_fault_does_what_it_says_and_then_is_over() {
         (Redirect("http://127.0.0.1:1/".into()), Seen::Text(307, "")),
     ];
     for (fault, expected) in cases {
-        accepted += usize::from(fault.accepts());
+        accepted += usize::from(fault.is_carried_out());
         sandbox.fault(fault.clone(), 1);
 
         let seen = client.see(PHONE, if matches!(expected, Seen::Timeout) { 300 } else { 20_000 }).await;
@@ -54,7 +54,7 @@ async fn every_fault_does_what_it_says_and_then_is_over() {
             _ => assert_eq!(seen, expected, "{fault:?}"),
         }
         assert_eq!(sandbox.messages().len(), accepted, "{fault:?}");
-        assert_eq!(client.get("/Messages.json").await.0, 200, "other requests are spared: {fault:?}");
+        assert_eq!(client.get("/Messages.json").await.0, 200, "other requests work: {fault:?}");
     }
     assert_eq!(client.send(PHONE, "the last").await.0, 201, "no fault is left");
 }
@@ -62,7 +62,7 @@ async fn every_fault_does_what_it_says_and_then_is_over() {
 #[tokio::test]
 async fn a_reset_is_a_reset_and_half_an_answer_is_cut_in_its_body() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let address = sandbox.url().replace("http://", "");
     let form = format!("To=%2B12025550123&From={}&Body=hi", client.from.replace('+', "%2B"));
     let basic = STANDARD.encode(format!("{}:{}", client.user, client.secret));
@@ -92,9 +92,9 @@ async fn a_reset_is_a_reset_and_half_an_answer_is_cut_in_its_body() {
 }
 
 #[tokio::test]
-async fn faults_queue_up_and_can_be_aimed_over_http() {
+async fn faults_queue_up_and_can_be_armed_over_http() {
     let sandbox = start(Options { faults: vec![(On::Create, Fault::Error500, 2)], ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let control = format!("{}/sandbox/faults", sandbox.url());
     let arm = async |body: Value| client.http.post(&control).json(&body).send().await.unwrap().status().as_u16();
 
@@ -122,24 +122,24 @@ async fn faults_queue_up_and_can_be_aimed_over_http() {
 }
 
 #[tokio::test]
-async fn a_refusal_reaches_whoever_still_writes() {
+async fn a_refusal_reaches_a_client_that_is_still_writing() {
     let sandbox = start(Options::default());
     let mut stream = tokio::net::TcpStream::connect(sandbox.url().replace("http://", "")).await.unwrap();
     let head = "POST /2010-04-01/Accounts/x/Messages.json HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&[b'x'; 300_000]).await.unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).await.unwrap();
-    assert!(said.starts_with("HTTP/1.1 413") && said.contains("\r\nconnection: close\r\n"), "{said}");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
     for _ in 0..200 {
-        stream.write_all(&[b'x'; 1000]).await.expect("no reset while the rest is on its way");
+        stream.write_all(&[b'x'; 1000]).await.expect("no reset while the rest is being sent");
     }
 }
 
 #[tokio::test]
 async fn hostile_requests_are_answered_or_dropped_and_never_end_the_sandbox() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let address = sandbox.url().replace("http://", "");
     let raw: &[&[u8]] = &[
         b"\x00\xff\x00\xff\r\n\r\n",

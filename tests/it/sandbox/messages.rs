@@ -18,7 +18,7 @@ async fn a_message_is_created_fetched_and_reaches_the_phone() {
         on_message: Some(Box::new(move |message| seen.lock().unwrap().push(message.to_string()))),
         ..Options::default()
     });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
 
     let (status, created) = client.send(PHONE, "123456 is your code.").await;
     assert_eq!(status, 201);
@@ -52,7 +52,7 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
         clock: Arc::new(ManualClock::at(Timestamp(1_767_225_600_000))), // 2026-01-01T00:00:00Z
         ..Options::default()
     });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let own = sandbox.phone_number();
     let service = sandbox.messaging_service().to_owned();
     let long = "x".repeat(1601);
@@ -115,11 +115,11 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
 }
 
 #[tokio::test]
-async fn credentials_are_checked_and_keep_to_their_account() {
+async fn credentials_are_checked_and_valid_for_their_account_only() {
     let sandbox = start(Options { standard_key: true, ..Options::default() });
-    let own = Client::of(&sandbox);
+    let own = Client::new(&sandbox);
     let (key, secret) = sandbox.api_key();
-    let by_key = own.with(key, secret);
+    let by_key = own.with_credentials(key, secret);
 
     assert_eq!(by_key.get("/Messages.json?PageSize=1").await.0, 200);
     assert_eq!(by_key.get(".json").await.1["code"], 20003, "a Standard key cannot read the account");
@@ -127,7 +127,7 @@ async fn credentials_are_checked_and_keep_to_their_account() {
     assert_eq!(own.get_at("/2010-04-01/Accounts.json").await.1["accounts"][0]["sid"], sandbox.account_sid());
 
     for (user, secret) in [(sandbox.account_sid(), "wrong"), ("ACx", sandbox.auth_token()), ("", "")] {
-        let (status, body) = own.with(user, secret).get("/Messages.json").await;
+        let (status, body) = own.with_credentials(user, secret).get("/Messages.json").await;
         assert_eq!((status, &body["code"]), (401, &json!(20003)));
     }
     let other = "/2010-04-01/Accounts/ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Messages.json";
@@ -140,10 +140,10 @@ async fn credentials_are_checked_and_keep_to_their_account() {
 }
 
 #[tokio::test]
-async fn test_credentials_know_the_magic_numbers_and_nothing_else() {
+async fn test_credentials_work_with_magic_numbers_only() {
     let sandbox = start(Options::default());
     let (sid, token) = sandbox.test_credentials();
-    let client = Client { sid: sid.to_owned(), ..Client::of(&sandbox).with(sid, token) };
+    let client = Client { sid: sid.to_owned(), ..Client::new(&sandbox).with_credentials(sid, token) };
     let from = |from: &'static str| [("To", PHONE), ("From", from), ("Body", "hi")];
     let to = |to: &'static str| [("To", to), ("From", "+15005550006"), ("Body", "hi")];
     let cases = [
@@ -177,10 +177,10 @@ async fn test_credentials_know_the_magic_numbers_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn lists_filter_and_page_and_hold_still_while_messages_come_in() {
+async fn lists_filter_and_their_pages_do_not_shift_while_messages_arrive() {
     let clock = Arc::new(ManualClock::at(Timestamp(1_767_225_600_000))); // 2026-01-01T00:00:00Z
     let sandbox = start(Options { clock: clock.clone(), pace: Pace::Manual, ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     for n in 0..7 {
         let to = if n % 2 == 0 { PHONE } else { "+12025550124" };
         client.send(to, &format!("message {n}")).await;
@@ -209,7 +209,7 @@ async fn lists_filter_and_page_and_hold_still_while_messages_come_in() {
     assert_eq!(bodies(&to), ["message 5", "message 3"]);
     let rest = client.get_at(to["next_page_uri"].as_str().unwrap()).await.1;
     assert_eq!(bodies(&rest), ["message 1"], "the filter stays on the next page");
-    // Message n was sent on January n+2; the newcomer was not sent and has no date to filter by.
+    // Message n was sent on January n+2; the newest was not sent and has no date to filter by.
     assert_eq!(bodies(&client.get("/Messages.json?DateSent=2026-01-04").await.1), ["message 2"]);
     assert_eq!(bodies(&client.get("/Messages.json?DateSent%3E=2026-01-07").await.1), ["message 6", "message 5"]);
     assert_eq!(bodies(&client.get("/Messages.json?DateSent%3C=2026-01-03").await.1), ["message 1", "message 0"]);
@@ -224,7 +224,7 @@ async fn lists_filter_and_page_and_hold_still_while_messages_come_in() {
 #[tokio::test]
 async fn messages_are_redacted_canceled_deleted_and_confirmed() {
     let sandbox = start(Options { pace: Pace::Manual, ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let sid = client.send(PHONE, "123456 is your code.").await.1["sid"].as_str().unwrap().to_owned();
     let path = format!("/Messages/{sid}.json");
 
@@ -251,7 +251,7 @@ async fn messages_are_redacted_canceled_deleted_and_confirmed() {
 async fn a_messaging_service_chooses_the_sender_and_schedules() {
     let clock = Arc::new(ManualClock::at(Timestamp(1_767_225_600_000)));
     let sandbox = start(Options { clock: clock.clone(), pace: Pace::Manual, ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let service = sandbox.messaging_service().to_owned();
     let form = [("To", PHONE), ("MessagingServiceSid", service.as_str()), ("Body", "now"), ("ValidityPeriod", "600")];
     let (_, now) = client.post("/Messages.json", &form).await;
@@ -269,7 +269,7 @@ async fn a_messaging_service_chooses_the_sender_and_schedules() {
     assert_eq!((status(&now).await, status(&later).await), ("queued".into(), "scheduled".into()));
     assert_eq!(client.get("/Messages.json").await.1["messages"][1]["from"], sandbox.phone_number());
 
-    // The first stays in the queue for longer than it is good for; the second becomes due.
+    // The first stays in the queue longer than its validity; the second becomes due.
     clock.advance(Duration::from_secs(600));
     sandbox.step();
     assert_eq!((status(&now).await, status(&later).await), ("failed".into(), "queued".into()));
@@ -288,7 +288,7 @@ async fn a_messaging_service_chooses_the_sender_and_schedules() {
 }
 
 #[tokio::test]
-async fn what_a_preflight_asks_is_answered() {
+async fn what_a_preflight_check_reads_is_answered() {
     let sandbox = start(Options {
         more_numbers: vec!["+442071838750".into()],
         countries_off: HashSet::from(["IN".to_owned()]),
@@ -296,7 +296,7 @@ async fn what_a_preflight_asks_is_answered() {
         verified: HashSet::from([PHONE.to_owned()]),
         ..Options::default()
     });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
 
     assert_eq!(client.get(".json").await.1["type"], "Trial");
     assert_eq!(client.send("+12025550177", "hi").await.1["code"], 21608);
@@ -324,11 +324,11 @@ async fn what_a_preflight_asks_is_answered() {
 }
 
 #[tokio::test]
-async fn deliveries_end_as_a_phone_is_told_to_end_them() {
+async fn deliveries_end_with_the_outcome_set_for_their_phone() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
-    sandbox.outcome(PHONE, "undelivered", Some(30005));
-    sandbox.outcome("+12025550124", "failed", Some(30007));
+    let client = Client::new(&sandbox);
+    sandbox.set_outcome(PHONE, "undelivered", Some(30005));
+    sandbox.set_outcome("+12025550124", "failed", Some(30007));
 
     let one = client.send(PHONE, "hi").await.1["sid"].as_str().unwrap().to_owned();
     let two = client.send("+12025550124", "hi").await.1["sid"].as_str().unwrap().to_owned();
@@ -342,7 +342,7 @@ async fn deliveries_end_as_a_phone_is_told_to_end_them() {
 #[tokio::test]
 async fn segments_are_counted_as_twilio_counts_them() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let cases = [
         ("a".repeat(160), "1"),
         ("a".repeat(161), "2"),

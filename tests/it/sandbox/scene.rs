@@ -1,4 +1,4 @@
-//! The scene: a client over raw HTTP, and a web server that hears callbacks.
+//! The scene: a client over raw HTTP, and a web server that receives callbacks.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use sha1::Sha1;
 use smsotp::sandbox::{Options, Sandbox};
 use tokio::sync::mpsc;
 
-/// A phone of no one: 555-01xx is set aside for examples.
+/// A phone that nobody has: 555-01xx is reserved for examples.
 pub(crate) const PHONE: &str = "+12025550123";
 
 pub(crate) fn start(options: Options) -> Sandbox {
@@ -41,7 +41,7 @@ pub(crate) enum Seen {
 }
 
 impl Client {
-    pub(crate) fn of(sandbox: &Sandbox) -> Client {
+    pub(crate) fn new(sandbox: &Sandbox) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Client {
@@ -54,7 +54,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn with(&self, user: &str, secret: &str) -> Client {
+    pub(crate) fn with_credentials(&self, user: &str, secret: &str) -> Client {
         Client { user: user.to_owned(), secret: secret.to_owned(), ..self.clone() }
     }
 
@@ -89,11 +89,11 @@ impl Client {
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
-    pub(crate) async fn see(&self, to: &str, patience_millis: u64) -> Seen {
+    pub(crate) async fn see(&self, to: &str, limit_millis: u64) -> Seen {
         let form = [("To", to), ("From", self.from.as_str()), ("Body", "hi")];
         let request = self.http.post(self.api("/Messages.json")).basic_auth(&self.user, Some(&self.secret)).form(&form);
         let broken = |e: reqwest::Error| if e.is_timeout() { Seen::Timeout } else { Seen::Broken };
-        let answer = match request.timeout(Duration::from_millis(patience_millis)).send().await {
+        let answer = match request.timeout(Duration::from_millis(limit_millis)).send().await {
             Ok(answer) => answer,
             Err(e) => return broken(e),
         };
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    /// Asks until a message has a status.
+    /// Fetches a message until it has a status.
     pub(crate) async fn until(&self, sid: &str, status: &str) -> Value {
         let path = format!("/Messages/{sid}.json");
         for _ in 0..2000 {
@@ -123,36 +123,40 @@ impl Client {
     }
 }
 
-/// A web server on loopback that keeps what it was told. Below `/fails` it answers 500.
+/// A web server on loopback that keeps the callbacks that it received. At `/fails` it answers 500.
 pub(crate) struct Receiver {
     pub(crate) url: String,
-    told: mpsc::UnboundedReceiver<Told>,
+    received: mpsc::UnboundedReceiver<ReceivedCallback>,
 }
 
-pub(crate) type Told = (String, Vec<(String, String)>);
+/// The signature and the parameters.
+pub(crate) type ReceivedCallback = (String, Vec<(String, String)>);
 
 impl Receiver {
     pub(crate) async fn start() -> Receiver {
-        let (tell, told) = mpsc::unbounded_channel::<Told>();
-        let hear = |status: StatusCode| {
-            post(move |State(tell): State<mpsc::UnboundedSender<Told>>, headers: HeaderMap, body: String| async move {
-                let signature = headers["x-twilio-signature"].to_str().unwrap().to_owned();
-                tell.send((signature, url::form_urlencoded::parse(body.as_bytes()).into_owned().collect())).unwrap();
-                status
-            })
+        let (keep, received) = mpsc::unbounded_channel::<ReceivedCallback>();
+        let receive = |status: StatusCode| {
+            post(
+                move |State(keep): State<mpsc::UnboundedSender<ReceivedCallback>>, headers: HeaderMap, body: String| async move {
+                    let signature = headers["x-twilio-signature"].to_str().unwrap().to_owned();
+                    keep.send((signature, url::form_urlencoded::parse(body.as_bytes()).into_owned().collect()))
+                        .unwrap();
+                    status
+                },
+            )
         };
         let router = axum::Router::new()
-            .route("/fails", hear(StatusCode::INTERNAL_SERVER_ERROR))
-            .fallback(hear(StatusCode::NO_CONTENT))
-            .with_state(tell);
+            .route("/fails", receive(StatusCode::INTERNAL_SERVER_ERROR))
+            .fallback(receive(StatusCode::NO_CONTENT))
+            .with_state(keep);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Receiver { url, told }
+        Receiver { url, received }
     }
 
-    pub(crate) async fn next(&mut self) -> Told {
-        tokio::time::timeout(Duration::from_secs(30), self.told.recv()).await.expect("a callback").unwrap()
+    pub(crate) async fn next(&mut self) -> ReceivedCallback {
+        tokio::time::timeout(Duration::from_secs(30), self.received.recv()).await.expect("a callback").unwrap()
     }
 
     pub(crate) async fn statuses(&mut self, count: usize) -> Vec<String> {
@@ -175,9 +179,9 @@ pub(crate) fn signature_of(token: &str, url: &str, params: &[(String, String)]) 
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
-pub(crate) async fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(find: impl Fn() -> Option<T>) -> T {
     for _ in 0..2000 {
-        if let Some(found) = look() {
+        if let Some(found) = find() {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

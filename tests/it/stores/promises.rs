@@ -198,10 +198,10 @@ async fn every_accepted_key_opens_the_database_and_no_other(database: &mut Datab
     let key = |text: &str| SecretKey::from_base64(text).unwrap();
     let new = crate::world::new_key();
     send(&database.engine().await, PHONE).await;
-    let both = Keyring::of(vec![key(&new), key(&old)]).unwrap();
+    let both = Keyring::new(vec![key(&new), key(&old)]).unwrap();
     // Opening with a new key added wraps the database's keys under it as well.
     database.store_with(&both).await.unwrap();
-    let alone = Keyring::of(vec![key(&new)]).unwrap();
+    let alone = Keyring::new(vec![key(&new)]).unwrap();
     let store = database.store_with(&alone).await.unwrap();
     assert!(store.reads.usages(&[phone_subject(PHONE)]).await.unwrap()[0].is_some(), "the same subjects");
     store.maintenance.rewrap(&alone, &Actor::System).await.unwrap();

@@ -9,7 +9,7 @@ use smsotp::error::Code;
 use smsotp::limits::{Limit, Window};
 use smsotp::store::Subject;
 use smsotp::store::export::Transfer;
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use super::{Database, on_every_store};
 use crate::world::{PHONE, World, ask, caller, first_break, refusal, send, usage, verdict};
@@ -119,7 +119,7 @@ async fn a_backup_holds_no_living_code(database: &mut Database) {
     }
     assert_eq!(backup.unwrap(), 1, "one lived");
     assert_eq!(database.audit().last().unwrap(), "db.backup begun");
-    let copy = Sqlite::open(&path, &database.keyring(), database.shared_clock(), Opening::default()).unwrap();
+    let copy = Sqlite::open(&path, &database.keyring(), database.shared_clock(), SqliteOptions::default()).unwrap();
     let there = Engine::new(Arc::new(copy), database.keyring(), Arc::default());
     assert_eq!(verdict(&there, PHONE, &code).await, Verdict::Revoked);
     assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "it lives on where it was");

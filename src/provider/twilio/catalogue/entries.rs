@@ -1,35 +1,36 @@
 //! The table of error codes, by ascending code.
 
-use super::{Blame, Entry, Retry, Stage};
+use super::entry::{CatalogueEntry, Retry, Stage};
+use crate::provider::Blame;
 
 #[rustfmt::skip]
-pub(super) const ENTRIES: &[Entry] = &[
+pub(super) const ENTRIES: &[CatalogueEntry] = &[
     entry(10001, (Stage::Request, Some(400), Blame::Account, Retry::AfterFix), [
         "Account not active",
         "Account has been disabled, normally for lack of funds or a policy breach",
         "Look at balance and suspension mails in the Twilio Console, top up or open a ticket; stop all sending meanwhile",
     ]),
-    entry(11200, (Stage::Webhook, None, Blame::Config, Retry::AfterFix), [
+    entry(11200, (Stage::Webhook, None, Blame::Setup, Retry::AfterFix), [
         "Webhook retrieval failed",
         "Our callback URL did not answer well in time (15 s)",
         "Answer callbacks with 204 at once and do the work afterwards; check TLS and DNS of the callback URL",
     ]),
-    entry(11205, (Stage::Webhook, None, Blame::Config, Retry::AfterFix), [
+    entry(11205, (Stage::Webhook, None, Blame::Setup, Retry::AfterFix), [
         "Webhook connection failed",
         "Twilio could not connect to the callback URL: port closed or refused",
         "Open the port and check the firewall: Twilio must reach the callback URL from outside",
     ]),
-    entry(11210, (Stage::Webhook, None, Blame::Config, Retry::AfterFix), [
+    entry(11210, (Stage::Webhook, None, Blame::Setup, Retry::AfterFix), [
         "Webhook bad host",
         "The callback URL's host name could not be resolved",
         "Correct the host name in the callback URL, or its DNS record",
     ]),
-    entry(11220, (Stage::Webhook, None, Blame::Config, Retry::AfterFix), [
+    entry(11220, (Stage::Webhook, None, Blame::Setup, Retry::AfterFix), [
         "Webhook TLS failure",
         "The callback URL's TLS version or ciphers do not fit",
         "Serve the callback URL with TLS 1.2 or newer",
     ]),
-    entry(11237, (Stage::Webhook, None, Blame::Config, Retry::AfterFix), [
+    entry(11237, (Stage::Webhook, None, Blame::Setup, Retry::AfterFix), [
         "Webhook certificate chain",
         "The callback URL's certificate chain is incomplete or self-signed",
         "Serve the whole certificate chain, intermediates included, from a public authority",
@@ -39,7 +40,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "More than 15 replies between two numbers in 30 s",
         "Stop answering automatically to numbers that answer automatically",
     ]),
-    entry(20003, (Stage::Request, Some(401), Blame::Config, Retry::AfterFix), [
+    entry(20003, (Stage::Request, Some(401), Blame::Setup, Retry::AfterFix), [
         "Credentials rejected",
         "The credentials do not fit: wrong pair of SID and secret, rotated token, deleted key, wrong region, test credentials on a live resource, suspended account, or a Standard API key used on /Accounts or /Keys",
         "Compare the account SID and the token (or key and secret) with the Console, without spaces around them; check that TWILIO_REGION is the region of the key; use the Auth Token or a Main key for account data",
@@ -49,17 +50,17 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The addressed account is not in active state",
         "Reactivate the account in the Console, or use another account SID",
     ]),
-    entry(20006, (Stage::Request, Some(403), Blame::Config, Retry::AfterFix), [
+    entry(20006, (Stage::Request, Some(403), Blame::Setup, Retry::AfterFix), [
         "Access denied",
         "Credential is valid but lacks the right for this resource",
         "Use a key that holds the permission",
     ]),
-    entry(20008, (Stage::Request, Some(403), Blame::Config, Retry::Never), [
+    entry(20008, (Stage::Request, Some(403), Blame::Setup, Retry::Never), [
         "Not allowed with test credentials",
         "The endpoint is not one of the few that test credentials may call",
         "Use live credentials; test credentials serve only Messages, Calls, IncomingPhoneNumbers and Lookup",
     ]),
-    entry(20101, (Stage::Request, Some(401), Blame::Caller, Retry::AfterFix), [
+    entry(20101, (Stage::Request, Some(401), Blame::Request, Retry::AfterFix), [
         "Bad access token",
         "The access token is malformed",
         "Issue a new access token",
@@ -69,17 +70,17 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Account closed/suspended, or test credentials on an unsupported endpoint",
         "Check the account's state in the Console and contact support if it is closed or suspended; with test credentials, use live ones",
     ]),
-    entry(20404, (Stage::Request, Some(404), Blame::Caller, Retry::Never), [
+    entry(20404, (Stage::Request, Some(404), Blame::Request, Retry::Never), [
         "Not found",
         "Nothing of this name under this account; in Verify: already approved, expired, cancelled or out of attempts",
         "Check the SID and that it belongs to this account; in Verify start a new verification",
     ]),
-    entry(20409, (Stage::Request, Some(409), Blame::Caller, Retry::Later), [
+    entry(20409, (Stage::Request, Some(409), Blame::Request, Retry::Later), [
         "Conflict",
         "Resource is in a state that forbids the change",
         "Fetch the resource again and decide on its present state",
     ]),
-    entry(20422, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(20422, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Invalid parameter",
         "A parameter value is not acceptable",
         "Read which parameter Twilio names and correct it",
@@ -89,32 +90,32 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Too many requests of this account at once; this one was not processed",
         "Wait with growing, random pauses (or as long as Retry-After says) and send fewer requests at once",
     ]),
-    entry(20500, (Stage::Request, Some(500), Blame::Platform, Retry::Ambiguous), [
+    entry(20500, (Stage::Request, Some(500), Blame::Provider, Retry::Ambiguous), [
         "Internal error",
         "Twilio failed or timed out; a message/call POST may still have been executed",
         "Repeat reads freely. Look a message up by recipient and date before sending it again",
     ]),
-    entry(20503, (Stage::Request, Some(503), Blame::Platform, Retry::Ambiguous), [
+    entry(20503, (Stage::Request, Some(503), Blame::Provider, Retry::Ambiguous), [
         "Service unavailable",
         "Twilio's service is down for a moment; a create may still have been executed",
         "Repeat reads after a pause. Look a message up by recipient and date before sending it again",
     ]),
-    entry(21201, (Stage::Voice, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21201, (Stage::Voice, Some(400), Blame::Request, Retry::AfterFix), [
         "No To for call",
         "Call created without a destination",
         "Give a destination number",
     ]),
-    entry(21210, (Stage::Voice, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21210, (Stage::Voice, Some(400), Blame::Setup, Retry::AfterFix), [
         "From not verified for calls",
         "Caller id is neither a Twilio number nor a verified outgoing caller id",
         "Buy the number, or verify it as an outgoing caller id in the Console",
     ]),
-    entry(21211, (Stage::Request, Some(400), Blame::Caller, Retry::Never), [
+    entry(21211, (Stage::Request, Some(400), Blame::Request, Retry::Never), [
         "Bad To number",
         "Destination is not a valid E.164 number (format, wrong country code, to itself, short code, stray channel prefix)",
         "Write the number as + country code and number; check it before sending",
     ]),
-    entry(21212, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21212, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad From",
         "Sender is not E.164 / valid alphanumeric id, is on a do-not-originate list or is a generic alpha id",
         "Correct TWILIO_PHONE_NUMBER: a number of the account as +14155550100, a short code, or a sender name",
@@ -124,7 +125,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Twilio cannot route the call",
         "Check the number, or reach the user another way",
     ]),
-    entry(21215, (Stage::Voice, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21215, (Stage::Voice, Some(400), Blame::Setup, Retry::AfterFix), [
         "Voice geo permission off",
         "Calls to that country are not enabled",
         "Enable the country under Voice geographic permissions in the Console",
@@ -134,7 +135,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "High-risk or regulated destination, or missing customer profile for +1",
         "Create a primary customer profile in the Console, or ask Twilio's support",
     ]),
-    entry(21217, (Stage::Voice, Some(400), Blame::Caller, Retry::Never), [
+    entry(21217, (Stage::Voice, Some(400), Blame::Request, Retry::Never), [
         "Called number invalid",
         "Destination is not a plausible number",
         "Correct the number",
@@ -144,27 +145,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Trial account can only call verified numbers",
         "Verify the number in the Console, or upgrade the account",
     ]),
-    entry(21265, (Stage::Request, Some(400), Blame::Caller, Retry::Never), [
+    entry(21265, (Stage::Request, Some(400), Blame::Request, Retry::Never), [
         "To is a short code",
         "Short codes cannot receive from Twilio numbers",
         "Use the number of a person's phone",
     ]),
-    entry(21266, (Stage::Request, Some(400), Blame::Caller, Retry::Never), [
+    entry(21266, (Stage::Request, Some(400), Blame::Request, Retry::Never), [
         "To equals From",
         "The message was to go to its own sender",
         "Use a destination that is not the sender",
     ]),
-    entry(21401, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21401, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Invalid phone number resource",
         "Number given is not a usable SMS number/alpha id",
         "Use a number that the account owns",
     ]),
-    entry(21408, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21408, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "SMS geo permission off",
         "Destination country not enabled in Messaging Geo-Permissions",
         "Enable the country in the Console: Messaging > Settings > Geo permissions",
     ]),
-    entry(21421, (Stage::Request, Some(400), Blame::Caller, Retry::Never), [
+    entry(21421, (Stage::Request, Some(400), Blame::Request, Retry::Never), [
         "Number invalid (purchase/lookup)",
         "Not a valid number for purchase or for adding to a service",
         "Correct the number or SID",
@@ -174,32 +175,32 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The number is taken already",
         "Choose another number",
     ]),
-    entry(21601, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21601, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "From not an SMS number of yours",
         "From is not an incoming number on the account",
         "Use a number that the account bought, a short code, a sender name or a Messaging Service",
     ]),
-    entry(21602, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21602, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "No content",
         "Body, MediaUrl or ContentSid missing",
         "Give the message a text",
     ]),
-    entry(21603, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21603, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "No sender",
         "Neither From nor MessagingServiceSid given",
         "Set TWILIO_PHONE_NUMBER or TWILIO_MESSAGING_SERVICE_SID",
     ]),
-    entry(21604, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21604, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "No To",
         "The message has no destination",
         "Give a destination number",
     ]),
-    entry(21605, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21605, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Legacy endpoint limit",
         "Old /SMS/Messages endpoint allows 160 chars only",
         "Post to Messages.json",
     ]),
-    entry(21606, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21606, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "From cannot send to this destination",
         "The sender cannot send to this destination: not able to send messages, not on this account, still being ported, or a short code of another country",
         "Check in the Console that the account owns the sender and that it can send SMS to this country, or use another sender",
@@ -214,7 +215,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Trial accounts, and accounts without an approved primary compliance profile, may send only to verified numbers",
         "Verify the recipient in the Console, upgrade the account, or submit its customer profile",
     ]),
-    entry(21609, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21609, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad StatusCallback",
         "Callback URL invalid (host missing, underscore in host, not reachable form)",
         "Use a public http or https URL whose host has no underscore",
@@ -229,7 +230,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "From already has about 10 hours of segments queued at its rate",
         "Send more slowly, add senders through a Messaging Service, or let messages lapse sooner",
     ]),
-    entry(21612, (Stage::Request, Some(400), Blame::Config, Retry::Never), [
+    entry(21612, (Stage::Request, Some(400), Blame::Setup, Retry::Never), [
         "To/From pair cannot be routed",
         "No route for this combination: sender type not allowed in country/carrier, format, no coverage",
         "Use another kind of sender or register a sender name; see Twilio's guidelines for the country",
@@ -239,37 +240,37 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The destination is a landline or no valid number",
         "Look up the kind of line; offer a voice call to landlines",
     ]),
-    entry(21617, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21617, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Body over 1600 characters",
         "The text is longer than 1600 characters",
         "Shorten the text or split it",
     ]),
-    entry(21618, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21618, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Body not sendable",
         "Body has content that cannot be sent",
         "Look for characters that cannot be sent",
     ]),
-    entry(21619, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21619, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Could not create message",
-        "Twilio could not make the message and gives the reason in words alone",
+        "Twilio could not make the message and gives the reason as text only",
         "Read the detail that Twilio gives with it",
     ]),
-    entry(21620, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21620, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad media URL",
         "MediaUrl lacks http(s) or is malformed",
         "Correct the media URL",
     ]),
-    entry(21621, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21621, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "Sender has no MMS",
         "The sender cannot send MMS",
         "Use a sender that can send MMS",
     ]),
-    entry(21623, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21623, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Too many media",
         "More than 10 media are attached",
         "Attach at most 10 media",
     ]),
-    entry(21624, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21624, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad ValidityPeriod",
         "The validity period lies outside 1 to 36000 seconds",
         "Use a whole number of seconds from 1 to 36000",
@@ -279,62 +280,62 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The destination is a landline; Twilio refuses these in most countries",
         "Offer a voice call; force delivery only if you know that the line takes SMS",
     ]),
-    entry(21654, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21654, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "ContentVariables without ContentSid",
         "Variables given but no template",
         "Name the template with ContentSid",
     ]),
-    entry(21655, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21655, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "ContentSid invalid",
         "The template's SID is malformed or cannot be used",
         "Correct the template's SID (HX and 32 hex digits)",
     ]),
-    entry(21656, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21656, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "ContentVariables not JSON",
         "Must be a JSON object string",
         "Write the variables as a JSON object",
     ]),
-    entry(21657, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21657, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "Sender id not allowed in destination",
         "The destination country does not support this kind of sender",
         "Use a kind of sender that the destination country supports",
     ]),
-    entry(21659, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21659, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "From is not a Twilio number",
         "The sender is unknown to Twilio, still being ported, or a short code of another country",
         "Correct the sender: a number or short code of the account that suits the destination's country",
     ]),
-    entry(21660, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21660, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "From belongs to another account",
         "Credentials and sender are of different accounts/subaccounts",
         "Use credentials and sender of the same account or subaccount",
     ]),
-    entry(21661, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21661, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "From not SMS-capable",
         "The number cannot send SMS",
         "Choose a number that can send SMS",
     ]),
-    entry(21664, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21664, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "FallbackFrom with From",
         "FallbackFrom only works with a Messaging Service",
         "Send through a Messaging Service",
     ]),
-    entry(21701, (Stage::Request, Some(404), Blame::Config, Retry::AfterFix), [
+    entry(21701, (Stage::Request, Some(404), Blame::Setup, Retry::AfterFix), [
         "Messaging Service not found",
         "MG sid unknown to this account",
         "Check TWILIO_MESSAGING_SERVICE_SID and that it belongs to this account",
     ]),
-    entry(21703, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21703, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "No suitable sender in service",
         "No sender in the pool can reach this destination",
         "Add a sender that serves the destination to the Messaging Service",
     ]),
-    entry(21704, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(21704, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "Service has no senders",
         "The Messaging Service has no sender at all",
         "Add a number or a sender name to the Messaging Service",
     ]),
-    entry(21705, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(21705, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "MG sid malformed",
         "The Messaging Service's SID is malformed",
         "Correct TWILIO_MESSAGING_SERVICE_SID: MG and 32 hex digits",
@@ -384,7 +385,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The carrier gave no reason",
         "Try once more; if it goes on, give Twilio's support three or more message SIDs",
     ]),
-    entry(30010, (Stage::Delivery, None, Blame::Config, Retry::Never), [
+    entry(30010, (Stage::Delivery, None, Blame::Setup, Retry::Never), [
         "MaxPrice exceeded",
         "MaxPrice is obsolete since 2024-06-03",
         "Send without MaxPrice",
@@ -394,12 +395,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The carrier was congested; Twilio tried again and gave up",
         "Spread the traffic and send again later",
     ]),
-    entry(30018, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(30018, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Alpha id not pre-registered (warning)",
         "The country wants sender names to be registered (a warning)",
         "Register the sender name for the country",
     ]),
-    entry(30019, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(30019, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Content too big for carrier",
         "Media size over carrier limit",
         "Make the media smaller",
@@ -414,7 +415,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Brand daily cap at carrier reached; resets 00:00 US Pacific",
         "Wait until midnight US Pacific time, or raise the brand's tier",
     ]),
-    entry(30024, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(30024, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Numeric sender not provisioned at carrier",
         "Registration still propagating or short code inactive",
         "Wait for the registration, or complete it",
@@ -424,12 +425,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "All of the daily limit at T-Mobile is used",
         "Wait until midnight US Pacific time",
     ]),
-    entry(30029, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(30029, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad ContentRetention",
         "Invalid value or privacy feature not enabled",
         "Use retain or discard, and enable the feature for the account",
     ]),
-    entry(30032, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(30032, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Toll-free not verified",
         "Toll-free numbers must be verified to send to the US and Canada",
         "Submit the toll-free verification in the Console",
@@ -439,12 +440,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The number's A2P 10DLC campaign is suspended",
         "Contact Twilio's support about the campaign",
     ]),
-    entry(30034, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(30034, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Unregistered 10DLC sender",
         "A US number without approved brand and campaign",
         "Register brand and campaign (A2P 10DLC); until then send from a verified toll-free number or a short code",
     ]),
-    entry(30035, (Stage::Delivery, None, Blame::Config, Retry::Later), [
+    entry(30035, (Stage::Delivery, None, Blame::Setup, Retry::Later), [
         "Number registration in progress",
         "The number waits for its campaign registration",
         "Wait until the registration is complete",
@@ -454,12 +455,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Message aged out in Twilio's queue and was not sent",
         "Send a new code: an old one was rightly not delivered. For other messages allow more time",
     ]),
-    entry(30039, (Stage::Delivery, None, Blame::Platform, Retry::Never), [
+    entry(30039, (Stage::Delivery, None, Blame::Provider, Retry::Never), [
         "Filtered to stop message loops",
         "An incoming message looked machine-made and was dropped to stop a loop",
         "Nothing to do",
     ]),
-    entry(30042, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(30042, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Sender id blocked as generic",
         "The sender name is too generic or holds odd characters",
         "Use a sender name that shows the brand",
@@ -469,12 +470,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Trial accounts cannot send many segments",
         "Shorten the text, or upgrade the account",
     ]),
-    entry(30045, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(30045, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "ValidityPeriod out of range (warning)",
         "The validity period lies outside 0 to 36000 seconds (a warning)",
         "Use a whole number of seconds from 1 to 36000",
     ]),
-    entry(30409, (Stage::Request, Some(400), Blame::Caller, Retry::Never), [
+    entry(30409, (Stage::Request, Some(400), Blame::Request, Retry::Never), [
         "Cannot cancel",
         "The message had reached its last status already",
         "Nothing to do: it was too late to cancel",
@@ -494,12 +495,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The destination is blocked as suspected SMS pumping; this clears in hours",
         "Look into the traffic to this destination; keep RiskCheck on; put numbers known to be good on the safe list",
     ]),
-    entry(30500, (Stage::Delivery, None, Blame::Platform, Retry::Later), [
+    entry(30500, (Stage::Delivery, None, Blame::Provider, Retry::Later), [
         "Twilio internal error on message",
         "Twilio met an internal fault with this one message",
         "Send again once; contact Twilio's support if it goes on",
     ]),
-    entry(30610, (Stage::Delivery, None, Blame::Config, Retry::Later), [
+    entry(30610, (Stage::Delivery, None, Blame::Setup, Retry::Later), [
         "Quiet hours block",
         "The compliance toolkit blocks messages in quiet hours (US)",
         "Send in the allowed hours",
@@ -509,27 +510,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The compliance toolkit blocks this recipient as a known litigator",
         "Send nothing more to this number",
     ]),
-    entry(30649, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(30649, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "High-risk country permission",
         "Geo permission for a high-risk country cannot be changed by API",
         "Change the permission in the Console, or ask Twilio's support",
     ]),
-    entry(35111, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(35111, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "SendAt missing",
         "ScheduleType=fixed without SendAt",
         "Give the time with SendAt",
     ]),
-    entry(35114, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(35114, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "SendAt out of window",
         "The time to send must lie 5 minutes to 35 days ahead",
         "Choose a time 5 minutes to 35 days ahead, with a minute to spare",
     ]),
-    entry(35115, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(35115, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "SendAt out of window",
         "The time to send must lie 5 minutes to 35 days ahead",
         "Choose a time 5 minutes to 35 days ahead, with a minute to spare",
     ]),
-    entry(35118, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(35118, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "Scheduling needs MG sid",
         "Scheduling needs a Messaging Service; without ScheduleType the message would go out at once",
         "Set TWILIO_MESSAGING_SERVICE_SID, or schedule locally",
@@ -539,12 +540,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "500,000 scheduled per account",
         "Wait, or schedule locally",
     ]),
-    entry(35126, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(35126, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "ScheduleType not supported",
         "Value other than fixed or unsupported channel",
         "Use ScheduleType fixed on a channel that supports it",
     ]),
-    entry(60200, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60200, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "Invalid parameter",
         "Parameter named in message is wrong (To without +, unknown Channel, Code not 4-10 chars, FriendlyName too long or with 5+ digits)",
         "Correct the parameter that Twilio names",
@@ -559,7 +560,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Five sends without completing the verification",
         "Complete the verification, wait 10 minutes, or cancel it",
     ]),
-    entry(60204, (Stage::Verify, Some(403), Blame::Config, Retry::AfterFix), [
+    entry(60204, (Stage::Verify, Some(403), Blame::Setup, Retry::AfterFix), [
         "Feature not enabled",
         "The Verify service lacks the feature (custom code, custom name, ...)",
         "Enable the feature for the Verify service, or ask Twilio's sales",
@@ -569,7 +570,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The number is a landline and takes no SMS",
         "Verify by a call",
     ]),
-    entry(60206, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60206, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "Amount/Payee required",
         "The Verify service is set to PSD2, which needs an amount and a payee",
         "Give both Amount and Payee",
@@ -579,12 +580,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Limit count per service reached",
         "Use an existing rate limit again, or delete one",
     ]),
-    entry(60209, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60209, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad UniqueName",
         "The unique name holds characters that are not allowed",
         "Use letters, digits and - _ . alone",
     ]),
-    entry(60211, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60211, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "Bucket interval duplicate",
         "A bucket of this interval exists already",
         "Change the existing bucket",
@@ -594,12 +595,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Too many verifications were started for one number at once",
         "Start one verification per number at a time; look for abuse",
     ]),
-    entry(60214, (Stage::Verify, Some(400), Blame::Caller, Retry::Never), [
+    entry(60214, (Stage::Verify, Some(400), Blame::Request, Retry::Never), [
         "Call not allowed with PSD2",
         "PSD2 verifications cannot go by call",
         "Use SMS",
     ]),
-    entry(60217, (Stage::Verify, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(60217, (Stage::Verify, Some(400), Blame::Setup, Retry::AfterFix), [
         "Service misconfigured",
         "The Verify service lacks a setting, for example a mailer for the e-mail channel",
         "Complete the Verify service's settings",
@@ -609,17 +610,17 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Account not allowed for China",
         "Contact Twilio's support",
     ]),
-    entry(60221, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60221, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "No target",
         "Neither To nor VerificationSid was given",
         "Give To or VerificationSid",
     ]),
-    entry(60223, (Stage::Verify, Some(400), Blame::Config, Retry::OtherChannel), [
+    entry(60223, (Stage::Verify, Some(400), Blame::Setup, Retry::OtherChannel), [
         "Channel disabled",
         "The channel is switched off in the Verify service",
         "Enable the channel in the Verify service, or use another",
     ]),
-    entry(60228, (Stage::Verify, Some(404), Blame::Caller, Retry::AfterFix), [
+    entry(60228, (Stage::Verify, Some(404), Blame::Request, Retry::AfterFix), [
         "Template not found",
         "No template of this SID",
         "Correct the template's SID",
@@ -629,7 +630,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The account is under review, or the country is under embargo",
         "Contact Twilio's support if it lasts longer than 72 hours",
     ]),
-    entry(60408, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60408, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "TemplateSid not for this channel",
         "Template given on a channel that cannot use it",
         "Send without the template on this channel",
@@ -639,7 +640,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Prefix blocked (documented up to 12 h; support text: 5 min..12 h)",
         "Use another channel, put the number on the safe list, or lower the protection level",
     ]),
-    entry(60411, (Stage::Verify, Some(400), Blame::Caller, Retry::Never), [
+    entry(60411, (Stage::Verify, Some(400), Blame::Request, Retry::Never), [
         "Already on safe list",
         "The number is on the safe list already",
         "Nothing to do",
@@ -654,7 +655,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The telemetry id is risky or was used before",
         "Take a fresh telemetry id, or adjust the rules",
     ]),
-    entry(60550, (Stage::Verify, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(60550, (Stage::Verify, Some(400), Blame::Setup, Retry::AfterFix), [
         "Auto channel failed",
         "None of the channels passed validation",
         "Look into Twilio's debugger",
@@ -669,12 +670,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Look-ups of Canadian numbers need an authorisation",
         "Apply for the authorisation in the Console",
     ]),
-    entry(60602, (Stage::Verify, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(60602, (Stage::Verify, Some(400), Blame::Request, Retry::AfterFix), [
         "AppHash only for SMS",
         "The app hash works with SMS alone",
         "Send the app hash by SMS alone",
     ]),
-    entry(60605, (Stage::Verify, Some(403), Blame::Config, Retry::AfterFix), [
+    entry(60605, (Stage::Verify, Some(403), Blame::Setup, Retry::AfterFix), [
         "Verify geo-permission",
         "The country is not enabled for Verify",
         "Enable the country in Verify's geographic permissions",
@@ -684,7 +685,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The account has no access to this Lookup package",
         "Enable the Lookup package for the account",
     ]),
-    entry(60608, (Stage::Lookup, Some(500), Blame::Platform, Retry::Backoff), [
+    entry(60608, (Stage::Lookup, Some(500), Blame::Provider, Retry::Backoff), [
         "Lookup provider error",
         "The source behind Lookup failed",
         "Repeat after a pause",
@@ -694,7 +695,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "More look-ups than the package's rate allows",
         "Look up more slowly",
     ]),
-    entry(63001, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(63001, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Channel auth failed",
         "The channel's own credentials (WhatsApp, Messenger) do not work",
         "Connect the channel's sender again in the Console",
@@ -704,27 +705,27 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Number not on WhatsApp or invalid",
         "Send by SMS",
     ]),
-    entry(63005, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(63005, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Channel rejected content",
         "The channel does not accept the content",
         "Correct the content",
     ]),
-    entry(63007, (Stage::Request, Some(400), Blame::Config, Retry::AfterFix), [
+    entry(63007, (Stage::Request, Some(400), Blame::Setup, Retry::AfterFix), [
         "No channel for From",
         "The account has no registered sender for this channel",
         "Register the sender for the channel, and write it with its prefix (whatsapp:+14155550100)",
     ]),
-    entry(63010, (Stage::Delivery, None, Blame::Platform, Retry::Later), [
+    entry(63010, (Stage::Delivery, None, Blame::Provider, Retry::Later), [
         "Channel platform error",
         "Twilio's channel platform met an internal fault",
         "Try again later",
     ]),
-    entry(63012, (Stage::Delivery, None, Blame::Platform, Retry::Later), [
+    entry(63012, (Stage::Delivery, None, Blame::Provider, Retry::Later), [
         "Channel provider error",
         "The channel's provider met an internal fault",
         "Try again later",
     ]),
-    entry(63013, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(63013, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Channel policy violation",
         "The message violates the channel's policy",
         "Bring the use in line with the channel's policy",
@@ -734,12 +735,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The recipient blocked this sender",
         "Send nothing more to this user on this channel",
     ]),
-    entry(63015, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(63015, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Recipient not in sandbox",
         "Sandbox only reaches joined users (join expires after 3 days)",
         "Let the recipient join the sandbox again, or use a production sender",
     ]),
-    entry(63016, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(63016, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Outside 24 h window",
         "Free-form text outside window; template in Body also fails since 2025-04-01",
         "Send an approved template with ContentSid and ContentVariables",
@@ -749,7 +750,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Sender throughput (80 MPS default) or Meta limit",
         "Send more slowly",
     ]),
-    entry(63019, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(63019, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Media download failed",
         "The media URL cannot be fetched, or is empty",
         "Correct the media URL and check that it can be fetched from outside",
@@ -759,7 +760,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The business account at Meta is not in order, or an invitation is open",
         "Accept or repair the business account in Meta's Business Manager",
     ]),
-    entry(63021, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(63021, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Invalid channel content",
         "The content is too long (templates: 1024 characters) or holds unsupported media",
         "Shorten the content (templates: 1024 characters) or use supported media",
@@ -769,12 +770,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The recipient does not use WhatsApp",
         "Send by SMS",
     ]),
-    entry(63027, (Stage::Delivery, None, Blame::Config, Retry::AfterFix), [
+    entry(63027, (Stage::Delivery, None, Blame::Setup, Retry::AfterFix), [
         "Template missing for language",
         "The template has no translation for the language",
         "Add the translation to the template",
     ]),
-    entry(63028, (Stage::Delivery, None, Blame::Caller, Retry::AfterFix), [
+    entry(63028, (Stage::Delivery, None, Blame::Request, Retry::AfterFix), [
         "Variable count mismatch",
         "ContentVariables do not match template",
         "Give exactly the variables that the template names",
@@ -794,12 +795,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The account's daily cap is reached (a trial on WhatsApp: 50)",
         "Wait for the next day, or ask for a higher limit",
     ]),
-    entry(63041, (Stage::Delivery, None, Blame::Config, Retry::Later), [
+    entry(63041, (Stage::Delivery, None, Blame::Setup, Retry::Later), [
         "Template paused",
         "The template is paused because of bad feedback",
         "Use another template",
     ]),
-    entry(63042, (Stage::Delivery, None, Blame::Config, Retry::Never), [
+    entry(63042, (Stage::Delivery, None, Blame::Setup, Retry::Never), [
         "Template disabled",
         "The template is disabled for good",
         "Make a new template",
@@ -814,12 +815,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The WhatsApp account is locked for a violation",
         "Appeal at Meta",
     ]),
-    entry(70051, (Stage::Request, Some(401), Blame::Config, Retry::AfterFix), [
+    entry(70051, (Stage::Request, Some(401), Blame::Setup, Retry::AfterFix), [
         "Authorization failed",
         "Restricted key/OAuth app lacks permission, or key/account inactive",
         "Add the permission to the restricted key, or use another key",
     ]),
-    entry(90007, (Stage::Request, Some(400), Blame::Caller, Retry::AfterFix), [
+    entry(90007, (Stage::Request, Some(400), Blame::Request, Retry::AfterFix), [
         "Bad validity_period",
         "The validity period lies outside 1 to 36000 seconds",
         "Use a whole number of seconds from 1 to 36000",
@@ -827,8 +828,8 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 /// An entry on few lines: the table is read by people too.
-const fn entry(code: u32, class: (Stage, Option<u16>, Blame, Retry), texts: [&'static str; 3]) -> Entry {
+const fn entry(code: u32, class: (Stage, Option<u16>, Blame, Retry), texts: [&'static str; 3]) -> CatalogueEntry {
     let (stage, http_status, blame, retry) = class;
     let [title, meaning, fix] = texts;
-    Entry { code, stage, http_status, blame, retry, title, meaning, fix }
+    CatalogueEntry { code, stage, http_status, blame, retry, title, meaning, fix }
 }

@@ -5,9 +5,8 @@ use std::net::TcpListener;
 
 use url::Url;
 
-use super::super::Settings;
+use super::super::{Account, Settings};
 use super::*;
-use crate::config;
 
 const AC: &str = "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -41,18 +40,18 @@ fn stand_in(answers: Answers) -> Url {
     base
 }
 
-fn given(base: Url) -> config::Twilio {
-    config::Twilio {
+fn given(base: Url) -> Account {
+    Account {
         account_sid: Some(AC.to_owned()),
         auth_token: Some("token".into()),
         phone_number: Some("+15005550006".to_owned()),
         base_url: Some(base),
-        ..config::Twilio::default()
+        ..Account::default()
     }
 }
 
-async fn run(given: config::Twilio, to: Option<&str>) -> Vec<Check> {
-    let options = Options { to: to.and_then(Phone::from_e164), country: None };
+async fn run(given: Account, to: Option<&str>) -> Vec<Check> {
+    let options = CheckOptions { to: to.and_then(Phone::from_e164), country: None };
     Twilio::new(Settings::check(&given).unwrap()).unwrap().checks(&options).await
 }
 
@@ -95,11 +94,10 @@ async fn a_healthy_account_passes_every_check() {
 
 #[tokio::test]
 async fn an_empty_service_and_a_foreign_sender_fail_with_a_next_step() {
-    let service =
-        config::Twilio { messaging_service_sid: Some(format!("MG{}", "b".repeat(32))), ..given(stand_in(healthy)) };
+    let service = Account { messaging_service_sid: Some(format!("MG{}", "b".repeat(32))), ..given(stand_in(healthy)) };
     let sender = &run(service, None).await[5];
     assert_eq!((sender.mark, sender.meaning.as_str()), (Mark::Fail, "Twilio would answer 21704"));
-    let foreign = config::Twilio { phone_number: Some("+15005550007".to_owned()), ..given(stand_in(healthy)) };
+    let foreign = Account { phone_number: Some("+15005550007".to_owned()), ..given(stand_in(healthy)) };
     let sender = &run(foreign, None).await[5];
     assert_eq!(sender.mark, Mark::Fail);
     assert!(sender.next.is_some());
@@ -111,7 +109,7 @@ async fn a_standard_key_passes_and_says_what_it_cannot_see() {
         let closed = line.contains(&format!("/Accounts/{AC}.json")) || line.contains("Balance");
         if closed { error(401, 20003) } else { healthy(line, body) }
     };
-    let key = config::Twilio {
+    let key = Account {
         auth_token: None,
         api_key: Some(format!("SK{}", "c".repeat(32))),
         api_secret: Some("secret".into()),
@@ -197,7 +195,7 @@ async fn wrong_credentials_foreign_servers_and_closed_ports_never_throw() {
     };
     let checks = run(given(closed), None).await;
     assert_eq!((checks.len(), checks[1].mark), (8, Mark::Fail));
-    let missing = Settings::check(&config::Twilio::default()).unwrap_err();
-    let checks = unconfigured(&missing);
+    let missing = Settings::check(&Account::default()).unwrap_err();
+    let checks = for_wrong_settings(&missing);
     assert_eq!((checks.len(), checks[0].mark, checks[1].mark), (8, Mark::Fail, Mark::Skip));
 }

@@ -1,52 +1,52 @@
--- The database as they begin, in a schema of their own. Times are whole milliseconds since the Unix epoch, UTC.
+-- The first version of the tables, in a schema of their own. Times are whole milliseconds since the Unix epoch, UTC.
 -- Rows that are changed in place keep room in their page (fillfactor), so that a change moves no index entry.
 
--- One row: which database these are.
+-- One row: which database this is.
 CREATE TABLE smsotp.identity (
-    one         smallint PRIMARY KEY CHECK (one = 1),
-    database_id     bytea    NOT NULL CHECK (length(database_id) = 16),  -- random; binds the wrapped keys to this database
-    created_at  bigint   NOT NULL,
-    sealed_at   bigint                                           -- moved elsewhere: nothing is done in this database any more
+    id            bigint  PRIMARY KEY CHECK (id = 1),
+    database_id   bytea   NOT NULL CHECK (length(database_id) = 16),    -- random; the wrapped keys are bound to it
+    created_at    bigint  NOT NULL,
+    sealed_at     bigint                         -- when it was moved elsewhere: no operation is done in it any more
 );
 
 -- The keys that live in the database (K_index, K_audit), each wrapped under every accepted secret key.
 CREATE TABLE smsotp.database_keys (
-    name        text  NOT NULL CHECK (name IN ('index', 'audit')),
-    key_id      text  NOT NULL,                                  -- the public id of the secret key that wraps it
-    wrapped     bytea NOT NULL,
-    added_at    bigint NOT NULL,                                 -- the newest added is the one that a rotation is about
+    name          text    NOT NULL CHECK (name IN ('index', 'audit')),
+    key_id        text    NOT NULL,              -- the public id of the secret key that wraps it
+    wrapped       bytea   NOT NULL,
+    added_at      bigint  NOT NULL,              -- the newest is the one that a rotation is about
     PRIMARY KEY (name, key_id)
 );
 
 -- Stand-ins for people and addresses, and what their limits remember. An operation locks the rows of its subjects, by tag upwards.
 CREATE TABLE smsotp.subjects (
-    tag         bytea NOT NULL PRIMARY KEY,                      -- HMAC(K_index, kind, value)
-    id          bytea NOT NULL,                                  -- milliseconds and 10 random bytes: what everything that outlives an otp holds
-    kind        text  NOT NULL,
-    masked      text  NOT NULL,
-    usage      text  NOT NULL,                                  -- JSON of bounded size: the moments that limits count
-    idle_at     bigint                                           -- from then on the usage decides nothing; NULL: it lasts
+    tag           bytea   NOT NULL PRIMARY KEY,  -- HMAC(K_index, kind, value)
+    id            bytea   NOT NULL,              -- 6 bytes of time, 10 random ones: whatever outlives an otp holds this alone
+    kind          text    NOT NULL,
+    masked        text    NOT NULL,
+    usage         text    NOT NULL,              -- JSON of bounded size: the moments that limits count
+    idle_at       bigint                         -- from then on the usage decides nothing; NULL: it lasts
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 CREATE UNIQUE INDEX subjects_id ON smsotp.subjects (id);
 CREATE INDEX subjects_idle ON smsotp.subjects (idle_at) WHERE idle_at IS NOT NULL;
 
 -- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
 CREATE TABLE smsotp.otps (
-    id            bigint   PRIMARY KEY,
-    "user"        text     COLLATE "C" NOT NULL,
-    phone_number  text     COLLATE "C" NOT NULL,
-    purpose       text     COLLATE "C" NOT NULL,
-    nonce         bytea    NOT NULL CHECK (length(nonce) = 16),
-    key_id        text     NOT NULL,
-    digits        smallint NOT NULL,
-    created_at    bigint   NOT NULL,
-    expires_at    bigint   NOT NULL,
-    state         text     NOT NULL CHECK (state IN ('active', 'verified', 'superseded', 'locked', 'revoked', 'failed', 'expired')),
+    id            bigint  PRIMARY KEY,
+    "user"        text    COLLATE "C" NOT NULL,
+    phone_number  text    COLLATE "C" NOT NULL,
+    purpose       text    COLLATE "C" NOT NULL,
+    nonce         bytea   NOT NULL CHECK (length(nonce) = 16),
+    key_id        text    NOT NULL,              -- the public id of the secret key that the code is computed with
+    digits        bigint  NOT NULL,
+    created_at    bigint  NOT NULL,
+    expires_at    bigint  NOT NULL,
+    state         text    NOT NULL CHECK (state IN ('active', 'verified', 'superseded', 'locked', 'revoked', 'failed', 'expired')),
     ended_at      bigint,
-    over_at       bigint   NOT NULL,                             -- ended_at, or expires_at while it lives: what purge counts from
-    wrong_guesses integer  NOT NULL DEFAULT 0,
-    test          boolean  NOT NULL DEFAULT false,
-    is_verified   boolean  GENERATED ALWAYS AS (state = 'verified') STORED
+    wrong_guesses bigint  NOT NULL DEFAULT 0,
+    test          boolean NOT NULL DEFAULT false,
+    over_at       bigint  GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) STORED,    -- what purge counts from
+    is_verified   boolean GENERATED ALWAYS AS (state = 'verified') STORED
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE SEQUENCE smsotp.otp_ids OWNED BY smsotp.otps.id;
 -- At most one lives at a time.
@@ -61,7 +61,7 @@ CREATE TABLE smsotp.messages (
     otp_id        bigint  REFERENCES smsotp.otps (id) ON DELETE CASCADE,
     phone_number  text    COLLATE "C" NOT NULL,
     provider      text    NOT NULL,
-    state         text    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         text    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   text,
     error_code    bigint,
     error         text,
@@ -69,7 +69,7 @@ CREATE TABLE smsotp.messages (
     attempts      bigint  NOT NULL DEFAULT 0,
     reserved_at   bigint  NOT NULL,
     attempt_at    bigint,
-    due_at        bigint,                                        -- when the worker has to look at it; NULL: never
+    due_at        bigint,                        -- when the worker has to look at it; NULL: never
     missed_at     bigint,
     updated_at    bigint  NOT NULL,
     endings       text    NOT NULL DEFAULT '{}'
@@ -80,30 +80,30 @@ CREATE INDEX messages_due ON smsotp.messages (due_at, id) WHERE due_at IS NOT NU
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE smsotp.replies (
-    tag           bytea  NOT NULL PRIMARY KEY,
-    fingerprint   bytea  NOT NULL,
+    tag           bytea   NOT NULL PRIMARY KEY,  -- HMAC(K_index, the key)
+    fingerprint   bytea   NOT NULL,              -- of what was asked: the same key for something else is an error
     message_id    bigint,
-    answer        text,
-    created_at    bigint NOT NULL
+    answer        text,                          -- JSON; NULL while the first one who asked is at work
+    created_at    bigint  NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX replies_age ON smsotp.replies (created_at);
 
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE smsotp.test_numbers (
-    phone_number  text   COLLATE "C" NOT NULL PRIMARY KEY,
-    code_tag      bytea  NOT NULL,
-    until         bigint NOT NULL,
-    added_at      bigint NOT NULL,
-    added_by      text   NOT NULL
+    phone_number  text    COLLATE "C" NOT NULL PRIMARY KEY,
+    code_tag      bytea   NOT NULL,              -- HMAC(K_index, the code)
+    until         bigint  NOT NULL,
+    added_at      bigint  NOT NULL,
+    added_by      text    NOT NULL
 );
 
 -- Access tokens of the REST API, by their hash alone.
 CREATE TABLE smsotp.tokens (
     id            bigint  PRIMARY KEY,
     name          text    NOT NULL,
-    hash          bytea   NOT NULL UNIQUE,                       -- SHA-256 of 256 random bits
-    scopes        text    NOT NULL,                              -- words with commas between them
-    "user"        text,                                          -- NULL: not bound to a user
+    hash          bytea   NOT NULL UNIQUE,       -- SHA-256 of 256 random bits
+    scopes        text    NOT NULL,              -- words with commas between them
+    "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,
     expires_at    bigint,
@@ -112,22 +112,22 @@ CREATE TABLE smsotp.tokens (
 );
 CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
 
--- The audit log in a fixed few chains, each a chain. An operation locks its chain last; 0 is for the housekeeping.
+-- The audit log in a fixed few chains of rows. An operation locks its chain last; chain 0 is for maintenance.
 CREATE TABLE smsotp.audit_chains (
-    chain          smallint PRIMARY KEY
+    chain         bigint  PRIMARY KEY
 ) WITH (fillfactor = 25);
 INSERT INTO smsotp.audit_chains (chain) SELECT generate_series(0, 32);
 CREATE TABLE smsotp.audit (
-    chain          smallint NOT NULL,
-    seq           bigint   NOT NULL,
-    body          text     NOT NULL,                             -- canonical JSON
-    mac           bytea    NOT NULL,                             -- HMAC(K_audit, previous mac, chain, seq, SHA-256(body))
-    operation     bytea    NOT NULL DEFAULT '',                  -- random: how a commit whose answer was lost is looked up
+    chain         bigint  NOT NULL,
+    seq           bigint  NOT NULL,
+    body          text    NOT NULL,              -- canonical JSON
+    mac           bytea   NOT NULL,              -- HMAC(K_audit, the mac before it, chain, seq, SHA-256(body))
+    operation     bytea   NOT NULL DEFAULT '',   -- random: how a commit whose answer was lost is looked up
     PRIMARY KEY (chain, seq)
 );
 -- What happened to one phone: the timeline of `show`.
 CREATE INDEX audit_subject ON smsotp.audit ((body::jsonb #>> '{subjects,0}'), chain, seq);
--- Everything but the chain is computed from the body, so that nothing can disagree with it.
+-- What else there is to a row is computed from its body, so that nothing can disagree with it.
 CREATE VIEW smsotp.audit_log AS
     SELECT chain, seq, (row ->> 'at')::bigint AS at, row ->> 'actor' AS actor, row ->> 'action' AS action,
            row ->> 'outcome' AS outcome, row -> 'subjects' AS subjects, row -> 'details' AS details

@@ -1,31 +1,31 @@
--- The database as they begin. Times are whole milliseconds since the Unix epoch, UTC.
+-- The first version of the tables. Times are whole milliseconds since the Unix epoch, UTC.
 
--- One row: which database these are.
+-- One row: which database this is.
 CREATE TABLE identity (
-    only        INTEGER PRIMARY KEY CHECK (only = 1),
-    database_id     BLOB    NOT NULL,           -- 16 random bytes; binds the wrapped keys to this database
-    created_at  INTEGER NOT NULL,
-    sealed_at   INTEGER                     -- moved elsewhere: nothing is done in this database any more
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    database_id   BLOB    NOT NULL,             -- 16 random bytes; the wrapped keys are bound to it
+    created_at    INTEGER NOT NULL,
+    sealed_at     INTEGER                       -- when it was moved elsewhere: no operation is done in it any more
 ) STRICT;
 
 -- The keys that live in the database (K_index, K_audit), each wrapped under every accepted secret key.
 CREATE TABLE database_keys (
-    name        TEXT NOT NULL CHECK (name IN ('index', 'audit')),
-    key_id      TEXT NOT NULL,              -- the public id of the secret key that wraps it
-    wrapped     BLOB NOT NULL,
-    added_at    INTEGER NOT NULL,           -- the newest added is the one that a rotation is about
+    name          TEXT    NOT NULL CHECK (name IN ('index', 'audit')),
+    key_id        TEXT    NOT NULL,             -- the public id of the secret key that wraps it
+    wrapped       BLOB    NOT NULL,
+    added_at      INTEGER NOT NULL,             -- the newest is the one that a rotation is about
     PRIMARY KEY (name, key_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Stand-ins for people and addresses, and what their limits remember.
 CREATE TABLE subjects (
-    number      INTEGER PRIMARY KEY,            -- in the order of coming: who is asked for at the same time stands together
-    tag         BLOB    NOT NULL,               -- HMAC(K_index, kind, value)
-    id          BLOB    NOT NULL,               -- milliseconds and 10 random bytes: what everything that outlives an otp holds
-    kind        TEXT    NOT NULL,
-    masked      TEXT    NOT NULL,
-    usage      TEXT    NOT NULL,               -- JSON of bounded size: the moments that limits count
-    idle_at     INTEGER                         -- from then on the usage decides nothing; NULL: it lasts
+    number        INTEGER PRIMARY KEY,          -- in the order in which they came: who asks at the same time is on the same page
+    tag           BLOB    NOT NULL,             -- HMAC(K_index, kind, value)
+    id            BLOB    NOT NULL,             -- 6 bytes of time, 10 random ones: whatever outlives an otp holds this alone
+    kind          TEXT    NOT NULL,
+    masked        TEXT    NOT NULL,
+    usage         TEXT    NOT NULL,             -- JSON of bounded size: the moments that limits count
+    idle_at       INTEGER                       -- from then on the usage decides nothing; NULL: it lasts
 ) STRICT;
 CREATE UNIQUE INDEX subjects_tag ON subjects (tag);
 CREATE UNIQUE INDEX subjects_id ON subjects (id);
@@ -38,15 +38,15 @@ CREATE TABLE otps (
     phone_number  TEXT    NOT NULL,
     purpose       TEXT    NOT NULL,
     nonce         BLOB    NOT NULL,
-    key_id        TEXT    NOT NULL,
+    key_id        TEXT    NOT NULL,             -- the public id of the secret key that the code is computed with
     digits        INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
     state         TEXT    NOT NULL CHECK (state IN ('active', 'verified', 'superseded', 'locked', 'revoked', 'failed', 'expired')),
     ended_at      INTEGER,
-    over_at       INTEGER NOT NULL,             -- ended_at, or expires_at while it lives: what purge counts from
     wrong_guesses INTEGER NOT NULL DEFAULT 0,
     test          INTEGER NOT NULL DEFAULT 0,
+    over_at       INTEGER GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) VIRTUAL,   -- what purge counts from
     is_verified   INTEGER GENERATED ALWAYS AS (state = 'verified') VIRTUAL
 ) STRICT;
 -- At most one lives at a time.
@@ -61,7 +61,7 @@ CREATE TABLE messages (
     otp_id        INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     phone_number  TEXT    NOT NULL,
     provider      TEXT    NOT NULL,
-    state         TEXT    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         TEXT    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   TEXT,
     error_code    INTEGER,
     error         TEXT,
@@ -79,10 +79,10 @@ CREATE INDEX messages_due ON messages (due_at, id) WHERE due_at IS NOT NULL;
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE replies (
-    tag           BLOB    NOT NULL PRIMARY KEY,
-    fingerprint   BLOB    NOT NULL,
+    tag           BLOB    NOT NULL PRIMARY KEY, -- HMAC(K_index, the key)
+    fingerprint   BLOB    NOT NULL,             -- of what was asked: the same key for something else is an error
     message_id    INTEGER,
-    answer        TEXT,
+    answer        TEXT,                         -- JSON; NULL while the first one who asked is at work
     created_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_age ON replies (created_at);
@@ -90,7 +90,7 @@ CREATE INDEX replies_age ON replies (created_at);
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE test_numbers (
     phone_number  TEXT    NOT NULL PRIMARY KEY,
-    code_tag      BLOB    NOT NULL,
+    code_tag      BLOB    NOT NULL,             -- HMAC(K_index, the code)
     until         INTEGER NOT NULL,
     added_at      INTEGER NOT NULL,
     added_by      TEXT    NOT NULL
@@ -110,17 +110,17 @@ CREATE TABLE tokens (
     created_by    TEXT    NOT NULL
 ) STRICT;
 
--- The audit log. Everything but the chain is generated from the body, so that nothing can disagree with it.
+-- The audit log: a chain of rows. What else there is to a row is generated from its body, so that nothing can disagree with it.
 CREATE TABLE audit (
-    chain          INTEGER NOT NULL,
+    chain         INTEGER NOT NULL,
     seq           INTEGER NOT NULL,
     body          BLOB    NOT NULL,             -- canonical JSON
-    mac           BLOB    NOT NULL,             -- HMAC(K_audit, previous mac, chain, seq, SHA-256(body))
+    mac           BLOB    NOT NULL,             -- HMAC(K_audit, the mac before it, chain, seq, SHA-256(body))
     at            INTEGER GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.at')) VIRTUAL,
-    actor         TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
-    action        TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
-    outcome       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
-    subject       TEXT GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.subjects[0]')) VIRTUAL,
+    actor         TEXT    GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.actor')) VIRTUAL,
+    action        TEXT    GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.action')) VIRTUAL,
+    outcome       TEXT    GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.outcome')) VIRTUAL,
+    subject       TEXT    GENERATED ALWAYS AS (json_extract(CAST(body AS TEXT), '$.subjects[0]')) VIRTUAL,
     PRIMARY KEY (chain, seq)
 ) STRICT, WITHOUT ROWID;
 -- What happened to one phone: the timeline of `show`.

@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means: to a user, and to an operation that has to know whether it happened.
+//! What an error of PostgreSQL means to a user, and to an operation that has to know whether it was committed.
 
 use std::io;
 use std::time::Duration;
@@ -6,14 +6,15 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::{Code, Error};
+use crate::store::value::damaged;
 
 /// How an attempt at a transaction failed.
 pub enum Failure {
-    /// It surely did not happen, and trying again would not help.
+    /// It was not committed, and another attempt would not help.
     Final(Error),
-    /// It surely did not happen; with fresh facts it may. The error is for when patience is over.
+    /// It was not committed, and another attempt may succeed. The error is for when there is no time for one.
     Again(Error),
-    /// The connection was lost while committing: only the database knows whether it happened.
+    /// The connection was lost while committing: only the database knows whether it was committed.
     Unknown(Error),
 }
 
@@ -32,43 +33,48 @@ impl From<Error> for Failure {
     }
 }
 
-/// An error before anything was asked to commit.
-pub fn before_commit(error: tokio_postgres::Error) -> Failure {
-    if is_lost(&error) {
-        return Failure::Again(lost(error));
-    }
-    match error.code() {
-        Some(&SqlState::T_R_DEADLOCK_DETECTED | &SqlState::T_R_SERIALIZATION_FAILURE) => {
-            Failure::Again(contended(error))
+impl From<tokio_postgres::Error> for Failure {
+    /// An error before the commit was sent.
+    fn from(error: tokio_postgres::Error) -> Self {
+        if is_lost(&error) {
+            return Failure::Again(lost(error));
         }
-        // A row that was to be changed is another one by now, or one that was to be made is there: our own guards.
-        // Or a prepared statement met tables that were migrated since: the next attempt has another connection.
-        Some(&SqlState::DIVISION_BY_ZERO | &SqlState::FEATURE_NOT_SUPPORTED | &SqlState::UNIQUE_VIOLATION) => {
-            Failure::Again(contended(error))
+        match error.code() {
+            Some(
+                &SqlState::T_R_DEADLOCK_DETECTED
+                | &SqlState::T_R_SERIALIZATION_FAILURE
+                // Another transaction inserted the row first.
+                | &SqlState::UNIQUE_VIOLATION
+                // The tables were migrated after a statement was prepared: the next attempt uses another connection.
+                | &SqlState::FEATURE_NOT_SUPPORTED,
+            ) => Failure::Again(contended(error)),
+            _ => Failure::Final(error.into()),
         }
-        _ => Failure::Final(trouble(error)),
     }
 }
 
-/// An error of what was sent together with the commit.
+/// An error of statements that were sent together with the commit.
 pub fn at_commit(error: tokio_postgres::Error) -> Failure {
     if is_lost(&error) || error.code() == Some(&SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN) {
         Failure::Unknown(lost(error))
     } else {
-        before_commit(error)
+        error.into()
     }
 }
 
-/// An error while connecting. What a server that starts, stops or is full says may be otherwise a moment later; a wrong
-/// password stays wrong.
+/// An error while connecting. A server that starts, stops or is full may accept connections a moment later; a wrong password stays wrong.
 pub fn connecting(error: tokio_postgres::Error) -> Failure {
     let Some(db) = error.as_db_error() else {
-        return match never_comes_right(&error) {
-            Some(wrong) => Failure::Final(wrong.because(told(&error))),
+        return match permanent(&error) {
+            Some(wrong) => Failure::Final(wrong.because(words(&error))),
             None => Failure::Again(unreachable(error)),
         };
     };
     match *db.code() {
+        // A pooler that refuses settings at the start of a connection.
+        SqlState::PROTOCOL_VIOLATION if db.message().contains("startup parameter") => {
+            Failure::Final(pooler().because(cause(db)))
+        }
         SqlState::CANNOT_CONNECT_NOW
         | SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
@@ -79,9 +85,8 @@ pub fn connecting(error: tokio_postgres::Error) -> Failure {
     }
 }
 
-/// What no second attempt would mend, of the errors that are not the server's words. The client tells their kinds apart in
-/// its words alone.
-fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
+/// Errors of the client that another attempt would not fix. The client distinguishes them by their text only.
+fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
     let source = std::error::Error::source(error);
     let wrong = |message: &str, hint: &str| Some(Error::new(Code::CONFIG_INVALID, message).hint(hint));
     match error.to_string().as_str() {
@@ -90,7 +95,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
             "Write it as postgres://USER:PASSWORD@HOST/DATABASE.",
         ),
         "authentication error" => wrong(
-            "smsotp and the PostgreSQL server found no common way to log in",
+            "smsotp and the PostgreSQL server have no authentication method in common",
             "Let pg_hba.conf ask for scram-sha-256, and check that nobody sits in between.",
         ),
         "error performing TLS handshake" => {
@@ -100,7 +105,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
                     "the certificate of the PostgreSQL server is not accepted",
                     "Name the authority that signed it (?sslrootcert=FILE in the URL) and the host as the certificate has it.",
                 ),
-                // Cut off in the middle of it: it may go better the next time.
+                // The connection was lost during the handshake: another attempt may succeed.
                 Some((kind, None)) if kind != io::ErrorKind::InvalidData => None,
                 Some(_) => wrong(
                     "no encryption could be agreed on with the PostgreSQL server",
@@ -116,7 +121,7 @@ fn never_comes_right(error: &tokio_postgres::Error) -> Option<Error> {
     }
 }
 
-/// True where the connection cannot be used any more, or is to a server that may not be written to.
+/// Whether the connection cannot be used any more, or the server does not accept writes.
 pub fn is_lost(error: &tokio_postgres::Error) -> bool {
     let Some(db) = error.as_db_error() else { return !is_ours(error) };
     let fatal = matches!(db.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
@@ -127,7 +132,7 @@ pub fn is_lost(error: &tokio_postgres::Error) -> bool {
         || *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
-/// A value that does not fit its column or type: a bug or damage, not the connection.
+/// Whether a value did not fit its column or type: a bug or damage, not a lost connection.
 fn is_ours(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     ["serializing parameter", "deserializing column", "invalid column", "unexpected number", "parameters but got"]
@@ -135,20 +140,23 @@ fn is_ours(error: &tokio_postgres::Error) -> bool {
         .any(|ours| text.contains(ours))
 }
 
-/// What an error means to a user.
-pub fn trouble(error: tokio_postgres::Error) -> Error {
-    if is_lost(&error) {
-        return lost(error);
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            _ if is_lost(&error) => lost(error),
+            Some(db) => meaning(db),
+            None => damaged(&error.to_string()),
+        }
     }
-    let Some(db) = error.as_db_error() else {
-        return Error::new(Code::STORE_CORRUPT, "the database holds a value that smsotp never wrote")
-            .because(error.to_string())
-            .hint("Run `smsotp db check`, then restore a backup.");
-    };
-    meaning(db)
 }
 
-/// What the server's words mean.
+/// The error if a pooler shares connections between transactions and the URL does not say so.
+pub fn pooler() -> Error {
+    Error::new(Code::CONFIG_INVALID, "a connection to the database does not keep what was set and prepared on it")
+        .hint("Where a pooler such as pgbouncer shares connections between transactions, add pooler=transaction to the URL: postgres://…/DATABASE?pooler=transaction")
+}
+
+/// What an error of the server means to a user.
 fn meaning(db: &DbError) -> Error {
     let code = db.code();
     let (kind, message, hint) = match code.code() {
@@ -186,6 +194,8 @@ fn meaning(db: &DbError) -> Error {
                 .retry_after(Duration::from_secs(1))
                 .hint("Raise max_connections, or put a pooler such as pgbouncer in front.");
         }
+        // A prepared statement does not exist, or exists already.
+        "26000" | "42P05" => return pooler().because(cause(db)),
         "XX001" | "XX002" => (
             Code::STORE_CORRUPT,
             "the database reports damage in its files",
@@ -196,8 +206,8 @@ fn meaning(db: &DbError) -> Error {
     Error::new(kind, message).because(cause(db)).hint(hint)
 }
 
-/// What may be told of a server's error: its kind, and its words only where they cannot hold a value of a row. DETAIL and HINT
-/// may hold whole phone numbers and are never told.
+/// The part of a server's error that may be shown: its code, and its message if that cannot contain a value of a row. DETAIL and HINT
+/// may contain whole phone numbers and are never shown.
 fn cause(db: &DbError) -> String {
     let code = db.code().code();
     match (&code[..2], db.constraint()) {
@@ -207,7 +217,7 @@ fn cause(db: &DbError) -> String {
     }
 }
 
-fn told(error: &tokio_postgres::Error) -> String {
+fn words(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => cause(db),
         None => match std::error::Error::source(error) {
@@ -219,21 +229,21 @@ fn told(error: &tokio_postgres::Error) -> String {
 
 fn lost(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_FAILED, "the connection to the database was lost")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(2))
         .hint("Is the server up, and does the URL name every host that may become the primary?")
 }
 
 fn unreachable(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_FAILED, "no PostgreSQL server that may be written to can be reached")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(2))
         .hint("Check host and port in SMSOTP_DATABASE, that the server is up, and that it is the primary and not a standby.")
 }
 
 fn contended(error: tokio_postgres::Error) -> Error {
     Error::new(Code::STORE_BUSY, "others kept changing the same rows")
-        .because(told(&error))
+        .because(words(&error))
         .retry_after(Duration::from_secs(1))
         .hint("Try again.")
 }

@@ -1,4 +1,4 @@
-//! A request to the API, read once: who calls, and with what.
+//! A request to the API, read once: as whom it is made, and its parameters.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Method, header};
 use url::form_urlencoded;
 
-use super::Shared;
-use super::answer::Refusal;
-use super::credentials::Caller;
+use super::answer::TwilioError;
+use super::identity::Identity;
+use super::state::SandboxState;
 
 /// An authenticated request. Extracting it is the one place that checks credentials.
-pub(super) struct Call {
-    /// As whom it speaks.
-    pub caller: Caller,
-    /// The path as it was asked for.
+pub(super) struct ApiRequest {
+    /// As whom it is made.
+    pub identity: Identity,
+    /// The path as it was requested.
     pub path: String,
     /// The query, raw: page links repeat it.
     pub raw_query: String,
@@ -52,29 +52,29 @@ impl Params {
     }
 }
 
-impl FromRequest<Arc<Shared>> for Call {
-    type Rejection = Refusal;
+impl FromRequest<Arc<SandboxState>> for ApiRequest {
+    type Rejection = TwilioError;
 
-    async fn from_request(request: Request, shared: &Arc<Shared>) -> Result<Call, Refusal> {
+    async fn from_request(request: Request, state: &Arc<SandboxState>) -> Result<ApiRequest, TwilioError> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let caller = shared.credentials.caller(authorization).ok_or_else(Refusal::unauthorized)?;
+        let identity = state.account.identify(authorization).ok_or_else(TwilioError::unauthorized)?;
         if let Some(account) = account_in(&path)
-            && account != shared.credentials.account_of(caller)
+            && account != state.account.sid_of(identity)
         {
-            return Err(Refusal::not_found(&path));
+            return Err(TwilioError::not_found(&path));
         }
-        if caller == Caller::Test && !test_may(&parts.method, &path) {
-            return Err(Refusal::new(20008, "Not available with test credentials"));
+        if identity == Identity::Test && !is_allowed_for_test(&parts.method, &path) {
+            return Err(TwilioError::new(20008, "Not available with test credentials"));
         }
-        if caller != Caller::Test && shared.options.account_status != "active" && parts.method != Method::GET {
-            return Err(Refusal::new(20005, format!("The account is {}", shared.options.account_status)));
+        if identity != Identity::Test && state.options.account_status != "active" && parts.method != Method::GET {
+            return Err(TwilioError::new(20005, format!("The account is {}", state.options.account_status)));
         }
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Call {
-            caller,
+        Ok(ApiRequest {
+            identity,
             query: Params::parse(raw_query.as_bytes()),
             form: if is_form(&parts.headers) { Params::parse(&body) } else { Params::default() },
             origin: origin(&parts.headers),
@@ -91,8 +91,8 @@ fn account_in(path: &str) -> Option<&str> {
     Some(account.strip_suffix(".json").unwrap_or(account))
 }
 
-/// The few things that test credentials may do.
-fn test_may(method: &Method, path: &str) -> bool {
+/// The few requests that test credentials may make.
+fn is_allowed_for_test(method: &Method, path: &str) -> bool {
     let creates = ["/Messages.json", "/Calls.json", "/IncomingPhoneNumbers.json"];
     (method == Method::POST && creates.iter().any(|end| path.ends_with(end)))
         || (method == Method::GET && path.starts_with("/v2/PhoneNumbers/"))

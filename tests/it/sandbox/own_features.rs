@@ -1,4 +1,4 @@
-//! The sandbox's own ways: its inbox, its file, its clock, its neighbours, and the clients that prove it.
+//! What the sandbox has beyond Twilio's API: the inbox, the file of variables, the clock; and Twilio's own clients against it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::scene::{Client, PHONE, start};
 #[tokio::test]
 async fn the_inbox_waits_for_a_message_and_finds_its_code() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let url = sandbox.url();
     assert!(inbox::fetch(&url, PHONE, Duration::ZERO).await.unwrap().is_empty());
 
@@ -26,9 +26,9 @@ async fn the_inbox_waits_for_a_message_and_finds_its_code() {
     });
     client.send("+12025550124", "999999 is for someone else.").await;
     client.send(PHONE, "Use 482913. Questions? +1 202 555 0100").await;
-    let letters = waiting.await.unwrap().unwrap();
-    assert_eq!(letters.len(), 1);
-    assert_eq!(inbox::extract_code(&letters[0].body).as_deref(), Some("482913"));
+    let messages = waiting.await.unwrap().unwrap();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(inbox::extract_code(&messages[0].body).as_deref(), Some("482913"));
 
     let raw = client.http.get(format!("{url}/sandbox/inbox?to={PHONE}")).send().await.unwrap();
     let raw: Value = raw.json().await.unwrap();
@@ -45,7 +45,7 @@ async fn the_inbox_waits_for_a_message_and_finds_its_code() {
 #[tokio::test]
 async fn web_pages_and_foreign_names_cannot_read_the_inbox() {
     let sandbox = start(Options::default());
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
     let url = format!("{}/sandbox/inbox", sandbox.url());
     let ask = async |name: &'static str, value: &'static str| {
         client.http.get(&url).header(name, value).send().await.unwrap().status().as_u16()
@@ -60,22 +60,22 @@ async fn web_pages_and_foreign_names_cannot_read_the_inbox() {
 }
 
 #[tokio::test]
-async fn two_sandboxes_know_nothing_of_each_other() {
+async fn two_sandboxes_share_nothing() {
     let (one, two) = (start(Options::default()), start(Options::default()));
-    let (first, second) = (Client::of(&one), Client::of(&two));
+    let (first, second) = (Client::new(&one), Client::new(&two));
 
     one.fault(Fault::Error500, 1);
     assert_eq!(second.send(PHONE, "to the second").await.0, 201);
     assert_eq!(first.send(PHONE, "to the first").await.0, 500);
-    let stranger = Client { url: two.url(), ..first };
-    assert_eq!(stranger.get("/Messages.json").await.0, 401);
+    let foreign = Client { url: two.url(), ..first };
+    assert_eq!(foreign.get("/Messages.json").await.0, 401);
     assert_eq!((one.messages().len(), two.messages().len()), (0, 1));
     drop(one);
     assert_eq!(second.get("/Messages.json").await.0, 200);
 }
 
 #[test]
-fn the_env_file_is_private_stable_and_never_a_strangers() {
+fn the_env_file_is_private_and_stable_and_overwrites_no_other_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sandbox.env");
     let first = start(Options { phone_number: Some("+442071838750".into()), ..Options::default() });
@@ -93,8 +93,8 @@ fn the_env_file_is_private_stable_and_never_a_strangers() {
     for (name, value) in &env {
         assert!(text.contains(&format!("{name}={value}\n")));
     }
-    let second = start(Options::default().remember(&path).unwrap());
-    assert_eq!(second.env()[..3], env[..3], "a restart keeps who the client is");
+    let second = start(Options::default().resume_from(&path).unwrap());
+    assert_eq!(second.env()[..3], env[..3], "a restart keeps the client's credentials");
     assert_eq!(second.messaging_service(), service);
     second.write_env(&path).unwrap();
     assert!(std::fs::read_to_string(&path).unwrap().contains(&second.url()));
@@ -109,7 +109,7 @@ fn the_env_file_is_private_stable_and_never_a_strangers() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_at_the_start() {
+fn options_that_cannot_work_are_refused_at_the_start() {
     let refused = |options: Options| Sandbox::start(options).map(drop).unwrap_err().code();
     let remote = || Options { listen: "0.0.0.0:0".parse().unwrap(), ..Options::default() };
 
@@ -125,11 +125,11 @@ fn what_cannot_be_is_refused_at_the_start() {
 }
 
 #[tokio::test]
-async fn the_sandbox_reads_its_own_clock() {
+async fn the_sandbox_uses_the_given_clock() {
     let clock = ManualClock::at(Timestamp(1_767_225_600_000));
     let before = clock.now();
     let sandbox = start(Options { clock: Arc::new(clock), ..Options::default() });
-    let client = Client::of(&sandbox);
+    let client = Client::new(&sandbox);
 
     let request = client.http.get(client.api("/Balance.json")).basic_auth(&client.user, Some(&client.secret));
     let answer = request.send().await.unwrap();
@@ -141,12 +141,12 @@ async fn the_sandbox_reads_its_own_clock() {
 /// Twilio's Python library, Node library and command line, as `tests/clients/install.sh` installs them.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "where the clients are comes from the environment")]
-fn clients_that_nobody_here_wrote_find_twilio() {
+fn twilios_own_clients_work_unchanged() {
     let Some(clients) = std::env::var_os("SMSOTP_TEST_CLIENTS").map(PathBuf::from) else {
-        // Past the capture of the test harness: a story that did not run must be seen.
-        let word = "SKIPPED the story of Twilio's own clients: install them with tests/clients/install.sh DIR, then set \
+        // Not captured by the test harness: a story that did not run must be visible.
+        let notice = "SKIPPED the story of Twilio's own clients: install them with tests/clients/install.sh DIR, then set \
                     SMSOTP_TEST_CLIENTS=DIR";
-        return writeln!(std::io::stderr(), "{word}").unwrap();
+        return writeln!(std::io::stderr(), "{notice}").unwrap();
     };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let sandbox = start(Options::default());
@@ -162,11 +162,8 @@ fn clients_that_nobody_here_wrote_find_twilio() {
             .env("NODE_PATH", clients.join("node_modules"))
             .output()
             .unwrap_or_else(|e| panic!("{program} cannot be run: {e}"));
-        let talk = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script}: {}\n{talk}", output.status);
-        assert!(
-            String::from_utf8_lossy(&output.stdout).ends_with(": ok\n"),
-            "{script} did not come to its end\n{talk}"
-        );
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {}\n{errors}", output.status);
+        assert!(String::from_utf8_lossy(&output.stdout).ends_with(": ok\n"), "{script} did not end well\n{errors}");
     }
 }

@@ -1,19 +1,18 @@
-//! Who may call: the account, its API key, its test credentials, and what else belongs to the account.
+//! The account: its credentials, API key, test credentials and numbers, and as whom a request is made.
 
 use base16ct::lower::encode_string;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rand::TryRng;
-use rand::rngs::SysRng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Options;
+use super::options::Options;
+use super::sid::{is_sid, random_secret, random_sid};
 use crate::error::{Code, Error, Result};
 use crate::phone::Phone;
 
-/// The account's identity. Everything but SID, token and numbers is derived from them, so it survives a restart.
-pub(super) struct Credentials {
+/// The account. Everything but SID, token and numbers is derived from them, so that it survives a restart.
+pub(super) struct SandboxAccount {
     pub account_sid: String,
     pub auth_token: String,
     pub key_sid: String,
@@ -21,18 +20,18 @@ pub(super) struct Credentials {
     pub test_sid: String,
     pub test_token: String,
     pub service_sid: String,
-    pub numbers: Vec<Number>,
+    pub numbers: Vec<OwnedNumber>,
 }
 
 /// A number of the account.
-pub(super) struct Number {
+pub(super) struct OwnedNumber {
     pub sid: String,
     pub phone: String,
 }
 
-/// As whom a request speaks.
+/// As whom a request is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum Identity {
     /// Account SID and token.
     Account,
     /// API key and secret.
@@ -41,17 +40,20 @@ pub(super) enum Caller {
     Test,
 }
 
-impl Credentials {
-    pub fn new(options: &Options) -> Result<Credentials> {
+impl SandboxAccount {
+    pub fn new(options: &Options) -> Result<SandboxAccount> {
         let account_sid = options.account_sid.clone().unwrap_or_else(|| random_sid("AC"));
         if !is_sid(&account_sid, "AC") {
             return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's account SID is not AC and 32 hex digits"));
         }
         let auth_token = options.auth_token.clone().map_or_else(random_secret, Ok)?;
-        // It goes into a file that shells and `.env` readers take in, each with quoting of its own.
+        // It is written to a file for shells and `.env` readers, each with its own way of quoting.
         if auth_token.is_empty() || !auth_token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)) {
-            return Err(Error::new(Code::CONFIG_INVALID, "the sandbox's token is empty or has signs in it")
-                .hint("Use letters, digits, hyphens, dots, underscores and tildes."));
+            return Err(Error::new(
+                Code::CONFIG_INVALID,
+                "the sandbox's token is empty or holds other characters than letters, digits and -._~",
+            )
+            .hint("Use letters, digits, hyphens, dots, underscores and tildes."));
         }
         let first = options.phone_number.clone().unwrap_or_else(|| "+12025550100".to_owned());
         let derive = |what: &str| derive(what, &account_sid, &auth_token);
@@ -61,9 +63,9 @@ impl Credentials {
                 return Err(Error::new(Code::CONFIG_INVALID, "a number of the sandbox is not E.164")
                     .hint("Write it as + and country code, for example +12025550100."));
             }
-            numbers.push(Number { sid: format!("PN{}", derive(phone)), phone: phone.clone() });
+            numbers.push(OwnedNumber { sid: format!("PN{}", derive(phone)), phone: phone.clone() });
         }
-        Ok(Credentials {
+        Ok(SandboxAccount {
             key_sid: format!("SK{}", derive("key")),
             key_secret: derive("key secret"),
             test_sid: format!("AC{}", derive("test account")),
@@ -80,13 +82,13 @@ impl Credentials {
         self.numbers.first().map(|n| n.phone.clone()).unwrap_or_default()
     }
 
-    /// The number of the account with this E.164 form.
+    /// Whether the account has this number (E.164).
     pub fn owns(&self, phone: &str) -> bool {
         self.numbers.iter().any(|n| n.phone == phone)
     }
 
-    /// Who an `Authorization` header speaks for; `None` when it is missing, malformed or wrong.
-    pub fn caller(&self, authorization: Option<&str>) -> Option<Caller> {
+    /// As whom an `Authorization` header is sent; `None` when it is missing, malformed or wrong.
+    pub fn identify(&self, authorization: Option<&str>) -> Option<Identity> {
         let (scheme, rest) = authorization?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -94,41 +96,21 @@ impl Credentials {
         let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
         let (user, secret) = pair.split_once(':')?;
         let known = [
-            (&self.account_sid, &self.auth_token, Caller::Account),
-            (&self.key_sid, &self.key_secret, Caller::Key),
-            (&self.test_sid, &self.test_token, Caller::Test),
+            (&self.account_sid, &self.auth_token, Identity::Account),
+            (&self.key_sid, &self.key_secret, Identity::Key),
+            (&self.test_sid, &self.test_token, Identity::Test),
         ];
-        let (_, expected, caller) = known.into_iter().find(|(sid, _, _)| sid.as_str() == user)?;
-        bool::from(expected.as_bytes().ct_eq(secret.as_bytes())).then_some(caller)
+        let (_, expected, identity) = known.into_iter().find(|(sid, _, _)| sid.as_str() == user)?;
+        bool::from(expected.as_bytes().ct_eq(secret.as_bytes())).then_some(identity)
     }
 
-    /// The account that a caller belongs to.
-    pub fn account_of(&self, caller: Caller) -> &str {
-        match caller {
-            Caller::Account | Caller::Key => &self.account_sid,
-            Caller::Test => &self.test_sid,
+    /// The SID of the account that an identity belongs to.
+    pub fn sid_of(&self, identity: Identity) -> &str {
+        match identity {
+            Identity::Account | Identity::Key => &self.account_sid,
+            Identity::Test => &self.test_sid,
         }
     }
-}
-
-/// A new SID: two letters and 32 random hex digits.
-#[expect(clippy::disallowed_methods, reason = "a SID is a name, not a secret")]
-pub(super) fn random_sid(prefix: &str) -> String {
-    format!("{prefix}{}", encode_string(&rand::random::<[u8; 16]>()))
-}
-
-/// True for two given letters and 32 hex digits.
-pub(super) fn is_sid(text: &str, prefix: &str) -> bool {
-    text.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// 32 random hex digits that nobody can guess.
-fn random_secret() -> Result<String> {
-    let mut bytes = [0; 16];
-    SysRng
-        .try_fill_bytes(&mut bytes)
-        .map_err(|e| Error::new(Code::BUG, "the operating system gives no random numbers").because(e))?;
-    Ok(encode_string(&bytes))
 }
 
 fn derive(what: &str, account_sid: &str, auth_token: &str) -> String {
@@ -151,19 +133,19 @@ mod tests {
             auth_token: Some("token".into()),
             ..Options::default()
         };
-        let (one, two) = (Credentials::new(&options()).unwrap(), Credentials::new(&options()).unwrap());
+        let (one, two) = (SandboxAccount::new(&options()).unwrap(), SandboxAccount::new(&options()).unwrap());
         assert_eq!((&one.key_sid, &one.service_sid, &one.test_sid), (&two.key_sid, &two.service_sid, &two.test_sid));
 
-        let other = Credentials::new(&Options { auth_token: Some("rotated".into()), ..options() }).unwrap();
+        let other = SandboxAccount::new(&Options { auth_token: Some("rotated".into()), ..options() }).unwrap();
         assert_ne!(one.key_secret, other.key_secret);
     }
 
     #[test]
     fn hostile_authorization_headers_are_nobody() {
-        let credentials = Credentials::new(&Options::default()).unwrap();
+        let account = SandboxAccount::new(&Options::default()).unwrap();
         for header in ["", "Basic", "Basic ", "Basic %%%", "Basic /w==", "Basic OjpA", "Bearer x", "basic\tx"] {
-            assert_eq!(credentials.caller(Some(header)), None, "{header:?}");
+            assert_eq!(account.identify(Some(header)), None, "{header:?}");
         }
-        assert_eq!(credentials.caller(None), None);
+        assert_eq!(account.identify(None), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP exchange with Twilio, bounded in time and size, that always tells whether the request can have arrived.
+//! One HTTP exchange with Twilio, bounded in time and size. An error distinguishes whether the request can have arrived.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -33,10 +33,10 @@ impl Default for Timeouts {
 }
 
 /// An answer larger than this is not read to its end and counts as unreadable.
-const LARGEST: usize = 1024 * 1024;
+const ANSWER_MAX: usize = 1024 * 1024;
 
-/// The line to Twilio. The HTTP client is built at the first call: loading certificates takes 2 ms.
-pub(super) struct Wire {
+/// The way to Twilio's API. The HTTP client is built at the first call: loading certificates takes 2 ms.
+pub(super) struct ApiClient {
     pub(super) settings: Settings,
     timeouts: Timeouts,
     clock: Arc<dyn Clock>,
@@ -44,7 +44,7 @@ pub(super) struct Wire {
     skew_ms: AtomicI64,
 }
 
-/// What is asked.
+/// A request to the API.
 pub(super) enum Request {
     /// Look something up; safe to repeat.
     Read(Url),
@@ -53,7 +53,7 @@ pub(super) enum Request {
 }
 
 /// A status line that arrived, with what could be read after it.
-pub(super) struct Answer {
+pub(super) struct ApiAnswer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     /// The whole body, or why there is none.
@@ -62,24 +62,24 @@ pub(super) struct Answer {
 
 /// No status line arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum ExchangeError {
     /// There was no connection: the request surely did not arrive.
     Unreachable(String),
     /// There was a connection: the request may have arrived.
     Broken(String),
 }
 
-impl Trouble {
+impl ExchangeError {
     pub(super) fn why(self) -> String {
         match self {
-            Trouble::Unreachable(why) | Trouble::Broken(why) => why,
+            ExchangeError::Unreachable(why) | ExchangeError::Broken(why) => why,
         }
     }
 }
 
-impl Wire {
-    pub(super) fn new(settings: Settings, timeouts: Timeouts, clock: Arc<dyn Clock>) -> Wire {
-        Wire { settings, timeouts, clock, client: OnceLock::new(), skew_ms: AtomicI64::new(0) }
+impl ApiClient {
+    pub(super) fn new(settings: Settings, timeouts: Timeouts, clock: Arc<dyn Clock>) -> ApiClient {
+        ApiClient { settings, timeouts, clock, client: OnceLock::new(), skew_ms: AtomicI64::new(0) }
     }
 
     /// How far Twilio's clock was ahead of ours at its last answer, to the second.
@@ -87,9 +87,9 @@ impl Wire {
         self.skew_ms.load(Ordering::Relaxed)
     }
 
-    pub(super) async fn call(&self, request: Request) -> Result<Answer, Trouble> {
+    pub(super) async fn call(&self, request: Request) -> Result<ApiAnswer, ExchangeError> {
         let client = self.client.get_or_init(|| build(&self.settings, self.timeouts));
-        let client = client.as_ref().map_err(|why| Trouble::Unreachable(why.clone()))?;
+        let client = client.as_ref().map_err(|why| ExchangeError::Unreachable(why.clone()))?;
         let (builder, host, limit) = match request {
             Request::Read(url) => {
                 let host = host(&url);
@@ -102,35 +102,35 @@ impl Wire {
         };
         let (user, password) = self.settings.credentials.pair(&self.settings.account_sid);
         let builder = builder.basic_auth(user, Some(password)).header(ACCEPT, "application/json").timeout(limit);
-        let mut response = builder.send().await.map_err(|error| self.trouble(&error, &host, limit))?;
+        let mut response = builder.send().await.map_err(|error| self.exchange_error(&error, &host, limit))?;
         let date = http_date(response.headers(), DATE.as_str());
         if let Some(date) = date {
             self.skew_ms.store(date.millis().saturating_sub(self.clock.now().millis()), Ordering::Relaxed);
         }
-        Ok(Answer {
+        Ok(ApiAnswer {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), date.unwrap_or_else(|| self.clock.now())),
-            body: body(&mut response).await,
+            body: read_body(&mut response).await,
         })
     }
 
-    fn trouble(&self, error: &reqwest::Error, host: &str, limit: Duration) -> Trouble {
+    fn exchange_error(&self, error: &reqwest::Error, host: &str, limit: Duration) -> ExchangeError {
         let within = |limit: Duration| format!("within {}", humantime::format_duration(limit));
         if error.is_builder() {
-            return Trouble::Unreachable("the request could not be built".to_owned());
+            return ExchangeError::Unreachable("the request could not be built".to_owned());
         }
         if !error.is_connect() {
-            return Trouble::Broken(match error.is_timeout() {
+            return ExchangeError::Broken(match error.is_timeout() {
                 true => format!("{host} gave no answer {}", within(limit)),
-                false => format!("the connection to {host} broke: {}", root(error)),
+                false => format!("the connection to {host} broke: {}", innermost_cause(error)),
             });
         }
-        Trouble::Unreachable(if error.is_timeout() {
+        ExchangeError::Unreachable(if error.is_timeout() {
             format!("no connection to {host} {}", within(self.timeouts.connect))
         } else if error.is_dns() {
             format!("the name {host} cannot be resolved")
         } else {
-            format!("no connection to {host}: {}", root(error))
+            format!("no connection to {host}: {}", innermost_cause(error))
         })
     }
 }
@@ -140,8 +140,8 @@ fn host(url: &Url) -> String {
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// The innermost cause: the layers above only say that something below them failed.
-fn root(error: &reqwest::Error) -> String {
+/// The innermost cause: the layers above only report that something below them failed.
+fn innermost_cause(error: &reqwest::Error) -> String {
     let mut cause = error.source();
     let mut text = String::new();
     while let Some(inner) = cause {
@@ -181,7 +181,7 @@ fn build(settings: &Settings, timeouts: Timeouts) -> Result<Client, String> {
     if settings.is_loopback() {
         builder = builder.no_proxy();
     }
-    builder.build().map_err(|error| format!("the HTTP client could not be built: {}", root(&error)))
+    builder.build().map_err(|error| format!("the HTTP client could not be built: {}", innermost_cause(&error)))
 }
 
 /// The platform's certificates where it has any (companies add their own), else the public ones compiled in. None are
@@ -205,17 +205,17 @@ fn config(
     ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
 }
 
-async fn body(response: &mut reqwest::Response) -> Result<Vec<u8>, String> {
+async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() > LARGEST => {
+            Ok(Some(chunk)) if bytes.len() + chunk.len() > ANSWER_MAX => {
                 return Err("the answer is larger than 1 MiB".to_owned());
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => return Ok(bytes),
             Err(error) if error.is_timeout() => return Err("the answer did not end in time".to_owned()),
-            Err(error) => return Err(format!("the answer broke off: {}", root(&error))),
+            Err(error) => return Err(format!("the answer broke off: {}", innermost_cause(&error))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where values are read from: the environment, one `.env`, one `smsotp.toml`, and files that hold a secret.
+//! Reads the environment, one `.env`, one `smsotp.toml`, and files that hold a secret.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use directories::BaseDirs;
 use zeroize::Zeroizing;
 
-use super::Flags;
 use super::settings::SETTINGS;
+use super::source::{Flags, Inputs, UserDirs, is_ours};
 use crate::error::{Code, Error, Result};
 
 /// A configuration file is small; what is larger is another file.
@@ -18,36 +18,10 @@ const FILE_MAX: u64 = 256 * 1024;
 /// Stands for `$` while dotenvy reads: a private-use character, which no value may hold.
 const DOLLAR: char = '\u{f8ff}';
 
-/// Everything that was found, not yet looked at.
-#[derive(Default)]
-pub struct Inputs {
-    /// What the command line said.
-    pub flags: Flags,
-    /// The variables of the environment that are ours.
-    pub env: BTreeMap<String, String>,
-    /// The variables of the `.env` file, and where it is.
-    pub dotenv: Option<(PathBuf, BTreeMap<String, String>)>,
-    /// The text of `smsotp.toml`, and where it is.
-    pub toml: Option<(PathBuf, String)>,
-    /// The user's directories.
-    pub dirs: Dirs,
-    /// Things worth a warning.
-    pub warnings: Vec<String>,
-}
-
-/// The user's directories; `None` where the system knows of no home.
-#[derive(Clone, Debug, Default)]
-pub struct Dirs {
-    /// HOME as it is set.
-    pub home: Option<PathBuf>,
-    /// Ours below the configuration directory.
-    pub config: Option<PathBuf>,
-    /// Ours below the data directory.
-    pub data: Option<PathBuf>,
-}
-
-/// Reads all of them.
-pub fn read(flags: Flags) -> Result<Inputs> {
+/// Reads all sources of settings.
+///
+/// Errors: `CONFIG_INVALID`, which names the file and never its content.
+pub(super) fn read_sources(flags: Flags) -> Result<Inputs> {
     let (env, dirs) = (environment()?, user_dirs());
     let mut warnings = Vec::new();
     let explicit = flags.env_file.clone();
@@ -55,12 +29,11 @@ pub fn read(flags: Flags) -> Result<Inputs> {
     let dotenv = match read_text(&path) {
         Ok((text, meta)) => {
             let values = parse_dotenv(&text, &path)?;
-            warnings.extend(exposed(&path, &meta, &values));
+            warnings.extend(exposure_warnings(&path, &meta, &values));
             Some((path, values))
         }
-        // Nobody asked for ./.env: it may be missing, or be the directory of a Python environment.
-        Err(Unread::Missing) if explicit.is_none() => None,
-        Err(Unread::Directory) if explicit.is_none() => None,
+        // ./.env was not named: it may be missing, or be the directory of a Python environment.
+        Err(ReadFailure::Missing | ReadFailure::Directory) if explicit.is_none() => None,
         Err(why) => return Err(why.error(&path, "the settings file")),
     };
     let toml = read_toml(&flags, &env, &dirs)?;
@@ -83,30 +56,25 @@ fn environment() -> Result<BTreeMap<String, String>> {
     Ok(ours)
 }
 
-/// Whether a variable belongs to smsotp, known or not. `SMSOTP_TEST_…` are the tests' own.
-pub(super) fn is_ours(name: &str) -> bool {
-    (name.starts_with("SMSOTP_") && !name.starts_with("SMSOTP_TEST_")) || name.starts_with("TWILIO_")
-}
-
 /// One variable of the environment that is no setting (NO_COLOR, TERM, ...).
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var_os(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty())
 }
 
-fn user_dirs() -> Dirs {
+fn user_dirs() -> UserDirs {
     let home = variable("HOME").map(PathBuf::from);
     // Relative XDG variables are ignored by `directories`, as the XDG specification wants; a relative HOME is no home.
     let base = BaseDirs::new().filter(|base| base.home_dir().is_absolute());
-    Dirs {
+    UserDirs {
         home,
         config: base.as_ref().map(|base| base.config_dir().join("smsotp")),
         data: base.as_ref().map(|base| base.data_dir().join("smsotp")),
     }
 }
 
-fn read_toml(flags: &Flags, env: &BTreeMap<String, String>, dirs: &Dirs) -> Result<Option<(PathBuf, String)>> {
-    // Not from .env: a foreign folder's configuration could pair a file of the user's with an address of its own.
+fn read_toml(flags: &Flags, env: &BTreeMap<String, String>, dirs: &UserDirs) -> Result<Option<(PathBuf, String)>> {
+    // Not from .env: another project's .env could combine a file of the user's with an address of its own.
     let from_env =
         || env.get("SMSOTP_CONFIG").map(|path| path.trim()).filter(|path| !path.is_empty()).map(PathBuf::from);
     let named = flags.config.clone().or_else(from_env);
@@ -114,13 +82,13 @@ fn read_toml(flags: &Flags, env: &BTreeMap<String, String>, dirs: &Dirs) -> Resu
     let Some(path) = named.or_else(|| dirs.config.as_ref().map(|dir| dir.join("smsotp.toml"))) else { return Ok(None) };
     match read_text(&path) {
         Ok((text, _)) => Ok(Some((path, text.as_str().to_owned()))),
-        Err(Unread::Missing) if !explicit => Ok(None),
+        Err(ReadFailure::Missing) if !explicit => Ok(None),
         Err(why) => Err(why.error(&path, "the configuration")),
     }
 }
 
 /// Reads `NAME=value` lines with dotenvy. Nothing of the process's environment gets into a value: dotenvy would replace `$NAME`
-/// by the variable of that name, and so a foreign folder's `.env` could carry a credential off in a URL.
+/// by the variable of that name, and so another project's `.env` could send a credential away in a URL.
 ///
 /// Errors: `CONFIG_INVALID` with file and line, never with the line itself.
 pub(super) fn parse_dotenv(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
@@ -131,14 +99,14 @@ pub(super) fn parse_dotenv(text: &str, path: &Path) -> Result<BTreeMap<String, S
     };
     let line_of = |at: usize| text[..at].matches('\n').count() + 1;
     if let Some(at) = text.find(['\0', DOLLAR]) {
-        return Err(bad(line_of(at), "a character that has no place in a setting"));
+        return Err(bad(line_of(at), "a character that no setting may hold"));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let guarded = Zeroizing::new(guard_dollars(text));
-    let counter = Lines { rest: guarded.as_bytes(), read: std::rc::Rc::default() };
-    let lines_read = counter.read.clone();
+    let lines = LineReader { rest: guarded.as_bytes(), read: std::rc::Rc::default() };
+    let lines_read = lines.read.clone();
     let mut values = BTreeMap::new();
-    for item in dotenvy::from_read_iter(counter) {
+    for item in dotenvy::from_read_iter(lines) {
         // dotenvy's own error repeats the line, which may hold a secret.
         let (name, value) = item.map_err(|error| {
             // An open quote makes it read on: the line at fault is where that began.
@@ -156,7 +124,7 @@ pub(super) fn parse_dotenv(text: &str, path: &Path) -> Result<BTreeMap<String, S
     Ok(values)
 }
 
-/// Hides every `$` from dotenvy's substitution but the escaped ones, which it takes as they are.
+/// Hides every `$` from dotenvy's substitution except escaped ones, which it takes as they are.
 fn guard_dollars(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut backslashes = 0;
@@ -171,13 +139,13 @@ fn guard_dollars(text: &str) -> String {
     out
 }
 
-/// Hands out one line per read, so that the count of lines is the line that dotenvy is at.
-struct Lines<'a> {
+/// Yields one line per read, so that the count of lines is the line that dotenvy is at.
+struct LineReader<'a> {
     rest: &'a [u8],
     read: std::rc::Rc<std::cell::Cell<usize>>,
 }
 
-impl Read for Lines<'_> {
+impl Read for LineReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let line = self.rest.iter().position(|b| *b == b'\n').map_or(self.rest.len(), |at| at + 1);
         let taken = line.min(buffer.len());
@@ -205,46 +173,47 @@ pub(super) fn read_secret(path: &Path, name: &str) -> Result<(Zeroizing<String>,
     Ok((secret, open.then(|| format!("{} holds a secret and every user of this machine may read it", path.display()))))
 }
 
-enum Unread {
+/// Why a file was not read.
+enum ReadFailure {
     Missing,
     Directory,
     Other(String),
 }
 
-impl Unread {
+impl ReadFailure {
     fn error(self, path: &Path, what: &str) -> Error {
         let why = match self {
-            Unread::Missing => "there is no such file".to_owned(),
-            Unread::Directory => "it is a directory".to_owned(),
-            Unread::Other(why) => why,
+            ReadFailure::Missing => "there is no such file".to_owned(),
+            ReadFailure::Directory => "it is a directory".to_owned(),
+            ReadFailure::Other(why) => why,
         };
         Error::new(Code::CONFIG_INVALID, format!("cannot read {what} {}: {why}", path.display()))
             .hint("Check the path, and that this user may read the file.")
     }
 }
 
-fn read_text(path: &Path) -> Result<(Zeroizing<String>, Metadata), Unread> {
+fn read_text(path: &Path) -> Result<(Zeroizing<String>, Metadata), ReadFailure> {
     let other = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Unread::Missing,
-        ErrorKind::IsADirectory => Unread::Directory,
-        ErrorKind::InvalidData => Unread::Other("it is not UTF-8".to_owned()),
+        ErrorKind::NotFound => ReadFailure::Missing,
+        ErrorKind::IsADirectory => ReadFailure::Directory,
+        ErrorKind::InvalidData => ReadFailure::Other("it is not UTF-8".to_owned()),
         _ => {
             let text = error.to_string();
-            Unread::Other(text.split(" (os error").next().unwrap_or(&text).to_lowercase())
+            ReadFailure::Other(text.split(" (os error").next().unwrap_or(&text).to_lowercase())
         }
     };
     let file = open(path).map_err(other)?;
     let meta = file.metadata().map_err(other)?;
     if meta.is_dir() {
-        return Err(Unread::Directory);
+        return Err(ReadFailure::Directory);
     }
     if !meta.is_file() {
-        return Err(Unread::Other("it is not a plain file".to_owned()));
+        return Err(ReadFailure::Other("it is not a plain file".to_owned()));
     }
     let mut text = Zeroizing::new(String::with_capacity(4096));
     file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(other)?;
     if text.len() as u64 > FILE_MAX {
-        return Err(Unread::Other("it is larger than 256 KiB".to_owned()));
+        return Err(ReadFailure::Other("it is larger than 256 KiB".to_owned()));
     }
     Ok((text, meta))
 }
@@ -263,7 +232,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 /// Warnings about a `.env` that others may read while it holds secrets, or that others may write.
-fn exposed(path: &Path, meta: &Metadata, values: &BTreeMap<String, String>) -> Vec<String> {
+fn exposure_warnings(path: &Path, meta: &Metadata, values: &BTreeMap<String, String>) -> Vec<String> {
     let secret = |name: &str| SETTINGS.iter().any(|info| info.secret && info.variable == name);
     let mut warnings = Vec::new();
     let shown = path.display();

@@ -1,31 +1,32 @@
-//! What a result looks like: a [`Sheet`] of rows, and a [`Page`] of prose for a terminal. Neither knows where it is printed.
+//! What a result looks like: a [`Table`] of rows, and a [`Layout`] of lines for a person. Neither depends on where it is printed.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, presets};
 
 use super::escape::visible;
+use crate::check::Mark;
 
 /// Rows under headings. On a terminal a table, in a pipe TSV without headings.
 #[derive(Clone, Debug, Default)]
-pub struct Sheet {
+pub struct Table {
     /// The headings.
     pub columns: Vec<&'static str>,
     /// The cells, one per heading.
     pub rows: Vec<Vec<String>>,
 }
 
-impl Sheet {
-    /// A sheet without rows yet.
-    pub fn new(columns: &[&'static str]) -> Sheet {
-        Sheet { columns: columns.to_vec(), rows: Vec::new() }
+impl Table {
+    /// A table without rows.
+    pub fn new(columns: &[&'static str]) -> Table {
+        Table { columns: columns.to_vec(), rows: Vec::new() }
     }
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
     /// One row under headings, from pairs.
-    pub fn one(pairs: Vec<(&'static str, String)>) -> Sheet {
+    pub fn one_row(pairs: Vec<(&'static str, String)>) -> Table {
         let (columns, row) = pairs.into_iter().unzip();
-        Sheet { columns, rows: vec![row] }
+        Table { columns, rows: vec![row] }
     }
 
     /// Header-less lines of tab-separated cells; tabs and line feeds inside cells are escaped.
@@ -48,7 +49,7 @@ impl Sheet {
         if self.rows.is_empty() {
             return String::new();
         }
-        let mut table = Table::new();
+        let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         table.set_header(self.columns.iter().map(|name| name.to_uppercase()));
         for row in &self.rows {
@@ -70,70 +71,44 @@ impl Sheet {
     }
 }
 
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mark {
-    /// As it should be.
-    Good,
-    /// Works, but look at it.
-    Warn,
-    /// Wrong.
-    Bad,
-    /// Not looked at.
-    Skipped,
-}
-
-impl Mark {
-    /// The word that carries the meaning where colours do not.
-    pub fn word(self) -> &'static str {
-        match self {
-            Mark::Good => "ok",
-            Mark::Warn => "warn",
-            Mark::Bad => "FAIL",
-            Mark::Skipped => "skip",
-        }
-    }
-}
-
 /// Lines for a person at a terminal.
 #[derive(Clone, Debug, Default)]
-pub struct Page(Vec<Line>);
+pub struct Layout(Vec<Block>);
 
 #[derive(Clone, Debug)]
-enum Line {
+enum Block {
     Text(String),
     Heading(String),
     Field(&'static str, String),
     Check(Mark, String),
     Note(String),
-    Sheet(Sheet),
+    Table(Table),
     Blank,
 }
 
-impl Page {
-    /// An empty page.
-    pub fn new() -> Page {
-        Page::default()
+impl Layout {
+    /// An empty layout.
+    pub fn new() -> Layout {
+        Layout::default()
     }
     /// A sentence.
     #[must_use]
-    pub fn text(self, text: impl Into<String>) -> Page {
-        self.with(Line::Text(text.into()))
+    pub fn text(self, text: impl Into<String>) -> Layout {
+        self.with(Block::Text(text.into()))
     }
     /// A heading.
     #[must_use]
-    pub fn heading(self, text: impl Into<String>) -> Page {
-        self.with(Line::Heading(text.into()))
+    pub fn heading(self, text: impl Into<String>) -> Layout {
+        self.with(Block::Heading(text.into()))
     }
     /// A named value; the values of neighbouring fields are aligned.
     #[must_use]
-    pub fn field(self, name: &'static str, value: impl Into<String>) -> Page {
-        self.with(Line::Field(name, value.into()))
+    pub fn field(self, name: &'static str, value: impl Into<String>) -> Layout {
+        self.with(Block::Field(name, value.into()))
     }
     /// A named value, if there is one.
     #[must_use]
-    pub fn field_if(self, name: &'static str, value: Option<impl Into<String>>) -> Page {
+    pub fn field_if(self, name: &'static str, value: Option<impl Into<String>>) -> Layout {
         match value {
             Some(value) => self.field(name, value),
             None => self,
@@ -141,47 +116,47 @@ impl Page {
     }
     /// A check with its mark.
     #[must_use]
-    pub fn check(self, mark: Mark, text: impl Into<String>) -> Page {
-        self.with(Line::Check(mark, text.into()))
+    pub fn check(self, mark: Mark, text: impl Into<String>) -> Layout {
+        self.with(Block::Check(mark, text.into()))
     }
     /// An indented line below the one before.
     #[must_use]
-    pub fn note(self, text: impl Into<String>) -> Page {
-        self.with(Line::Note(text.into()))
+    pub fn note(self, text: impl Into<String>) -> Layout {
+        self.with(Block::Note(text.into()))
     }
     /// A table.
     #[must_use]
-    pub fn sheet(self, sheet: Sheet) -> Page {
-        self.with(Line::Sheet(sheet))
+    pub fn table(self, table: Table) -> Layout {
+        self.with(Block::Table(table))
     }
     /// An empty line.
     #[must_use]
-    pub fn blank(self) -> Page {
-        self.with(Line::Blank)
+    pub fn blank(self) -> Layout {
+        self.with(Block::Blank)
     }
 
-    fn with(mut self, line: Line) -> Page {
+    fn with(mut self, line: Block) -> Layout {
         self.0.push(line);
         self
     }
 
-    /// The page as text; every line is escaped, so colours can come from `paint` alone.
+    /// The layout as text; every line is escaped, so that colours come from `paint` only.
     pub(super) fn to_text(&self, width: Option<u16>, paint: Paint) -> String {
         let mut text = String::new();
         for (n, line) in self.0.iter().enumerate() {
             match line {
-                Line::Text(line) => push_line(&mut text, "", &visible(line)),
-                Line::Heading(line) => push_line(&mut text, "", &paint.bold(&visible(line))),
-                Line::Note(line) => push_line(&mut text, "       ", &visible(line)),
-                Line::Check(mark, line) => {
+                Block::Text(line) => push_line(&mut text, "", &visible(line)),
+                Block::Heading(line) => push_line(&mut text, "", &paint.bold(&visible(line))),
+                Block::Note(line) => push_line(&mut text, "       ", &visible(line)),
+                Block::Check(mark, line) => {
                     push_line(&mut text, "", &format!("{} {}", paint.mark(*mark), visible(line)));
                 }
-                Line::Field(name, value) => {
+                Block::Field(name, value) => {
                     let pad = self.field_width(n);
                     push_line(&mut text, "", &format!("{} {}", paint.dim(&format!("{name:pad$}")), visible(value)));
                 }
-                Line::Sheet(sheet) => text.push_str(&sheet.to_table(width, paint)),
-                Line::Blank => text.push('\n'),
+                Block::Table(table) => text.push_str(&table.to_table(width, paint)),
+                Block::Blank => text.push('\n'),
             }
         }
         text
@@ -189,7 +164,7 @@ impl Page {
 
     /// The widest name in the run of fields that line `at` belongs to.
     fn field_width(&self, at: usize) -> usize {
-        let name = |line: &Line| if let Line::Field(name, _) = line { Some(name.len()) } else { None };
+        let name = |line: &Block| if let Block::Field(name, _) = line { Some(name.len()) } else { None };
         let before = self.0[..at].iter().rev().map_while(name);
         before.chain(self.0[at..].iter().map_while(name)).max().unwrap_or(0)
     }
@@ -201,7 +176,7 @@ fn push_line(text: &mut String, indent: &str, line: &str) {
     text.push('\n');
 }
 
-/// Colours, where the stream takes them. Colour never carries a meaning alone.
+/// Colours, where the stream shows them. A colour is never the only sign of a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paint(pub bool);
 
@@ -227,12 +202,12 @@ impl Paint {
         self.sgr("36", text)
     }
     fn mark(self, mark: Mark) -> String {
-        let word = format!("[{:^4}]", mark.word());
+        let label = format!("[{:^4}]", mark.label());
         match mark {
-            Mark::Good => self.sgr("32", &word),
-            Mark::Warn => self.yellow(&word),
-            Mark::Bad => self.red(&word),
-            Mark::Skipped => self.dim(&word),
+            Mark::Ok => self.sgr("32", &label),
+            Mark::Warn => self.yellow(&label),
+            Mark::Fail => self.red(&label),
+            Mark::Skip => self.dim(&label),
         }
     }
     fn sgr(self, code: &str, text: &str) -> String {
@@ -246,48 +221,48 @@ mod tests {
 
     #[test]
     fn tsv_keeps_one_row_on_one_line_whatever_a_cell_holds() {
-        let mut sheet = Sheet::new(&["id", "user"]);
-        sheet.row(vec!["1".into(), "a\tb\nc\u{1b}[0m".into()]);
-        sheet.row(vec!["2".into(), String::new()]);
+        let mut table = Table::new(&["id", "user"]);
+        table.row(vec!["1".into(), "a\tb\nc\u{1b}[0m".into()]);
+        table.row(vec!["2".into(), String::new()]);
 
-        assert_eq!(sheet.to_tsv(), "1\ta\\u{9}b\\u{a}c\\u{1b}[0m\n2\t\n");
+        assert_eq!(table.to_tsv(), "1\ta\\u{9}b\\u{a}c\\u{1b}[0m\n2\t\n");
     }
 
     #[test]
     fn a_table_has_no_borders_and_no_trailing_blanks() {
-        let mut sheet = Sheet::new(&["id", "state"]);
-        sheet.row(vec!["17".into(), "active".into()]);
-        sheet.row(vec!["3".into(), "verified".into()]);
+        let mut table = Table::new(&["id", "state"]);
+        table.row(vec!["17".into(), "active".into()]);
+        table.row(vec!["3".into(), "verified".into()]);
 
-        assert_eq!(sheet.to_table(Some(80), Paint(false)), "ID  STATE\n17  active\n3   verified\n");
-        assert_eq!(Sheet::new(&["id"]).to_table(None, Paint(true)), "");
+        assert_eq!(table.to_table(Some(80), Paint(false)), "ID  STATE\n17  active\n3   verified\n");
+        assert_eq!(Table::new(&["id"]).to_table(None, Paint(true)), "");
     }
 
     #[test]
     fn a_narrow_terminal_and_foreign_text_break_no_table() {
-        let mut sheet = Sheet::new(&["id", "user", "state"]);
-        sheet.row(vec!["1".into(), "日本語".repeat(40), "\u{1b}]0;x\u{7}".into()]);
+        let mut table = Table::new(&["id", "user", "state"]);
+        table.row(vec!["1".into(), "日本語".repeat(40), "\u{1b}]0;x\u{7}".into()]);
 
         for width in [0, 1, 20, 40, 65535] {
-            let text = sheet.to_table(Some(width), Paint(false));
+            let text = table.to_table(Some(width), Paint(false));
             assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
         }
     }
 
     #[test]
-    fn a_page_aligns_its_fields_and_escapes_its_values() {
-        let page = Page::new()
+    fn a_layout_aligns_its_fields_and_escapes_its_values() {
+        let layout = Layout::new()
             .text("Code sent.")
             .field("id", "12")
             .field("expires", "in 10 min")
             .blank()
-            .check(Mark::Bad, "sender \u{1b}[31mred")
+            .check(Mark::Fail, "sender \u{1b}[31mred")
             .note("set TWILIO_PHONE_NUMBER");
 
         assert_eq!(
-            page.to_text(None, Paint(false)),
+            layout.to_text(None, Paint(false)),
             "Code sent.\nid      12\nexpires in 10 min\n\n[FAIL] sender \\u{1b}[31mred\n       set TWILIO_PHONE_NUMBER\n"
         );
-        assert!(page.to_text(None, Paint(true)).contains("\u{1b}[1;31m[FAIL]\u{1b}[0m"));
+        assert!(layout.to_text(None, Paint(true)).contains("\u{1b}[1;31m[FAIL]\u{1b}[0m"));
     }
 }

@@ -1,0 +1,176 @@
+//! The value of each setting that is in force: flag before environment before `.env` before `smsotp.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::settings::{SETTINGS, nearest};
+use super::source::{GivenValue, Inputs, Source, invalid, is_ours, printable, unknown};
+use crate::error::{Code, Error, Result};
+
+/// Longer values are a mistake; keys alone may be longer.
+const VALUE_MAX: usize = 2048;
+const KEYS_LENGTH_MAX: usize = 64 * 1024;
+
+/// Each setting's value from the first source that gives one.
+pub(super) struct GivenValues {
+    values: BTreeMap<&'static str, GivenValue>,
+    pub(super) table: Table,
+    pub(super) toml_path: Option<PathBuf>,
+    unused: Vec<String>,
+}
+
+impl GivenValues {
+    pub(super) fn new(inputs: &Inputs) -> Result<GivenValues> {
+        let mut given =
+            GivenValues { values: BTreeMap::new(), table: Table::new(), toml_path: None, unused: Vec::new() };
+        // From the strongest source to the weakest: the first value counts.
+        for (variable, value) in flag_values(inputs) {
+            given.add(variable, &value, Source::Flag)?;
+        }
+        for (name, value) in &inputs.env {
+            given.add_variable(name, value, Source::Environment)?;
+        }
+        if let Some((path, values)) = &inputs.dotenv {
+            for (name, value) in values {
+                given.add_variable(name, value, Source::Dotenv(path.clone()))?;
+            }
+        }
+        if let Some((path, text)) = &inputs.toml {
+            given.table = parse_toml(text, path)?;
+            given.toml_path = Some(path.clone());
+            given.add_toml(path)?;
+        }
+        Ok(given)
+    }
+
+    pub(super) fn get(&self, variable: &str) -> Option<&GivenValue> {
+        self.values.get(variable)
+    }
+
+    pub(super) fn text(&self, variable: &str) -> Option<String> {
+        self.get(variable).map(|given| given.value.clone())
+    }
+
+    /// Warnings about names that look like settings and are none.
+    pub(super) fn unused(&self) -> &[String] {
+        &self.unused
+    }
+
+    /// A variable of the environment or of `.env`. Those of other programs are left alone.
+    fn add_variable(&mut self, name: &str, value: &str, source: Source) -> Result<()> {
+        if name == "SMSOTP_CONFIG" && matches!(source, Source::Dotenv(_)) {
+            let place = format!("SMSOTP_CONFIG from {source}");
+            return Err(invalid(&place, "is refused: a .env may not choose the configuration")
+                .hint("Name the configuration with --config, or with SMSOTP_CONFIG in the environment."));
+        }
+        if let Some(info) = SETTINGS.iter().find(|info| info.variable == name) {
+            return self.add(info.variable, value, source);
+        }
+        if !is_ours(name) {
+            return Ok(());
+        }
+        let near = nearest(name, SETTINGS.iter().map(|info| info.variable).filter(|known| !known.is_empty()));
+        if name.starts_with("SMSOTP_") {
+            return Err(unknown(&format!("{} from {source}", printable(name)), near));
+        }
+        // Other programs have variables of Twilio's too, so a mistyped name is only a warning.
+        self.unused.extend(
+            near.filter(|near| !self.values.contains_key(near))
+                .map(|near| format!("{} from {source} is not used; did you mean {near}?", printable(name))),
+        );
+        Ok(())
+    }
+
+    fn add(&mut self, variable: &'static str, value: &str, source: Source) -> Result<()> {
+        let given = GivenValue { name: variable, value: value.trim().to_owned(), source };
+        let keys = variable == "SMSOTP_SECRET_KEY";
+        if given.value.is_empty() || self.values.contains_key(variable) {
+            return Ok(());
+        }
+        if given.value.len() > if keys { KEYS_LENGTH_MAX } else { VALUE_MAX } {
+            return Err(given.invalid("is too long"));
+        }
+        let controls = |c: char| c.is_control() && !(keys && c.is_ascii_whitespace());
+        let reorders =
+            |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if given.value.chars().any(|c| controls(c) || reorders(c)) {
+            return Err(given.invalid("holds a control character"));
+        }
+        self.values.insert(variable, given);
+        Ok(())
+    }
+
+    /// Checks that every key of the file is one of ours, and takes those that are variables too.
+    fn add_toml(&mut self, path: &Path) -> Result<()> {
+        let mut flat = BTreeMap::new();
+        for (key, value) in &self.table {
+            match value {
+                Value::Table(_) if key == "purposes" => {}
+                Value::Table(section) if key == "limits" || key == "twilio" => {
+                    flat.extend(section.iter().map(|(name, value)| (format!("{key}.{name}"), value.clone())));
+                }
+                _ => {
+                    flat.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        for (key, value) in flat {
+            let Some(info) = SETTINGS.iter().find(|info| !info.key.is_empty() && info.key == key) else {
+                return Err(unknown_key(&key, path));
+            };
+            if info.variable.is_empty() {
+                continue;
+            }
+            let place = Source::Toml(path.to_path_buf());
+            let text = match value {
+                Value::String(text) => text,
+                Value::Boolean(on) if info.default == "false" => on.to_string(),
+                _ => return Err(invalid(&format!("{key} from {place}"), "is not a string in quotes")),
+            };
+            self.add(info.variable, &text, place)?;
+        }
+        Ok(())
+    }
+}
+
+fn flag_values(inputs: &Inputs) -> Vec<(&'static str, String)> {
+    let flags = &inputs.flags;
+    let config = flags.config.as_ref().map(|path| path.display().to_string());
+    let pairs = [
+        ("SMSOTP_DATABASE", flags.db.clone()),
+        ("SMSOTP_CONFIG", config),
+        ("SMSOTP_PROVIDER", flags.provider.clone()),
+        ("SMSOTP_REGION", flags.region.clone()),
+        ("SMSOTP_APP_NAME", flags.app_name.clone()),
+        ("SMSOTP_STATUS_CALLBACK", flags.status_callback.clone()),
+        ("SMSOTP_OUTPUT", flags.output.clone()),
+    ];
+    pairs.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+}
+
+fn parse_toml(text: &str, path: &Path) -> Result<Table> {
+    text.parse::<Table>().map_err(|error| {
+        // The error's own text would repeat the line.
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
+        let message = format!("{}:{line}: {}", path.display(), printable(error.message().lines().next().unwrap_or("")));
+        Error::new(Code::CONFIG_INVALID, message).hint("The file is TOML: key = \"text\", key = 5, [section].")
+    })
+}
+
+fn unknown_key(key: &str, path: &Path) -> Error {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let file_key = match name {
+        "secret_key" => Some("secret_key_file"),
+        "auth_token" | "twilio_auth_token" => Some("twilio.auth_token_file"),
+        "api_secret" | "twilio_api_secret" => Some("twilio.api_secret_file"),
+        _ => None,
+    };
+    let place = format!("{} from {}", printable(key), Source::Toml(path.to_path_buf()));
+    match file_key {
+        Some(file_key) => invalid(&place, "is a secret, and smsotp.toml holds no secrets")
+            .hint(format!("Name a file that holds it: {file_key} = \"/path\", or set it in the environment.")),
+        None => unknown(&place, nearest(key, SETTINGS.iter().map(|info| info.key).filter(|known| !known.is_empty()))),
+    }
+}

@@ -1,0 +1,267 @@
+//! Prints results on stdout and messages on stderr.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::escape::{visible, visible_lines};
+use super::json::{self, SCHEMA_VERSION};
+use super::layout::{Paint, Table};
+use super::terminal::{Format, OutputOptions, Terminal};
+use super::view::{Item, List, Render, View, in_words};
+use super::writer::{MessageWriter, Streams};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Class, Code, Error, Result};
+use crate::phone::Phone;
+
+/// The only printer.
+pub struct Output {
+    pub(super) terminal: Terminal,
+    pub(super) options: OutputOptions,
+    stdout: Box<dyn Write + Send>,
+    pub(super) stderr: MessageWriter,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Output {
+    /// An output to any two streams.
+    pub fn to(terminal: Terminal, options: OutputOptions, streams: Streams) -> Output {
+        let Streams { out, err } = streams;
+        Output { terminal, options, stdout: out, stderr: MessageWriter::new(err), clock: Arc::new(SystemClock) }
+    }
+
+    /// The same output with another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Output {
+        self.clock = clock;
+        self
+    }
+
+    /// The format in force.
+    pub fn format(&self) -> Format {
+        self.options.format.or(self.terminal.format).unwrap_or(if self.terminal.stdout_tty {
+            Format::Table
+        } else {
+            Format::Tsv
+        })
+    }
+    /// Whether results and errors are JSON.
+    pub fn is_json(&self) -> bool {
+        matches!(self.format(), Format::Json | Format::Jsonl)
+    }
+    /// What the process is connected to.
+    pub fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+    /// How the user wants results and messages to be written.
+    pub fn options(&self) -> &OutputOptions {
+        &self.options
+    }
+    /// A phone as it may be shown: masked, or in full with `--reveal`.
+    pub fn phone(&self, phone: &Phone) -> String {
+        if self.options.reveal { phone.as_str().to_owned() } else { phone.masked() }
+    }
+    /// A phone in a command to be pasted: in full at a terminal, where the person who typed it reads it; else a placeholder, for
+    /// redirected output ends up in logs.
+    pub fn pasted_phone(&self, phone: &Phone) -> String {
+        if self.terminal.stderr_tty || self.options.reveal { phone.as_str().to_owned() } else { "PHONE".to_owned() }
+    }
+    /// Writes to stderr for logs and providers; `-q` does not silence it.
+    pub fn message_writer(&self) -> MessageWriter {
+        self.stderr.clone()
+    }
+    /// How values are shown now.
+    pub fn view(&self) -> View {
+        View { now: self.clock.now(), for_person: self.format() == Format::Table && self.terminal.stdout_tty }
+    }
+
+    /// Shows a result. A reader that closed the pipe is no error; a full disk is.
+    pub fn show<T: Render>(&mut self, value: &T) -> Result<()> {
+        let view = self.view();
+        let text = match self.format() {
+            Format::Table => value.layout(&view).to_text(self.terminal.width, self.paint_stdout()),
+            Format::Tsv => value.table(&view).to_tsv(),
+            Format::Json => json::document(T::KIND, value, true)?,
+            Format::Jsonl => json::document(T::KIND, value, false)?,
+        };
+        self.write(&text)
+    }
+
+    /// Shows a list.
+    pub fn list<T: Item>(&mut self, list: &List<T>) -> Result<()> {
+        let view = self.view();
+        let table =
+            || Table { columns: T::COLUMNS.to_vec(), rows: list.items.iter().map(|item| item.cells(&view)).collect() };
+        let text = match self.format() {
+            Format::Table => table().to_table(self.terminal.width, self.paint_stdout()),
+            Format::Tsv => table().to_tsv(),
+            Format::Json => json::document(&format!("{}_list", T::KIND), list, true)?,
+            Format::Jsonl => {
+                list.items.iter().map(|item| json::document(T::KIND, item, false)).collect::<Result<_>>()?
+            }
+        };
+        self.write(&text)?;
+        if list.items.is_empty() && self.format() == Format::Table {
+            self.inform(list.when_empty);
+        }
+        if list.more > 0 {
+            let next = list.next_after.as_deref().map(|id| format!(": --after {id}")).unwrap_or_default();
+            self.inform(&format!("{} more{next}", list.more));
+        }
+        Ok(())
+    }
+
+    /// Shows prepared text of our own (help, completions), unchanged. `ansi` is the same text with colours.
+    pub fn text(&mut self, plain: &str, ansi: Option<&str>) -> Result<()> {
+        match ansi {
+            Some(ansi) if self.paint_stdout().0 => self.write(ansi),
+            _ => self.write(plain),
+        }
+    }
+
+    /// A message to the person; silenced by `-q`.
+    pub fn inform(&self, line: &str) {
+        if !self.options.quiet {
+            self.stderr.line(line);
+        }
+    }
+    /// A warning; silenced by `-q`.
+    pub fn warn(&self, line: &str) {
+        if !self.options.quiet {
+            self.stderr.raw(&format!("{} {}\n", self.paint_stderr().yellow("warning:"), visible(line)));
+        }
+    }
+    /// A next step; silenced by `-q`.
+    pub fn hint(&self, line: &str) {
+        if !self.options.quiet {
+            self.stderr.raw(&format!("{} {}\n", self.paint_stderr().cyan("hint:"), visible(line)));
+        }
+    }
+
+    /// Prints an error on stderr, as text or as one JSON object, and returns its class. `-q` does not silence it.
+    pub fn fail(&self, error: &Error) -> Class {
+        self.report("error:", error, None)
+    }
+
+    /// Prints an error with more about it in JSON.
+    pub fn fail_with(&self, error: &Error, details: Value) -> Class {
+        self.report("error:", error, Some(details))
+    }
+
+    /// Prints a refusal, "no" as an answer: like an error, but named so, and in JSON with its `details` (which limit, its
+    /// window, how full it is).
+    pub fn refuse(&self, refusal: &Error, details: Value) -> Class {
+        self.report("refused:", refusal, Some(details))
+    }
+
+    fn report(&self, label: &str, error: &Error, details: Option<Value>) -> Class {
+        let class = error.class();
+        if self.is_json() {
+            self.stderr.raw(&json::compact(&error_json(error, details)));
+            return class;
+        }
+        let paint = self.paint_stderr();
+        let mut text = match class {
+            // The user interrupted it, so it is no error.
+            Class::Interrupted | Class::Terminated => format!("{}\n", quoted(error.message())),
+            _ => format!("{} {}\n", paint.red(label), quoted(error.message())),
+        };
+        for cause in causes(error) {
+            text.push_str(&format!("  {} {}\n", paint.dim("caused by:"), quoted(&cause)));
+        }
+        if let Some(after) = error.retry_after_hint() {
+            text.push_str(&format!("  {} in {}\n", paint.dim("try again:"), in_words(after.as_secs().max(1))));
+        }
+        if let Some(hint) = error.hint_text() {
+            text.push_str(&format!("{} {}\n", paint.cyan("hint:"), quoted(hint)));
+        }
+        self.stderr.raw(&text);
+        class
+    }
+
+    /// Prints a usage error with the parser's own text, which quotes what was typed: escaped and cut.
+    pub fn fail_usage(&self, rendered: &str, message: &str, hint: Option<&str>) -> Class {
+        if self.is_json() {
+            let mut error = Error::new(Code::USAGE, visible_lines(message, 2000));
+            if let Some(hint) = hint {
+                error = error.hint(visible_lines(hint, 2000));
+            }
+            return self.fail(&error);
+        }
+        self.stderr.raw(&format!("{}\n", visible_lines(rendered.trim_end(), 4000)));
+        Class::Usage
+    }
+
+    fn paint_stdout(&self) -> Paint {
+        self.terminal.paints(self.options.color, self.terminal.stdout_tty)
+    }
+    fn paint_stderr(&self) -> Paint {
+        self.terminal.paints(self.options.color, self.terminal.stderr_tty)
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
+            // `smsotp list | head -1`: the reader needs no more.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Error::new(Code::FILE_FAILED, "cannot write the result to standard output")
+                .because(error)
+                .hint("The command itself was carried out: free some space, and check with `smsotp list` before you repeat it")),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+fn error_json(error: &Error, details: Option<Value>) -> Value {
+    let mut fields = json!({
+        "code": error.code().name,
+        "message": cut(error.message()),
+        "exit_code": error.class().exit(),
+    });
+    if let Some(hint) = error.hint_text() {
+        fields["hint"] = cut(hint).into();
+    }
+    if let Some(details) = details.filter(|details| !details.is_null()) {
+        fields["details"] = details;
+    }
+    if let Some(after) = error.retry_after_hint() {
+        fields["retry_after_seconds"] = after.as_secs().max(1).into();
+    }
+    let causes = causes(error);
+    if !causes.is_empty() {
+        fields["causes"] = causes.into();
+    }
+    json!({ "schema_version": SCHEMA_VERSION, "error": fields })
+}
+
+/// A text that may quote what was typed, for a terminal.
+fn quoted(text: &str) -> String {
+    visible(&cut(text)).into_owned()
+}
+
+/// A text that may quote what was typed, cut to a useful length.
+fn cut(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 1000;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => Cow::Borrowed(text),
+    }
+}
+
+fn causes(error: &Error) -> Vec<String> {
+    // A longer chain adds nothing.
+    const CAUSES_MAX: usize = 8;
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next.filter(|_| causes.len() < CAUSES_MAX) {
+        let text = cut(&cause.to_string()).into_owned();
+        // Some layers only repeat the one above them.
+        if !causes.iter().any(|known: &String| text.contains(known.as_str())) {
+            causes.push(text);
+        }
+        next = cause.source();
+    }
+    causes
+}

@@ -1,0 +1,44 @@
+//! The settings of the rules.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::limits::Limits;
+use crate::purpose::{Purpose, PurposePolicy};
+
+/// Every setting of the rules.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The name that the message shows: "Your ACME code is ...".
+    pub app_name: String,
+    /// Every purpose that codes are sent for.
+    pub purposes: BTreeMap<Purpose, PurposePolicy>,
+    /// The limits.
+    pub limits: Limits,
+    /// How many SMS segments an OTP message may take unless the caller allows more.
+    pub segments_max: u32,
+    /// If set, only these countries (ISO 3166 two letters) get messages.
+    pub countries: Option<Vec<String>>,
+    /// How long finished otps and messages are kept before purge removes them.
+    pub keep: Duration,
+}
+
+impl Policy {
+    /// The settings of a declared purpose.
+    pub fn purpose(&self, purpose: &Purpose) -> Option<&PurposePolicy> {
+        self.purposes.get(purpose)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            app_name: "smsotp".to_owned(),
+            purposes: Purpose::built_in().map(|purpose| (purpose, PurposePolicy::default())).collect(),
+            limits: Limits::default(),
+            segments_max: 1,
+            countries: None,
+            keep: Duration::from_secs(24 * 3600),
+        }
+    }
+}

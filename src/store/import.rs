@@ -1,0 +1,205 @@
+//! Reads the lines of an export. The reader is strict: it refuses whatever differs from what an export writes, and files that were
+//! cut off.
+
+use std::io::{BufRead, Read};
+
+use serde_json::Value as Json;
+
+use super::export::{ExportEnd, ExportLine, ExportStart, FORMAT, Transferred};
+use super::schema::{self, KeyRow, Record, SubjectRow, Table};
+use super::value::{ColumnType, Value};
+use super::{Subject, fresh_subject_id, wrapped};
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::keys::{DatabaseKeys, Keyring};
+use crate::usage::Usage;
+
+/// The longest line that is read, in bytes. Usages are bounded, and nothing else is long.
+const LINE_MAX: u64 = 1 << 20;
+
+/// Reads the rows of an export for a store.
+pub struct ImportReader<'a> {
+    from: &'a mut (dyn BufRead + Send),
+    ring: &'a Keyring,
+    /// Into how many rows the store divides the usage of everything.
+    shards: u32,
+    start: ExportStart,
+    /// Which database this is.
+    pub database_id: [u8; 16],
+    wrapped: Vec<KeyRow>,
+    keys: Option<DatabaseKeys>,
+    everything: Option<Usage>,
+    transferred: Transferred,
+    /// The number of the line that was read last.
+    line: u64,
+    ended: bool,
+}
+
+/// A row with its table.
+pub type TableRow = (&'static Table, Vec<Value<'static>>);
+
+impl<'a> ImportReader<'a> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
+    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32) -> Result<ImportReader<'a>> {
+        let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
+        let version = serde_json::from_str::<Json>(&first).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
+        match version {
+            None => return Err(invalid(1, "this is not an export of smsotp")),
+            Some(version) if version > u64::from(FORMAT) => {
+                return Err(invalid(1, "a newer smsotp wrote it").hint("ImportReader it with that version."));
+            }
+            Some(_) => {}
+        }
+        let start: ExportStart = serde_json::from_str(&first).map_err(|_| invalid(1, "the header cannot be read"))?;
+        let database_id = unhex(&start.database_id).and_then(|bytes| bytes.try_into().ok());
+        Ok(ImportReader {
+            from,
+            ring,
+            shards,
+            database_id: database_id.ok_or_else(|| invalid(1, "the id of the database cannot be read"))?,
+            start,
+            wrapped: Vec::new(),
+            keys: None,
+            everything: None,
+            transferred: Transferred::default(),
+            line: 1,
+            ended: false,
+        })
+    }
+
+    /// When the database was created.
+    pub fn created_at(&self) -> Timestamp {
+        Timestamp(self.start.created_at)
+    }
+
+    /// The next rows to insert, about `most` at a time; none at the end.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` if a line is wrong or missing, `KEY_INVALID` if the ring cannot unwrap the database's keys.
+    pub fn rows(&mut self, most: usize) -> Result<Vec<TableRow>> {
+        let mut rows = Vec::new();
+        while rows.len() < most && !self.ended {
+            match self.next_row()? {
+                Some((table, values)) => rows.extend(self.accept(table, values)?),
+                None => {
+                    self.ended = true;
+                    rows.extend(self.shards()?);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What was transferred, after all rows were read.
+    pub fn done(self) -> Transferred {
+        self.transferred
+    }
+
+    /// The keys come first: if they cannot be unwrapped, nothing else is accepted. Stores divide the usage of everything differently,
+    /// so its rows are held back and replaced at the end.
+    fn accept(&mut self, table: &'static Table, values: Vec<Value<'static>>) -> Result<Option<TableRow>> {
+        let misfit = |_| invalid(self.line, "the row does not fit its table");
+        if table.is::<KeyRow>() {
+            self.wrapped.push(KeyRow::read(&values).map_err(misfit)?);
+            return Ok(Some((table, values)));
+        }
+        if table.is::<SubjectRow>() {
+            let row = SubjectRow::read(&values).map_err(misfit)?;
+            if row.kind == Subject::Everything.kind().as_str() {
+                let part = row.usage().map_err(misfit)?;
+                self.everything.get_or_insert_default().add_slots(part);
+                return Ok(None);
+            }
+        }
+        self.keys()?;
+        Ok(Some((table, values)))
+    }
+
+    fn keys(&mut self) -> Result<&DatabaseKeys> {
+        let keys = match self.keys.take() {
+            Some(keys) => keys,
+            None => wrapped::unwrap(&self.wrapped, &self.database_id, self.ring)?,
+        };
+        Ok(self.keys.insert(keys))
+    }
+
+    /// The rows of the usage of everything in this store. Together they count at least as much as before: they may refuse early,
+    /// never late.
+    fn shards(&mut self) -> Result<Vec<TableRow>> {
+        let everything = self.everything.take();
+        let (shards, now) = (self.shards, Timestamp(self.start.exported_at));
+        let keys = self.keys()?;
+        let Some(shard) = everything.map(|usage| usage.shard_of_slots(shards)) else { return Ok(Vec::new()) };
+        let row = |nth: u32| {
+            let subject = Subject::Shard(nth);
+            let tag = keys.index.tag(subject.kind().as_str(), &subject.value());
+            let row = SubjectRow::new(&subject, tag, fresh_subject_id(now)?, &shard, None)?;
+            Ok((SubjectRow::table(), row.values().into_iter().map(Value::owned).collect()))
+        };
+        (0..shards).map(row).collect()
+    }
+
+    /// The next row of the file; `None` at its end.
+    fn next_row(&mut self) -> Result<Option<TableRow>> {
+        self.line += 1;
+        let invalid = |what: &str| invalid(self.line, what);
+        let text = read_line(self.from, self.line)?.ok_or_else(|| invalid("the file was cut off"))?;
+        if let Ok(ExportEnd { end }) = serde_json::from_str(&text) {
+            if self.transferred.rows != end.rows || read_line(self.from, self.line + 1)?.is_some() {
+                return Err(invalid("the counts at the end are not those of the rows"));
+            }
+            self.transferred.revoked = end.revoked;
+            return Ok(None);
+        }
+        let ExportLine { table, row } = serde_json::from_str(&text).map_err(|_| invalid("the line cannot be read"))?;
+        let table = schema::exported().into_iter().find(|known| known.name == table);
+        let table = table.ok_or_else(|| invalid("the table is not known"))?;
+        let columns = table.columns.iter().map(|column| from_json(column.holds, row.get(column.name)?));
+        let values = columns.collect::<Option<Vec<_>>>().filter(|values| values.len() == row.len());
+        let values = values.ok_or_else(|| invalid("the row does not fit its table"))?;
+        *self.transferred.rows.entry(table.name.to_owned()).or_default() += 1;
+        Ok(Some((table, values)))
+    }
+}
+
+/// The error of an import into a database that is not empty.
+pub fn not_empty() -> Error {
+    Error::new(Code::STORE_FAILED, "this database is not empty")
+        .hint("Import into a new database: a new file, or a new database after `smsotp db migrate`.")
+}
+
+fn from_json(holds: ColumnType, value: &Json) -> Option<Value<'static>> {
+    let text = || value.as_str().filter(|text| !text.contains('\0')).map(str::to_owned);
+    Some(match holds {
+        _ if value.is_null() => Value::Null,
+        ColumnType::Int => Value::Int(value.as_i64()?),
+        ColumnType::Bool => Value::Bool(value.as_bool()?),
+        ColumnType::Text => Value::Text(text()?.into()),
+        ColumnType::Body => Value::Bytes(text()?.into_bytes().into()),
+        ColumnType::Bytes => Value::Bytes(unhex(value.as_str()?)?.into()),
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    base16ct::mixed::decode_vec(text.strip_prefix("\\x")?).ok()
+}
+
+fn read_line(from: &mut (dyn BufRead + Send), number: u64) -> Result<Option<String>> {
+    let mut line = Vec::new();
+    from.take(LINE_MAX)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| Error::new(Code::FILE_FAILED, "the export cannot be read").because(error))?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let text = String::from_utf8(line).map_err(|_| invalid(number, "the line is not text"))?;
+    if text.ends_with('\n') { Ok(Some(text)) } else { Err(invalid(number, "the line is cut off or too long")) }
+}
+
+fn invalid(line: u64, what: &str) -> Error {
+    Error::new(Code::VALUE_INVALID, format!("line {line} of the export: {what}"))
+        .hint("Nothing was imported; make the export again with `smsotp db export`.")
+}

@@ -1,0 +1,92 @@
+//! What both stores purge apart from otps, and the audit row of a purge.
+
+use super::schema::Dialect;
+use super::{PurgeBatch, Purged};
+use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+
+/// Answers to idempotency keys are kept at least this long, whatever was asked for: if one is deleted too early, a message is sent
+/// twice.
+const REPLIES_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// A table whose rows expire by a time column that has an index.
+pub struct Expiring {
+    table: &'static str,
+    /// The column that identifies a row, in SQLite and in PostgreSQL.
+    keys: [&'static str; 2],
+    /// The time column.
+    moment: &'static str,
+    /// Up to when rows are expired.
+    until: fn(&PurgeBatch, Timestamp) -> Timestamp,
+    count: fn(&mut Purged) -> &mut u64,
+}
+
+/// Idle subjects, old answers to idempotency keys, expired test numbers.
+pub const EXPIRING: [Expiring; 3] = [
+    Expiring {
+        table: "subjects",
+        keys: ["number", "tag"],
+        moment: "idle_at",
+        until: |_, now| now,
+        count: |purged| &mut purged.subjects,
+    },
+    Expiring {
+        table: "replies",
+        keys: ["tag", "tag"],
+        moment: "created_at",
+        until: |batch, now| batch.cutoff.min(Timestamp(now.millis() - REPLIES_KEPT_MS)),
+        count: |purged| &mut purged.replies,
+    },
+    Expiring {
+        table: "test_numbers",
+        keys: ["phone_number", "phone_number"],
+        moment: "until",
+        until: |_, now| now,
+        count: |purged| &mut purged.test_numbers,
+    },
+];
+
+impl Expiring {
+    /// Deletes the first `?2` rows that expired by `?1`. PostgreSQL skips those that an operation holds.
+    pub fn delete(&self, dialect: Dialect) -> String {
+        let [table, moment] = [&dialect.table(self.table), self.moment];
+        let [sqlite, postgres] = self.keys;
+        let (key, skip) = match dialect {
+            Dialect::Sqlite => (sqlite, ""),
+            Dialect::Postgres => (postgres, " FOR UPDATE SKIP LOCKED"),
+        };
+        let [until, most] = [1, 2].map(|nth| dialect.place(nth));
+        format!(
+            "WITH free AS (SELECT {key} FROM {table} WHERE {moment} <= {until} ORDER BY {moment} LIMIT {most}{skip}) \
+             DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM free)"
+        )
+    }
+
+    /// Counts the rows that expired by `?1`.
+    pub fn counted(&self, dialect: Dialect) -> String {
+        format!("SELECT count(*) FROM {} WHERE {} <= {}", dialect.table(self.table), self.moment, dialect.place(1))
+    }
+
+    /// Up to when rows are expired for a batch that runs now.
+    pub fn until(&self, batch: &PurgeBatch, now: Timestamp) -> i64 {
+        (self.until)(batch, now).millis()
+    }
+
+    /// Adds deleted rows to the count.
+    pub fn add(&self, purged: &mut Purged, taken: u64) {
+        *(self.count)(purged) += taken;
+    }
+}
+
+/// The audit row of a batch.
+pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let details = Details::new()
+        .number("otps", number(purged.otps))
+        .number("messages", number(purged.messages))
+        .number("subjects", number(purged.subjects))
+        .number("replies", number(purged.replies))
+        .number("test_numbers", number(purged.test_numbers))
+        .number("finished_before", batch.cutoff.millis());
+    Event::new(now, batch.actor.clone(), "purge", "done").details(details)
+}

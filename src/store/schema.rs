@@ -1,0 +1,545 @@
+//! The tables, each described once: its columns in order, what each column holds, whether it may change after the insert, and which
+//! field of the record it stores. Both stores take their statements, placeholders and row readers from this description, and so
+//! do export, import and `db check`.
+//!
+//! To add a column: add a line to its table here, a field to the record, and a migration for each store.
+
+use std::sync::OnceLock;
+
+use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
+use super::{Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::audit;
+use crate::clock::Timestamp;
+use crate::error::{Code, Error, Result};
+use crate::keys::KeyId;
+use crate::message::{self, Message};
+use crate::otp::{Otp, State};
+use crate::token::Token;
+use crate::usage::Usage;
+
+/// The migrations of SQLite and PostgreSQL in order; the first one leads to version 1. A released migration never changes.
+const MIGRATIONS: [(&str, &str); 1] =
+    [(include_str!("migrations/sqlite/0001_initial.sql"), include_str!("migrations/postgres/0001_initial.sql"))];
+
+/// A table that both stores have.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns of its primary key.
+    key: &'static [&'static str],
+    /// The columns by which an export orders its rows.
+    pub order: &'static str,
+    /// The columns that hold the record's fields, in the order in which they are written, read and exported.
+    pub columns: &'static [Column],
+    /// Columns that hold no field: generated ones, and those that only one store has.
+    internal: &'static [Internal],
+    sqlite: OnceLock<Statements>,
+    postgres: OnceLock<Statements>,
+}
+
+/// A column that holds a field of the record.
+#[derive(Debug)]
+pub struct Column {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub holds: ColumnType,
+    /// Whether an update may change it.
+    mutability: Mutability,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mutability {
+    Fixed,
+    Changing,
+}
+
+/// A column that holds no field of the record.
+#[derive(Debug)]
+struct Internal {
+    name: &'static str,
+    holds: ColumnType,
+    within: Within,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Within {
+    Both,
+    Sqlite,
+    Postgres,
+}
+
+/// The SQL that a statement is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite.
+    Sqlite,
+    /// PostgreSQL, where the tables are in the schema `smsotp`.
+    Postgres,
+}
+
+/// The statements for one record.
+#[derive(Debug)]
+pub struct Statements {
+    /// The column list.
+    pub columns: String,
+    /// Selects every row; a condition may follow.
+    pub select: String,
+    /// Selects the row with a given key.
+    pub find: String,
+    /// Inserts a row.
+    pub insert: String,
+    /// Updates the changeable columns of the row with a given key; its values are [`Table::update_values`].
+    pub update: String,
+    /// Inserts a row, or updates the changeable columns of the row that is there.
+    pub put: String,
+}
+
+/// A value that is stored as one row of a table.
+pub trait Record: Sized {
+    /// Its table.
+    fn table() -> &'static Table;
+    /// Its values, in the order of the table's columns.
+    fn values(&self) -> Vec<Value<'_>>;
+    /// Reads it from a row.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if a column holds a value that smsotp never writes.
+    fn read(cells: &dyn Cells) -> Result<Self>;
+}
+
+/// Describes the table of a record: one line for each column with the field that it holds, then the columns that hold none.
+macro_rules! table {
+    (
+        $name:literal of $record:path, key $key:expr, order $order:literal;
+        $($column:literal $holds:ident $mutability:ident $field:ident,)*
+        $(internal $($internal:literal $internal_holds:ident $within:ident,)*)?
+    ) => {
+        impl Record for $record {
+            fn table() -> &'static Table {
+                static TABLE: Table = Table {
+                    name: $name,
+                    key: &$key,
+                    order: $order,
+                    columns: &[$(Column { name: $column, holds: ColumnType::$holds, mutability: Mutability::$mutability },)*],
+                    internal: &[
+                        $($(Internal {
+                            name: $internal,
+                            holds: ColumnType::$internal_holds,
+                            within: Within::$within,
+                        },)*)?
+                    ],
+                    sqlite: OnceLock::new(),
+                    postgres: OnceLock::new(),
+                };
+                &TABLE
+            }
+
+            fn values(&self) -> Vec<Value<'_>> {
+                vec![$(self.$field.to_value()),*]
+            }
+
+            fn read(cells: &dyn Cells) -> Result<Self> {
+                let mut reader = Reader::new(cells);
+                Ok(Self { $($field: reader.next(concat!($name, ".", $column))?),* })
+            }
+        }
+    };
+}
+
+table! {
+    "database_keys" of KeyRow, key ["name", "key_id"], order "name, key_id";
+    "name"          Text  Fixed     name,
+    "key_id"        Text  Fixed     key_id,
+    "wrapped"       Bytes Fixed     wrapped,
+    "added_at"      Int   Fixed     added_at,
+}
+
+table! {
+    "subjects" of SubjectRow, key ["tag"], order "id";
+    "tag"           Bytes Fixed     tag,
+    "id"            Bytes Fixed     id,
+    "kind"          Text  Fixed     kind,
+    "masked"        Text  Fixed     masked,
+    "usage"         Text  Changing  usage,
+    "idle_at"       Int   Changing  idle_at,
+    internal
+    "number"        Int   Sqlite,
+}
+
+table! {
+    "otps" of Otp, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "user"          Text  Fixed     user,
+    "phone_number"  Text  Fixed     phone,
+    "purpose"       Text  Fixed     purpose,
+    "nonce"         Bytes Fixed     nonce,
+    "key_id"        Text  Fixed     key_id,
+    "digits"        Int   Fixed     digits,
+    "created_at"    Int   Fixed     created_at,
+    "expires_at"    Int   Fixed     expires_at,
+    "state"         Text  Changing  state,
+    "ended_at"      Int   Changing  ended_at,
+    "wrong_guesses" Int   Changing  wrong_guesses,
+    "test"          Bool  Fixed     test,
+    internal
+    "over_at"       Int   Both,
+    "is_verified"   Bool  Both,
+}
+
+table! {
+    "messages" of Message, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "otp_id"        Int   Fixed     otp_id,
+    "phone_number"  Text  Fixed     phone,
+    "provider"      Text  Changing  provider,
+    "state"         Text  Changing  state,
+    "provider_id"   Text  Changing  provider_id,
+    "error_code"    Int   Changing  error_code,
+    "error"         Text  Changing  error,
+    "segments"      Int   Changing  segments,
+    "attempts"      Int   Changing  attempts,
+    "reserved_at"   Int   Fixed     reserved_at,
+    "attempt_at"    Int   Changing  attempt_at,
+    "due_at"        Int   Changing  due_at,
+    "missed_at"     Int   Changing  missed_at,
+    "updated_at"    Int   Changing  updated_at,
+    "endings"       Text  Fixed     endings,
+}
+
+table! {
+    "replies" of Reply, key ["tag"], order "tag";
+    "tag"           Bytes Fixed     tag,
+    "fingerprint"   Bytes Changing  fingerprint,
+    "message_id"    Int   Changing  message_id,
+    "answer"        Text  Changing  answer,
+    "created_at"    Int   Changing  created_at,
+}
+
+table! {
+    "test_numbers" of TestNumber, key ["phone_number"], order "phone_number";
+    "phone_number"  Text  Fixed     phone,
+    "code_tag"      Bytes Changing  code_tag,
+    "until"         Int   Changing  until,
+    "added_at"      Int   Changing  added_at,
+    "added_by"      Text  Changing  added_by,
+}
+
+table! {
+    "tokens" of Token, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "name"          Text  Fixed     name,
+    "hash"          Bytes Fixed     hash,
+    "scopes"        Text  Fixed     scopes,
+    "user"          Text  Fixed     user,
+    "service"       Bool  Fixed     service,
+    "created_at"    Int   Fixed     created_at,
+    "expires_at"    Int   Changing  expires_at,
+    "revoked_at"    Int   Changing  revoked_at,
+    "created_by"    Text  Fixed     created_by,
+}
+
+table! {
+    "audit" of audit::Row, key ["chain", "seq"], order "chain, seq";
+    "chain"         Int   Fixed     chain,
+    "seq"           Int   Fixed     seq,
+    "body"          Body  Fixed     body,
+    "mac"           Bytes Fixed     mac,
+    internal
+    "at"            Int   Sqlite,
+    "actor"         Text  Sqlite,
+    "action"        Text  Sqlite,
+    "outcome"       Text  Sqlite,
+    "subject"       Text  Sqlite,
+    "operation"     Bytes Postgres,
+}
+
+table! {
+    "identity" of Identity, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "database_id"   Bytes Fixed     database_id,
+    "created_at"    Int   Fixed     created_at,
+    "sealed_at"     Int   Fixed     sealed_at,
+}
+
+/// The tables that are exported, in an order in which their rows can be inserted.
+pub fn exported() -> [&'static Table; 8] {
+    [
+        KeyRow::table(),
+        SubjectRow::table(),
+        Otp::table(),
+        Message::table(),
+        Reply::table(),
+        TestNumber::table(),
+        Token::table(),
+        audit::Row::table(),
+    ]
+}
+
+/// All tables that both stores have.
+pub fn all() -> impl Iterator<Item = &'static Table> {
+    exported().into_iter().chain([Identity::table()])
+}
+
+/// One of the database's keys, wrapped under one secret key.
+#[derive(Clone, Debug)]
+pub struct KeyRow {
+    /// `index` or `audit`.
+    pub name: String,
+    /// The secret key that unwraps it.
+    pub key_id: KeyId,
+    /// The sealed key.
+    pub wrapped: Vec<u8>,
+    /// When it was wrapped.
+    pub added_at: Timestamp,
+}
+
+/// A subject as a row.
+#[derive(Clone, Debug)]
+pub struct SubjectRow {
+    /// The keyed tag of its kind and value.
+    pub tag: [u8; 32],
+    /// The random id that refers to it everywhere else.
+    pub id: SubjectId,
+    /// Its kind.
+    pub kind: String,
+    /// Its masked form.
+    pub masked: String,
+    /// What its limits remember, as JSON.
+    pub usage: String,
+    /// From then on the usage affects no limit any more; `None`: never.
+    pub idle_at: Option<Timestamp>,
+}
+
+/// The single row that identifies the database.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Always 1.
+    pub id: u8,
+    /// 16 random bytes; the wrapped keys are bound to them.
+    pub database_id: [u8; 16],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was moved to another database; no operation runs in it any more.
+    pub sealed_at: Option<Timestamp>,
+}
+
+impl SubjectRow {
+    /// A subject with its usage. Idle times are rounded up to the hour, so that their index changes hourly and not with every
+    /// message.
+    ///
+    /// # Errors
+    /// `BUG` if the usage has no JSON form.
+    pub fn new(
+        subject: &Subject,
+        tag: [u8; 32],
+        id: SubjectId,
+        usage: &Usage,
+        idle_at: Option<Timestamp>,
+    ) -> Result<SubjectRow> {
+        Ok(SubjectRow {
+            tag,
+            id,
+            kind: subject.kind().as_str().to_owned(),
+            masked: subject.masked(),
+            usage: usage.to_json()?,
+            idle_at: idle_at.map(whole_hour_after),
+        })
+    }
+
+    /// What a decision has to know of the subject that this row is about.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if the usage cannot be read.
+    pub fn fact(&self, subject: &Subject) -> Result<SubjectFact> {
+        Ok(SubjectFact { subject: subject.clone(), id: self.id, usage: self.usage()? })
+    }
+
+    /// The usage.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if it cannot be read.
+    pub fn usage(&self) -> Result<Usage> {
+        serde_json::from_str(&self.usage).map_err(|error| damaged(&format!("subjects.usage: {error}")))
+    }
+}
+
+/// The next full hour.
+pub fn whole_hour_after(at: Timestamp) -> Timestamp {
+    const HOUR: i64 = 3_600_000;
+    Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
+}
+
+impl Dialect {
+    /// The qualified name of a table.
+    pub fn table(self, name: &str) -> String {
+        match self {
+            Dialect::Sqlite => name.to_owned(),
+            Dialect::Postgres => format!("smsotp.{name}"),
+        }
+    }
+
+    /// The placeholder of value number `nth`, from 1.
+    pub fn place(self, nth: usize) -> String {
+        match self {
+            Dialect::Sqlite => format!("?{nth}"),
+            Dialect::Postgres => format!("${nth}"),
+        }
+    }
+
+    /// The type that a column is declared with.
+    fn type_name(self, holds: ColumnType) -> &'static str {
+        match (self, holds) {
+            (Dialect::Sqlite, ColumnType::Int | ColumnType::Bool) => "INTEGER",
+            (Dialect::Sqlite, ColumnType::Text) => "TEXT",
+            (Dialect::Sqlite, ColumnType::Bytes | ColumnType::Body) => "BLOB",
+            (Dialect::Postgres, ColumnType::Int) => "bigint",
+            (Dialect::Postgres, ColumnType::Bool) => "boolean",
+            (Dialect::Postgres, ColumnType::Text | ColumnType::Body) => "text",
+            (Dialect::Postgres, ColumnType::Bytes) => "bytea",
+        }
+    }
+}
+
+impl Table {
+    /// Whether this is the table of the given record.
+    pub fn is<R: Record>(&self) -> bool {
+        std::ptr::eq(self, R::table())
+    }
+
+    /// Its statements, generated on first use.
+    pub fn statements(&self, dialect: Dialect) -> &Statements {
+        let written = match dialect {
+            Dialect::Sqlite => &self.sqlite,
+            Dialect::Postgres => &self.postgres,
+        };
+        written.get_or_init(|| self.written(dialect))
+    }
+
+    fn written(&self, dialect: Dialect) -> Statements {
+        let table = dialect.table(self.name);
+        let columns = list(self.columns.iter().map(|column| quoted(column.name)), ", ");
+        let places = list((1..=self.columns.len()).map(|nth| dialect.place(nth)), ", ");
+        let changing = || self.columns.iter().filter(|column| column.mutability == Mutability::Changing);
+        let set = changing().zip(1..).map(|(column, nth)| format!("{} = {}", quoted(column.name), dialect.place(nth)));
+        let excluded = changing().map(|column| format!("{name} = excluded.{name}", name = quoted(column.name)));
+        let by_key = |first: usize| {
+            let terms =
+                self.key.iter().zip(first..).map(|(key, nth)| format!("{} = {}", quoted(key), dialect.place(nth)));
+            list(terms, " AND ")
+        };
+        let select = format!("SELECT {columns} FROM {table}");
+        let insert = format!("INSERT INTO {table} ({columns}) VALUES ({places})");
+        let key = list(self.key.iter().map(|key| quoted(key)), ", ");
+        let on_conflict = match list(excluded, ", ") {
+            // No column may change: the row that is there stays as it is.
+            set if set.is_empty() => "NOTHING".to_owned(),
+            set => format!("UPDATE SET {set}"),
+        };
+        Statements {
+            find: format!("{select} WHERE {}", by_key(1)),
+            update: format!("UPDATE {table} SET {} WHERE {}", list(set, ", "), by_key(1 + changing().count())),
+            put: format!("{insert} ON CONFLICT ({key}) DO {on_conflict}"),
+            columns,
+            select,
+            insert,
+        }
+    }
+
+    /// Picks the values of [`Statements::update`] from those of all columns: the changeable ones, then the key.
+    pub fn update_values<'v>(&self, values: Vec<Value<'v>>) -> Vec<(ColumnType, Value<'v>)> {
+        let (changing, fixed): (Vec<_>, Vec<_>) =
+            self.columns.iter().zip(values).partition(|(column, _)| column.mutability == Mutability::Changing);
+        let key = fixed.into_iter().filter(|(column, _)| self.key.contains(&column.name));
+        changing.into_iter().chain(key).map(|(column, value)| (column.holds, value)).collect()
+    }
+
+    /// Compares the columns that the database has (name, declared type) with this description.
+    pub fn findings(&self, dialect: Dialect, found: &[(String, String)]) -> Vec<String> {
+        let of_store = |internal: &&Internal| match internal.within {
+            Within::Both => true,
+            Within::Sqlite => dialect == Dialect::Sqlite,
+            Within::Postgres => dialect == Dialect::Postgres,
+        };
+        let internal = self.internal.iter().filter(of_store).map(|internal| (internal.name, internal.holds));
+        let wanted: Vec<_> = self.columns.iter().map(|column| (column.name, column.holds)).chain(internal).collect();
+        let table = self.name;
+        let mut findings = Vec::new();
+        if found.is_empty() {
+            return vec![format!("there is no table {table}")];
+        }
+        for (name, holds) in &wanted {
+            let expected = dialect.type_name(*holds);
+            match found.iter().find(|(found, _)| found == name) {
+                None => findings.push(format!("the table {table} has no column {name}")),
+                Some((_, declared)) if !declared.eq_ignore_ascii_case(expected) => {
+                    findings.push(format!("the column {table}.{name} is declared {declared} and not {expected}"));
+                }
+                Some(_) => {}
+            }
+        }
+        let foreign = found.iter().filter(|(found, _)| wanted.iter().all(|(name, _)| name != found));
+        findings.extend(
+            foreign.map(|(name, _)| format!("the table {table} has a column {name} that smsotp does not know")),
+        );
+        findings
+    }
+}
+
+/// The newest version of the tables.
+pub fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The migrations that follow a version, each with the version that it leads to.
+pub fn migrations_after(version: u32, dialect: Dialect) -> impl Iterator<Item = (u32, &'static str)> {
+    let migrations = (1..).zip(MIGRATIONS).filter(move |(to, _)| *to > version);
+    migrations.map(move |(to, (sqlite, postgres))| (to, if dialect == Dialect::Sqlite { sqlite } else { postgres }))
+}
+
+/// Refuses a version that a newer smsotp made.
+///
+/// # Errors
+/// `STORE_NEWER`.
+pub fn refuse_newer(version: u32) -> Result<()> {
+    if version <= newest() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::STORE_NEWER,
+        format!("the database has version {version}; this smsotp knows up to {}", newest()),
+    )
+    .hint("Use the newer smsotp that migrated it; going back would lose what only it understands."))
+}
+
+/// The condition that an otp is live at the placeholder `now`. It repeats [`Otp::is_live`], so that the few live ones can be
+/// found by their index.
+pub fn is_live(now: &str) -> String {
+    format!("state = 'active' AND expires_at > {now}")
+}
+
+/// The condition that an otp is shown in one of `states` at the placeholder `now`. It repeats [`Otp::shown_state`] for filters.
+pub fn shown_state_in(states: &[State], now: &str) -> String {
+    let words = list(states.iter().map(|state| format!("'{state}'")), ", ");
+    format!("CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END IN ({words})")
+}
+
+/// The condition that a message, whose state is in the column `state`, is still open: [`message::State::is_open`].
+pub fn is_open(state: &str) -> String {
+    let open = message::State::ALL.into_iter().filter(|state| state.is_open());
+    format!("{state} IN ({})", list(open.map(|state| format!("'{}'", state.as_str())), ", "))
+}
+
+/// The error for a database that a version before the first release made: its tables had other names, and nothing migrates them.
+pub fn before_first_release(what: &str) -> Error {
+    Error::new(Code::STORE_FAILED, format!("{what} was made by a version of smsotp from before its first release"))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+fn list(parts: impl Iterator<Item = String>, between: &str) -> String {
+    parts.collect::<Vec<_>>().join(between)
+}
