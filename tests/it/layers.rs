@@ -72,7 +72,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "REST API",
         modules: &["http"],
-        may_name: &["rules", "ground", "operations", "wiring", "settings", "twilio::callbacks", "connection"],
+        may_name: &["rules", "ground", "operations", "twilio::callbacks", "connection"],
     },
     Layer { name: "sandbox", modules: &["sandbox"], may_name: &["rules", "ground", "twilio::callbacks", "connection"] },
     // How a server closes a connection.

@@ -11,13 +11,14 @@ use std::time::Duration;
 use smsotp::audit::Actor;
 use smsotp::clock::SystemClock;
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Destination, Engine, Send, SendAnswer, Verdict, Verify};
+use smsotp::engine::{Caller, Destination, Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::otp::User;
 use smsotp::phone;
+use smsotp::policy::Policy;
 use smsotp::provider::twilio::{self, Twilio};
-use smsotp::purpose::{Policy, Purpose};
-use smsotp::store::sqlite::{Opening, Sqlite};
+use smsotp::purpose::Purpose;
+use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::template::Endings;
 
 const ACCOUNT: &str = "AC00000000000000000000000000000000";
@@ -35,9 +36,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let network = thread::spawn(move || -> std::io::Result<String> { message(listener.accept()?.0) });
 
     let folder = tempfile::tempdir()?;
-    let keyring = Arc::new(Keyring::of(vec![SecretKey::generate()?]).ok_or("no key")?);
-    let opening = Opening::default();
-    let store = Sqlite::open(&folder.path().join("smsotp.db"), &keyring, Arc::new(SystemClock), opening)?;
+    let keyring = Arc::new(Keyring::new(vec![SecretKey::generate()?]).ok_or("no key")?);
+    let options = SqliteOptions::default();
+    let store = Sqlite::open(&folder.path().join("smsotp.db"), &keyring, Arc::new(SystemClock), options)?;
     let engine = Engine::new(Arc::new(store), keyring, Arc::new(Policy::default()))
         .with_provider(Arc::new(Twilio::new(account)?));
     let caller = Caller::new(Actor::System);
@@ -45,12 +46,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let number = phone::parse("+1 415-555-0123", None)?;
     let phone = number.phone.clone();
     let (purpose, user) = (Purpose::parse("login").ok_or("no purpose")?, User::parse("ada")?);
-    let send = Send {
+    let send = SendOtp {
         to: Destination::Known(number),
         purpose: purpose.clone(),
         user: user.clone(),
         new_code: false,
-        override_limit: None,
+        override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
         segments_max: None,
@@ -60,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let text = network.join().map_err(|_| "the stand-in failed")??;
     let typed: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
-    let verify = Verify { phone, purpose, user, code: Code::parse(&typed)? };
+    let verify = VerifyOtp { phone, purpose, user, code: Code::parse(&typed)?, idempotency_key: None };
     let verdict = engine.verify(&caller, verify).await?.verdict;
     if verdict != Verdict::Verified {
         return Err(format!("the code in {text:?} was not verified: {verdict:?}").into());
