@@ -446,7 +446,7 @@ mod tests {
 
         assert!(is_orphan(&message(State::Unknown), NOW), "it is looked for when somebody asks again");
         assert!(!is_orphan(&Message { due_at: None, ..message(State::Unknown) }, NOW), "it never will be found");
-        for settled in State::ALL.into_iter().filter(|state| !matches!(state, State::Sending | State::Unknown)) {
+        for settled in State::ALL.iter().copied().filter(|state| !matches!(state, State::Sending | State::Unknown)) {
             assert!(!is_orphan(&message(settled), NOW + seconds(600)), "{settled:?}");
         }
     }
@@ -555,7 +555,7 @@ mod tests {
             assert!(conclude(&message(State::Unknown), finding, NOW).is_some(), "{finding:?}");
             assert!(conclude(&message(State::Queued), finding, NOW).is_none(), "it was not sent: {finding:?}");
         }
-        for state in State::ALL.into_iter().filter(|state| !state.is_open()) {
+        for state in State::ALL.iter().copied().filter(|state| !state.is_open()) {
             for finding in findings.iter().chain([&Finding::Unwanted]) {
                 assert!(conclude(&message(state), finding, NOW + seconds(600)).is_none(), "{state:?} {finding:?}");
             }
@@ -646,7 +646,7 @@ mod tests {
         let itself = Message { state: State::Sending, ..failed.clone() };
         assert_eq!(end(&otp(), &[itself], NOW), Some(otp::State::Failed), "as it was before it failed");
         assert_eq!(end(&otp(), &[], otp().expires_at), Some(otp::State::Expired));
-        for state in State::ALL {
+        for &state in State::ALL {
             let other = Message { id: 2, state, ..failed.clone() };
             let alone = matches!(state, State::Failed | State::Canceled);
             assert_eq!(end(&otp(), &[failed.clone(), other], NOW).is_some(), alone, "{state:?}");

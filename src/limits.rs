@@ -604,7 +604,7 @@ mod tests {
 
     #[test]
     fn limits_have_names_and_guesses_alone_cannot_be_set_aside() {
-        for limit in Limit::ALL {
+        for &limit in Limit::ALL {
             assert_eq!(Limit::parse(limit.as_str()), Some(limit));
             assert_eq!(limit.to_string(), limit.as_str());
             assert_eq!(limit.can_be_overridden(), limit != Limit::Guesses);

@@ -154,11 +154,11 @@ mod tests {
     #[test]
     fn each_state_says_whether_it_is_open_may_be_out_or_is_final() {
         use State::*;
-        let those = |is: fn(State) -> bool| State::ALL.into_iter().filter(|state| is(*state)).collect::<Vec<_>>();
+        let those = |is: fn(State) -> bool| State::ALL.iter().copied().filter(|state| is(*state)).collect::<Vec<_>>();
         assert_eq!(those(State::is_open), [Queued, Sending, Unknown]);
         assert_eq!(those(State::may_be_out), [Sending, Unknown, Accepted, Sent, Undelivered, Delivered, Read]);
         assert_eq!(those(State::is_final), [Undelivered, Delivered, Read, Failed, Canceled]);
-        for state in State::ALL {
+        for &state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
         }
         assert_eq!(State::parse("a word of tomorrow"), None);
@@ -178,8 +178,8 @@ mod tests {
             &[Read],
         ];
         let place = |state| order.iter().position(|alike| alike.contains(&state)).unwrap();
-        for state in State::ALL {
-            for reported in State::ALL {
+        for &state in State::ALL {
+            for &reported in State::ALL {
                 let next = (place(reported) > place(state)).then_some(reported);
                 assert_eq!(state.after_report(reported), next, "{state:?} {reported:?}");
             }

@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn states_have_words() {
-        for state in State::ALL {
+        for &state in State::ALL {
             assert_eq!((State::parse(state.as_str()), state.to_string()), (Some(state), state.as_str().to_owned()));
         }
         assert_eq!(State::parse("gone"), None);
