@@ -36,7 +36,7 @@ impl Window {
     }
 }
 
-/// The memory of one subject. Every list is oldest first.
+/// What is counted for one subject. Every list is oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -52,7 +52,7 @@ pub struct Usage {
     /// Wrong guesses of a client address.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guesses: Vec<i64>,
-    /// A phone's memory by purpose.
+    /// What is counted for a phone by purpose.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
     pub purposes: LiteMap<String, PurposeUsage>,
     /// Wrong guesses in a row of a user and phone, by strangers.
@@ -79,7 +79,7 @@ pub struct Entry(
     pub String,
 );
 
-/// A phone's memory for one purpose.
+/// What is counted for a phone and one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PurposeUsage {
@@ -206,12 +206,12 @@ impl Usage {
         self.seen = self.seen.max(now.millis());
     }
 
-    /// The memory of one purpose, if there is one.
+    /// What is counted for one purpose, if anything is.
     pub fn purpose(&self, name: &str) -> Option<&PurposeUsage> {
         self.purposes.get(name)
     }
 
-    /// The memory of one purpose, made if there is none.
+    /// What is counted for one purpose, made if there is nothing yet.
     pub fn purpose_mut(&mut self, name: &str) -> &mut PurposeUsage {
         self.purposes.entry(name.to_owned()).or_default()
     }
