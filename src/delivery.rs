@@ -225,7 +225,8 @@ pub enum Finding {
 }
 
 /// What became of a message that was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Fate {
     /// Sent after all.
     Sent,
@@ -242,13 +243,7 @@ pub enum Fate {
 impl Fate {
     /// The outcome in the audit log.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Fate::Sent => "sent",
-            Fate::Found => "found",
-            Fate::Failed => "failed",
-            Fate::Open => "open",
-            Fate::Gone => "gone",
-        }
+        self.into()
     }
 }
 

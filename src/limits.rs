@@ -3,7 +3,6 @@
 //! A log is a list of moments; a window of `max` per `per` is full while `max` of them are younger than `per`. So there are
 //! never more than `max` in *any* window, and what a check costs is bounded by `max`, not by the tables.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -71,8 +70,22 @@ impl Default for Limits {
 }
 
 /// The limits by their names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+    strum::Display,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Limit {
     /// The pause after a message.
     Cooldown,
@@ -98,50 +111,21 @@ pub enum Limit {
 
 impl Limit {
     /// All limits, in the order in which they are shown.
-    pub const ALL: [Limit; 10] = [
-        Limit::Cooldown,
-        Limit::Phone,
-        Limit::User,
-        Limit::UserPhones,
-        Limit::Ip,
-        Limit::IpPhones,
-        Limit::Network,
-        Limit::Everything,
-        Limit::Refused,
-        Limit::Guesses,
-    ];
-
+    pub const ALL: &[Limit] = <Limit as strum::VariantArray>::VARIANTS;
     /// The name that `--override`, settings and answers use.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Limit::Cooldown => "cooldown",
-            Limit::Phone => "phone",
-            Limit::User => "user",
-            Limit::UserPhones => "user-phones",
-            Limit::Ip => "ip",
-            Limit::IpPhones => "ip-phones",
-            Limit::Network => "network",
-            Limit::Everything => "everything",
-            Limit::Refused => "refused",
-            Limit::Guesses => "guesses",
-        }
+        self.into()
     }
 
     /// The limit with that name.
     pub fn parse(name: &str) -> Option<Limit> {
-        Limit::ALL.into_iter().find(|limit| limit.as_str() == name)
+        name.parse().ok()
     }
 
     /// True where staff may let one message through. Spent guesses are opened by a reset alone: a code that could not be
     /// verified is not worth sending.
     pub fn can_be_overridden(self) -> bool {
         self != Limit::Guesses
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

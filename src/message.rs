@@ -44,8 +44,20 @@ pub struct Message {
 }
 
 /// How far a message got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// Waiting for its (next) attempt; surely not sent.
     Queued,
@@ -71,38 +83,15 @@ pub enum State {
 
 impl State {
     /// All states in the order of their declaration.
-    pub const ALL: [State; 10] = [
-        State::Queued,
-        State::Sending,
-        State::Unknown,
-        State::Accepted,
-        State::Sent,
-        State::Undelivered,
-        State::Delivered,
-        State::Read,
-        State::Failed,
-        State::Canceled,
-    ];
-
+    pub const ALL: &[State] = <State as strum::VariantArray>::VARIANTS;
     /// The name in the database and in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            State::Queued => "queued",
-            State::Sending => "sending",
-            State::Unknown => "unknown",
-            State::Accepted => "accepted",
-            State::Sent => "sent",
-            State::Undelivered => "undelivered",
-            State::Delivered => "delivered",
-            State::Read => "read",
-            State::Failed => "failed",
-            State::Canceled => "canceled",
-        }
+        self.into()
     }
 
     /// The state with that name.
     pub fn parse(name: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.as_str() == name)
+        name.parse().ok()
     }
 
     /// True while its outcome is open: purge leaves it alone.

@@ -44,8 +44,21 @@ pub struct Otp {
 }
 
 /// Where an otp is in its life. All but [`State::Active`] are terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+    strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// It can be verified while its time lasts.
     Active,
@@ -65,36 +78,14 @@ pub enum State {
 
 impl State {
     /// All states in the order of their declaration.
-    pub const ALL: [State; 7] = [
-        State::Active,
-        State::Verified,
-        State::Superseded,
-        State::Locked,
-        State::Revoked,
-        State::Failed,
-        State::Expired,
-    ];
+    pub const ALL: &[State] = <State as strum::VariantArray>::VARIANTS;
     /// The word in database, JSON and filters.
     pub fn as_str(self) -> &'static str {
-        match self {
-            State::Active => "active",
-            State::Verified => "verified",
-            State::Superseded => "superseded",
-            State::Locked => "locked",
-            State::Revoked => "revoked",
-            State::Failed => "failed",
-            State::Expired => "expired",
-        }
+        self.into()
     }
     /// The state with that word.
     pub fn parse(word: &str) -> Option<State> {
-        State::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        word.parse().ok()
     }
 }
 
@@ -214,8 +205,8 @@ mod tests {
 
     #[test]
     fn terminal_states_are_terminal() {
-        for first in State::ALL.into_iter().skip(1) {
-            for second in State::ALL {
+        for first in State::ALL.iter().copied().skip(1) {
+            for &second in State::ALL {
                 let mut otp = otp();
                 otp.end(first, Timestamp(5));
                 otp.end(second, Timestamp(9));

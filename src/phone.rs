@@ -27,8 +27,9 @@ pub struct Number {
 }
 
 /// What kind of line a number belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     /// A mobile phone.
     Mobile,
@@ -184,21 +185,7 @@ impl Number {
 impl Kind {
     /// The name in JSON and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Kind::Mobile => "mobile",
-            Kind::FixedLine => "fixed_line",
-            Kind::FixedLineOrMobile => "fixed_line_or_mobile",
-            Kind::Voip => "voip",
-            Kind::TollFree => "toll_free",
-            Kind::PremiumRate => "premium_rate",
-            Kind::SharedCost => "shared_cost",
-            Kind::Uan => "uan",
-            Kind::Pager => "pager",
-            Kind::Voicemail => "voicemail",
-            Kind::Satellite => "satellite",
-            Kind::Personal => "personal",
-            Kind::Unknown => "unknown",
-        }
+        self.into()
     }
 
     /// Why lines of this kind get no codes: they cost the sender or belong to nobody's pocket. `None` where they may.

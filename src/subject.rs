@@ -1,7 +1,6 @@
 //! What a limit counts: a phone, a user, a client address and so on. A subject is kept as a keyed tag and a random id, never
 //! in plain text, so that whatever outlives an otp names nobody.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -105,8 +104,9 @@ impl Subject {
 }
 
 /// The kinds of subjects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum SubjectKind {
     /// A phone number.
     Phone,
@@ -125,20 +125,7 @@ pub enum SubjectKind {
 impl SubjectKind {
     /// The word in the database and in answers.
     pub fn as_str(self) -> &'static str {
-        match self {
-            SubjectKind::Phone => "phone",
-            SubjectKind::User => "user",
-            SubjectKind::Pair => "pair",
-            SubjectKind::Ip => "ip",
-            SubjectKind::Network => "network",
-            SubjectKind::Everything => "everything",
-        }
-    }
-}
-
-impl fmt::Display for SubjectKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.into()
     }
 }
 

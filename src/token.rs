@@ -34,7 +34,8 @@ pub struct Token {
 }
 
 /// One thing that a bearer may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Send codes.
     Send,
@@ -70,17 +71,10 @@ impl Token {
 
 impl Scope {
     /// All scopes in the order of their declaration.
-    pub const ALL: [Scope; 5] = [Scope::Send, Scope::Verify, Scope::Test, Scope::Read, Scope::Admin];
-
+    pub const ALL: &[Scope] = <Scope as strum::VariantArray>::VARIANTS;
     /// The name on command lines and in the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Scope::Send => "send",
-            Scope::Verify => "verify",
-            Scope::Test => "test",
-            Scope::Read => "read",
-            Scope::Admin => "admin",
-        }
+        self.into()
     }
 
     fn bit(self) -> u8 {
@@ -94,10 +88,10 @@ impl Scopes {
     /// # Errors
     /// `VALUE_INVALID` for an unknown name or none at all.
     pub fn parse(text: &str) -> Result<Scopes> {
-        let known = || Scope::ALL.map(Scope::as_str).join(", ");
+        let known = || Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ");
         let mut scopes = Scopes::default();
         for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
-            let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == name).ok_or_else(|| {
+            let scope = name.parse::<Scope>().ok().ok_or_else(|| {
                 Error::new(Code::VALUE_INVALID, format!("there is no scope {name:.40}"))
                     .hint(format!("Scopes are {}.", known()))
             })?;
@@ -118,7 +112,7 @@ impl Scopes {
 
     /// The names, in the order of their declaration.
     pub fn names(self) -> Vec<&'static str> {
-        Scope::ALL.into_iter().filter(|scope| self.0 & scope.bit() != 0).map(Scope::as_str).collect()
+        Scope::ALL.iter().copied().filter(|scope| self.0 & scope.bit() != 0).map(Scope::as_str).collect()
     }
 }
 
@@ -150,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_scope_allows_only_itself_and_admin_everything() {
-        for given in Scope::ALL {
-            for needed in Scope::ALL {
+        for &given in Scope::ALL {
+            for &needed in Scope::ALL {
                 let allowed = Scopes::parse(given.as_str()).unwrap().allows(needed);
                 assert_eq!(allowed, given == needed || given == Scope::Admin, "{given:?} {needed:?}");
             }

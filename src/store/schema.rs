@@ -527,7 +527,7 @@ pub fn shown_state_in(states: &[State], now: &str) -> String {
 
 /// The condition that a message, whose state is in the column `state`, is still open: [`message::State::is_open`].
 pub fn is_open(state: &str) -> String {
-    let open = message::State::ALL.into_iter().filter(|state| state.is_open());
+    let open = message::State::ALL.iter().copied().filter(|state| state.is_open());
     format!("{state} IN ({})", list(open.map(|state| format!("'{}'", state.as_str())), ", "))
 }
 

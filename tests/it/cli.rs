@@ -80,7 +80,7 @@ fn before_the_first_code_every_verb_says_that_there_are_no_database_and_leaves_n
         "test-number list",
         "limits reset +14155552671 --reason x",
     ] {
-        desk.run(line).expect(74).says("there is no database at").says("hint: `smsotp send` makes them");
+        desk.run(line).expect(74).says("there is no database at").says("hint: `smsotp send` creates it");
     }
     desk.run("send +14155552671").expect(78).says("--provider console").says("smsotp demo");
     desk.run("test-twilio").expect(78).says("smsotp sandbox --write-env");

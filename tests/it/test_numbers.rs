@@ -121,7 +121,7 @@ fn a_test_number_ends_by_itself() {
         world.advance(1);
         assert_eq!(verdict(&engine, TEST, &fixed()).await, Verdict::WrongCode { tries_left: 4 });
         match engine.send(&caller(), typed()).await {
-            Ok(SendAnswer::Refused(no)) => assert_eq!(no.code, error::Code::COUNTRY_NOT_ALLOWED),
+            Ok(SendAnswer::Refused(no)) => assert_eq!(no.code, error::Code::TEST_NUMBER_ENDED),
             other => panic!("{:?}", other.map(sent)),
         }
         assert_eq!(purge(&engine, Duration::ZERO).await.purged.test_numbers, 1);

@@ -1,11 +1,11 @@
 //! What Twilio's error codes mean and what to do about each: 164 codes, by number, in texts of our own.
 
-mod entries;
 mod entry;
 
-use serde::Serialize;
+use std::sync::LazyLock;
 
-use self::entries::ENTRIES;
+use serde::{Deserialize, Serialize};
+
 pub use self::entry::{CatalogueEntry, Retry, Stage};
 use crate::provider::Blame;
 
@@ -41,6 +41,7 @@ fn docs_url(code: u32) -> String {
 }
 
 /// Title, meaning, blame and retry class that hold for a range of codes.
+#[derive(Deserialize)]
 struct Range {
     from: u32,
     to: u32,
@@ -51,71 +52,16 @@ struct Range {
     meaning: &'static str,
 }
 
-const RANGES: &[Range] = &[
-    Range {
-        from: 11000,
-        to: 11999,
-        stage: Stage::Webhook,
-        blame: Blame::Setup,
-        retry: Retry::AfterFix,
-        title: "Callback failed",
-        meaning: "Twilio could not use a URL of ours; the catalogue does not know this code",
-    },
-    Range {
-        from: 20000,
-        to: 20999,
-        stage: Stage::Request,
-        blame: Blame::Setup,
-        retry: Retry::AfterFix,
-        title: "Request refused",
-        meaning: "One of Twilio's general API errors (credentials, rights, parameters) that the catalogue does not know",
-    },
-    Range {
-        from: 21000,
-        to: 21999,
-        stage: Stage::Request,
-        blame: Blame::Request,
-        retry: Retry::Never,
-        title: "Message or call refused",
-        meaning: "Twilio refused the message, its sender or its recipient, for a reason that the catalogue does not know",
-    },
-    Range {
-        from: 30000,
-        to: 30999,
-        stage: Stage::Delivery,
-        blame: Blame::Carrier,
-        retry: Retry::Never,
-        title: "Message not delivered",
-        meaning: "The message was not delivered, for a reason that the catalogue does not know",
-    },
-    Range {
-        from: 35000,
-        to: 35999,
-        stage: Stage::Request,
-        blame: Blame::Request,
-        retry: Retry::AfterFix,
-        title: "Scheduling refused",
-        meaning: "Twilio refused to schedule the message, for a reason that the catalogue does not know",
-    },
-    Range {
-        from: 60000,
-        to: 60999,
-        stage: Stage::Verify,
-        blame: Blame::Request,
-        retry: Retry::AfterFix,
-        title: "Verify or Lookup refused",
-        meaning: "Twilio Verify or Lookup refused the request, for a reason that the catalogue does not know",
-    },
-    Range {
-        from: 63000,
-        to: 63999,
-        stage: Stage::Delivery,
-        blame: Blame::Setup,
-        retry: Retry::AfterFix,
-        title: "Channel refused the message",
-        meaning: "WhatsApp, RCS or another channel refused the message, for a reason that the catalogue does not know",
-    },
-];
+/// A line for each code, by number, in JSON. The texts hold no character that JSON escapes, so they stay where they are.
+static ENTRIES: LazyLock<Vec<CatalogueEntry>> = LazyLock::new(|| lines(include_str!("catalogue/codes.jsonl")));
+
+/// A line for each range.
+static RANGES: LazyLock<Vec<Range>> = LazyLock::new(|| lines(include_str!("catalogue/ranges.jsonl")));
+
+/// Reads a file of the program: a line that cannot be read is left out, and a test counts them.
+fn lines<T: Deserialize<'static>>(text: &'static str) -> Vec<T> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
 
 fn explain_by_range(code: u32) -> CatalogueEntry {
     let range = RANGES.iter().find(|range| (range.from..=range.to).contains(&code));
@@ -137,9 +83,9 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_complete_and_reads_well() {
-        assert_eq!(ENTRIES.len(), 164);
+        assert_eq!((ENTRIES.len(), RANGES.len()), (164, 7));
         assert!(ENTRIES.windows(2).all(|pair| pair[0].code < pair[1].code), "binary search needs the order");
-        for entry in ENTRIES {
+        for entry in ENTRIES.iter() {
             for text in [entry.title, entry.meaning, entry.fix] {
                 assert!(text.len() >= 5, "{}: {text:?}", entry.code);
                 assert!(text.starts_with(|c: char| !c.is_lowercase()), "{}: {text:?}", entry.code);

@@ -270,7 +270,7 @@ fn what_sql_says_of_expiry_is_what_the_rules_say() {
     let (dir, ring) = file();
     let sqlite = open(&dir, &ring);
     let connection = sqlite.connection();
-    for state in State::ALL {
+    for &state in State::ALL {
         connection.execute("DELETE FROM otps", []).unwrap();
         let otp = otp(state);
         super::rows::insert(&connection, &otp).unwrap();
@@ -282,7 +282,7 @@ fn what_sql_says_of_expiry_is_what_the_rules_say() {
                 super::rows::value::<bool>(&connection, &sql, [now.millis()]).unwrap().unwrap()
             };
             assert_eq!(says(&schema::is_live("?1")), otp.is_live(now), "{state} at {now:?}");
-            for shown in State::ALL {
+            for &shown in State::ALL {
                 let shows = says(&schema::shown_state_in(&[shown], "?1"));
                 assert_eq!(shows, otp.shown_state(now) == shown, "{state} at {now:?} as {shown}");
             }

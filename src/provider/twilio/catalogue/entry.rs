@@ -1,18 +1,18 @@
 //! One entry of the catalogue of error codes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::provider::Blame;
 
 /// One error code, explained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogueEntry {
     /// Twilio's code.
     pub code: u32,
     /// Where it shows up.
     pub stage: Stage,
     /// The HTTP status that it comes with, where it answers a request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
     /// Who has to act.
     pub blame: Blame,
@@ -27,7 +27,7 @@ pub struct CatalogueEntry {
 }
 
 /// Where a code shows up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Twilio refused the request.
@@ -47,7 +47,7 @@ pub enum Stage {
 }
 
 /// Whether repeating helps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Retry {
     /// The same request will always fail.
