@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::audit::Actor;
 use crate::check::Check;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use crate::config::{Config, Database, ProviderName};
 use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
@@ -22,15 +22,15 @@ use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
 use crate::store::Store;
-use crate::store::postgres::{self, Postgres};
+use crate::store::postgres::{Postgres, PostgresOptions};
 use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 
-/// Whether a verb may make the database.
+/// Whether a command may create the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     /// It must exist.
     Existing,
-    /// It is made where there is none.
+    /// It is created where there is none.
     MayCreate,
 }
 
@@ -46,42 +46,15 @@ pub struct App {
 pub type Printer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl App {
-    /// Opens the database. Nothing that a verb does not need is started: no provider, no client, no second thread.
+    /// Opens the database. Nothing that a command does not need is started: no provider, no client, no second thread.
     ///
     /// # Errors
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
     pub fn open(config: Config, mode: OpenMode) -> Result<App> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let runtime = match &config.database {
-            // A file needs no sockets.
-            Database::Sqlite(_) => timers()?,
-            Database::Postgres(_) => runtime()?,
-        };
-        let (store, keyring): (Store, _) = match &config.database {
-            Database::Sqlite(path) => {
-                let new = !sqlite::exists(path);
-                if new && mode == OpenMode::Existing {
-                    return Err(sqlite::none_yet(path));
-                }
-                if !new {
-                    // A wrong file is reported as such, and not as one whose key is missing.
-                    sqlite::must_be_sqlite(path)?;
-                }
-                let keyring = Arc::new(Keyring::load(&config.keys, new)?);
-                let options = SqliteOptions {
-                    create: mode == OpenMode::MayCreate,
-                    create_dir: config.database_is_default,
-                    ..SqliteOptions::default()
-                };
-                (Arc::new(Sqlite::open(path, &keyring, clock, options)?).into(), keyring)
-            }
-            Database::Postgres(url) => {
-                let keyring = Arc::new(Keyring::load(&config.keys, false)?);
-                let options = postgres::PostgresOptions::default();
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, options);
-                (Arc::new(runtime.block_on(open)?).into(), keyring)
-            }
-        };
+        let runtime = runtime()?;
+        let (store, keyring) = open_store(&config, mode, &runtime, |path, keyring, options| {
+            Ok(Arc::new(Sqlite::open(path, keyring, Arc::new(SystemClock), options)?).into())
+        })?;
         tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
@@ -110,9 +83,6 @@ impl App {
         let provider = provider(&self.config, printer, longest_wait)?;
         tracing::info!(target: "smsotp", provider = provider.name(), "chose the provider");
         self.engine = self.engine.clone().with_provider(provider);
-        if matches!(self.config.database, Database::Sqlite(_)) {
-            self.runtime = Some(runtime()?);
-        }
         Ok(self)
     }
 
@@ -121,7 +91,7 @@ impl App {
     /// # Errors
     /// `CONFIG_INVALID`.
     pub fn with_any_provider(self, printer: Printer) -> Result<App> {
-        if has_provider(&self.config) { self.with_provider(printer, None) } else { Ok(self) }
+        if chosen_provider(&self.config).is_some() { self.with_provider(printer, None) } else { Ok(self) }
     }
 
     /// Fails where something is missing, before anything is opened or made.
@@ -183,7 +153,7 @@ impl App {
         Ok(rotated)
     }
 
-    /// Removes every key of our own file that nothing alive uses, and returns the ids of the removed ones.
+    /// Removes every key of our own file that no live code uses, and returns the ids of the removed ones.
     ///
     /// # Errors
     /// `CONFIG_INVALID` where the keys are not ours to change; `KEY_INVALID`, `STORE_*`.
@@ -250,26 +220,51 @@ fn os_actor() -> Actor {
     Actor::Os { uid: 0, name: String::new() }
 }
 
-/// True where a provider is chosen, or Twilio's credentials are set.
-fn has_provider(config: &Config) -> bool {
-    config.provider.is_some() || has_twilio_credentials(config)
-}
-
-/// True where messages go through Twilio.
-fn uses_twilio(config: &Config) -> bool {
-    config.provider.map_or_else(|| has_twilio_credentials(config), |name| name == ProviderName::Twilio)
-}
-
-fn has_twilio_credentials(config: &Config) -> bool {
+/// The name of the provider: the chosen one, or Twilio where any of its credentials is set.
+fn chosen_provider(config: &Config) -> Option<ProviderName> {
     let twilio = &config.twilio;
-    twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some()
+    let credentials = twilio.account_sid.is_some() || twilio.auth_token.is_some() || twilio.api_key.is_some();
+    config.provider.or(credentials.then_some(ProviderName::Twilio))
+}
+
+/// Opens the configured database with its keys; a SQLite file the way that `open_file` does it.
+fn open_store(
+    config: &Config,
+    mode: OpenMode,
+    runtime: &tokio::runtime::Runtime,
+    open_file: impl FnOnce(&Path, &Keyring, SqliteOptions) -> Result<Store>,
+) -> Result<(Store, Arc<Keyring>)> {
+    match &config.database {
+        Database::Sqlite(path) => {
+            let new = !sqlite::exists(path);
+            if new && mode == OpenMode::Existing {
+                return Err(sqlite::none_yet(path));
+            }
+            if !new {
+                // A wrong file is reported as such, and not as one whose key is missing.
+                sqlite::must_be_sqlite(path)?;
+            }
+            let keyring = Arc::new(Keyring::load(&config.keys, new)?);
+            let options = SqliteOptions {
+                create: mode == OpenMode::MayCreate,
+                create_dir: config.database_is_default,
+                ..SqliteOptions::default()
+            };
+            Ok((open_file(path, &keyring, options)?, keyring))
+        }
+        Database::Postgres(url) => {
+            let keyring = Arc::new(Keyring::load(&config.keys, false)?);
+            let clock = Arc::new(SystemClock);
+            let open = Postgres::open(url.expose_secret(), &keyring, clock, PostgresOptions::default());
+            Ok((Arc::new(runtime.block_on(open)?).into(), keyring))
+        }
+    }
 }
 
 /// The provider that the configuration asks for.
 fn provider(config: &Config, printer: Printer, longest_wait: Option<Duration>) -> Result<Arc<dyn Provider>> {
-    let chosen = config.provider.or_else(|| has_twilio_credentials(config).then_some(ProviderName::Twilio));
-    match chosen {
-        Some(ProviderName::Twilio) => Ok(Arc::new(twilio_within(config, longest_wait)?)),
+    match chosen_provider(config) {
+        Some(ProviderName::Twilio) => Ok(Arc::new(twilio(config, longest_wait)?)),
         Some(ProviderName::Console) => {
             let from = config.twilio.phone_number.clone().unwrap_or_else(|| config.policy.app_name.clone());
             Ok(Arc::new(Console::new(from, move |text: &str| printer(text))))
@@ -281,18 +276,14 @@ fn provider(config: &Config, printer: Printer, longest_wait: Option<Duration>) -
     }
 }
 
-fn twilio_of(config: &Config) -> Result<Twilio> {
-    twilio_within(config, None)
-}
-
 /// Twilio, with answers waited for no longer than `longest_wait`. A connection gets a little less: that there was none is sure,
 /// that there was no answer is not.
-fn twilio_within(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
-    let usual = Timeouts::default();
-    let timeouts = match longest_wait {
-        Some(most) => Timeouts { connect: usual.connect.min(most * 4 / 5), create: usual.create.min(most), ..usual },
-        None => usual,
-    };
+fn twilio(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
+    let mut timeouts = Timeouts::default();
+    if let Some(most) = longest_wait {
+        timeouts.connect = timeouts.connect.min(most * 4 / 5);
+        timeouts.create = timeouts.create.min(most);
+    }
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
 
@@ -306,7 +297,7 @@ pub type TestMessage = std::result::Result<(String, State), (String, Option<Stri
 /// # Errors
 /// `CONFIG_INVALID`.
 pub fn test_message(config: &Config, to: &Phone, longest: Duration) -> Result<TestMessage> {
-    let twilio = twilio_of(config)?;
+    let twilio = twilio(config, None)?;
     let body = format!("Test message of {}: sending works.", config.policy.app_name);
     let message = Outgoing { message_id: 0, to: to.clone(), body: body.into(), validity_seconds: Some(600) };
     let runtime = runtime()?;
@@ -346,16 +337,11 @@ async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) ->
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
-    built(tokio::runtime::Builder::new_current_thread().enable_all())
-}
-
-/// One with timers, but no sockets.
-fn timers() -> Result<tokio::runtime::Runtime> {
-    built(tokio::runtime::Builder::new_current_thread().enable_time())
+    built(&mut tokio::runtime::Builder::new_current_thread())
 }
 
 fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime> {
-    builder.build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
+    builder.enable_all().build().map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
 }
 
 /// The checks of `test-twilio`, on a runtime of their own: they need no database.
@@ -363,13 +349,13 @@ fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtim
 /// # Errors
 /// `NO_PROVIDER` where no credential is set at all; everything else is a failed check.
 pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Result<Vec<Check>> {
-    if !uses_twilio(config) {
+    if chosen_provider(config) != Some(ProviderName::Twilio) {
         return Err(Error::new(Code::NO_PROVIDER, "no Twilio credentials are set, so there is nothing to test").hint(
             "Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or start `smsotp sandbox --write-env .env` \
              in another terminal to try it without an account.",
         ));
     }
-    let twilio = match twilio_of(config) {
+    let twilio = match twilio(config, None) {
         Ok(twilio) => twilio,
         Err(error) => return Ok(checks::for_wrong_settings(&error)),
     };

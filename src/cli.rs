@@ -1,4 +1,4 @@
-//! The counter: the argument tree, the global flags, and the way from a command line to an exit code.
+//! The command line: the argument tree, the global flags, and the way from a command line to an exit code.
 
 pub mod audit;
 pub mod checks;
@@ -15,6 +15,7 @@ pub mod limits;
 pub mod list;
 pub mod purge_expired;
 pub mod revoke;
+pub mod rows;
 pub mod sandbox;
 pub mod send;
 pub mod serve;
@@ -47,8 +48,8 @@ use crate::output::{
     name = "smsotp",
     bin_name = "smsotp",
     version,
-    about = "Send, verify and account for one-time passwords over SMS",
-    long_about = "Send, verify and account for one-time passwords over SMS\n\n\
+    about = "Send and verify one-time passwords by SMS",
+    long_about = "Send and verify one-time passwords by SMS\n\n\
         smsotp sends codes through Twilio, checks them, and keeps its database in one SQLite file. A code is never stored, \
         logged or printed. Without a Twilio account, `smsotp sandbox` stands in for it on this machine.",
     after_help = "Start with `smsotp demo`. Topics: `smsotp help exit-codes|environment|json`.",
@@ -63,7 +64,7 @@ use crate::output::{
     max_term_width = 100
 )]
 pub struct Cli {
-    /// The flags that every verb takes.
+    /// The flags that every command takes.
     #[command(flatten)]
     pub globals: Globals,
     /// What to do.
@@ -71,7 +72,7 @@ pub struct Cli {
     pub verb: Verb,
 }
 
-/// The flags that every verb takes.
+/// The flags that every command takes.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
@@ -96,10 +97,10 @@ pub struct Globals {
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Tell each step on stderr; twice: details
+    /// Log each step to standard error; -vv adds details
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub verbose: u8,
-    /// Never ask for anything
+    /// Never prompt
     #[arg(long, global = true)]
     pub no_input: bool,
     /// Show phone numbers in full (leaves a row in the audit log)
@@ -132,13 +133,20 @@ pub enum Verb {
     TestTwilio(test_twilio::Args),
     Dispatch(dispatch::Args),
     Explain(explain::Args),
-    Limits(limits::Args),
-    TestNumber(test_number::Args),
-    Keys(keys::Args),
-    Config(config::Args),
-    Db(db::Args),
-    Audit(audit::Args),
-    Token(token::Args),
+    #[command(subcommand)]
+    Limits(limits::Verb),
+    #[command(subcommand)]
+    TestNumber(test_number::Verb),
+    #[command(subcommand)]
+    Keys(keys::Verb),
+    #[command(subcommand)]
+    Config(config::Verb),
+    #[command(subcommand)]
+    Db(db::Verb),
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    #[command(subcommand)]
+    Token(token::Verb),
     Serve(serve::Args),
     Sandbox(sandbox::Args),
     Completions(completions::Args),
@@ -148,7 +156,7 @@ pub enum Verb {
 
 /// One call of the binary: what a verb may ask for beyond its own arguments.
 pub struct Call {
-    /// The flags that every verb takes.
+    /// The flags that every command takes.
     pub globals: Globals,
     /// Ctrl-C and SIGTERM.
     pub signals: signals::Signals,
@@ -175,12 +183,12 @@ impl Call {
         Ok(config)
     }
 
-    /// The database, opened, with everything worth a warning told.
+    /// Opens the database and prints its warnings.
     pub fn open(&self, mode: OpenMode, out: &Output) -> Result<App> {
         self.open_with(self.config()?, mode, out)
     }
 
-    /// The database of a configuration, opened, with everything worth a warning told.
+    /// Opens the database of a configuration and prints its warnings.
     pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
         let app = App::open(config, mode)?;
         for warning in app.warnings() {
@@ -204,11 +212,11 @@ pub fn main() -> ExitCode {
     );
     set_panic_hook(terminal, &args);
     let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
-    // The hook has told the bug already.
+    // The hook has reported the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
 }
 
-/// Runs one command line, program name first, and tells its class. Nothing but `main` and `demo` need it.
+/// Runs one command line, program name first, and answers its class.
 pub fn run(
     args: impl IntoIterator<Item = OsString>,
     terminal: Terminal,
@@ -219,7 +227,7 @@ pub fn run(
     match Cli::try_parse_from(&args) {
         Err(error) => {
             let mut out = Output::to(terminal, guess_output_options(&args), streams);
-            finish(not_a_call(&error, &mut out), &out)
+            not_a_call(&error, &mut out).unwrap_or_else(|error| out.fail(&error))
         }
         Ok(cli) => {
             let mut out = Output::to(terminal, cli.globals.output_options(), streams);
@@ -229,7 +237,7 @@ pub fn run(
             }
             let call = Call { globals: cli.globals, signals: signals::Signals::new() };
             let result = dispatch_verb(cli.verb, &call, &mut out);
-            finish(call.signals.class_of(result), &out)
+            call.signals.class_of(result).unwrap_or_else(|error| out.fail(&error))
         }
     }
 }
@@ -265,17 +273,12 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
     }
 }
 
-fn finish(result: Result<Class>, out: &Output) -> Class {
-    result.unwrap_or_else(|error| out.fail(&error))
-}
-
 /// A command line that names nothing to do: help and version are results, the rest is wrong usage.
 fn not_a_call(error: &clap::Error, out: &mut Output) -> Result<Class> {
     let styled = error.render();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))?;
-            Ok(Class::Done)
+            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))
         }
         _ => {
             let text = styled.to_string();

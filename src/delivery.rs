@@ -357,3 +357,316 @@ pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
         usage::take_out(&mut usage.purpose_mut(purpose).asked, message.reserved_at);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::KeyId;
+    use crate::otp::User;
+    use crate::phone::Phone;
+    use crate::purpose::Purpose;
+    use crate::template::Endings;
+
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+    const MS: Duration = Duration::from_millis(1);
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    fn message(state: State) -> Message {
+        Message {
+            id: 1,
+            otp_id: Some(1),
+            phone: Phone::from_e164("+14155550100").unwrap(),
+            provider: "twilio".into(),
+            state,
+            provider_id: None,
+            error_code: Some(1),
+            error: Some("before".into()),
+            segments: 1,
+            attempts: 1,
+            reserved_at: NOW,
+            attempt_at: Some(NOW),
+            due_at: Some(NOW + LEASE),
+            missed_at: None,
+            updated_at: NOW,
+            endings: Endings::default(),
+        }
+    }
+
+    fn otp() -> Otp {
+        Otp {
+            id: 1,
+            user: User::default(),
+            phone: Phone::from_e164("+14155550100").unwrap(),
+            purpose: Purpose::parse("login").unwrap(),
+            nonce: [0; 16],
+            key_id: KeyId::parse("00000000").unwrap(),
+            digits: 6,
+            created_at: NOW,
+            expires_at: NOW + seconds(600),
+            state: otp::State::Active,
+            ended_at: None,
+            wrong_guesses: 0,
+            test: false,
+        }
+    }
+
+    fn busy(retry_after: Option<u64>) -> Delivery {
+        Delivery::Busy { retry_after: retry_after.map(seconds), why: "busy".into() }
+    }
+
+    fn refused() -> Delivery {
+        Delivery::Refused(Refused {
+            code: Some(21_211),
+            http_status: 400,
+            meaning: "no such number".into(),
+            fix: None,
+            blame: Blame::Request,
+            opted_out: false,
+        })
+    }
+
+    fn accepted(state: State) -> Delivery {
+        Delivery::Accepted { provider_id: "SM1".into(), state }
+    }
+
+    #[test]
+    fn an_attempt_has_a_lease_of_a_minute_and_is_an_orphan_after_it() {
+        let mut claimed = message(State::Queued);
+        let later = NOW + seconds(5);
+        claim(&mut claimed, later);
+        assert_eq!((claimed.state, claimed.attempts), (State::Sending, 2));
+        assert_eq!((claimed.attempt_at, claimed.updated_at), (Some(later), later));
+        assert_eq!(claimed.due_at, Some(later + seconds(60)));
+        assert!(!is_orphan(&claimed, later + seconds(60) - MS));
+        assert!(is_orphan(&claimed, later + seconds(60)));
+        assert!(is_orphan(&Message { due_at: None, ..claimed }, later));
+
+        assert!(is_orphan(&message(State::Unknown), NOW), "it is looked for when somebody asks again");
+        assert!(!is_orphan(&Message { due_at: None, ..message(State::Unknown) }, NOW), "it never will be found");
+        for settled in State::ALL.iter().copied().filter(|state| !matches!(state, State::Sending | State::Unknown)) {
+            assert!(!is_orphan(&message(settled), NOW + seconds(600)), "{settled:?}");
+        }
+    }
+
+    #[test]
+    fn a_waiting_message_is_wanted_while_its_code_lives_for_fifteen_seconds_more() {
+        let end = otp().expires_at;
+        assert!(is_wanted(&otp(), false, end - seconds(15)));
+        assert!(!is_wanted(&otp(), false, end - seconds(15) + MS));
+        assert!(!is_wanted(&otp(), true, NOW), "the recipient opted out");
+        let revoked = Otp { state: otp::State::Revoked, ..otp() };
+        assert!(!is_wanted(&revoked, false, NOW));
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_eight_seconds_and_is_never_shorter_than_asked_for() {
+        let pause = |attempts, random| retry_pause(attempts, &busy(None), random).as_millis();
+        for (attempts, whole) in [(0, 500), (1, 500), (2, 1000), (3, 2000), (4, 4000), (5, 8000), (6, 8000), (99, 8000)]
+        {
+            assert_eq!(pause(attempts, 0), whole / 2, "{attempts}");
+            assert_eq!(pause(attempts, 128), whole / 2 + whole / 4, "{attempts}");
+            assert!(pause(attempts, 255) < whole, "{attempts}");
+        }
+        assert_eq!(retry_pause(1, &busy(Some(3)), 255), seconds(3));
+        assert_eq!(retry_pause(9, &busy(Some(3)), 0), seconds(4), "nor shorter than ours");
+        assert_eq!(retry_pause(1, &Delivery::Unreachable { why: String::new() }, 0), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn no_attempt_is_planned_after_the_caller_stops_waiting_or_for_a_code_that_would_arrive_dead() {
+        let (far, pause) = (NOW + seconds(3600), seconds(10));
+        assert_eq!(retry_at(NOW, pause, far, far), Some(NOW + pause));
+        assert_eq!(retry_at(NOW, pause, NOW + pause + MS, far), Some(NOW + pause));
+        assert_eq!(retry_at(NOW, pause, NOW + pause, far), None);
+        assert_eq!(retry_at(NOW, pause, far, NOW + pause + seconds(15)), Some(NOW + pause));
+        assert_eq!(retry_at(NOW, pause, far, NOW + pause + seconds(15) - MS), None);
+    }
+
+    #[test]
+    fn only_what_surely_was_not_sent_may_be_tried_again() {
+        let maybe = Delivery::Maybe { why: "reset".into() };
+        let unreachable = Delivery::Unreachable { why: "no route".into() };
+        for (delivery, word, unsent) in [
+            (accepted(State::Accepted), "accepted", false),
+            (maybe, "maybe", false),
+            (refused(), "refused", true),
+            (busy(None), "busy", true),
+            (unreachable, "unreachable", true),
+        ] {
+            assert_eq!((delivery.as_str(), delivery.is_surely_unsent()), (word, unsent));
+        }
+    }
+
+    /// A message after its attempt, a second after it began.
+    fn settled(delivery: &Delivery, retry_at: Option<Timestamp>, poll_after: Option<Duration>) -> Message {
+        let mut message = message(State::Sending);
+        settle(&mut message, delivery, retry_at, poll_after, NOW + seconds(1));
+        assert_eq!(message.updated_at, NOW + seconds(1));
+        message
+    }
+
+    #[test]
+    fn what_was_accepted_is_at_least_accepted_and_asked_for_only_while_that_may_bring_news() {
+        let plain = settled(&accepted(State::Accepted), None, None);
+        assert_eq!((plain.state, plain.provider_id.as_deref()), (State::Accepted, Some("SM1")));
+        assert_eq!((plain.due_at, plain.error, plain.error_code), (None, None, None));
+        let poll = Some(seconds(10));
+        assert_eq!(settled(&accepted(State::Accepted), None, poll).due_at, Some(NOW + seconds(11)));
+        assert_eq!(settled(&accepted(State::Sent), None, poll).state, State::Sent);
+        let over = settled(&accepted(State::Failed), None, poll);
+        assert_eq!((over.state, over.due_at), (State::Failed, None));
+    }
+
+    #[test]
+    fn what_was_not_accepted_fails_waits_or_is_unknown() {
+        let failed = settled(&refused(), None, None);
+        assert_eq!((failed.state, failed.error_code, failed.due_at), (State::Failed, Some(21_211), None));
+        assert_eq!(failed.error.as_deref(), Some("no such number"));
+
+        let unknown = settled(&Delivery::Maybe { why: "reset".into() }, None, None);
+        assert_eq!((unknown.state, unknown.due_at), (State::Unknown, Some(NOW + seconds(31))));
+        assert_eq!((unknown.error.as_deref(), unknown.error_code), (Some("reset"), None));
+
+        let again = Some(NOW + seconds(3));
+        for delivery in [busy(None), Delivery::Unreachable { why: "busy".into() }] {
+            let waiting = settled(&delivery, again, None);
+            assert_eq!((waiting.state, waiting.due_at), (State::Queued, again));
+            assert_eq!(waiting.error.as_deref(), Some("busy"));
+            let failed = settled(&delivery, None, None);
+            assert_eq!((failed.state, failed.due_at), (State::Failed, None));
+        }
+    }
+
+    fn found(state: State) -> Finding {
+        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003) }
+    }
+
+    #[test]
+    fn a_finding_counts_only_for_a_message_that_is_open_and_that_nobody_is_at_work_on() {
+        let findings = [found(State::Sent), Finding::Absent, Finding::NotNow, Finding::Never];
+        for finding in &findings {
+            assert!(conclude(&message(State::Sending), finding, NOW + seconds(60) - MS).is_none(), "{finding:?}");
+            assert!(conclude(&message(State::Sending), finding, NOW + seconds(60)).is_some(), "{finding:?}");
+            let without_lease = Message { due_at: None, ..message(State::Sending) };
+            assert!(conclude(&without_lease, finding, NOW).is_some(), "{finding:?}");
+            assert!(conclude(&message(State::Unknown), finding, NOW).is_some(), "{finding:?}");
+            assert!(conclude(&message(State::Queued), finding, NOW).is_none(), "it was not sent: {finding:?}");
+        }
+        for state in State::ALL.iter().copied().filter(|state| !state.is_open()) {
+            for finding in findings.iter().chain([&Finding::Unwanted]) {
+                assert!(conclude(&message(state), finding, NOW + seconds(600)).is_none(), "{state:?} {finding:?}");
+            }
+        }
+        let (unwanted, fate) = conclude(&message(State::Queued), &Finding::Unwanted, NOW).unwrap();
+        assert_eq!((unwanted.state, unwanted.due_at, fate), (State::Failed, None, Fate::Failed));
+        assert!(unwanted.error.unwrap().contains("while its code was alive"));
+    }
+
+    #[test]
+    fn what_was_found_has_the_state_that_the_provider_says() {
+        let (sent, fate) = conclude(&message(State::Unknown), &found(State::Sent), NOW + MS).unwrap();
+        assert_eq!((sent.state, sent.provider_id.as_deref(), fate), (State::Sent, Some("SM1"), Fate::Found));
+        assert_eq!((sent.error_code, sent.error, sent.due_at), (Some(30_003), None, None));
+        assert_eq!(sent.updated_at, NOW + MS);
+    }
+
+    #[test]
+    fn absent_on_two_looks_ten_minutes_apart_is_never_accepted() {
+        let (once, fate) = conclude(&message(State::Sending), &Finding::Absent, NOW + seconds(60)).unwrap();
+        assert_eq!((once.state, once.missed_at, fate), (State::Unknown, Some(NOW + seconds(60)), Fate::Open));
+        assert_eq!(once.due_at, Some(NOW + seconds(660)));
+        let (early, fate) = conclude(&once, &Finding::Absent, NOW + seconds(660) - MS).unwrap();
+        assert_eq!((early.missed_at, early.due_at, fate), (once.missed_at, once.due_at, Fate::Open));
+        let (twice, fate) = conclude(&once, &Finding::Absent, NOW + seconds(660)).unwrap();
+        assert_eq!((twice.state, twice.due_at, fate), (State::Failed, None, Fate::Failed));
+        assert_eq!(twice.error.as_deref(), Some("the provider never accepted it"));
+    }
+
+    #[test]
+    fn where_nobody_can_be_asked_a_message_stays_unknown() {
+        let (later, fate) = conclude(&message(State::Sending), &Finding::NotNow, NOW + seconds(60)).unwrap();
+        assert_eq!((later.state, later.due_at, fate), (State::Unknown, Some(NOW + seconds(90)), Fate::Open));
+        assert_eq!(later.missed_at, None, "that was no look");
+        let (never, fate) = conclude(&message(State::Sending), &Finding::Never, NOW + seconds(60)).unwrap();
+        assert_eq!((never.state, never.due_at, fate), (State::Unknown, None, Fate::Open));
+    }
+
+    #[test]
+    fn each_fate_has_its_word() {
+        let words = [Fate::Sent, Fate::Found, Fate::Failed, Fate::Open, Fate::Gone].map(Fate::as_str);
+        assert_eq!(words, ["sent", "found", "failed", "open", "gone"]);
+    }
+
+    fn news(state: State, id: &str) -> News {
+        News { provider_id: id.into(), state, error_code: Some(30_003) }
+    }
+
+    #[test]
+    fn news_move_a_message_forward_or_bring_its_id() {
+        let known = Message { provider_id: Some("SM1".into()), ..message(State::Accepted) };
+        let sent = report(&known, &news(State::Sent, "SM1"), NOW + seconds(1)).unwrap();
+        assert_eq!((sent.state, sent.error_code, sent.error.as_ref()), (State::Sent, Some(30_003), None));
+        assert_eq!((sent.due_at, sent.updated_at), (known.due_at, NOW + seconds(1)), "it may still be asked for");
+        let over = report(&known, &news(State::Undelivered, "SM1"), NOW - seconds(1)).unwrap();
+        assert_eq!((over.state, over.due_at), (State::Undelivered, None));
+        assert_eq!(over.updated_at, NOW, "its time never runs back");
+        assert!(report(&known, &news(State::Accepted, "SM1"), NOW).is_none());
+
+        let nameless = Message { due_at: None, ..message(State::Accepted) };
+        let named = report(&nameless, &news(State::Accepted, &"S".repeat(64)), NOW).unwrap();
+        assert_eq!((named.state, named.provider_id), (State::Accepted, Some("S".repeat(64))));
+        assert_eq!((named.error_code, named.error.as_deref()), (Some(1), Some("before")), "the rest stays");
+        assert!(report(&nameless, &news(State::Accepted, &"S".repeat(65)), NOW).is_none());
+        let moved = report(&nameless, &news(State::Sent, &"S".repeat(65)), NOW).unwrap();
+        assert_eq!((moved.state, moved.provider_id), (State::Sent, None));
+    }
+
+    #[test]
+    fn an_accepted_message_is_asked_for_at_doubling_ages_for_an_hour() {
+        let accepted = message(State::Accepted);
+        let next = |age: Duration| next_poll(&accepted, NOW + age).map(|at| at.since(NOW + age));
+        assert_eq!(next(seconds(1)), Some(seconds(5)));
+        assert_eq!(next(seconds(5)), Some(seconds(5)));
+        assert_eq!(next(seconds(90)), Some(seconds(90)));
+        assert_eq!(next(seconds(3600) - MS), Some(seconds(3600) - MS));
+        assert_eq!(next(seconds(3600)), None);
+        assert_eq!(next_poll(&message(State::Delivered), NOW + seconds(1)), None);
+        let unattempted = Message { attempt_at: None, reserved_at: NOW - seconds(10), ..accepted };
+        assert_eq!(next_poll(&unattempted, NOW), Some(NOW + seconds(10)));
+    }
+
+    #[test]
+    fn an_otp_fails_with_its_message_unless_another_may_be_out_or_waits() {
+        let failed = message(State::Failed);
+        let end = |otp: &Otp, messages: &[Message], now| otp_after_failure(otp, messages, 1, now).map(|otp| otp.state);
+        assert_eq!(end(&otp(), std::slice::from_ref(&failed), NOW), Some(otp::State::Failed));
+        let itself = Message { state: State::Sending, ..failed.clone() };
+        assert_eq!(end(&otp(), &[itself], NOW), Some(otp::State::Failed), "as it was before it failed");
+        assert_eq!(end(&otp(), &[], otp().expires_at), Some(otp::State::Expired));
+        for &state in State::ALL {
+            let other = Message { id: 2, state, ..failed.clone() };
+            let alone = matches!(state, State::Failed | State::Canceled);
+            assert_eq!(end(&otp(), &[failed.clone(), other], NOW).is_some(), alone, "{state:?}");
+        }
+        let verified = Otp { state: otp::State::Verified, ..otp() };
+        assert_eq!(end(&verified, &[failed], NOW), None);
+    }
+
+    #[test]
+    fn what_is_given_back_is_the_message_and_its_step_of_the_cooldown() {
+        let mut usage = Usage::default();
+        let window = [crate::usage::Window::new(9, 3600)];
+        for at in [NOW - seconds(1), NOW] {
+            usage.count_send(at, "", &window);
+            usage.purpose_mut("login").asked.push(at.millis());
+        }
+        give_back(&mut usage, &message(State::Failed), Some("login"));
+        assert_eq!(usage.sends.len(), 1);
+        assert_eq!(usage.purpose("login").unwrap().asked, [(NOW - seconds(1)).millis()]);
+        give_back(&mut usage, &message(State::Failed), None);
+        assert_eq!((usage.sends.len(), usage.purposes.len()), (1, 1), "a second time there is nothing to give back");
+    }
+}

@@ -154,9 +154,9 @@ impl Engine {
     }
 }
 
-/// Codes: sent, verified, taken back.
+/// Codes: sent, verified, revoked.
 impl Engine {
-    /// Sends a code: a new one, or the living one again.
+    /// Sends a code: a new one, or the live one again.
     ///
     /// # Errors
     /// `TOO_MANY_SEGMENTS`, `PURPOSE_UNKNOWN`, `PHONE_INVALID`, `NO_PROVIDER`, `IN_PROGRESS`, `IDEMPOTENCY_MISMATCH`,
@@ -169,13 +169,13 @@ impl Engine {
     /// Verifies a code: see [`Verdict`].
     ///
     /// # Errors
-    /// `PURPOSE_UNKNOWN`, `CODE_INVALID`, `CLOCK_WRONG`, `KEY_INVALID` where the key of a living otp is missing; with a key
+    /// `PURPOSE_UNKNOWN`, `CODE_INVALID`, `CLOCK_WRONG`, `KEY_INVALID` where the key of a live otp is missing; with a key
     /// `VALUE_INVALID`, `IDEMPOTENCY_MISMATCH`.
     pub async fn verify(&self, caller: &Caller, request: VerifyOtp) -> Result<VerifyAnswer> {
         verify::verify(&self.context, caller, request).await
     }
 
-    /// Takes back what lives, and what waits to be sent for it. Answers what was taken back: nothing where nothing lived.
+    /// Revokes what is live, and what waits to be sent for it. Answers what was revoked: nothing where nothing was live.
     ///
     /// # Errors
     /// `CLOCK_WRONG`.
@@ -249,7 +249,7 @@ impl Engine {
         limit_status::limit_status(&self.context, whom).await
     }
 
-    /// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
+    /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
     pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
         reset::reset(&self.context, caller, reset).await
     }
@@ -267,7 +267,7 @@ impl Engine {
         self.context.reads().test_numbers().await
     }
 
-    /// Makes a test number an ordinary one again; false where it was none. Its living codes die with it.
+    /// Makes a test number an ordinary one again; false where it was none. Its live codes die with it.
     pub async fn remove_test_number(&self, caller: &Caller, phone: &Phone) -> Result<bool> {
         test_number::remove(&self.context, caller, phone).await
     }
@@ -280,7 +280,7 @@ impl Engine {
         token::create(&self.context, caller, new).await
     }
 
-    /// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
+    /// Revokes a token for good. `None`: there is none with this id. A token that was revoked before stays as it is.
     pub async fn revoke_token(&self, caller: &Caller, id: i64) -> Result<Option<Token>> {
         token::revoke(&self.context, caller, id).await
     }
@@ -346,7 +346,7 @@ impl Engine {
         self.context.store.maintenance.check().await
     }
 
-    /// Writes a copy of the database in which no code is alive. Answers how many lived.
+    /// Writes a copy of the database in which no code is live. Answers how many lived.
     ///
     /// # Errors
     /// `FILE_FAILED` where the file is there already.
@@ -354,7 +354,7 @@ impl Engine {
         self.context.store.maintenance.backup(to, &caller.actor).await
     }
 
-    /// Writes the database as lines, for either kind of store to read. As a copy no code in it is alive; a move takes what
+    /// Writes the database as lines, for either kind of store to read. As a copy no code in it is live; a move takes what
     /// lives along and seals this database.
     ///
     /// # Errors

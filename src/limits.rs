@@ -428,4 +428,219 @@ mod tests {
         let hits = limits.hits(&usages(&Usage::default(), &pair), now);
         assert_eq!((hits[0].limit, hits[0].retry_after_seconds), (Limit::Guesses, None));
     }
+
+    const NOW: Timestamp = Timestamp(1_699_999_980_000);
+    const THREE: Window = Window::new(3, 3600);
+
+    /// Everybody whose usage a send is weighed against.
+    #[derive(Default)]
+    struct Everybody {
+        phone: Usage,
+        pair: Usage,
+        user: Usage,
+        ip: Usage,
+        network: Usage,
+        everything: Usage,
+    }
+
+    impl Everybody {
+        fn hits(&self, limits: &Limits, shard: (u32, u32), known: bool) -> Vec<Hit> {
+            let who = SendUsages {
+                user: Some(&self.user),
+                ip: Some(&self.ip),
+                network: Some(&self.network),
+                everything: Some(&self.everything),
+                shard,
+                known,
+                ..usages(&self.phone, &self.pair)
+            };
+            limits.hits(&who, NOW)
+        }
+    }
+
+    fn three_of_each() -> Limits {
+        Limits {
+            cooldown: Vec::new(),
+            phone: vec![THREE],
+            user: vec![THREE],
+            user_phones: THREE,
+            ip: vec![THREE],
+            ip_phones: THREE,
+            network: vec![THREE],
+            everything: vec![THREE],
+            refused_phone: THREE,
+            refused_other: THREE,
+            guesses_per_otp: 3,
+            guesses_per_phone: THREE,
+            guesses_per_ip: THREE,
+            guesses_in_a_row: 3,
+        }
+    }
+
+    /// Something that happens `nth` to one of them.
+    type Event = fn(who: &mut Everybody, nth: u32);
+
+    #[test]
+    fn each_limit_is_full_at_its_max_and_not_before_and_counts_its_own_subject() {
+        fn send(usage: &mut Usage, to: &str) {
+            usage.count_send(NOW, to, &[THREE]);
+        }
+        let events: [(Limit, SubjectKind, Event); 13] = [
+            (Limit::Phone, SubjectKind::Phone, |who, _| send(&mut who.phone, "")),
+            (Limit::Refused, SubjectKind::Phone, |who, _| who.phone.refused.push(NOW.millis())),
+            (Limit::Guesses, SubjectKind::Phone, |who, _| who.phone.purpose_mut("login").guesses.push(NOW.millis())),
+            (Limit::User, SubjectKind::User, |who, _| send(&mut who.user, "a")),
+            (Limit::UserPhones, SubjectKind::User, |who, nth| {
+                who.user.sends.push(usage::Entry(NOW.millis(), format!("b{nth}")));
+            }),
+            (Limit::Refused, SubjectKind::User, |who, _| who.user.refused.push(NOW.millis())),
+            (Limit::Ip, SubjectKind::Ip, |who, _| send(&mut who.ip, "a")),
+            (Limit::IpPhones, SubjectKind::Ip, |who, nth| {
+                who.ip.sends.push(usage::Entry(NOW.millis(), format!("b{nth}")));
+            }),
+            (Limit::Refused, SubjectKind::Ip, |who, _| who.ip.refused.push(NOW.millis())),
+            (Limit::Guesses, SubjectKind::Ip, |who, _| who.ip.guesses.push(NOW.millis())),
+            (Limit::Network, SubjectKind::Network, |who, _| who.network.count_slot(NOW, &[THREE])),
+            (Limit::Everything, SubjectKind::Everything, |who, _| who.everything.count_slot(NOW, &[THREE])),
+            (Limit::Guesses, SubjectKind::User, |who, _| who.pair.in_a_row += 1),
+        ];
+        for (limit, subject, event) in events {
+            // Distinct phones are messages as well, and not what this is about.
+            let wide = vec![Window::new(9, 3600)];
+            let limits = match limit {
+                Limit::UserPhones => Limits { user: wide, ..three_of_each() },
+                Limit::IpPhones => Limits { ip: wide, ..three_of_each() },
+                _ => three_of_each(),
+            };
+            let mut who = Everybody::default();
+            for nth in 0..3 {
+                assert_eq!(who.hits(&limits, (0, 1), false), [], "{limit} of {subject} after {nth}");
+                event(&mut who, nth);
+            }
+            let (window_seconds, wait) = match (limit, subject) {
+                (Limit::Guesses, SubjectKind::User) => (0, None),
+                // Until the whole slot of a sixtieth has left the window.
+                (Limit::Network | Limit::Everything, _) => (3600, Some(3660)),
+                _ => (3600, Some(3600)),
+            };
+            let full = Hit { limit, subject, max: 3, window_seconds, used: 3, retry_after_seconds: wait };
+            assert_eq!(who.hits(&limits, (0, 1), false), [full]);
+        }
+    }
+
+    #[test]
+    fn whoever_is_vouched_for_has_budgets_of_guesses_of_their_own() {
+        let mut who = Everybody::default();
+        who.phone.purpose_mut("login").known_guesses = vec![NOW.millis(); 3];
+        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
+        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].limit, Limit::Guesses);
+        let mut who = Everybody::default();
+        who.pair.known_in_a_row = 3;
+        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
+        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].retry_after_seconds, None);
+        // Another purpose's guesses are another budget.
+        let mut who = Everybody::default();
+        who.phone.purpose_mut("registration").guesses = vec![NOW.millis(); 3];
+        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
+    }
+
+    #[test]
+    fn a_full_shard_counts_the_others_as_full() {
+        let ten = Window::new(10, 3600);
+        let limits = Limits { everything: vec![ten], ..three_of_each() };
+        let mut who = Everybody::default();
+        assert_eq!(ten.shard((1, 4)).max, 3);
+        for _ in 0..2 {
+            who.everything.count_slot(NOW, &[ten]);
+        }
+        assert_eq!(who.hits(&limits, (1, 4), false), []);
+        who.everything.count_slot(NOW, &[ten]);
+        let hits = who.hits(&limits, (1, 4), false);
+        assert_eq!((hits[0].limit, hits[0].max, hits[0].used), (Limit::Everything, 10, 10));
+    }
+
+    #[test]
+    fn a_quiet_day_ends_the_cooldown_to_the_millisecond() {
+        let limits = Limits { cooldown: vec![QUIET * 2], ..three_of_each() };
+        let mut purpose = PurposeUsage::default();
+        limits.count_cooldown(&mut purpose, NOW);
+        let almost = NOW + QUIET - Duration::from_millis(1);
+        let (window, fill) = limits.cooldown(Some(&purpose), almost).unwrap();
+        assert_eq!((window, fill.used), (Window { max: 1, per: QUIET * 2 }, 1));
+        assert_eq!(fill.wait, Some(QUIET + Duration::from_millis(1)));
+        assert_eq!(limits.cooldown(Some(&purpose), NOW + QUIET), None);
+        assert_eq!(QUIET.as_secs(), 86_400);
+        assert_eq!(limits.cooldown(None, NOW), None);
+    }
+
+    #[test]
+    fn no_more_steps_of_the_cooldown_are_kept_than_there_are() {
+        let mut purpose = PurposeUsage::default();
+        let limits = Limits { cooldown: [1, 2, 3].map(Duration::from_secs).to_vec(), ..three_of_each() };
+        for n in 0..5 {
+            limits.count_cooldown(&mut purpose, NOW + Duration::from_secs(n));
+        }
+        assert_eq!(purpose.asked, [2, 3, 4].map(|n| NOW.millis() + n * 1000));
+        three_of_each().count_cooldown(&mut purpose, NOW + Duration::from_secs(5));
+        assert_eq!(purpose.asked, [NOW.millis() + 5000], "the last message, although there is no cooldown");
+    }
+
+    #[test]
+    fn a_usage_remembers_as_long_as_the_longest_window_looks_back() {
+        assert_eq!(three_of_each().longest(), QUIET);
+        let week = Window::new(1, 7 * 86_400);
+        for longer in [
+            Limits { phone: vec![THREE, week], ..three_of_each() },
+            Limits { network: vec![week], ..three_of_each() },
+            Limits { refused_other: week, ..three_of_each() },
+            Limits { guesses_per_ip: week, ..three_of_each() },
+        ] {
+            assert_eq!(longer.longest(), week.per);
+        }
+        let limits = Limits { user_phones: week, ip_phones: Window::new(2, 60), ..three_of_each() };
+        assert_eq!(limits.user_windows(), [THREE, week]);
+        assert_eq!(limits.ip_windows(), [THREE, Window::new(2, 60)]);
+    }
+
+    #[test]
+    fn limits_have_names_and_guesses_alone_cannot_be_set_aside() {
+        for &limit in Limit::ALL {
+            assert_eq!(Limit::parse(limit.as_str()), Some(limit));
+            assert_eq!(limit.to_string(), limit.as_str());
+            assert_eq!(limit.can_be_overridden(), limit != Limit::Guesses);
+        }
+        assert_eq!(Limit::parse("none"), None);
+    }
+
+    #[test]
+    fn a_hit_says_what_is_full_in_words() {
+        let hit = |limit, subject, per, wait| {
+            let window = Window { max: 3, per: Duration::from_secs(per) };
+            Hit::new(limit, subject, window, Fill { used: 4, wait })
+        };
+        let wait = Some(Duration::from_millis(1001));
+        let says = |limit, subject, per| hit(limit, subject, per, wait).message();
+        for (message, words) in [
+            (says(Limit::Phone, SubjectKind::Phone, 600), "4 of 3 messages in 10 min are used up for this phone"),
+            (says(Limit::Everything, SubjectKind::Everything, 7200), "in 2 h are used up for all phones together"),
+            (
+                says(Limit::Cooldown, SubjectKind::Phone, 90),
+                "a message went to this phone a moment ago; the pause is 90 s",
+            ),
+            (says(Limit::UserPhones, SubjectKind::User, 86_400), "has asked for 4 other phones; 3 are allowed in 1 d"),
+            (says(Limit::IpPhones, SubjectKind::Ip, 61), "has asked for 4 other phones; 3 are allowed in 61 s"),
+            (says(Limit::Refused, SubjectKind::Phone, 3600), "the provider refused 4 messages of this phone in 1 h"),
+            (says(Limit::Guesses, SubjectKind::Phone, 0), "4 wrong codes were given for this phone in 0 s"),
+            (
+                hit(Limit::Guesses, SubjectKind::User, 0, None).message(),
+                "4 wrong codes in a row were given for this user",
+            ),
+        ] {
+            assert!(message.contains(words), "{message}");
+        }
+        // Rounded up: whoever waits for so long does not come too early.
+        assert_eq!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).retry_after_seconds, Some(2));
+        assert!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).hint().contains("--override phone"));
+        assert!(hit(Limit::Guesses, SubjectKind::Phone, 600, wait).hint().contains("limits reset"));
+    }
 }

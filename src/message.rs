@@ -150,4 +150,39 @@ mod tests {
         assert_eq!(State::Sent.after_report(State::Queued), None);
         assert_eq!(State::Undelivered.after_report(State::Delivered), Some(State::Delivered));
     }
+
+    #[test]
+    fn each_state_says_whether_it_is_open_may_be_out_or_is_final() {
+        use State::*;
+        let those = |is: fn(State) -> bool| State::ALL.iter().copied().filter(|state| is(*state)).collect::<Vec<_>>();
+        assert_eq!(those(State::is_open), [Queued, Sending, Unknown]);
+        assert_eq!(those(State::may_be_out), [Sending, Unknown, Accepted, Sent, Undelivered, Delivered, Read]);
+        assert_eq!(those(State::is_final), [Undelivered, Delivered, Read, Failed, Canceled]);
+        for &state in State::ALL {
+            assert_eq!(State::parse(state.as_str()), Some(state));
+        }
+        assert_eq!(State::parse("a word of tomorrow"), None);
+    }
+
+    #[test]
+    fn a_report_moves_each_state_to_what_comes_after_it_alone() {
+        use State::*;
+        // In this order; those of one line end a message alike, and none of them follows another.
+        let order: [&[State]; 7] = [
+            &[Queued],
+            &[Sending, Unknown],
+            &[Accepted],
+            &[Sent],
+            &[Undelivered, Failed, Canceled],
+            &[Delivered],
+            &[Read],
+        ];
+        let place = |state| order.iter().position(|alike| alike.contains(&state)).unwrap();
+        for &state in State::ALL {
+            for &reported in State::ALL {
+                let next = (place(reported) > place(state)).then_some(reported);
+                assert_eq!(state.after_report(reported), next, "{state:?} {reported:?}");
+            }
+        }
+    }
 }

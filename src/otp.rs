@@ -225,4 +225,44 @@ mod tests {
             assert!(User::parse(bad).is_err(), "{bad:?}");
         }
     }
+
+    #[test]
+    fn an_otp_is_over_when_it_ended_or_when_its_time_is_over() {
+        let (end, soon) = (Timestamp(600_000), Timestamp(599_000));
+        assert_eq!((otp().left(soon), otp().left(end)), (Duration::from_secs(1), Duration::ZERO));
+        assert_eq!((otp().over_at(), otp().ended_at), (end, None));
+        let mut revoked = otp();
+        revoked.end(State::Active, soon);
+        assert_eq!(revoked, otp(), "active is no end");
+        revoked.end(State::Revoked, soon);
+        assert_eq!((revoked.ended_at, revoked.over_at(), revoked.is_live(soon)), (Some(soon), soon, false));
+        assert_eq!(revoked.shown_state(end), State::Revoked);
+        let mut expired = otp();
+        expired.end(State::Expired, Timestamp(700_000));
+        assert_eq!(expired.ended_at, Some(end), "it ended with its time, whenever that is met");
+        assert_eq!(otp().shown_state(soon), State::Active);
+    }
+
+    #[test]
+    fn states_have_words() {
+        for &state in State::ALL {
+            assert_eq!((State::parse(state.as_str()), state.to_string()), (Some(state), state.as_str().to_owned()));
+        }
+        assert_eq!(State::parse("gone"), None);
+    }
+
+    #[test]
+    fn a_user_is_shown_as_given_and_refused_with_what_is_wrong() {
+        assert_eq!(format!("{:?} {:?}", User::parse("ada \"x\"").unwrap(), User::default()), r#""ada \"x\"" """#);
+        assert!(User::parse("").unwrap().is_empty() && !User::parse("a").unwrap().is_empty());
+        assert_eq!(User::parse("ada").unwrap().as_str(), "ada");
+        assert!(User::parse(&"é".repeat(128)).is_ok(), "characters, not bytes");
+        let error = |text: &str| User::parse(text).unwrap_err().message().to_owned();
+        assert!(error(&"é".repeat(129)).contains("129 characters"));
+        assert!(error(&"x".repeat(129)).contains("129 characters"));
+        assert!(error("a\u{200b}").contains("U+200B"));
+        for hidden in ['\u{2028}', '\u{2066}', '\u{feff}', '\u{fffa}', '\u{e0041}', '\u{3000}', '\u{85}'] {
+            assert!(User::parse(&format!("é{hidden}")).is_err(), "U+{:04X}", hidden as u32);
+        }
+    }
 }

@@ -41,7 +41,7 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// What a re-send does while a code is alive.
+/// What a re-send does while a code is live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Resend {

@@ -36,7 +36,7 @@ impl Window {
     }
 }
 
-/// The memory of one subject. Every list is oldest first.
+/// What is counted for one subject. Every list is oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
@@ -52,7 +52,7 @@ pub struct Usage {
     /// Wrong guesses of a client address.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guesses: Vec<i64>,
-    /// A phone's memory by purpose.
+    /// What is counted for a phone by purpose.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
     pub purposes: LiteMap<String, PurposeUsage>,
     /// Wrong guesses in a row of a user and phone, by strangers.
@@ -79,7 +79,7 @@ pub struct Entry(
     pub String,
 );
 
-/// A phone's memory for one purpose.
+/// What is counted for a phone and one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PurposeUsage {
@@ -206,12 +206,12 @@ impl Usage {
         self.seen = self.seen.max(now.millis());
     }
 
-    /// The memory of one purpose, if there is one.
+    /// What is counted for one purpose, if anything is.
     pub fn purpose(&self, name: &str) -> Option<&PurposeUsage> {
         self.purposes.get(name)
     }
 
-    /// The memory of one purpose, made if there is none.
+    /// What is counted for one purpose, made if there is nothing yet.
     pub fn purpose_mut(&mut self, name: &str) -> &mut PurposeUsage {
         self.purposes.entry(name.to_owned()).or_default()
     }
@@ -521,5 +521,173 @@ mod tests {
     fn an_old_ledger_is_read_although_new_fields_came() {
         let old: Usage = serde_json::from_str(r#"{"sends":[[5],[6,"ab"]],"tomorrow":1}"#).unwrap();
         assert_eq!(old.sends, [Entry(5, String::new()), Entry(6, "ab".into())]);
+    }
+
+    const NOW: Timestamp = Timestamp(1_699_999_980_000);
+
+    #[test]
+    fn a_moment_counts_while_it_is_younger_than_the_window() {
+        let minute = Window::new(1, 60);
+        let at = |ms| Timestamp(NOW.millis() + ms);
+        let moments = [NOW.millis()];
+        assert_eq!(fill(&moments, minute, at(59_999)), Fill { used: 1, wait: Some(Duration::from_millis(1)) });
+        assert_eq!(fill(&moments, minute, at(60_000)), Fill { used: 0, wait: None });
+        // Of more than are allowed, because fewer are allowed now, all but one have to leave.
+        let three = [0, 10_000, 20_000].map(|ms| NOW.millis() + ms);
+        assert_eq!(fill(&three, Window::new(2, 60), at(20_000)).wait, Some(Duration::from_secs(50)));
+        assert_eq!(fill(&three, Window::new(0, 60), at(20_000)), Fill { used: 3, wait: Some(Duration::from_secs(60)) });
+        // A clock that was ahead does not make a wait of nothing.
+        assert_eq!(fill(&moments, Window::new(1, 0), at(-1)).wait, Some(Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn a_list_of_moments_keeps_what_its_window_counts() {
+        let mut moments = Vec::new();
+        for second in 0..5 {
+            count(&mut moments, Window::new(3, 60), NOW + Duration::from_secs(second));
+        }
+        assert_eq!(moments, [2000, 3000, 4000].map(|ms| NOW.millis() + ms));
+        count(&mut moments, Window::new(3, 60), NOW + Duration::from_secs(63));
+        assert_eq!(moments, [4000, 63_000].map(|ms| NOW.millis() + ms), "what is as old as the window is forgotten");
+        count(&mut moments, Window::new(0, 60), NOW + Duration::from_secs(64));
+        assert_eq!(moments, [NOW.millis() + 64_000], "the last one, although none is allowed");
+        let mut twice = vec![1, 2, 2, 3];
+        take_out(&mut twice, Timestamp(2));
+        take_out(&mut twice, Timestamp(9));
+        assert_eq!(twice, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_log_of_messages_keeps_what_its_longest_window_counts_and_two_of_each_phone() {
+        let windows = [Window::new(2, 60), Window::new(3, 120)];
+        let mut usage = Usage::default();
+        for (second, to) in [(0, "a"), (1, "a"), (2, "b"), (3, "b"), (4, "b"), (5, "b")] {
+            usage.count_send(NOW + Duration::from_secs(second), to, &windows);
+        }
+        let kept: Vec<(i64, &str)> =
+            usage.sends.iter().map(|entry| ((entry.0 - NOW.millis()) / 1000, entry.1.as_str())).collect();
+        assert_eq!(kept, [(0, "a"), (1, "a"), (3, "b"), (4, "b"), (5, "b")]);
+        usage.count_send(NOW + Duration::from_secs(121), "c", &windows);
+        let kept: Vec<i64> = usage.sends.iter().map(|entry| (entry.0 - NOW.millis()) / 1000).collect();
+        assert_eq!(kept, [4, 5, 121], "what is as old as the longest window is forgotten");
+
+        let mut nameless = Usage::default();
+        for second in 0..5 {
+            nameless.count_send(NOW + Duration::from_secs(second), "", &windows);
+        }
+        assert_eq!(nameless.sends.len(), 3, "where nobody counts phones");
+        assert_eq!(nameless.sends_in(windows[1], NOW + Duration::from_secs(4)).used, 3);
+        nameless.count_send(NOW + Duration::from_secs(5), "", &[]);
+        assert_eq!(nameless.sends.len(), 0, "no window, nothing to remember");
+    }
+
+    #[test]
+    fn a_message_is_given_back_once() {
+        let mut usage = Usage::default();
+        let window = [Window::new(9, 60)];
+        for (at, to) in [(NOW, "a"), (NOW, "b"), (NOW + Duration::from_secs(1), "c")] {
+            usage.count_send(at, to, &window);
+        }
+        usage.give_back_send(NOW);
+        usage.give_back_send(NOW + Duration::from_secs(7));
+        let left: Vec<&str> = usage.sends.iter().map(|entry| entry.1.as_str()).collect();
+        assert_eq!(left, ["a", "c"], "the newest of those of that moment");
+    }
+
+    #[test]
+    fn slots_count_by_sixtieths_and_leave_the_window_whole() {
+        let (hour, day) = (Window::new(3, 3600), Window::new(5, 86_400));
+        let mut usage = Usage::default();
+        for second in [0, 59, 60] {
+            usage.count_slot(NOW + Duration::from_secs(second), &[hour, day, Window::new(4, 3600)]);
+        }
+        let start = NOW.millis();
+        assert_eq!(usage.slots.len(), 2, "two limits over the same span share one list");
+        assert_eq!(usage.slots[0], Slots { slot_ms: 60_000, counts: vec![(start, 2), (start + 60_000, 1)] });
+        assert_eq!(usage.slots[1].slot_ms, 1_440_000);
+        // Full; room comes when the first slot, which ends a minute after its start, has left the window.
+        let at = |second| NOW + Duration::from_secs(second);
+        assert_eq!(usage.slots_in(hour, at(60)), Fill { used: 3, wait: Some(Duration::from_secs(3600)) });
+        assert_eq!(usage.slots_in(hour, at(3660) - Duration::from_millis(1)).wait, Some(Duration::from_millis(1)));
+        assert_eq!(usage.slots_in(hour, at(3660)), Fill { used: 1, wait: None });
+        assert_eq!(usage.slots_in(Window::new(1, 3600), at(60)).wait, Some(Duration::from_secs(3660)));
+        assert_eq!(usage.slots_in(day, at(60)), Fill { used: 3, wait: None });
+        assert_eq!(
+            usage.slots_in(Window::new(1, 60), at(60)),
+            Fill { used: 0, wait: None },
+            "nobody counted that span"
+        );
+        // Forgotten when the next one is counted.
+        usage.count_slot(at(3660), &[hour]);
+        assert_eq!(usage.slots, [Slots { slot_ms: 60_000, counts: vec![(start + 60_000, 1), (start + 3_660_000, 1)] }]);
+        // A clock that steps back counts in the newest slot.
+        usage.count_slot(at(3000), &[hour]);
+        assert_eq!(usage.slots[0].counts.last(), Some(&(start + 3_660_000, 2)));
+    }
+
+    #[test]
+    fn parts_of_a_wide_subject_add_up_and_are_divided_without_loss() {
+        let list = |slot_ms, counts: &[(i64, u32)]| Slots { slot_ms, counts: counts.to_vec() };
+        let mut whole = Usage { seen: 5, slots: vec![list(1, &[(1, 1), (3, 1)])], ..Usage::default() };
+        whole.add_slots(Usage {
+            seen: 9,
+            slots: vec![list(1, &[(2, 4), (3, 2)]), list(7, &[(7, 1)])],
+            ..Usage::default()
+        });
+        assert_eq!(whole.seen, 9);
+        assert_eq!(whole.slots, [list(1, &[(1, 1), (2, 4), (3, 3)]), list(7, &[(7, 1)])]);
+        let shard = whole.shard_of_slots(2);
+        assert_eq!((shard.seen, &shard.slots[0]), (9, &list(1, &[(1, 1), (2, 2), (3, 2)])));
+        assert_eq!(whole.shard_of_slots(0).slots, whole.slots);
+        let parts: u32 = (0..8).map(|nth| Window::new(11, 60).shard((nth, 8)).max).sum();
+        assert_eq!((parts, Window::new(11, 60).shard((0, 1)).max), (11, 11));
+        assert_eq!(Window::new(11, 60).shard((0, 0)).max, 11);
+    }
+
+    #[test]
+    fn a_usage_is_idle_when_its_newest_moment_is_older_than_every_window() {
+        let mut usage = Usage::default();
+        assert!(usage.is_empty());
+        usage.saw(NOW);
+        usage.saw(NOW - Duration::from_secs(1));
+        assert_eq!(usage.seen, NOW.millis(), "its time never runs back");
+        assert!(usage.is_empty(), "nothing that a limit could count");
+        let hour = Duration::from_secs(3600);
+        assert_eq!(usage.idle_at(hour), Some(NOW + hour));
+        let lasting: [fn(&mut Usage); 3] =
+            [|usage| usage.in_a_row = 1, |usage| usage.known_in_a_row = 1, |usage| usage.opted_out_at = Some(1)];
+        for lasts in lasting {
+            let mut usage = usage.clone();
+            lasts(&mut usage);
+            assert_eq!((usage.idle_at(hour), usage.is_empty()), (None, false));
+        }
+    }
+
+    #[test]
+    fn what_is_empty_takes_no_room() {
+        assert_eq!(Usage::default().to_json().unwrap(), "{}");
+        let mut usage = Usage { in_a_row: 1, known_in_a_row: 2, opted_out_at: Some(3), seen: 4, ..Usage::default() };
+        usage.sends = vec![Entry(5, String::new()), Entry(6, "ab".into())];
+        (usage.refused, usage.guesses) = (vec![7], vec![8]);
+        *usage.purpose_mut("login") = PurposeUsage { asked: vec![9], guesses: vec![10], known_guesses: vec![11] };
+        usage.purpose_mut("registration");
+        let text = usage.to_json().unwrap();
+        assert!(text.contains("\"registration\":{}") && text.contains("[5]"), "{text}");
+        assert_eq!(serde_json::from_str::<Usage>(&text).unwrap(), usage);
+        assert_eq!(usage.purpose("login").unwrap().asked, [9]);
+        assert_eq!(usage.purpose("haircut"), None);
+    }
+
+    #[test]
+    fn phones_that_nobody_named_are_not_counted_and_the_newest_message_to_each_is_what_counts() {
+        let window = Window::new(2, 60);
+        let mut usage = Usage::default();
+        for (second, to) in [(0, "a"), (10, ""), (20, "b"), (30, "a")] {
+            usage.count_send(NOW + Duration::from_secs(second), to, &[Window::new(9, 600)]);
+        }
+        let at = |second| NOW + Duration::from_secs(second);
+        assert_eq!(usage.other_phones_in(window, "c", at(40)), Fill { used: 2, wait: Some(Duration::from_secs(40)) });
+        assert_eq!(usage.other_phones_in(window, "c", at(80)), Fill { used: 1, wait: None }, "b has left");
+        assert_eq!(usage.other_phones_in(window, "", at(40)).used, 2);
     }
 }

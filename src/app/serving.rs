@@ -5,20 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-
-use super::{App, twilio_of, uses_twilio};
+use super::{App, OpenMode, built, chosen_provider, open_store, runtime, twilio};
 use crate::check::Check;
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Database};
+use crate::clock::SystemClock;
+use crate::config::{Config, Database, ProviderName};
 use crate::engine::Engine;
-use crate::error::{Code, Error, Result};
-use crate::keys::Keyring;
+use crate::error::Result;
 use crate::provider::twilio::checks;
-use crate::store::Store;
-use crate::store::postgres::{self, Postgres};
 use crate::store::sqlite::group::open_grouped;
-use crate::store::sqlite::{self, SqliteOptions};
 
 /// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
@@ -33,27 +27,20 @@ const POLL_LATE: Duration = Duration::from_secs(120);
 pub type TwilioChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
-    /// Opens the database for many requests at once. A new database is made where there is none.
+    /// Opens the database for many requests at once. A new SQLite database is created where there is none.
     ///
     /// # Errors
     /// As [`App::open`].
     pub fn open_serving(config: Config) -> Result<App> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let runtime = threads()?;
-        let (store, keyring): (Store, _) = match &config.database {
-            Database::Sqlite(path) => {
-                let keyring = Arc::new(Keyring::load(&config.keys, !sqlite::exists(path))?);
-                let opening =
-                    SqliteOptions { create: true, create_dir: config.database_is_default, ..SqliteOptions::default() };
-                (open_grouped(path, &keyring, clock, opening)?, keyring)
-            }
-            Database::Postgres(url) => {
-                let keyring = Arc::new(Keyring::load(&config.keys, false)?);
-                // On the threads that serve: its connections live there.
-                let open = Postgres::open(url.expose_secret(), &keyring, clock, postgres::PostgresOptions::default());
-                (Arc::new(runtime.block_on(open)?).into(), keyring)
-            }
+        let runtime = match &config.database {
+            // One thread for the requests: what takes time is done by the threads of the store.
+            Database::Sqlite(_) => runtime()?,
+            // Its connections live on the threads that serve.
+            Database::Postgres(_) => threads()?,
         };
+        let (store, keyring) = open_store(&config, OpenMode::MayCreate, &runtime, |path, keyring, options| {
+            open_grouped(path, keyring, Arc::new(SystemClock), options)
+        })?;
         let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone())).polling(poll_after);
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
@@ -64,10 +51,10 @@ impl App {
     /// # Errors
     /// `CONFIG_INVALID`.
     pub fn served_checks(&self) -> Result<Option<TwilioChecks>> {
-        if !uses_twilio(&self.config) {
+        if chosen_provider(&self.config) != Some(ProviderName::Twilio) {
             return Ok(None);
         }
-        let twilio = Arc::new(twilio_of(&self.config)?);
+        let twilio = Arc::new(twilio(&self.config, None)?);
         Ok(Some(Arc::new(move || {
             let twilio = Arc::clone(&twilio);
             Box::pin(async move { twilio.checks(&checks::CheckOptions::default()).await })
@@ -77,9 +64,5 @@ impl App {
 
 fn threads() -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.clamp(2, THREADS_MAX))
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))
+    built(tokio::runtime::Builder::new_multi_thread().worker_threads(cores.clamp(2, THREADS_MAX)))
 }

@@ -174,7 +174,7 @@ impl fmt::Display for Break {
             BreakKind::Gap { until } if *until == seq + 1 => write!(f, "row {seq} of chain {chain} is missing"),
             BreakKind::Gap { until } => write!(f, "rows {seq} to {} of chain {chain} are missing", until - 1),
             BreakKind::Changed => write!(f, "row {seq} of chain {chain} was changed after it was written"),
-            BreakKind::Swapped => write!(f, "row {seq} of chain {chain} changed places with the next one"),
+            BreakKind::Swapped => write!(f, "row {seq} of chain {chain} was swapped with the next one"),
             BreakKind::Repeated => write!(f, "row {seq} of chain {chain} exists twice or is out of order"),
             BreakKind::Foreign => {
                 write!(

@@ -1,36 +1,31 @@
 //! `smsotp audit`: who did what, when, with which outcome, and the proof that nobody changed it.
 
-use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{AuditFilter, AuditRead, Subject};
-use crate::error::{Class, Code, Error, Result};
+use crate::error::{Class, Result};
 use crate::otp::User;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::phone;
 
 /// Read and verify the audit log
 ///
-/// Every operation leaves a row in the transaction that did it. Rows are chained: a changed, removed, swapped or inserted row is
-/// found by `audit verify`.
-#[derive(Debug, clap::Args)]
+/// Every operation that changes something writes a row in the same transaction. Rows are chained: `audit verify` finds a row that
+/// was changed, removed, swapped or inserted.
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit list --since 24h\n  \
     $ smsotp audit verify")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with the audit log.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
     List(ListArgs),
-    Verify(VerifyArgs),
+    /// Verify the chain from its first row to its last
+    ///
+    /// Exit code 1: the log was changed.
+    #[command(after_long_help = "Examples:\n  $ smsotp audit verify\n  $ smsotp audit verify -q")]
+    Verify,
 }
 
 /// List the audit log, newest first
@@ -49,26 +44,9 @@ pub struct ListArgs {
     /// Only this action, for example revoke
     #[arg(long, value_name = "NAME")]
     pub action: Option<String>,
-    /// Only rows at this moment or later: a date, RFC 3339, or a span back from now
-    #[arg(long, value_name = "WHEN")]
-    pub since: Option<String>,
-    /// Only rows before this moment
-    #[arg(long, value_name = "WHEN")]
-    pub until: Option<String>,
-    /// At most this many rows
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub limit: u32,
-    /// Go on after this row, as the page before told
-    #[arg(long, value_name = "ID")]
-    pub after: Option<String>,
+    #[command(flatten)]
+    pub page: given::Page,
 }
-
-/// Verify the chain from its first row to its last
-///
-/// Exit code 1: the log was changed.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp audit verify\n  $ smsotp audit verify -q")]
-pub struct VerifyArgs {}
 
 /// One row of the log.
 #[derive(Clone, Debug, Serialize)]
@@ -152,15 +130,15 @@ impl Render for Verified {
 }
 
 /// Lists or verifies.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    match args.verb {
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
         Verb::List(args) => list(&args, call, out),
-        Verb::Verify(_) => verify(call, out),
+        Verb::Verify => verify(call, out),
     }
 }
 
 fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
-    let now = out.view().now;
+    let (since, until) = args.page.period(out.view().now)?;
     let subject = match (&args.phone, &args.user) {
         (Some(phone), _) => Some(Subject::Phone(phone::shape(phone)?)),
         (None, Some(user)) => Some(Subject::User(User::parse(user)?)),
@@ -169,10 +147,10 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let filter = AuditFilter {
         subject,
         action: args.action.clone(),
-        since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
-        until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
-        before: args.after.as_deref().map(place).transpose()?,
-        limit: usize::try_from(args.limit).unwrap_or(usize::MAX),
+        since,
+        until,
+        before: args.page.after(place)?,
+        limit: usize::try_from(args.page.limit).unwrap_or(usize::MAX),
     };
     let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
@@ -187,24 +165,18 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let more = u64::from(page.next.is_some());
     let next_after = page.next.map(|(chain, seq)| format!("{chain}.{seq}"));
-    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, when_empty: "No rows." })?;
-    Ok(Class::Done)
+    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, when_empty: "No rows." })
 }
 
-fn place(text: &str) -> Result<(u32, u64)> {
-    let found = text.split_once('.').and_then(|(chain, seq)| Some((chain.parse().ok()?, seq.parse().ok()?)));
-    found.ok_or_else(|| {
-        Error::new(Code::VALUE_INVALID, format!("--after is no row: {text:.40}"))
-            .hint("Give the id that the page before told.")
-    })
+fn place(text: &str) -> Option<(u32, u64)> {
+    let (chain, number) = text.split_once('.')?;
+    Some((chain.parse().ok()?, number.parse().ok()?))
 }
 
 fn verify(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let audited = app.run(app.engine().audit_verify())?;
     let intact = audited.broken.is_none();
-    if !intact || !out.options().quiet || out.is_json() {
-        out.show(&Verified { intact, rows: audited.rows, broken_at: audited.broken })?;
-    }
-    Ok(if intact { Class::Done } else { Class::No })
+    let verified = Verified { intact, rows: audited.rows, broken_at: audited.broken };
+    if intact { out.show_unless_quiet(&verified) } else { out.show(&verified).map(|_| Class::No) }
 }

@@ -43,7 +43,7 @@ impl Checks {
         self.items.push(CheckItem { name: name.to_owned(), mark, meaning: meaning.into(), next });
     }
 
-    /// Shows the checks and tells the class: `No` where one failed.
+    /// Shows the checks; the class is `No` where one failed.
     pub fn show(&self, out: &mut Output) -> crate::error::Result<Class> {
         out.show(self)?;
         Ok(if self.passed { Class::Done } else { Class::No })

@@ -19,8 +19,7 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: Args, out: &mut Output) -> Result<Class> {
-    out.text(&script(args.shell), None)?;
-    Ok(Class::Done)
+    out.text(&script(args.shell), None)
 }
 
 /// The completion script of a shell.

@@ -1,55 +1,45 @@
-//! `smsotp db`: the state of the database, its soundness, and a copy of it.
+//! `smsotp db`: the state of the database, its soundness, and copies of it.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
 use serde::Serialize;
 
+use super::Call;
 use super::checks::Checks;
-use super::{Call, given};
-use crate::app::{App, OpenMode};
+use super::rows::{self, TableRows};
+use crate::app::{App, OpenMode, os_caller};
 use crate::check::Mark;
 use crate::engine::{Transfer, Transferred};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Layout, Output, Prompt, Render, Table, View};
 
 /// Look after the database
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp db status\n  \
     $ smsotp db check\n  \
     $ smsotp db backup /var/backups/smsotp.db")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with the database.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
-    Status(Status),
-    Migrate(Migrate),
-    Check(Check),
+    /// Show where the database is, its size, schema and rows
+    #[command(after_long_help = "Examples:\n  $ smsotp db status\n  $ smsotp db status --json")]
+    Status,
+    /// Create or update the tables of a PostgreSQL database
+    ///
+    /// Every other command refuses tables that are missing, older or newer. Safe to run twice and from several machines. A SQLite
+    /// file needs none of it.
+    #[command(after_long_help = "Examples:\n  $ smsotp db migrate --db postgres://smsotp@db.example.com/smsotp")]
+    Migrate,
+    /// Check that the database is sound
+    ///
+    /// Looks at the pages, the foreign keys, the schema, the keys and the audit log. Exit code 1: something is wrong.
+    #[command(after_long_help = "Examples:\n  $ smsotp db check\n  $ smsotp db check --json")]
+    Check,
     Backup(Backup),
     Export(Export),
     Import(Import),
 }
-
-/// Show where the database is, their size, schema and rows
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp db status\n  $ smsotp db status --json")]
-pub struct Status {}
-
-/// Make or update the tables of a PostgreSQL database
-///
-/// Every other verb refuses tables that are missing, older or newer. Safe to run twice and from several machines. A SQLite
-/// file needs none of it.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp db migrate --db postgres://smsotp@db.example.com/smsotp")]
-pub struct Migrate {}
 
 /// What a migration did.
 #[derive(Debug, Serialize)]
@@ -70,22 +60,15 @@ impl Render for Migrated {
     fn layout(&self, _: &View) -> Layout {
         Layout::new().text(match (self.from, self.to) {
             (from, to) if from == to => format!("Nothing to do: the tables have version {to}."),
-            (0, to) => format!("The tables were made, version {to}."),
+            (0, to) => format!("The tables were created, version {to}."),
             (from, to) => format!("The tables were updated from version {from} to {to}."),
         })
     }
 }
 
-/// Check that the database is sound
+/// Copy the database to a file while it is in use
 ///
-/// Looks at the pages, the foreign keys, the schema, the keys and the audit log. Exit code 1: something is wrong.
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp db check\n  $ smsotp db check --json")]
-pub struct Check {}
-
-/// Copy the database to a file, beside running work
-///
-/// In the copy, living codes are revoked: a copy never revives a code. Keys transfer apart.
+/// In the copy, live codes are revoked: a copy never revives a code. Keys are not copied: back them up separately.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db backup /var/backups/smsotp.db")]
 pub struct Backup {
@@ -95,8 +78,8 @@ pub struct Backup {
 
 /// Write the database as lines of text, for SQLite or PostgreSQL to read
 ///
-/// In the copy, living codes are revoked: a copy never revives a code. With --move the database takes what lives along, and these
-/// here are sealed for ever. The secret keys transfer apart: the other side needs the same.
+/// In the copy, live codes are revoked: a copy never revives a code. With --move they stay live in the copy, and this database is
+/// sealed for good. The secret keys are not included: the other database needs the same ones.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp db export /var/backups/smsotp.jsonl\n  \
@@ -104,7 +87,7 @@ pub struct Backup {
 pub struct Export {
     /// The new file; it must not exist
     pub file: PathBuf,
-    /// Take what lives along, and seal this database
+    /// Keep live codes live in the export, and seal this database
     #[arg(long = "move")]
     pub moves: bool,
     /// Do not ask before sealing
@@ -112,7 +95,7 @@ pub struct Export {
     pub yes: bool,
 }
 
-/// Read exported database into empty ones
+/// Read an exported database into an empty one
 ///
 /// The secret keys have to be those of the exported database.
 #[derive(Debug, clap::Args)]
@@ -122,14 +105,14 @@ pub struct Import {
     pub file: PathBuf,
 }
 
-/// What an export or an import carried.
+/// What an export or an import copied.
 #[derive(Debug, Serialize)]
 pub struct TransferReport {
     /// The file.
     pub file: String,
     /// Rows of each table.
-    pub tables: Vec<Count>,
-    /// Living codes that are revoked in the copy.
+    pub tables: Vec<TableRows>,
+    /// Live codes that are revoked in the copy.
     pub revoked_in_copy: u64,
 }
 
@@ -137,23 +120,19 @@ impl Render for TransferReport {
     const KIND: &'static str = "db_transferred";
 
     fn table(&self, _: &View) -> Table {
-        let mut table = Table::new(&["table", "rows"]);
-        for count in &self.tables {
-            table.row(vec![count.table.clone(), count.rows.to_string()]);
-        }
-        table
+        rows::to_table(["table", "rows"], &self.tables)
     }
 
     fn layout(&self, view: &View) -> Layout {
         let page = Layout::new().text(format!("Rows in {}:", self.file)).table(self.table(view));
         match self.revoked_in_copy {
             0 => page,
-            revoked => page.text(format!("{revoked} living codes are revoked in it; the keys are not in it.")),
+            revoked => page.text(format!("{revoked} live codes are revoked in it; the keys are not in it.")),
         }
     }
 }
 
-/// Where the database is and what they hold.
+/// Where the database is and what it holds.
 #[derive(Debug, Serialize)]
 pub struct StatusReport {
     /// The path, or the URL without its password.
@@ -168,41 +147,26 @@ pub struct StatusReport {
     /// Messages that wait for `dispatch`.
     pub due: u32,
     /// Rows of each table, without reading the tables: close, not exact.
-    pub tables: Vec<Count>,
-}
-
-/// The rows of a table.
-#[derive(Debug, Serialize)]
-pub struct Count {
-    /// The table.
-    pub table: String,
-    /// The rows.
-    pub rows: u64,
+    pub tables: Vec<TableRows>,
 }
 
 impl Render for StatusReport {
     const KIND: &'static str = "db_status";
 
     fn table(&self, _: &View) -> Table {
-        let mut table = Table::new(&["what", "value"]);
-        table.row(vec!["database".to_owned(), self.database.clone()]);
-        table.row(vec!["engine".to_owned(), self.engine.clone()]);
-        table.row(vec!["schema".to_owned(), self.schema.to_string()]);
-        if let Some(bytes) = self.bytes {
-            table.row(vec!["bytes".to_owned(), bytes.to_string()]);
-        }
-        table.row(vec!["due".to_owned(), self.due.to_string()]);
-        for count in &self.tables {
-            table.row(vec![count.table.clone(), count.rows.to_string()]);
-        }
+        let mut pairs = vec![
+            vec!["database".to_owned(), self.database.clone()],
+            vec!["engine".to_owned(), self.engine.clone()],
+            vec!["schema".to_owned(), self.schema.to_string()],
+        ];
+        pairs.extend(self.bytes.map(|bytes| vec!["bytes".to_owned(), bytes.to_string()]));
+        pairs.push(vec!["due".to_owned(), self.due.to_string()]);
+        let mut table = rows::to_table(["what", "value"], &self.tables);
+        table.rows.splice(..0, pairs);
         table
     }
 
     fn layout(&self, _: &View) -> Layout {
-        let mut rows = Table::new(&["table", "rows (about)"]);
-        for count in &self.tables {
-            rows.row(vec![count.table.clone(), count.rows.to_string()]);
-        }
         Layout::new()
             .field("database", &self.database)
             .field("engine", &self.engine)
@@ -210,7 +174,7 @@ impl Render for StatusReport {
             .field_if("bytes", self.bytes.map(|bytes| bytes.to_string()))
             .field("due", format!("{} messages wait for dispatch", self.due))
             .blank()
-            .table(rows)
+            .table(rows::to_table(["table", "rows (about)"], &self.tables))
     }
 }
 
@@ -221,7 +185,7 @@ pub struct BackupReport {
     pub file: String,
     /// Its bytes.
     pub bytes: u64,
-    /// Living codes that were revoked in the copy.
+    /// Live codes that were revoked in the copy.
     pub revoked_in_copy: u64,
 }
 
@@ -239,16 +203,19 @@ impl Render for BackupReport {
     fn layout(&self, _: &View) -> Layout {
         Layout::new()
             .text(format!("Copied {} bytes to {}.", self.bytes, self.file))
-            .text(format!("{} living codes are revoked in the copy; the keys are not in it.", self.revoked_in_copy))
+            .text(format!("{} live codes are revoked in the copy; the keys are not in it.", self.revoked_in_copy))
     }
 }
 
 /// Shows, makes, checks or copies.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    match args.verb {
-        Verb::Status(_) => status(&call.open(OpenMode::Existing, out)?, out),
-        Verb::Migrate(_) => migrate(call, out),
-        Verb::Check(_) => check(&call.open(OpenMode::Existing, out)?, out),
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
+        Verb::Status => status(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Migrate => {
+            let (from, to) = App::migrate(&call.config()?)?;
+            out.show(&Migrated { from, to })
+        }
+        Verb::Check => check(&call.open(OpenMode::Existing, out)?, out),
         Verb::Backup(args) => backup(&call.open(OpenMode::Existing, out)?, &args, out),
         Verb::Export(args) => export(&args, call, out),
         Verb::Import(args) => import(&args, call, out),
@@ -259,7 +226,7 @@ fn export(args: &Export, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     if args.moves && !args.yes {
         call.signals.watch();
-        let what = "Seal this database for ever and move what lives to the file?";
+        let what = "Seal this database for good and move its live codes to the file?";
         if !out.confirm(Prompt { what, instead: "--yes" })? {
             return Ok(Class::No);
         }
@@ -271,7 +238,7 @@ fn export(args: &Export, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let mut file = BufWriter::new(private_file(&args.file).map_err(failed)?);
     let _hold = call.signals.hold();
-    let written = app.run(app.engine().export(&given::caller(None)?, &mut file, transfer)).and_then(|transferred| {
+    let written = app.run(app.engine().export(&os_caller(), &mut file, transfer)).and_then(|transferred| {
         let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
         file.sync_all().map_err(failed)?;
         Ok(transferred)
@@ -295,9 +262,8 @@ fn import(args: &Import, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn show_transfer(file: &Path, transferred: Transferred, out: &mut Output) -> Result<Class> {
-    let tables = transferred.rows.into_iter().map(|(table, rows)| Count { table, rows }).collect();
-    out.show(&TransferReport { file: file.display().to_string(), tables, revoked_in_copy: transferred.revoked })?;
-    Ok(Class::Done)
+    let (file, tables) = (file.display().to_string(), rows::rows(transferred.rows));
+    out.show(&TransferReport { file, tables, revoked_in_copy: transferred.revoked })
 }
 
 /// A new file that only its owner may read, whatever the umask is.
@@ -309,12 +275,6 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn migrate(call: &Call, out: &mut Output) -> Result<Class> {
-    let (from, to) = App::migrate(&call.config()?)?;
-    out.show(&Migrated { from, to })?;
-    Ok(Class::Done)
-}
-
 fn status(app: &App, out: &mut Output) -> Result<Class> {
     let status = app.run(app.engine().status())?;
     out.show(&StatusReport {
@@ -323,9 +283,8 @@ fn status(app: &App, out: &mut Output) -> Result<Class> {
         schema: status.schema.0,
         bytes: status.bytes.map(|(database, log)| database + log),
         due: status.due,
-        tables: status.rows.into_iter().map(|(table, rows)| Count { table: table.to_owned(), rows }).collect(),
-    })?;
-    Ok(Class::Done)
+        tables: rows::rows(status.rows),
+    })
 }
 
 fn check(app: &App, out: &mut Output) -> Result<Class> {
@@ -348,8 +307,7 @@ fn check(app: &App, out: &mut Output) -> Result<Class> {
 }
 
 fn backup(app: &App, args: &Backup, out: &mut Output) -> Result<Class> {
-    let revoked_in_copy = app.run(app.engine().backup(&given::caller(None)?, &args.file))?;
+    let revoked_in_copy = app.run(app.engine().backup(&os_caller(), &args.file))?;
     let bytes = std::fs::metadata(&args.file).map_or(0, |meta| meta.len());
-    out.show(&BackupReport { file: args.file.display().to_string(), bytes, revoked_in_copy })?;
-    Ok(Class::Done)
+    out.show(&BackupReport { file: args.file.display().to_string(), bytes, revoked_in_copy })
 }

@@ -1,4 +1,4 @@
-//! `smsotp demo`: the whole story on this machine: a sandbox in place of Twilio, database that vanish, the real verbs.
+//! `smsotp demo`: the whole story on this machine: a sandbox in place of Twilio, a temporary database, the real commands.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::sandbox::{self, Sandbox, inbox};
 
 /// Show the whole story: send, read, verify, list, purge
 ///
-/// Runs the real verbs one after another on database that vanish and a sandbox in this process. Needs no account, no network
-/// and no set-up, and leaves nothing behind.
+/// Runs the real commands on a temporary database and a sandbox in this process. Needs no account, no network and no set-up, and
+/// leaves nothing behind.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp demo\n  $ smsotp demo --json")]
 pub struct Args {}
@@ -54,7 +54,7 @@ impl Render for Story {
     }
 }
 
-/// The stage: a directory that vanishes, with a sandbox whose variables lie in its `.env`.
+/// A temporary directory, with a sandbox whose variables are in its `.env`.
 struct Stage {
     dir: tempfile::TempDir,
     sandbox: Sandbox,
@@ -62,26 +62,26 @@ struct Stage {
     program: std::path::PathBuf,
 }
 
-/// Tells the story.
+/// Plays the story.
 pub fn run(_args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    // From before the stage is set until it is gone: a signal in between would leave it behind.
+    // From before the directory exists until it is gone: a signal in between would leave it behind.
     let _hold = call.signals.hold();
     let stage = Stage::set()?;
     let mut steps = Vec::new();
     let mut code = String::from("000000");
-    tell(out, "# A sandbox stands in for Twilio; the database is in a directory that vanishes afterwards.\n")?;
+    print(out, "# A sandbox stands in for Twilio; the database is in a temporary directory.\n")?;
     for (note, line) in LINES {
         call.signals.interrupted()?;
-        tell(out, &format!("\n# {note}\n"))?;
+        print(out, &format!("\n# {note}\n"))?;
         let wrong = if code.starts_with('0') { '1' } else { '0' };
         let line = line
             .replace("WRONG", &format!("{wrong}{}", code.get(1..).unwrap_or_default()))
             .replace("CODE", &code)
             .replace("PHONE", PHONE);
         let step = stage.play(&line)?;
-        tell(out, &format!("$ smsotp {line}\n{}{}[exit {}]\n", step.stdout, step.stderr, step.exit_code))?;
+        print(out, &format!("$ smsotp {line}\n{}{}[exit {}]\n", step.stdout, step.stderr, step.exit_code))?;
         if let Some(bubble) = stage.bubbles.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            tell(out, &format!("\n# What the phone shows:\n{bubble}\n"))?;
+            print(out, &format!("\n# What the phone shows:\n{bubble}\n"))?;
         }
         if let Some(read) = stage.sandbox.messages().last().and_then(|sms| inbox::extract_code(&sms.body)) {
             code = read;
@@ -99,45 +99,44 @@ pub fn run(_args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         )
         .hint("Report this with the output above."));
     }
-    tell(
+    print(
         out,
         "\n# The same with an account: set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER, then `smsotp send`.\n",
-    )?;
-    Ok(Class::Done)
+    )
 }
 
 /// What happens, and the command for it.
 const LINES: [(&str, &str); 7] = [
     ("Send a code for a login.", "send PHONE --purpose login"),
-    ("A wrong code is a no, and counts.", "verify PHONE WRONG --purpose login"),
-    ("The right code is a yes,", "verify PHONE CODE --purpose login"),
+    ("A wrong code is rejected, and counted.", "verify PHONE WRONG --purpose login"),
+    ("The right code is accepted,", "verify PHONE CODE --purpose login"),
     ("but only once.", "verify PHONE CODE --purpose login"),
-    ("The database tells what happened, and hold no code.", "list"),
-    ("What is finished can go (after a day, if not told otherwise).", "purge-expired --older-than 0s"),
+    ("The database shows what happened, and holds no code.", "list"),
+    ("Finished codes can be purged (after a day, by default).", "purge-expired --older-than 0s"),
     ("Nothing is left of it.", "list"),
 ];
 
 const EXIT_CODES: [i32; 7] = [0, 1, 0, 1, 0, 0, 0];
 
-/// Prints a part of the story, unless it is told as JSON at the end.
-fn tell(out: &mut Output, text: &str) -> Result<()> {
-    if out.is_json() { Ok(()) } else { out.text(text, None) }
+/// Prints a part of the story, unless all of it is shown as JSON at the end.
+fn print(out: &mut Output, text: &str) -> Result<Class> {
+    if out.is_json() { Ok(Class::Done) } else { out.text(text, None) }
 }
 
 impl Stage {
     fn set() -> Result<Stage> {
         let trouble = |error: std::io::Error| {
-            Error::new(Code::FILE_FAILED, "the stage cannot be set up")
+            Error::new(Code::FILE_FAILED, "the demo cannot create its temporary directory")
                 .because(error)
                 .hint("Is the temporary directory writable?")
         };
         let dir = tempfile::Builder::new().prefix("smsotp-demo-").tempdir().map_err(trouble)?;
         let program = std::env::current_exe().map_err(trouble)?;
         let bubbles: Arc<Mutex<Vec<String>>> = Arc::default();
-        let heard = Arc::clone(&bubbles);
+        let shown = Arc::clone(&bubbles);
         let sandbox = Sandbox::start(sandbox::Options {
-            on_message: Some(Box::new(move |shown| {
-                heard.lock().unwrap_or_else(PoisonError::into_inner).push(shown.to_string());
+            on_message: Some(Box::new(move |message| {
+                shown.lock().unwrap_or_else(PoisonError::into_inner).push(message.to_string());
             })),
             ..sandbox::Options::default()
         })?;
@@ -145,7 +144,7 @@ impl Stage {
         Ok(Stage { dir, sandbox, bubbles, program })
     }
 
-    /// Runs one command as its own process. Nothing of the user's environment reaches it: neither an account nor database.
+    /// Runs one command as its own process. Nothing of the user's environment reaches it: neither an account nor a database.
     fn play(&self, line: &str) -> Result<Step> {
         let home = self.dir.path();
         let output = Command::new(&self.program)
@@ -165,7 +164,7 @@ impl Stage {
     }
 }
 
-/// The environment of a user who has just moved in.
+/// The environment of a user with no settings.
 fn essentials(home: &Path) -> Vec<(&'static str, OsString)> {
     let mut variables = vec![("HOME", home.as_os_str().to_owned()), ("SMSOTP_OUTPUT", OsString::from("table"))];
     if cfg!(windows) {

@@ -1,15 +1,15 @@
-//! `smsotp dispatch`: sends what is due and finds out what became of the rest.
+//! `smsotp dispatch`: sends messages that are due, and settles those whose outcome is unknown.
 
-use super::{Call, given};
-use crate::app::OpenMode;
+use super::Call;
+use crate::app::{OpenMode, os_caller};
 use crate::engine::Dispatched;
 use crate::error::{Class, Error, Result};
 use crate::output::{Layout, Output, Render, Table, View};
 
-/// Send what is due and find out what became of the rest
+/// Send messages that are due, and settle those whose outcome is unknown
 ///
-/// Retries what surely was not sent and is due, and asks the provider about messages whose fate is unknown. It sends nothing
-/// twice. Made for cron, silent with -q.
+/// Retries messages that were certainly not sent, and asks the provider about those whose outcome is unknown. It sends nothing
+/// twice. Made for cron: silent with -q.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp dispatch\n  \
@@ -48,13 +48,10 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let app =
         call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| messages.lines(text)))?;
     let _hold = call.signals.hold();
-    let caller = given::caller(None)?;
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
-    let dispatched = app.run(app.engine().dispatch(&caller, args.limit, on_error))?;
-    if !out.options().quiet || out.is_json() {
-        out.show(&dispatched)?;
-    }
+    let dispatched = app.run(app.engine().dispatch(&os_caller(), args.limit, on_error))?;
+    out.show_unless_quiet(&dispatched)?;
     for (id, _, error) in &errors {
         out.warn(&format!("message m{id}: {error}"));
     }

@@ -19,15 +19,11 @@ pub struct Args {
     pub code: String,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-struct Explanation(Explained);
-
-impl Render for Explanation {
+impl Render for Explained {
     const KIND: &'static str = "explanation";
 
     fn table(&self, _: &View) -> Table {
-        let entry = &self.0.entry;
+        let entry = &self.entry;
         Table::one_row(vec![
             ("code", entry.code.to_string()),
             ("title", entry.title.to_owned()),
@@ -35,19 +31,19 @@ impl Render for Explanation {
             ("fix", entry.fix.to_owned()),
             ("blame", word(&entry.blame)),
             ("retry", word(&entry.retry)),
-            ("docs", self.0.docs_url.clone()),
+            ("docs", self.docs_url.clone()),
         ])
     }
 
     fn layout(&self, _: &View) -> Layout {
-        let entry = &self.0.entry;
+        let entry = &self.entry;
         let page = Layout::new().heading(format!("{} {}", entry.code, entry.title));
-        let page = if self.0.known { page } else { page.text("Not in the catalogue; this holds for its range.") };
+        let page = if self.known { page } else { page.text("Not in the catalogue; this holds for its range.") };
         page.field("meaning", entry.meaning)
             .field("fix", entry.fix)
             .field("who acts", word(&entry.blame))
             .field("repeat", word(&entry.retry))
-            .field("more", &self.0.docs_url)
+            .field("more", &self.docs_url)
     }
 }
 
@@ -59,8 +55,7 @@ pub fn run(args: Args, out: &mut Output) -> Result<Class> {
         Error::new(Code::VALUE_INVALID, format!("not an error code of Twilio's: {digits:.40}"))
             .hint("Give the number alone, like `smsotp explain 21610`")
     })?;
-    out.show(&Explanation(catalogue::explain(code)))?;
-    Ok(Class::Done)
+    out.show(&catalogue::explain(code))
 }
 
 /// A snake_case word as the JSON contract spells it, with blanks.

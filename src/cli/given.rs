@@ -1,4 +1,5 @@
-//! What was given on a command line, checked: spans, moments, numbers of E.164 shape, secrets from a prompt, a pipe or a file.
+//! What was given on a command line, checked: spans, moments, purposes, ids, codes from a prompt, a pipe or a file; and the options
+//! that several commands share.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -6,16 +7,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Call;
 use crate::app::os_caller;
 use crate::clock::Timestamp;
+use crate::code;
 use crate::engine::Caller;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 use crate::output::{Output, Prompt};
-use crate::phone::{self, Phone};
 use crate::purpose::Purpose;
 
 /// The most that is read where one line with a secret is expected.
@@ -26,6 +27,57 @@ const REASON_MAX: usize = 200;
 
 /// The longest span that an option takes: a hundred years, far from any overflow.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// Which codes of all, or of one number.
+#[derive(Debug, clap::Args)]
+pub struct Only {
+    /// Only this purpose
+    #[arg(long, value_name = "NAME")]
+    pub purpose: Option<String>,
+    /// Only this user
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+}
+
+impl Only {
+    /// Both, checked.
+    pub fn check(&self) -> Result<(Option<Purpose>, Option<User>)> {
+        let purpose = self.purpose.as_deref().map(purpose).transpose()?;
+        Ok((purpose, self.user.as_deref().map(User::parse).transpose()?))
+    }
+}
+
+/// Which part of a list: from when to when, and which page.
+#[derive(Debug, clap::Args)]
+pub struct Page {
+    /// Only rows from this moment on: a date, RFC 3339, or a span back from now
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Only rows before this moment
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// At most this many rows
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Start after this row: the `next_after` of the page before
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+}
+
+impl Page {
+    /// From when to when.
+    pub fn period(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+        let since = self.since.as_deref().map(|text| moment_past("--since", text, now)).transpose()?;
+        Ok((since, self.until.as_deref().map(|text| moment_past("--until", text, now)).transpose()?))
+    }
+
+    /// After which row, as `parse` reads it.
+    pub fn after<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>> {
+        let Some(text) = &self.after else { return Ok(None) };
+        let wrong = || Error::new(Code::VALUE_INVALID, format!("--after is no row: {text:.40}"));
+        parse(text).map(Some).ok_or_else(|| wrong().hint("Give the `next_after` of the page before."))
+    }
+}
 
 /// A span such as `90s`, `10m` or `1h 30m`. `VALUE_INVALID` names the option.
 pub fn span(option: &str, text: &str) -> Result<Duration> {
@@ -63,13 +115,7 @@ fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp) ->
     }
 }
 
-/// A number of E.164 shape; asks for it on a terminal where it is missing. Loads no numbering plan.
-pub fn e164(given: Option<&str>, call: &Call, out: &Output) -> Result<Phone> {
-    let text = phone_text(given, call, out)?;
-    phone::shape(&text)
-}
-
-/// A phone number as it was typed, for verbs that take national input too.
+/// A phone number as it was typed; prompts for it on a terminal where it is missing.
 pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<String> {
     match given {
         Some(text) => Ok(text.to_owned()),
@@ -88,7 +134,7 @@ pub fn address(text: &str) -> Result<IpAddr> {
     })
 }
 
-/// The caller of this command line, on behalf of whoever sits at `ip`.
+/// The caller of this command line, on behalf of a client at `ip`.
 pub fn caller(ip: Option<&str>) -> Result<Caller> {
     Ok(Caller { ip: ip.map(address).transpose()?, ..os_caller() })
 }
@@ -145,23 +191,24 @@ pub struct CodeSource<'a> {
     pub given: Option<&'a str>,
     /// `--code-file`.
     pub file: Option<&'a Path>,
-    /// How to give it without being asked.
+    /// How to give it without a prompt.
     pub instead: &'a str,
 }
 
 /// A code: from the argument, from standard input for `-`, from a file, or from a hidden prompt.
-pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretString> {
+pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<code::Code> {
+    code::Code::parse(code_text(source, call, out)?.expose_secret())
+}
+
+fn code_text(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretString> {
     match (source.given, source.file) {
         (Some("-"), _) => {
             if out.terminal().stdin_tty {
-                if !out.options().no_input {
-                    out.inform("Type the code, then Enter and Ctrl-D:");
-                } else {
-                    return Err(Error::new(
-                        Code::NEEDS_TERMINAL,
-                        "`-` reads a terminal, and --no-input forbids prompts",
-                    ));
+                if out.options().no_input {
+                    let why = "`-` reads a terminal, and --no-input forbids prompts";
+                    return Err(Error::new(Code::NEEDS_TERMINAL, why));
                 }
+                out.inform("Type the code, then Enter and Ctrl-D:");
             }
             secret_line(std::io::stdin().lock(), "standard input")
         }
@@ -198,8 +245,6 @@ fn secret_line(stream: impl Read, name: &str) -> Result<SecretString> {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_800_000_000_000);

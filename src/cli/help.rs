@@ -24,15 +24,14 @@ pub const TOPICS: [&str; 3] = ["exit-codes", "environment", "json"];
 /// Prints the help.
 pub fn run(args: Args, out: &mut Output) -> Result<Class> {
     match args.topic.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["exit-codes"] => out.text(&exit_codes(), None)?,
-        ["environment"] => out.text(&environment(), None)?,
-        ["json"] => out.text(&json(), None)?,
+        ["exit-codes"] => out.text(&exit_codes(), None),
+        ["environment"] => out.text(&environment(), None),
+        ["json"] => out.text(&json(), None),
         words => {
             let styled = command_help(words)?;
-            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))?;
+            out.text(&styled.to_string(), Some(&styled.ansi().to_string()))
         }
     }
-    Ok(Class::Done)
 }
 
 /// The long help of the command that `words` name.
@@ -71,7 +70,7 @@ pub fn json() -> String {
         "JSON\n\n\
         With -o json a command writes one document to standard output, with -o jsonl one object per line.\n\
         Every object has `schema_version` (now {SCHEMA_VERSION}) and `kind`. Within one version fields are only added: ignore what\n\
-        you do not know. Ids are strings, times RFC 3339 in UTC, spans whole seconds in fields that end in `_seconds`.\n\n\
+        you do not know. Ids are strings, times RFC 3339 in UTC, durations whole seconds in fields that end in `_seconds`.\n\n\
         A list:   {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"otp_list\", \"items\": [...], \"more\": 3, \"next_after\": \"17\"}}\n\
         A result: {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"verification\", \"verified\": true, ...}}\n\
         An error, on standard error:\n  \
@@ -83,28 +82,19 @@ pub fn json() -> String {
 
 /// The variables that are read.
 pub fn environment() -> String {
-    let rows = settings();
+    let of_terminal = [
+        ("NO_COLOR", "set and not empty: no colours"),
+        ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
+        ("RUST_LOG", "the level of smsotp's own logs"),
+    ];
+    let settings = SETTINGS.iter().filter(|row| !row.variable.is_empty()).map(|row| (row.variable, row.meaning));
+    let rows: Vec<_> = settings.chain(of_terminal).collect();
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let mut text = String::from(
-        "Environment\n\nA flag wins over a variable, that over .env in this directory (or --env-file), that over smsotp.toml, that\nover the default.\n\n",
+        "Environment\n\nA flag overrides a variable, which overrides .env in this directory (or --env-file), which overrides smsotp.toml,\nwhich overrides the default.\n\n",
     );
     for (name, meaning) in rows {
         text.push_str(&format!("  {name:width$}  {meaning}\n"));
     }
     text
-}
-
-/// The settings that have a variable, and those of the terminal.
-fn settings() -> Vec<(&'static str, &'static str)> {
-    let of_screen = [
-        ("NO_COLOR", "set and not empty: no colours"),
-        ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
-        ("RUST_LOG", "the level of smsotp's own logs"),
-    ];
-    SETTINGS
-        .iter()
-        .filter(|row| !row.variable.is_empty())
-        .map(|row| (row.variable, row.meaning))
-        .chain(of_screen)
-        .collect()
 }

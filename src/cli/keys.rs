@@ -1,10 +1,9 @@
 //! `smsotp keys`: the secret keys by id, never by value.
 
-use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Call, given};
-use crate::app::{App, OpenMode, Rotated};
+use super::Call;
+use crate::app::{App, OpenMode, Rotated, os_caller};
 use crate::clock::Timestamp;
 use crate::engine::KeyUse;
 use crate::error::{Class, Code as ErrorCode, Error, Result};
@@ -14,36 +13,22 @@ use crate::output::{Item, Layout, List, Output, Prompt, Render, Table, View};
 ///
 /// Keys are named by their ids; their values are never shown. Rotation is two steps: the new key is added last everywhere,
 /// then moved first.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp keys list\n  \
     $ smsotp keys rotate\n  \
     $ smsotp keys prune --yes")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with keys.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
-    List(ListArgs),
-    Rotate(Rotate),
+    /// List the accepted keys and what still uses them
+    #[command(after_long_help = "Examples:\n  $ smsotp keys list\n  $ smsotp keys list --json")]
+    List,
+    /// Add a new key, or bring the newest to the front
+    #[command(after_long_help = "Examples:\n  $ smsotp keys rotate\n  $ smsotp keys rotate --json")]
+    Rotate,
     Prune(Prune),
 }
 
-/// List the accepted keys and what still uses them
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp keys list\n  $ smsotp keys list --json")]
-pub struct ListArgs {}
-
-/// Add a new key, or bring the newest to the front
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp keys rotate\n  $ smsotp keys rotate --json")]
-pub struct Rotate {}
-
-/// Remove keys that nothing alive uses
+/// Remove keys that no live code uses
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp keys prune\n  $ smsotp keys prune --yes")]
 pub struct Prune {
@@ -64,7 +49,7 @@ pub struct KeyRow {
     pub usage: &'static str,
     /// Where it comes from: a variable or a file.
     pub source: String,
-    /// Living codes that were made with it.
+    /// Live codes that were made with it.
     pub live_codes: u64,
     /// When it was first used; absent for a key that was never used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +60,7 @@ pub struct KeyRow {
 #[derive(Debug, Serialize)]
 struct Changed {
     /// `added`, `promoted` or `removed`.
-    operation: &'static str,
+    change: &'static str,
     /// The keys' ids.
     keys: Vec<String>,
 }
@@ -84,16 +69,16 @@ impl Render for Changed {
     const KIND: &'static str = "keys_changed";
 
     fn table(&self, _: &View) -> Table {
-        let mut table = Table::new(&["operation", "key"]);
+        let mut table = Table::new(&["change", "key"]);
         for key in &self.keys {
-            table.row(vec![self.operation.to_owned(), key.clone()]);
+            table.row(vec![self.change.to_owned(), key.clone()]);
         }
         table
     }
 
     fn layout(&self, _: &View) -> Layout {
         let keys = self.keys.join(", ");
-        Layout::new().text(match self.operation {
+        Layout::new().text(match self.change {
             _ if keys.is_empty() => "Nothing to do: there is no old key.".to_owned(),
             "added" => format!("Key {keys} was added. New codes are still made with the old one."),
             "promoted" => format!("Key {keys} was moved to the front: new codes are made with it."),
@@ -118,12 +103,12 @@ impl Item for KeyRow {
 }
 
 /// Lists, rotates or prunes.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
-    match args.verb {
-        Verb::List(_) => list(&app, out),
-        Verb::Rotate(_) => rotate(&app, out),
-        Verb::Prune(args) => prune(&args, &app, (call, out)),
+    match verb {
+        Verb::List => list(&app, out),
+        Verb::Rotate => rotate(&app, out),
+        Verb::Prune(args) => prune(&args, &app, call, out),
     }
 }
 
@@ -143,8 +128,7 @@ fn list(app: &App, out: &mut Output) -> Result<Class> {
         live_codes: u64::from(key.otps),
         first_used_at: key.added_at,
     };
-    out.list(&List::whole(uses.into_iter().map(row).collect(), "No keys."))?;
-    Ok(Class::Done)
+    out.list(&List::whole(uses.into_iter().map(row).collect(), "No keys."))
 }
 
 /// The key that a rotation added and has not yet moved to the front.
@@ -153,19 +137,21 @@ fn waiting(uses: &[KeyUse]) -> Option<&KeyUse> {
 }
 
 fn rotate(app: &App, out: &mut Output) -> Result<Class> {
-    let (operation, id) = match app.rotate(&given::caller(None)?)? {
+    let (change, id) = match app.rotate(&os_caller())? {
         Rotated::Added(id) => ("added", id),
         Rotated::Promoted(id) => ("promoted", id),
     };
-    out.show(&Changed { operation, keys: vec![id] })?;
-    out.hint(match operation {
-        "added" => "Restart what runs all the time, so that it knows the new key; then run `smsotp keys rotate` again",
+    out.show(&Changed { change, keys: vec![id] })?;
+    out.hint(match change {
+        "added" => {
+            "Restart every long-running smsotp, so that it reads the new key; then run `smsotp keys rotate` again"
+        }
         _ => "When the old codes have ended (an hour at most), run `smsotp keys prune`",
     });
     Ok(Class::Done)
 }
 
-fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<Class> {
+fn prune(args: &Prune, app: &App, call: &Call, out: &mut Output) -> Result<Class> {
     let uses = app.run(app.engine().key_uses())?;
     if let Some(key) = waiting(&uses) {
         let error =
@@ -173,22 +159,17 @@ fn prune(args: &Prune, app: &App, (call, out): (&Call, &mut Output)) -> Result<C
         return Err(error.hint("Finish it first: smsotp keys rotate"));
     }
     if let Some(key) = uses.iter().find(|key| key.present && !key.primary && key.otps > 0) {
-        let error = Error::new(ErrorCode::KEY_INVALID, format!("{} living codes need key {}", key.otps, key.id));
+        let error = Error::new(ErrorCode::KEY_INVALID, format!("{} live codes need key {}", key.otps, key.id));
         return Err(error.hint("Wait until they have ended, an hour at most, and prune again."));
     }
     let old: Vec<&str> = uses.iter().filter(|key| key.present && !key.primary).map(|key| key.id.as_str()).collect();
-    if old.is_empty() {
-        out.show(&Changed { operation: "removed", keys: Vec::new() })?;
-        return Ok(Class::Done);
-    }
-    if !args.yes {
+    if !old.is_empty() && !args.yes {
         call.signals.watch();
         let what = format!("Remove key {}? Backups that need it cannot be opened without it", old.join(", "));
         if !out.confirm(Prompt { what: &what, instead: "--yes" })? {
             return Ok(Class::No);
         }
     }
-    let gone = app.prune(&given::caller(None)?, &uses)?;
-    out.show(&Changed { operation: "removed", keys: gone })?;
-    Ok(Class::Done)
+    let gone = app.prune(&os_caller(), &uses)?;
+    out.show(&Changed { change: "removed", keys: gone })
 }

@@ -1,10 +1,9 @@
-//! `smsotp limits`: what the limits are, how full they stand, and how staff opens a closed one.
+//! `smsotp limits`: what the limits are, how much of them is used, and how staff resets them.
 
-use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::OpenMode;
+use crate::app::{OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
@@ -12,37 +11,29 @@ use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::{phone, risk};
 
 /// Show and reset the limits
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits show\n  \
     $ smsotp limits show +14155552671\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with limits.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
     Show(Show),
     Reset(Reset),
 }
 
-/// Show the limits in force, and how full they stand for someone
+/// Show the limits in force, and how much of them someone has used
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits show\n  \
     $ smsotp limits show +14155552671 --purpose login\n  \
     $ smsotp limits show --risk")]
 pub struct Show {
-    /// How full the limits of this number stand
+    /// Show what this number has used
     pub phone: Option<String>,
-    /// How full the limits of this user stand
+    /// Show what this user has used
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
-    /// How full the limits of this address stand
+    /// Show what this address has used
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
     /// The purpose whose budgets are meant
@@ -53,9 +44,9 @@ pub struct Show {
     pub risk: bool,
 }
 
-/// Open the closed limits and guess budgets of someone
+/// Reset the limits and guess budgets of someone
 ///
-/// Written to the audit log with its reason. Living codes and their tries are not touched.
+/// Written to the audit log with its reason. Live codes and their tries are not touched.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'\n  \
@@ -74,7 +65,7 @@ pub struct Reset {
     /// The limit on messages in all
     #[arg(long)]
     pub everything: bool,
-    /// Also take back that the number opted out
+    /// Also remove the opt-out of the number
     #[arg(long, requires = "phone")]
     pub opt_out: bool,
     /// Why; kept in the audit log
@@ -82,7 +73,7 @@ pub struct Reset {
     pub reason: String,
 }
 
-/// One limit, and how full it stands.
+/// One limit, and how much of it is used.
 #[derive(Clone, Debug, Serialize)]
 pub struct LimitRow {
     /// What it counts: `phone`, `user`, `pair` (a user with a phone), `ip`, ...
@@ -97,7 +88,7 @@ pub struct LimitRow {
     /// In how long; absent where time does not open it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_seconds: Option<u64>,
-    /// How many stand in the window now; absent where no subject was asked for.
+    /// How many count in the window now; absent where no subject is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<u32>,
     /// When it opens again, where it is closed.
@@ -126,7 +117,7 @@ impl Item for LimitRow {
 /// One line of what the limits mean.
 #[derive(Clone, Debug, Serialize)]
 pub struct Risk {
-    /// What is asked: `a code of one phone is guessed within a day`.
+    /// What may happen: `a code of one phone is guessed within a day`.
     pub question: String,
     /// The number: odds or money.
     pub answer: String,
@@ -142,8 +133,8 @@ impl Item for Risk {
 }
 
 /// Shows or resets.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    match args.verb {
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
         Verb::Show(args) => show(&args, call, out),
         Verb::Reset(args) => reset(&args, call, out),
     }
@@ -179,8 +170,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         used: status.used,
         opens_at: status.wait.map(|wait| now + wait),
     };
-    out.list(&List::whole(statuses.into_iter().map(row).collect(), "No limits."))?;
-    Ok(Class::Done)
+    out.list(&List::whole(statuses.into_iter().map(row).collect(), "No limits."))
 }
 
 fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
@@ -194,42 +184,33 @@ fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     }
     subjects.extend(args.everything.then_some(Subject::Everything));
     let app = call.open(OpenMode::Existing, out)?;
-    let caller = given::caller(None)?;
+    let caller = os_caller();
     let mut forgotten = Forgotten::default();
     for subject in subjects {
         let reset = engine::Reset { subject, user: user.clone(), opt_out: args.opt_out, reason: reason.clone() };
         forgotten.add(app.run(app.engine().reset(&caller, reset))?);
     }
-    out.show(&Opened { forgotten })?;
-    Ok(Class::Done)
+    out.show(&forgotten)
 }
 
-/// What a reset made the limits forget.
-#[derive(Debug, Serialize)]
-struct Opened {
-    #[serde(flatten)]
-    forgotten: Forgotten,
-}
-
-impl Render for Opened {
+impl Render for Forgotten {
     const KIND: &'static str = "limits_reset";
 
     fn table(&self, _: &View) -> Table {
         Table::one_row(vec![
-            ("sends", self.forgotten.sends.to_string()),
-            ("guesses", self.forgotten.guesses.to_string()),
-            ("refusals", self.forgotten.refusals.to_string()),
-            ("opt_out", self.forgotten.opt_out.to_string()),
+            ("sends", self.sends.to_string()),
+            ("guesses", self.guesses.to_string()),
+            ("refusals", self.refusals.to_string()),
+            ("opt_out", self.opt_out.to_string()),
         ])
     }
 
     fn layout(&self, _: &View) -> Layout {
-        let Forgotten { sends, guesses, refusals, opt_out } = self.forgotten;
+        let Forgotten { sends, guesses, refusals, opt_out } = *self;
         if sends + guesses + refusals == 0 && !opt_out {
-            return Layout::new().text("Nothing to do: the limits remembered nothing.");
+            return Layout::new().text("Nothing to do: nothing had been counted.");
         }
-        let page =
-            Layout::new().text(format!("Forgotten: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
-        if opt_out { page.text("The opt-out was taken back.") } else { page }
+        let page = Layout::new().text(format!("Reset: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+        if opt_out { page.text("The opt-out was removed.") } else { page }
     }
 }

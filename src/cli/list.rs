@@ -7,14 +7,14 @@ use super::given::{self, Id};
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::Filter;
-use crate::error::{Class, Code, Error, Result};
-use crate::otp::{Otp, State, User};
+use crate::error::{Class, Result};
+use crate::otp::{Otp, State};
 use crate::output::{Item, List, Output, View};
 use crate::phone;
 
 /// List codes: who, what for, in which state
 ///
-/// The newest come first. Codes themselves are nowhere: they are never stored.
+/// The newest come first. The codes themselves are not shown: they are never stored.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp list\n  \
@@ -24,27 +24,13 @@ pub struct Args {
     /// Only this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
-    /// Only this user
-    #[arg(long, value_name = "ID")]
-    pub user: Option<String>,
-    /// Only this purpose
-    #[arg(long, value_name = "NAME")]
-    pub purpose: Option<String>,
+    #[command(flatten)]
+    pub only: given::Only,
     /// Only these states, separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = STATES)]
     pub state: Vec<String>,
-    /// Only codes made at this moment or later: a date, RFC 3339, or a span back from now
-    #[arg(long, value_name = "WHEN")]
-    pub since: Option<String>,
-    /// Only codes made before this moment
-    #[arg(long, value_name = "WHEN")]
-    pub until: Option<String>,
-    /// At most this many rows
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub limit: u32,
-    /// Go on after this id, as the page before told
-    #[arg(long, value_name = "ID")]
-    pub after: Option<String>,
+    #[command(flatten)]
+    pub page: given::Page,
 }
 
 /// The states by which codes are listed.
@@ -96,7 +82,7 @@ impl Item for OtpRow {
 }
 
 impl OtpRow {
-    /// The row of an otp, as somebody at this output may see it.
+    /// The row of an otp, with the number masked unless revealed.
     pub fn of(otp: &Otp, messages: u32, out: &Output) -> OtpRow {
         OtpRow {
             id: otp.id.to_string(),
@@ -115,36 +101,32 @@ impl OtpRow {
 
 /// Parses, reads a page, shows it.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let now = out.view().now;
+    let (purpose, user) = args.only.check()?;
+    let (since, until) = args.page.period(out.view().now)?;
+    let after = |text: &str| match given::id(text) {
+        Some(Id::Otp(id)) => Some(id),
+        _ => None,
+    };
     let filter = Filter {
         phone: args.phone.as_deref().map(phone::shape).transpose()?,
-        user: args.user.as_deref().map(User::parse).transpose()?,
-        purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
+        user,
+        purpose,
         states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
-        since: args.since.as_deref().map(|text| given::moment_past("--since", text, now)).transpose()?,
-        until: args.until.as_deref().map(|text| given::moment_past("--until", text, now)).transpose()?,
-        before: args.after.as_deref().map(after).transpose()?,
-        limit: args.limit,
+        since,
+        until,
+        before: args.page.after(after)?,
+        limit: args.page.limit,
     };
     let app = call.open(OpenMode::Existing, out)?;
     let page = app.run(app.engine().list(&filter))?;
     let rows = page.rows.iter().map(|(otp, messages)| OtpRow::of(otp, *messages, out)).collect();
     if page.cut {
-        out.warn("only a part of the database was looked through; --after goes on");
+        out.warn("only a part of the database was searched; --after goes on");
     }
     out.list(&List {
         items: rows,
         more: u64::from(page.more),
         next_after: page.next.map(|id| id.to_string()),
         when_empty: "No codes.",
-    })?;
-    Ok(Class::Done)
-}
-
-fn after(text: &str) -> Result<i64> {
-    match given::id(text) {
-        Some(Id::Otp(id)) => Ok(id),
-        _ => Err(Error::new(Code::VALUE_INVALID, format!("--after is no id: {text:.40}"))
-            .hint("Give the id that the page before told.")),
-    }
+    })
 }

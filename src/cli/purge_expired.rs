@@ -2,16 +2,17 @@
 
 use serde::Serialize;
 
+use super::rows::{self, TableRows};
 use super::{Call, given};
-use crate::app::OpenMode;
+use crate::app::{OpenMode, os_caller};
 use crate::engine::Purge;
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Layout, Output, Render, Table, View};
 
 /// Delete what is finished and old
 ///
-/// Finished codes and messages go after 24 hours. Nothing that lives is touched; limits, lock-outs and the audit log stay
-/// whole. It may run beside anything and be stopped and repeated at any time: made for cron, silent with -q.
+/// Finished codes and messages are deleted after 24 hours. Nothing live is touched; limits, lock-outs and the audit log stay
+/// whole. It may run beside anything, and be stopped and repeated at any time. Made for cron: silent with -q.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp purge-expired\n  \
@@ -35,25 +36,16 @@ pub struct Args {
     pub batch: Option<u32>,
 }
 
-/// Rows of one table that went, or would go.
-#[derive(Debug, Serialize)]
-pub struct Count {
-    /// The table.
-    pub table: String,
-    /// The rows.
-    pub rows: u64,
-}
-
 /// What a purge did, or would do.
 #[derive(Debug, Serialize)]
 pub struct Purged {
     /// Nothing was deleted: it was only counted.
     pub dry_run: bool,
-    /// The age that was asked for.
+    /// Only what has been finished for so long.
     pub older_than_seconds: u64,
     /// The rows of each table.
-    pub tables: Vec<Count>,
-    /// Whether deleted bytes were overwritten; absent where it was not asked for.
+    pub tables: Vec<TableRows>,
+    /// Whether deleted bytes were overwritten; absent without `--scrub`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scrubbed: Option<bool>,
 }
@@ -62,11 +54,7 @@ impl Render for Purged {
     const KIND: &'static str = "purged";
 
     fn table(&self, _: &View) -> Table {
-        let mut table = Table::new(&["table", "rows"]);
-        for count in &self.tables {
-            table.row(vec![count.table.clone(), count.rows.to_string()]);
-        }
-        table
+        rows::to_table(["table", "rows"], &self.tables)
     }
 
     fn layout(&self, view: &View) -> Layout {
@@ -90,7 +78,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Purge { older_than, dry_run: args.dry_run, exclusive: args.exclusive, scrub: args.scrub, batch: args.batch };
     let _hold = call.signals.hold();
     let mut progress = out.progress("purging", None);
-    let report = app.run(app.engine().purge(&given::caller(None)?, &how, |report| {
+    let report = app.run(app.engine().purge(&os_caller(), &how, |report| {
         progress.advance_to(report.purged.total());
         call.signals.interrupted().is_ok()
     }))?;
@@ -105,12 +93,10 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let shown = Purged {
         dry_run: args.dry_run,
         older_than_seconds: older_than.unwrap_or(app.engine().policy().keep).as_secs(),
-        tables: counts.map(|(table, rows)| Count { table: table.to_owned(), rows }).into(),
+        tables: rows::rows(counts),
         scrubbed: report.scrubbed,
     };
-    if !out.options().quiet || out.is_json() {
-        out.show(&shown)?;
-    }
+    out.show_unless_quiet(&shown)?;
     if report.scrubbed == Some(false) {
         return Err(Error::new(
             Code::STORE_BUSY,

@@ -154,8 +154,7 @@ fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
         body: message.body,
         at: message.created_at,
     };
-    out.list(&List::whole(messages.into_iter().map(item).collect(), "No messages."))?;
-    Ok(Class::Done)
+    out.list(&List::whole(messages.into_iter().map(item).collect(), "No messages."))
 }
 
 fn nothing(what: &str) -> Error {

@@ -7,19 +7,18 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
-use crate::engine::{self, Caller, Destination, Override, SendAnswer, SendOtp};
+use crate::engine::{Destination, Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
 use crate::limits::Limit;
 use crate::message::State;
 use crate::output::{Layout, Output, Render, Table, View};
-use crate::phone::Phone;
 use crate::purpose;
 use crate::template::Endings;
 
 /// Send a code to a phone
 ///
-/// Asked again while a code lives, the same code goes out again, with its life and its tries unchanged. Limits, opt-outs
-/// and allowed countries are checked first; nothing is sent that could not be verified.
+/// While a code is live, sending again sends the same code, with its expiry and remaining tries unchanged. Limits, opt-outs and
+/// allowed countries are checked first; nothing is sent that could not be verified.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp send +14155552671\n  \
@@ -34,19 +33,19 @@ pub struct Args {
     /// Your identifier of the user; the code is bound to it
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
-    /// The address of the person who asked; its limits then apply
+    /// The address of the client; its limits then apply
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
     /// The country of a number in national form, two letters
     #[arg(long, value_name = "COUNTRY")]
     pub region: Option<String>,
-    /// Send a new code even if one lives
+    /// Send a new code even if one is live
     #[arg(long)]
     pub new_code: bool,
-    /// Pass a limit by its name; may be given several times; audited
+    /// Override this limit for one message; may be repeated; recorded in the audit log
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
     pub overrides: Vec<String>,
-    /// Why a limit is passed
+    /// Why the limit is overridden
     #[arg(long, value_name = "TEXT", requires = "overrides")]
     pub reason: Option<String>,
     /// Repeat safely: the same key gets the same answer and sends once
@@ -58,7 +57,7 @@ pub struct Args {
     /// Follow the message to its last status, at most this long [default: 60s]
     #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_missing_value = "60s")]
     pub wait: Option<String>,
-    /// The 11 characters by which Android hands the message to your app
+    /// The 11 characters that Android uses to pass the message to your app
     #[arg(long, value_name = "HASH")]
     pub app_hash: Option<String>,
     /// The domain whose web page may fill the code in by itself
@@ -92,11 +91,11 @@ pub struct Sent {
     pub state: String,
     /// When the code ends.
     pub expires_at: Timestamp,
-    /// Whether a living code was sent again.
+    /// Whether a live code was sent again.
     pub resent: bool,
     /// SMS segments of the message.
     pub segments: u32,
-    /// Who carried it.
+    /// Which provider sent it.
     pub provider: String,
     /// The provider's id of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +126,7 @@ impl Render for Sent {
     fn layout(&self, view: &View) -> Layout {
         let what = match (self.test, self.resent) {
             (true, _) => format!("{} is a test number: nothing was sent.", self.phone),
-            (_, true) => format!("The same code went out again to {}.", self.phone),
+            (_, true) => format!("The same code was sent again to {}.", self.phone),
             _ => format!("A code is on its way to {}.", self.phone),
         };
         Layout::new()
@@ -140,7 +139,7 @@ impl Render for Sent {
     }
 }
 
-/// Parses, sends, shows.
+/// Parses, sends, follows the message where `--wait` is given, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let timeout = given::span("--timeout", &args.timeout)?;
     if timeout < TIMEOUT_LEAST {
@@ -157,7 +156,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         user: given::user(args.user.as_deref())?,
         new_code: args.new_code,
         override_limits: override_limits(&args)?,
-        idempotency_key: args.idempotency_key.clone(),
+        idempotency_key: args.idempotency_key,
         endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
         segments_max: args.allow_segments,
         timeout,
@@ -165,20 +164,67 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let phone = request.to.phone().clone();
     let messages = out.message_writer();
     let printer = Box::new(move |text: &str| messages.lines(text));
-    // The provider before the database: who lacks credentials is told so, and no an empty database are left behind.
+    // Before the database is opened: without credentials no empty database is left behind.
     App::check_provider(&config)?;
     let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().send(&caller, request))?
     };
-    match answer {
+    let sent = match answer {
         SendAnswer::Refused(refusal) => {
-            let details = serde_json::json!({ "limits": refusal.hits });
-            Ok(out.refuse(&refusal.error(), details))
+            return Ok(out.refuse(&refusal.error(), serde_json::json!({ "limits": refusal.hits })));
         }
-        SendAnswer::Sent(sent) => show(*sent, (&phone, &args), (&app, &caller, wait), (call, out)),
+        SendAnswer::Sent(sent) => *sent,
+    };
+    if let Some(error) = sent.failure() {
+        let details = serde_json::json!({
+            "otp_id": sent.otp_id.to_string(),
+            "message_id": format!("m{}", sent.message_id),
+            "provider_code": sent.error_code,
+        });
+        return Ok(out.fail_with(&error, details));
     }
+    let last = match wait {
+        Some(wait) if !sent.test => Some(app.run(async {
+            tokio::select! {
+                report = app.engine().follow(&caller, sent.message_id, wait) => report,
+                error = call.signals.wait() => Err(error),
+            }
+        })?),
+        _ => None,
+    };
+    let (state, error_code) = last.map_or((sent.state, None), |message| (message.state, message.error_code));
+    let shown = Sent {
+        otp_id: sent.otp_id.to_string(),
+        message_id: format!("m{}", sent.message_id),
+        phone: out.phone(&phone),
+        purpose: sent.purpose,
+        user: args.user.unwrap_or_default(),
+        state: state.as_str().to_owned(),
+        expires_at: sent.expires_at,
+        resent: sent.resent,
+        segments: sent.segments,
+        provider: sent.provider,
+        provider_id: sent.provider_id,
+        error_code,
+        test: sent.test,
+    };
+    out.show(&shown)?;
+    if wait.is_some() && matches!(state, State::Undelivered | State::Failed | State::Canceled) {
+        let why = error_code.map(|code| format!("; `smsotp explain {code}` says why")).unwrap_or_default();
+        out.warn(&format!("the message was not delivered{why}"));
+        return Ok(Class::No);
+    }
+    let mut next = format!("smsotp verify {}", out.pasted_phone(&phone));
+    if shown.purpose != purpose::DEFAULT {
+        next.push_str(&format!(" --purpose {}", shown.purpose));
+    }
+    if !shown.user.is_empty() {
+        next.push_str(&format!(" --user {}", given::quoted(&shown.user)));
+    }
+    out.hint(&format!("Check the code with: {next}"));
+    Ok(Class::Done)
 }
 
 fn override_limits(args: &Args) -> Result<Option<Override>> {
@@ -189,67 +235,10 @@ fn override_limits(args: &Args) -> Result<Option<Override>> {
         Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
             let known: Vec<&str> =
                 Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str()).collect();
-            Error::new(Code::VALUE_INVALID, format!("no limit that can be passed is called {name:.40}"))
-                .hint(format!("There are {}. Spent guesses are opened by `smsotp limits reset`.", known.join(", ")))
+            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}"))
+                .hint(format!("There are {}. Guess budgets are reset by `smsotp limits reset`.", known.join(", ")))
         })
     };
     let limits = args.overrides.iter().map(limit).collect::<Result<_>>()?;
     Ok(Some(Override { limits, reason: given::reason(args.reason.as_deref())? }))
-}
-
-/// Shows what became of a message; what went wrong is an error with its next step.
-fn show(
-    sent: engine::Sent,
-    (phone, args): (&Phone, &Args),
-    (app, caller, wait): (&App, &Caller, Option<Duration>),
-    (call, out): (&Call, &mut Output),
-) -> Result<Class> {
-    if let Some(error) = sent.failure() {
-        let details = serde_json::json!({
-            "otp_id": sent.otp_id.to_string(),
-            "message_id": format!("m{}", sent.message_id),
-            "provider_code": sent.error_code,
-        });
-        return Ok(out.fail_with(&error, details));
-    }
-    let waited = match wait {
-        Some(wait) if !sent.test => app.run(async {
-            tokio::select! {
-                report = app.engine().follow(caller, sent.message_id, wait) => report.map(Some),
-                error = call.signals.wait() => Err(error),
-            }
-        })?,
-        _ => None,
-    };
-    let state = waited.as_ref().map_or(sent.state, |message| message.state);
-    let shown = Sent {
-        otp_id: sent.otp_id.to_string(),
-        message_id: format!("m{}", sent.message_id),
-        phone: out.phone(phone),
-        purpose: sent.purpose,
-        user: args.user.clone().unwrap_or_default(),
-        state: state.as_str().to_owned(),
-        expires_at: sent.expires_at,
-        resent: sent.resent,
-        segments: sent.segments,
-        provider: sent.provider,
-        provider_id: sent.provider_id,
-        error_code: waited.as_ref().and_then(|message| message.error_code),
-        test: sent.test,
-    };
-    out.show(&shown)?;
-    if let (Some(message), true) = (&waited, matches!(state, State::Undelivered | State::Failed | State::Canceled)) {
-        let code = message.error_code.map(|code| format!("; `smsotp explain {code}` tells why")).unwrap_or_default();
-        out.warn(&format!("the message was not delivered{code}"));
-        return Ok(Class::No);
-    }
-    let mut next = format!("smsotp verify {}", out.pasted_phone(phone));
-    if shown.purpose != purpose::DEFAULT {
-        next.push_str(&format!(" --purpose {}", shown.purpose));
-    }
-    if !shown.user.is_empty() {
-        next.push_str(&format!(" --user {}", given::quoted(&shown.user)));
-    }
-    out.hint(&format!("Check the code with: {next}"));
-    Ok(Class::Done)
 }

@@ -22,7 +22,7 @@ use crate::output::{LogForm, Output, start_logs};
 /// Serve the REST API beside an application
 ///
 /// Answers POST /api/v1/messaging/send-otp/ and verify-otp/, and GET test-twilio/, for bearers of a token from `smsotp token
-/// create`. Takes Twilio's callbacks, retries and settles like `dispatch`, and purges. SIGTERM lets finish what is under way.
+/// create`. Takes Twilio's callbacks, retries and settles like `dispatch`, and purges. On SIGTERM, requests under way are finished.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp serve --listen 127.0.0.1:8000\n  \
@@ -35,7 +35,7 @@ pub struct Args {
     /// Allow listening beyond this machine without TLS: a proxy in front speaks it
     #[arg(long)]
     pub behind_proxy: bool,
-    /// Believe this proxy or network about its clients' addresses; may be given more than once
+    /// Trust this proxy or network to name its clients' addresses; may be repeated
     #[arg(long, value_name = "NETWORK")]
     pub trusted_proxy: Vec<String>,
     /// Speak TLS with this certificate chain (PEM)
@@ -47,7 +47,7 @@ pub struct Args {
     /// The public address of the API, which Twilio's callbacks are signed for
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
-    /// Let declared test numbers open with their fixed codes
+    /// Accept the fixed codes of declared test numbers
     #[arg(long)]
     pub allow_test_numbers: bool,
     /// Write logs as JSON
@@ -64,14 +64,14 @@ pub struct Args {
     pub max_per_address: u32,
 }
 
-/// Starts the logs of a server: a line for every request, unless it is to be quiet.
+/// Starts the logs of a server: a line for every request, unless `-q` is given.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
     let verbosity = if out.options().quiet { call_verbosity } else { call_verbosity.max(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }
 
-/// Serves until it is asked to stop.
+/// Serves until a signal stops it.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let settings = settings(&args)?;
     let drain = settings.bounds.drain;
@@ -102,8 +102,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         server.run(async { drop(call.signals.wait().await) }).await;
         Ok::<_, Error>(())
     })?;
-    out.inform("Stopped; everything that was begun is in the database.");
-    // Whoever asked it to stop got what was asked for.
+    out.inform("Stopped; every operation that was begun is in the database.");
+    // A server that was stopped did all that it should.
     call.signals.heeded();
     Ok(Class::Done)
 }
@@ -153,7 +153,7 @@ fn callbacks(config: &Config, public_url: Option<&str>) -> Result<Option<Callbac
         return Ok(None);
     }
     let Some(auth_token) = config.twilio.auth_token.clone() else {
-        return Err(Error::new(Code::CONFIG_INVALID, "callbacks are signed with the Auth Token, and none is set")
+        return Err(Error::new(Code::CONFIG_INVALID, "callbacks are signed with the Auth Token, and it is not set")
             .hint("Set TWILIO_AUTH_TOKEN beside the API key; it is then used for callbacks alone."));
     };
     // Other callbacks come to the same host as delivery reports.

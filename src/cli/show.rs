@@ -9,14 +9,13 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
-use crate::otp::User;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::{message, phone};
 
-/// Tell everything that happened to one code
+/// Show everything that happened to one code
 ///
-/// One timeline: the request, the limits, the provider, the tries, the end. It holds no code and no whole number, so it
-/// can be pasted into a ticket.
+/// One timeline: the request, the limits, the provider, the tries, the end. It holds no code and no whole phone number,
+/// so it can be pasted into a ticket.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp show 17\n  \
@@ -26,12 +25,8 @@ pub struct Args {
     /// The id of a code or (m…) of a message, or a number: its newest code
     #[arg(value_name = "ID|PHONE")]
     pub what: String,
-    /// With a number: only this purpose
-    #[arg(long, value_name = "NAME")]
-    pub purpose: Option<String>,
-    /// With a number: only this user
-    #[arg(long, value_name = "ID")]
-    pub user: Option<String>,
+    #[command(flatten)]
+    pub only: given::Only,
 }
 
 /// One step of a code's life.
@@ -54,7 +49,7 @@ pub struct Message {
     pub id: String,
     /// How far it got.
     pub state: &'static str,
-    /// Who carried it.
+    /// Which provider sent it.
     pub provider: String,
     /// The provider's id of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,13 +84,8 @@ impl Render for Timeline {
 
     fn table(&self, view: &View) -> Table {
         let mut table = Table::new(&["at", "what", "detail", "who"]);
-        for event in &self.events {
-            table.row(vec![
-                view.time(event.at),
-                event.what.clone(),
-                view.text_if(Some(&event.detail)),
-                event.who.clone(),
-            ]);
+        for Event { at, what, who, detail } in &self.events {
+            table.row(vec![view.time(*at), what.clone(), view.text_if(Some(detail)), who.clone()]);
         }
         table
     }
@@ -139,7 +129,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let found = app.run(app.engine().find(&wanted))?;
     let Some(otp) = found else {
-        return Err(Error::new(Code::NOT_FOUND, "no such code is in the database")
+        return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
     };
     let timeline = app.run(app.engine().timeline(otp))?;
@@ -147,19 +137,17 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         otp: OtpRow::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
         messages: timeline.messages.iter().map(Message::of).collect(),
         events: timeline.steps.iter().map(Event::of).collect(),
-    })?;
-    Ok(Class::Done)
+    })
 }
 
 fn wanted(args: &Args) -> Result<Wanted> {
     Ok(match given::id(&args.what) {
         Some(Id::Otp(id)) => Wanted::Otp(id),
         Some(Id::Message(id)) => Wanted::Message(id),
-        None => Wanted::Newest(
-            phone::shape(&args.what)?,
-            args.purpose.as_deref().map(given::purpose).transpose()?,
-            args.user.as_deref().map(User::parse).transpose()?,
-        ),
+        None => {
+            let (purpose, user) = args.only.check()?;
+            Wanted::Newest(phone::shape(&args.what)?, purpose, user)
+        }
     })
 }
 
@@ -172,7 +160,7 @@ impl Event {
         words.extend(text("how").filter(|how| *how != "new").map(str::to_owned));
         words.extend(number("message").map(|id| format!("message m{id}")));
         words.extend(number("error_code").map(|code| format!("error {code}")));
-        words.extend(text("override").map(|limit| format!("limit {limit} passed")));
+        words.extend(text("override").map(|limit| format!("limit {limit} overridden")));
         words.extend(text("reason").filter(|reason| !reason.is_empty()).map(|reason| format!("because: {reason}")));
         Event { at: step.at, what: step.action.clone(), who: step.actor.clone(), detail: words.join(", ") }
     }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: a verb with something to settle gets a few seconds, a second signal gets its way at once.
+//! Ctrl-C and SIGTERM: a command with something to settle gets a few seconds; a second signal ends the process at once.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,7 +16,7 @@ const NONE: u8 = 0;
 const INT: u8 = 1;
 const TERM: u8 = 2;
 
-/// What the process was told. Nothing is watched until [`Signals::watch`] or [`Signals::hold`].
+/// Which signal came first. Nothing is watched until [`Signals::watch`] or [`Signals::hold`].
 pub struct Signals {
     state: Arc<State>,
     watched: OnceLock<()>,
@@ -25,7 +25,7 @@ pub struct Signals {
 #[derive(Default)]
 struct State {
     /// The first signal, or `NONE`.
-    told: AtomicU8,
+    first: AtomicU8,
     /// How many verbs have something to settle right now.
     holds: AtomicU8,
     /// How many milliseconds it may take to settle, where that is more than [`SETTLE_MAX`].
@@ -46,7 +46,7 @@ impl Signals {
     pub fn watch(&self) {
         self.watched.get_or_init(|| {
             let (state, found) = (Arc::clone(&self.state), SavedTerminal::save());
-            // Caught before the thread begins: a signal in between would leave a hidden prompt's terminal mute. Where it cannot
+            // Caught before the thread begins: a signal in between would leave the terminal without echo after a hidden prompt. Where it cannot
             // be caught the system's defaults hold: the process still ends on a signal.
             if let Ok(source) = Source::new() {
                 let watcher = move || watch(&state, &found, source);
@@ -55,7 +55,7 @@ impl Signals {
         });
     }
 
-    /// From now until the answer is dropped, the first signal only asks: the verb settles, then leaves with
+    /// From now until the answer is dropped, the first signal only requests the end: the command settles, then leaves with
     /// [`Signals::interrupted`]. After five seconds, or on a second signal, the process exits all the same.
     pub fn hold(&self) -> Hold<'_> {
         self.watch();
@@ -69,16 +69,16 @@ impl Signals {
         self.hold()
     }
 
-    /// The verb did what the signal asked for: it ends well, and not as one that was interrupted.
+    /// The signal is how the command is meant to end: it ends well, and not as one that was interrupted.
     pub fn heeded(&self) {
-        self.state.told.store(NONE, Ordering::SeqCst);
+        self.state.first.store(NONE, Ordering::SeqCst);
     }
 
     /// The first signal as an error, if there was one: for loops that look between two batches.
     pub fn interrupted(&self) -> Result<()> {
-        match self.state.told.load(Ordering::SeqCst) {
+        match self.state.first.load(Ordering::SeqCst) {
             NONE => Ok(()),
-            told => Err(error_of(told)),
+            signal => Err(error_of(signal)),
         }
     }
 
@@ -96,12 +96,12 @@ impl Signals {
     /// Blocks until the first signal.
     pub fn block(&self) {
         self.watch();
-        while self.state.told.load(Ordering::SeqCst) == NONE {
+        while self.state.first.load(Ordering::SeqCst) == NONE {
             std::thread::park_timeout(Duration::from_millis(200));
         }
     }
 
-    /// A verb's class, where a signal that arrived turns "done" into "interrupted": the caller asked it to stop.
+    /// A command's class, where a signal that arrived turns "done" into "interrupted".
     pub fn class_of(&self, result: Result<Class>) -> Result<Class> {
         match result {
             Ok(Class::Done) => self.interrupted().map(|()| Class::Done),
@@ -122,35 +122,39 @@ impl Drop for Hold<'_> {
     }
 }
 
-fn error_of(told: u8) -> Error {
-    if told == TERM { Error::new(Code::TERMINATED, "terminated") } else { Error::new(Code::INTERRUPTED, "interrupted") }
+fn error_of(signal: u8) -> Error {
+    if signal == TERM {
+        Error::new(Code::TERMINATED, "terminated")
+    } else {
+        Error::new(Code::INTERRUPTED, "interrupted")
+    }
 }
 
-/// Ends the process: nobody settles any more.
-fn end(found: &SavedTerminal, told: u8) -> ! {
+/// Ends the process without waiting for what is still to be settled.
+fn end(found: &SavedTerminal, signal: u8) -> ! {
     found.restore();
-    std::process::exit(i32::from(error_of(told).class().exit()));
+    std::process::exit(i32::from(error_of(signal).class().exit()));
 }
 
-/// The life of the watcher. The first signal is told; who holds gets its time, or ends with the second.
+/// What the watcher's thread does: it stores the first signal; a command that holds gets its time, or ends with the second signal.
 fn watch(state: &State, found: &SavedTerminal, mut source: Source) {
-    let Some(told) = source.next() else { return };
-    // Asked before anybody is told: whoever settles at once lets go of its hold at once.
+    let Some(signal) = source.next() else { return };
+    // Read before the signal is stored: who settles at once lets go of its hold at once.
     let held = state.holds.load(Ordering::SeqCst) > 0;
-    state.told.store(told, Ordering::SeqCst);
+    state.first.store(signal, Ordering::SeqCst);
     state.arrived.notify_waiters();
     if held {
         let settle = Duration::from_millis(state.settle_ms.load(Ordering::SeqCst)).max(SETTLE_MAX);
         let at_last = found.clone();
-        let patience = move || {
+        let end_late = move || {
             std::thread::sleep(settle);
-            end(&at_last, told)
+            end(&at_last, signal)
         };
         // Without the thread the second signal still ends it.
-        let _ = std::thread::Builder::new().name("settling".to_owned()).spawn(patience);
+        let _ = std::thread::Builder::new().name("settling".to_owned()).spawn(end_late);
         source.next();
     }
-    end(found, told)
+    end(found, signal)
 }
 
 /// Where signals come from: caught from the moment when it is made, whichever thread they hit.

@@ -1,37 +1,29 @@
 //! `smsotp test-number`: numbers that get a fixed code and no message.
 
-use clap::Subcommand;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::Call;
 use super::given::{self, CodeSource};
-use crate::app::OpenMode;
+use crate::app::{OpenMode, os_caller};
 use crate::clock::Timestamp;
-use crate::code::Code;
 use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
+use crate::phone;
 
-/// Keep numbers that get a fixed code and no message
+/// Manage test numbers, which get a fixed code and no message
 ///
 /// For app-store reviewers and end-to-end tests: any number of E.164 shape, at most 90 days, never free of guess budgets.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ echo 123456 | smsotp test-number add +15005550006 - --until 2026-12-31\n  \
     $ smsotp test-number list\n  \
     $ smsotp test-number remove +15005550006")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with test numbers.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
     Add(Add),
-    List(ListArgs),
+    /// List the test numbers
+    #[command(after_long_help = "Examples:\n  $ smsotp test-number list\n  $ smsotp test-number list --reveal --json")]
+    List,
     Remove(Remove),
 }
 
@@ -50,11 +42,6 @@ pub struct Add {
     #[arg(long, value_name = "WHEN")]
     pub until: String,
 }
-
-/// List the test numbers
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp test-number list\n  $ smsotp test-number list --reveal --json")]
-pub struct ListArgs {}
 
 /// Make a test number an ordinary one again
 #[derive(Debug, clap::Args)]
@@ -127,40 +114,36 @@ impl Render for Removed {
 }
 
 /// Adds, lists or removes.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    match args.verb {
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
         Verb::Add(args) => add(&args, call, out),
-        Verb::List(_) => list(call, out),
+        Verb::List => list(call, out),
         Verb::Remove(args) => remove(&args, call, out),
     }
 }
 
 fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
-    let phone = given::e164(Some(&args.phone), call, out)?;
+    let phone = phone::shape(&args.phone)?;
     let until = given::moment_future("--until", &args.until, out.view().now)?;
     let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
-    let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
+    let code = given::code(source, call, out)?;
     let app = call.open(OpenMode::MayCreate, out)?;
-    let ask = AddTestNumber { phone, code, until };
-    let added = app.run(app.engine().add_test_number(&given::caller(None)?, ask))?;
-    out.show(&TestNumberRow::of(&added, out))?;
-    Ok(Class::Done)
+    let added = app.run(app.engine().add_test_number(&os_caller(), AddTestNumber { phone, code, until }))?;
+    out.show(&TestNumberRow::of(&added, out))
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let numbers = app.run(app.engine().test_numbers())?;
     let rows = numbers.iter().map(|number| TestNumberRow::of(number, out)).collect();
-    out.list(&List::whole(rows, "No test numbers."))?;
-    Ok(Class::Done)
+    out.list(&List::whole(rows, "No test numbers."))
 }
 
 fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
-    let phone = given::e164(Some(&args.phone), call, out)?;
+    let phone = phone::shape(&args.phone)?;
     let app = call.open(OpenMode::Existing, out)?;
-    let was = app.run(app.engine().remove_test_number(&given::caller(None)?, &phone))?;
-    out.show(&Removed { phone: out.phone(&phone), removed: was })?;
-    Ok(Class::Done)
+    let was = app.run(app.engine().remove_test_number(&os_caller(), &phone))?;
+    out.show(&Removed { phone: out.phone(&phone), removed: was })
 }
 
 impl TestNumberRow {

@@ -1,4 +1,4 @@
-//! `smsotp test-twilio`: proves that the Twilio account, number and network work.
+//! `smsotp test-twilio`: checks that the Twilio account, number and network work.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::phone::{self, Phone};
 /// How long a test message is followed.
 const FOLLOW: Duration = Duration::from_secs(60);
 
-/// Prove that the Twilio account, number and network work
+/// Check that the Twilio account, number and network work
 ///
-/// Each check tells what it means and what to do next. Without --to nothing is sent and nothing is spent. Exit code 1:
+/// Each check says what it means and what to do next. Without --to nothing is sent and nothing is spent. Exit code 1:
 /// a check failed. Test credentials are recognised and walked through Twilio's magic numbers.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \

@@ -122,7 +122,7 @@ fn version_and_help_are_results_and_nothing_to_do_is_wrong_usage() {
 
     let (class, out, err) = call(&["--help"]);
     assert_eq!((class, err.as_str()), (Class::Done, ""));
-    assert!(out.starts_with("Send, verify and account for one-time passwords over SMS\n") && !out.contains('\u{1b}'));
+    assert!(out.starts_with("Send and verify one-time passwords by SMS\n") && !out.contains('\u{1b}'));
 
     let (class, out, err) = call(&[]);
     assert_eq!((class, out.as_str()), (Class::Usage, ""));
@@ -148,7 +148,7 @@ fn wrong_usage_suggests_and_becomes_json_where_json_is_wanted() {
         assert_eq!(error["error"]["hint"], "Did you mean `--state`?");
     }
 
-    // Behind `--` it is an argument and no wish.
+    // Behind `--` it is an argument and no option.
     let (_, _, err) = call(&["list", "--", "--json"]);
     assert!(err.starts_with("error: "), "{err}");
 }

@@ -1,40 +1,33 @@
 //! `smsotp token`: access to the REST API.
 
-use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Call, given};
-use crate::app::OpenMode;
+use crate::app::{OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::token::{Scopes, Token};
 
-/// Give out access to the REST API of `serve`
+/// Manage access tokens for the REST API of `serve`
 ///
-/// A token is shown once, when it is made; the database keeps its hash alone. With --user it speaks for that user; with
+/// A token is shown once, when it is created; the database keeps only its hash. With --user it speaks for that user; with
 /// --service for any user, whom each request names.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp token create --user ada --scope send,verify,test\n  \
     $ smsotp token create --service --name shop --scope send,verify --expires 90d --json\n  \
     $ smsotp token revoke 1")]
-pub struct Args {
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-/// What can be done with tokens.
-#[derive(Debug, Subcommand)]
 pub enum Verb {
     Create(Create),
-    List(ListArgs),
+    /// List the tokens, without the tokens themselves
+    #[command(after_long_help = "Examples:\n  $ smsotp token list\n  $ smsotp token list --json")]
+    List,
     Revoke(RevokeArgs),
 }
 
-/// Make a token and show it, once
+/// Create a token and show it, once
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp token create --user ada --scope send,verify,test\n  \
@@ -59,12 +52,7 @@ pub struct Create {
     pub expires: Option<String>,
 }
 
-/// List the tokens, without the tokens themselves
-#[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  $ smsotp token list\n  $ smsotp token list --json")]
-pub struct ListArgs {}
-
-/// Take a token back, for ever
+/// Revoke a token for good
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp token revoke 1")]
 pub struct RevokeArgs {
@@ -95,7 +83,7 @@ pub struct TokenRow {
     /// From then on it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// When it was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
@@ -121,7 +109,7 @@ impl Item for TokenRow {
             self.scopes.to_string(),
             self.state.to_owned(),
             view.time(self.created_at),
-            self.expires_at.map_or_else(|| view.nothing(), |at| view.time(at)),
+            view.time_if(self.expires_at),
         ]
     }
 }
@@ -134,7 +122,7 @@ impl Render for Created {
     }
 
     fn layout(&self, view: &View) -> Layout {
-        let whom = self.row.user.as_ref().map_or_else(|| "any user, named in each request".to_owned(), Clone::clone);
+        let whom = self.row.user.as_deref().unwrap_or("any user, named in each request");
         Layout::new()
             .text(&self.token)
             .field("id", &self.row.id)
@@ -152,15 +140,15 @@ impl Render for TokenRow {
     }
 
     fn layout(&self, _: &View) -> Layout {
-        Layout::new().text(format!("Token {} is taken back: it is refused from now on.", self.id))
+        Layout::new().text(format!("Token {} is revoked: it is refused from now on.", self.id))
     }
 }
 
-/// Makes, lists or takes back.
-pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    match args.verb {
+/// Creates, lists or revokes.
+pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
+    match verb {
         Verb::Create(args) => create(args, call, out),
-        Verb::List(_) => list(call, out),
+        Verb::List => list(call, out),
         Verb::Revoke(args) => revoke(&args, call, out),
     }
 }
@@ -178,7 +166,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
         expires_at: args.expires.as_deref().map(|when| given::moment_future("--expires", when, now)).transpose()?,
     };
     let app = call.open(OpenMode::MayCreate, out)?;
-    let (token, secret) = app.run(app.engine().create_token(&given::caller(None)?, new))?;
+    let (token, secret) = app.run(app.engine().create_token(&os_caller(), new))?;
     out.show(&Created { token: secret.expose().to_owned(), row: TokenRow::of(&token, now) })?;
     out.inform("This is the only time it is shown; keep it like a password.");
     Ok(Class::Done)
@@ -188,18 +176,16 @@ fn list(call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
     let now = out.view().now;
     let rows = app.run(app.engine().tokens())?.iter().map(|token| TokenRow::of(token, now)).collect();
-    out.list(&List::whole(rows, "No tokens."))?;
-    Ok(Class::Done)
+    out.list(&List::whole(rows, "No tokens."))
 }
 
 fn revoke(args: &RevokeArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let app = call.open(OpenMode::Existing, out)?;
-    let revoked = app.run(app.engine().revoke_token(&given::caller(None)?, args.id))?;
+    let revoked = app.run(app.engine().revoke_token(&os_caller(), args.id))?;
     let token = revoked.ok_or_else(|| {
         Error::new(Code::NOT_FOUND, format!("there is no token {}", args.id)).hint("`smsotp token list` shows them.")
     })?;
-    out.show(&TokenRow::of(&token, out.view().now))?;
-    Ok(Class::Done)
+    out.show(&TokenRow::of(&token, out.view().now))
 }
 
 impl TokenRow {

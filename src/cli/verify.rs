@@ -1,22 +1,21 @@
-//! `smsotp verify`: checks a code that someone gives.
+//! `smsotp verify`: verifies a code.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::Call;
 use super::given::{self, CodeSource};
 use crate::app::OpenMode;
-use crate::code::Code;
 use crate::engine::{Caller, Verdict, VerifyAnswer, VerifyOtp};
 use crate::error::{Class, Result};
 use crate::output::{Layout, Output, Render, Table, View};
+use crate::phone;
 
-/// Check a code that someone gives
+/// Verify a code
 ///
-/// Exit code 0: verified. 1: no. 75: too many guesses, later. A right code works once. A code on the command line can be
+/// Exit code 0: verified. 1: rejected. 75: too many guesses, try later. A right code works once. A code on the command line can be
 /// seen by other users of this machine while the command runs: prefer the prompt, `-` or --code-file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -28,13 +27,13 @@ pub struct Args {
     pub phone: Option<String>,
     /// The code, or - to read it from standard input [default: a hidden prompt]
     pub code: Option<String>,
-    /// What the code was asked for
+    /// What the code is for
     #[arg(long, value_name = "NAME", default_value = crate::purpose::DEFAULT)]
     pub purpose: String,
-    /// The user for whom it was asked
+    /// The user that the code was sent for
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
-    /// The address of the person who gives the code; its limits then apply
+    /// The address of the client; its limits then apply
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
     /// Read the code from this file
@@ -104,13 +103,13 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let purpose = given::purpose(&args.purpose)?;
     let user = given::user(args.user.as_deref())?;
-    let phone = given::e164(args.phone.as_deref(), call, out)?;
+    let phone = phone::shape(&given::phone_text(args.phone.as_deref(), call, out)?)?;
     let source = CodeSource {
         given: args.code.as_deref(),
         file: args.code_file.as_deref(),
         instead: "the code as `-` (standard input) or with --code-file",
     };
-    let code = Code::parse(given::code(source, call, out)?.expose_secret())?;
+    let code = given::code(source, call, out)?;
     let app = call.open(OpenMode::Existing, out)?;
     let request = VerifyOtp { phone: phone.clone(), purpose, user, code, idempotency_key: None };
     let answer = {
@@ -138,7 +137,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         test: answer.test,
     })?;
     if matches!(verdict, Verdict::TooManyGuesses(_)) {
-        out.hint(&format!("Staff can open it: smsotp limits reset {} --reason TEXT", out.pasted_phone(&phone)));
+        out.hint(&format!("Staff can reset it: smsotp limits reset {} --reason TEXT", out.pasted_phone(&phone)));
     }
     Ok(verdict.code().map_or(Class::Done, |code| code.class))
 }
@@ -152,16 +151,16 @@ fn words(answer: &VerifyAnswer) -> String {
         Verdict::WrongCode { .. } => "Wrong code.",
         Verdict::Expired => "The code has expired. Send a new one.",
         Verdict::AlreadyUsed => "The code was used before.",
-        Verdict::Superseded => "A newer code took this one's place. Use the newest message.",
+        Verdict::Superseded => "A newer code replaced this one. Use the newest message.",
         Verdict::Locked => "The tries of this code are spent. Send a new one.",
-        Verdict::Revoked => "The code was taken back.",
+        Verdict::Revoked => "The code was revoked.",
         Verdict::SendFailed => "The code could not be sent. Send a new one.",
         Verdict::TooManyGuesses(hit) if hit.retry_after_seconds.is_none() => {
-            "Too many wrong codes in a row: no code is looked at until staff opens it."
+            "Too many wrong codes in a row: no code is accepted until staff resets the limit."
         }
         Verdict::TooManyGuesses(_) => "Too many wrong codes.",
-        Verdict::NotFound if answer.other_user => "No code was asked for by this user; one was by another (--user).",
-        Verdict::NotFound => "No code was asked for. Is the purpose the same as when it was sent (--purpose)?",
+        Verdict::NotFound if answer.other_user => "No code was sent for this user; one was for another (--user).",
+        Verdict::NotFound => "No code was sent. Is the purpose the one that it was sent for (--purpose)?",
     };
     why.to_owned()
 }

@@ -46,7 +46,7 @@ pub enum Database {
 }
 
 /// One setting as `config show` lists it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Setting {
     /// The name in the environment, or the key in `smsotp.toml`.
     pub name: String,

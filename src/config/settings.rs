@@ -77,7 +77,7 @@ settings! {
     "TWILIO_MESSAGING_SERVICE_SID" | "twilio.messaging_service_sid" | "a Messaging Service: MG and 32 hex digits; used instead of the number" | "" | "MGxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
     "TWILIO_REGION" | "twilio.region" | "Twilio's processing region" | "us1" | "ie1";
     "TWILIO_EDGE" | "twilio.edge" | "Twilio's edge location" | "" | "dublin";
-    "TWILIO_API_BASE_URL" | "twilio.api_base_url" | "another address of the API: https, or http on loopback; taken only from the place that also gave the credentials" | "https://api.twilio.com" | "http://127.0.0.1:4010";
+    "TWILIO_API_BASE_URL" | "twilio.api_base_url" | "another address of the API: https, or http on loopback; used only if it comes from the same place as the credentials" | "https://api.twilio.com" | "http://127.0.0.1:4010";
     "SMSOTP_PROVIDER" | "provider" | "the provider of messages: twilio or console" | "twilio" | "console";
     "SMSOTP_DATABASE" | "database" | "the database: a path, sqlite:PATH, or a postgres:// URL (sslmode, pooler: docs/postgresql.md)" | "smsotp.db in the user's data directory" | "/var/lib/smsotp/smsotp.db";
     "SMSOTP_SECRET_KEY" | "" | "the secret keys: 32 bytes of base64 each, newest first, separated by commas or white space" | "" | "base64_of_32_random_bytes" | secret;

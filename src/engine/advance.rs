@@ -44,7 +44,7 @@ pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<F
     }
 }
 
-/// Another attempt of a message that surely was not sent, while its code is alive.
+/// Another attempt of a message that certainly was not sent, while its code is live.
 async fn try_again(ctx: &Context, caller: &Caller, otp: &Otp, id: i64) -> Result<Fate> {
     if ctx.provider.is_none() || is_keyless(ctx, otp) {
         // It waits for somebody who can send it, until its code is over.

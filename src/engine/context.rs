@@ -160,5 +160,5 @@ fn missing_key(keyring: &Keyring, otp: &Otp) -> Error {
         error::Code::KEY_INVALID,
         format!("the code of otp {otp} was made with key {key}; {origin} holds {held}"),
     )
-    .hint("Put that key back at the end of the keys; `smsotp keys list` shows which keys are in use.")
+    .hint("Add that key again at the end of the list; `smsotp keys list` shows which keys are in use.")
 }

@@ -14,7 +14,7 @@ use crate::provider::Outgoing;
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;
 
-/// Hands a claimed message over, again and again while it surely was not sent and time is left, and records the outcome.
+/// Hands a claimed message over, again and again while it certainly was not sent and time is left, and records the outcome.
 pub(super) async fn deliver(ctx: &Context, caller: &Caller, ticket: Ticket, timeout: Duration) -> Result<Box<Sent>> {
     let mut ticket = ticket;
     let until = ticket.message.attempt_at.unwrap_or(ticket.message.reserved_at) + timeout;

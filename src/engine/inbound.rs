@@ -146,6 +146,7 @@ mod tests {
             "stop please",
             "Please stop",
             "stop texting me",
+            "stop sending me codes",
             "STOPALL",
             "stop all",
             "Ｓｔｏｐ",
@@ -170,6 +171,7 @@ mod tests {
             "cancel my order for tomorrow",
             "don't stop me now, I am having a good time",
             "stop by the shop on your way home",
+            "stop by the blue shop",
             "yes I did",
         ] {
             assert_eq!(Inbound::of(text), Inbound::Other, "{text:?}");

@@ -13,11 +13,11 @@ pub struct KeyUse {
     pub id: String,
     /// New codes are made with it.
     pub primary: bool,
-    /// How many living otps need it.
+    /// How many live otps need it.
     pub otps: u32,
     /// Since when it wraps the database's own keys; `None`: it does not.
     pub added_at: Option<Timestamp>,
-    /// It is in the ring; false: living otps or the database needs a key that is not there.
+    /// It is in the ring; false: live otps or the database needs a key that is not there.
     pub present: bool,
 }
 

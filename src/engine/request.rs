@@ -17,7 +17,7 @@ pub struct SendOtp {
     pub purpose: Purpose,
     /// For whom; empty where the host system has no users.
     pub user: User,
-    /// A new code although one is alive; the old one is superseded.
+    /// A new code although one is live; the old one is superseded.
     pub new_code: bool,
     /// The limits that staff sets aside this once. Audited.
     pub override_limits: Option<Override>,

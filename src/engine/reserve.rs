@@ -231,7 +231,7 @@ impl Reservation {
         Ok(Decision::Write { changes, event, answer: Some(Reserved::Refused(Box::new(refusal))) })
     }
 
-    /// The otp: the living one again, or a new one; then the message, the limits, the audit row.
+    /// The otp: the live one again, or a new one; then the message, the limits, the audit row.
     fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Option<Reserved>>> {
         let (otp, resent, mut changes) = self.otp(facts, now)?;
         let message = self.message(&otp, facts.next_message_id, now);
@@ -339,7 +339,7 @@ impl Reservation {
         Ok(changes)
     }
 
-    /// A message of the living otp that waits for its next attempt: it surely was not sent and is already charged.
+    /// A message of the live otp that waits for its next attempt: it certainly was not sent and is already charged.
     fn waiting<'a>(
         &self,
         facts: &'a Facts,

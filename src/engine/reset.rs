@@ -37,7 +37,7 @@ pub struct Forgotten {
     pub opt_out: bool,
 }
 
-/// Makes limits forget. The living code keeps its own spent guesses: a reset lets ask, it never lets guess more.
+/// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
 pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Result<Forgotten> {
     let mut subjects = vec![reset.subject.clone()];
     if let Subject::Phone(phone) = &reset.subject {

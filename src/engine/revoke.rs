@@ -1,4 +1,4 @@
-//! revoke takes living codes back: none of them verifies after it.
+//! revoke takes live codes back: none of them verifies after it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{Change, Decision, Needs, OtpNeed, Subject};
 /// How many of a phone's otps are looked at: far more than can live at a time.
 const LOOK_MAX: u32 = 200;
 
-/// What to take back.
+/// What to revoke.
 #[derive(Clone, Debug)]
 pub enum Revoke {
     /// One otp.
@@ -26,7 +26,7 @@ pub enum Revoke {
     Phone(Phone, Option<Purpose>, Option<User>),
 }
 
-/// An otp that was taken back.
+/// An otp that was revoked.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Revoked {
     /// Its id.
@@ -44,7 +44,7 @@ impl fmt::Debug for Revoked {
     }
 }
 
-/// Takes back what lives, and what waits to be sent for it. Answers what was taken back: nothing where nothing lived.
+/// Revokes what is live, and what waits to be sent for it. Answers what was revoked: nothing where nothing was live.
 pub(super) async fn revoke(ctx: &Context, caller: &Caller, what: &Revoke, reason: &str) -> Result<Vec<Revoked>> {
     let candidates = match what {
         Revoke::Id(id) => ctx.reads().otp(*id).await?.into_iter().collect(),

@@ -17,7 +17,7 @@ use crate::message;
 use crate::phone::Phone;
 use crate::store::Reply;
 
-/// Sends a code: a new one, or the living one again.
+/// Sends a code: a new one, or the live one again.
 pub(super) async fn send(ctx: &Context, caller: &Caller, request: SendOtp) -> Result<SendAnswer> {
     let segments = check(ctx, &request).await?;
     let reply = reply_for(ctx, &request)?;

@@ -191,7 +191,7 @@ impl Sent {
             (_, Some(fix), None) => fix.clone(),
             (_, None, Some(code)) => format!("`smsotp explain {code}` says what it means."),
             (_, None, None) => {
-                "Nothing went out. `smsotp test-twilio` checks the way to Twilio; then send again.".to_owned()
+                "Nothing went out. `smsotp test-twilio` checks the connection to Twilio; then send again.".to_owned()
             }
         };
         Some(Error::new(code, message).hint(hint))

@@ -123,7 +123,7 @@ pub(super) fn step(row: &Row) -> Option<TimelineStep> {
 fn concerns(step: &TimelineStep, otp: &Otp) -> bool {
     match step.details.get("otp").and_then(Value::as_i64) {
         Some(id) => id == otp.id,
-        // A refusal belongs to no otp; it belongs here if it met this phone and purpose while the otp was alive.
+        // A refusal belongs to no otp; it belongs here if it met this phone and purpose while the otp was live.
         None => {
             let purpose = step.details.get("purpose").and_then(Value::as_str);
             purpose == Some(otp.purpose.as_str()) && step.at >= otp.created_at && step.at <= otp.over_at()

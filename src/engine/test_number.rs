@@ -62,7 +62,7 @@ pub(super) async fn add(ctx: &Context, caller: &Caller, add: AddTestNumber) -> R
     .await
 }
 
-/// Makes a test number an ordinary one again; false where it was none. Its living codes die with it.
+/// Makes a test number an ordinary one again; false where it was none. Its live codes die with it.
 pub(super) async fn remove(ctx: &Context, caller: &Caller, phone: &Phone) -> Result<bool> {
     if !ctx.reads().test_numbers().await?.iter().any(|number| number.phone == *phone) {
         return Ok(false);

@@ -1,4 +1,4 @@
-//! Access tokens: made, taken back, and found again by what their bearer shows. The token itself is told once and never kept.
+//! Access tokens: created, revoked, and found again by what their bearer shows. The token itself is shown once and never kept.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -50,7 +50,7 @@ pub enum Whose {
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// The token, to be told once.
+    /// The token, to be shown once.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -106,7 +106,7 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
     Ok((token, Secret(SecretString::from(text.as_str()))))
 }
 
-/// Takes a token back, for ever. `None`: there is none with this id. A token that was taken back before stays as it is.
+/// Revokes a token for good. `None`: there is none with this id. A token that was revoked before stays as it is.
 pub(super) async fn revoke(ctx: &Context, caller: &Caller, id: i64) -> Result<Option<Token>> {
     let needs = Needs { token: Some(id), ..Needs::default() };
     let actor = caller.actor.clone();
@@ -129,7 +129,7 @@ pub(super) async fn list(ctx: &Context) -> Result<Vec<Token>> {
 }
 
 /// The token that a bearer shows, if it is accepted now. What is shown is hashed before it is looked for, so the time of
-/// the look-up tells nothing about tokens that exist.
+/// the look-up reveals nothing about tokens that exist.
 pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<Token>> {
     if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
         return Ok(None);

@@ -88,7 +88,7 @@ pub fn promote(path: &Path, id: &KeyId) -> Result<()> {
     })
 }
 
-/// Removes a key from our own file. The caller makes sure that nothing alive still needs it.
+/// Removes a key from our own file. The caller makes sure that no live code still needs it.
 ///
 /// Errors: as [`promote`]; `KEY_INVALID` for the first key, which new codes are made with.
 pub fn remove(path: &Path, id: &KeyId) -> Result<()> {

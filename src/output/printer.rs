@@ -78,8 +78,9 @@ impl Output {
         View { now: self.clock.now(), for_person: self.format() == Format::Table && self.terminal.stdout_tty }
     }
 
-    /// Shows a result. A reader that closed the pipe is no error; a full disk is.
-    pub fn show<T: Render>(&mut self, value: &T) -> Result<()> {
+    /// Shows a result; to show it is all that most commands have left to do, so the answer is [`Class::Done`]. A reader that closed
+    /// the pipe is no error; a full disk is.
+    pub fn show<T: Render>(&mut self, value: &T) -> Result<Class> {
         let view = self.view();
         let text = match self.format() {
             Format::Table => value.layout(&view).to_text(self.terminal.width, self.paint_stdout()),
@@ -90,8 +91,13 @@ impl Output {
         self.write(&text)
     }
 
+    /// Shows a result that says nothing new to whoever runs the command every hour: `-q` silences it, but not in JSON.
+    pub fn show_unless_quiet<T: Render>(&mut self, value: &T) -> Result<Class> {
+        if self.options.quiet && !self.is_json() { Ok(Class::Done) } else { self.show(value) }
+    }
+
     /// Shows a list.
-    pub fn list<T: Item>(&mut self, list: &List<T>) -> Result<()> {
+    pub fn list<T: Item>(&mut self, list: &List<T>) -> Result<Class> {
         let view = self.view();
         let table =
             || Table { columns: T::COLUMNS.to_vec(), rows: list.items.iter().map(|item| item.cells(&view)).collect() };
@@ -111,11 +117,11 @@ impl Output {
             let next = list.next_after.as_deref().map(|id| format!(": --after {id}")).unwrap_or_default();
             self.inform(&format!("{} more{next}", list.more));
         }
-        Ok(())
+        Ok(Class::Done)
     }
 
     /// Shows prepared text of our own (help, completions), unchanged. `ansi` is the same text with colours.
-    pub fn text(&mut self, plain: &str, ansi: Option<&str>) -> Result<()> {
+    pub fn text(&mut self, plain: &str, ansi: Option<&str>) -> Result<Class> {
         match ansi {
             Some(ansi) if self.paint_stdout().0 => self.write(ansi),
             _ => self.write(plain),
@@ -202,14 +208,14 @@ impl Output {
         self.terminal.paints(self.options.color, self.terminal.stderr_tty)
     }
 
-    fn write(&mut self, text: &str) -> Result<()> {
+    fn write(&mut self, text: &str) -> Result<Class> {
         match self.stdout.write_all(text.as_bytes()).and_then(|()| self.stdout.flush()) {
             // `smsotp list | head -1`: the reader needs no more.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Class::Done),
             Err(error) => Err(Error::new(Code::FILE_FAILED, "cannot write the result to standard output")
                 .because(error)
                 .hint("The command itself was carried out: free some space, and check with `smsotp list` before you repeat it")),
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Class::Done),
         }
     }
 }

@@ -1,129 +1,136 @@
 //! The audit log: each operation writes its one row in its own transaction, and whatever is done to the rows is found.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smsotp::audit::BreakKind;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Reset, Revoke, SendOtp, Step};
+use smsotp::engine::{AddTestNumber, Inbound, NewToken, Revoke, SendOtp, Step, Verdict, Whose};
 use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
-use smsotp::store::Subject;
+use smsotp::token::Scopes;
 
+use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ada, ask, audit_break, audit_rows, block_on, caller, check_rows, dispatch, purge, refusal,
-    send, send_as, verdict,
+    OTHER, PHONE, World, ask, audit_break, audit_rows, block_on, caller, check_rows, dispatch, guess, phone_subject,
+    purge, refusal, reset, revoke, send, send_as, verdict,
 };
 
+on_every_store![
+    every_operation_writes_exactly_one_row_for_each_of_its_transactions,
+    an_operation_that_failed_leaves_no_row_and_no_trace,
+    a_row_names_no_phone_no_user_and_no_code,
+];
+
 /// What an operation added to the log.
-fn added(world: &World, operation: impl Future<Output = ()>) -> Vec<String> {
-    let before = world.audit().len();
-    block_on(operation);
-    world.audit().split_off(before).into_iter().map(|(action, outcome)| format!("{action} {outcome}")).collect()
+async fn added<A>(database: &Database, operation: impl Future<Output = A>) -> Vec<String> {
+    let before = database.audit().len();
+    operation.await;
+    database.audit().split_off(before)
 }
 
-#[test]
-fn every_operation_writes_exactly_one_row_for_each_of_its_transactions() {
-    let world = World::new();
-    let engine = world.engine();
-    let phone = Phone::from_e164(PHONE).unwrap();
+async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(database: &mut Database) {
+    let database = &*database;
+    let engine = database.engine().await.polling(Duration::from_secs(60));
     let test = Phone::from_e164("+1234567890").unwrap();
     let guess = Code::parse("777777").unwrap();
+    let none = Vec::<String>::new();
 
-    assert_eq!(added(&world, async { drop(send(&engine, PHONE).await) }), ["send reserved", "settle accepted"]);
-    assert_eq!(added(&world, async { drop(refusal(&engine, PHONE).await) }), ["send rate_limited"]);
-    assert_eq!(
-        added(&world, async {
-            let _ = verdict(&engine, PHONE, &guess).await;
-        }),
-        ["verify wrong_code"]
-    );
-    let right = async {
-        let _ = verdict(&engine, PHONE, &world.code_on(PHONE)).await;
+    assert_eq!(added(database, send(&engine, PHONE)).await, ["send reserved", "settle accepted"]);
+    assert_eq!(added(database, refusal(&engine, PHONE)).await, ["send rate_limited"]);
+    assert_eq!(added(database, verdict(&engine, PHONE, &guess)).await, ["verify wrong_code"]);
+    assert_eq!(added(database, verdict(&engine, PHONE, &database.code_on(PHONE))).await, ["verify verified"]);
+    assert_eq!(added(database, verdict(&engine, PHONE, &database.code_on(PHONE))).await, ["verify already_used"]);
+    assert_eq!(added(database, verdict(&engine, OTHER, &guess)).await, ["verify not_found"]);
+    let phone = ask(PHONE).to.phone().clone();
+    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Stop)).await, ["opt-out done"]);
+    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Stop)).await, none);
+    assert_eq!(added(database, refusal(&engine, PHONE)).await, ["send opted_out"]);
+    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Start)).await, ["opt-in done"]);
+
+    // The worker: what was accepted is asked for, and what is unknown is looked for.
+    let sid = database.sandbox.messages()[0].sid.clone();
+    database.sandbox.set_status(&sid, "delivered", None);
+    database.sandbox.fault(Fault::ResetAfterAccepting, 1);
+    assert_eq!(added(database, send(&engine, OTHER)).await, ["send reserved", "settle unknown"]);
+    database.advance(31);
+    assert_eq!(added(database, dispatch(&engine)).await, ["dispatch found"]);
+    assert_eq!(added(database, dispatch(&engine)).await, none);
+    database.advance(31);
+    assert_eq!(added(database, dispatch(&engine)).await, ["poll delivered"]);
+
+    assert_eq!(added(database, revoke(&engine, OTHER)).await, ["revoke done"]);
+    assert_eq!(added(database, revoke(&engine, OTHER)).await, none);
+    assert_eq!(added(database, reset(&engine, phone_subject(PHONE))).await, ["limits.reset done"]);
+    let new = NewToken {
+        name: "t".to_owned(),
+        scopes: Scopes::parse("send").unwrap(),
+        whose: Whose::Service,
+        expires_at: None,
     };
-    assert_eq!(added(&world, right), ["verify verified"]);
-    assert_eq!(
-        added(&world, async {
-            let _ = verdict(&engine, OTHER, &guess).await;
-        }),
-        ["verify not_found"]
-    );
+    assert_eq!(added(database, engine.create_token(&caller(), new)).await, ["token.create done"]);
+    let id = engine.tokens().await.unwrap()[0].id;
+    assert_eq!(added(database, engine.revoke_token(&caller(), id)).await, ["token.revoke done"]);
+    assert_eq!(added(database, engine.revoke_token(&caller(), id)).await, none);
 
-    world.sandbox.fault(Fault::ResetAfterAccepting, 1);
-    assert_eq!(added(&world, async { drop(send(&engine, OTHER).await) }), ["send reserved", "settle unknown"]);
-    world.advance(31);
-    assert_eq!(added(&world, async { _ = dispatch(&engine).await }), ["dispatch found"]);
-    assert_eq!(added(&world, async { _ = dispatch(&engine).await }), [""; 0]);
-
-    let what = Revoke::Phone(Phone::from_e164(OTHER).unwrap(), None, None);
-    assert_eq!(added(&world, async { drop(engine.revoke(&caller(), &what, "x").await) }), ["revoke done"]);
-    assert_eq!(added(&world, async { drop(engine.revoke(&caller(), &what, "x").await) }), [""; 0]);
-    let reset = Reset { subject: Subject::Phone(phone), user: ada(), opt_out: false, reason: "x".to_owned() };
-    assert_eq!(added(&world, async { drop(engine.reset(&caller(), reset).await) }), ["limits.reset done"]);
-
-    let until = world.now() + Duration::from_secs(3600);
+    let until = database.now() + Duration::from_secs(3600);
     let add = AddTestNumber { phone: test.clone(), code: guess, until };
-    assert_eq!(added(&world, async { drop(engine.add_test_number(&caller(), add).await) }), ["test-number.add done"]);
-    let remove = async { drop(engine.remove_test_number(&caller(), &test).await) };
-    assert_eq!(added(&world, remove), ["test-number.remove done"]);
-    let ring = world.keyring();
-    assert_eq!(added(&world, async { engine.rewrap(&caller(), &ring).await.unwrap() }), ["keys.wrap done"]);
+    assert_eq!(added(database, engine.add_test_number(&caller(), add)).await, ["test-number.add done"]);
+    assert_eq!(added(database, engine.remove_test_number(&caller(), &test)).await, ["test-number.remove done"]);
+    assert_eq!(added(database, engine.remove_test_number(&caller(), &test)).await, none);
+    let ring = database.keyring();
+    assert_eq!(added(database, engine.rewrap(&caller(), &ring)).await, ["keys.wrap done"]);
 
-    world.advance(86_400);
-    assert_eq!(added(&world, async { _ = purge(&engine, Duration::ZERO).await }), ["purge done"]);
-    world.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
-    let clock = std::sync::Arc::clone(&world.clock);
+    database.advance(86_400);
+    assert_eq!(added(database, purge(&engine, Duration::ZERO)).await, ["purge done"]);
+    assert_eq!(added(database, purge(&engine, Duration::ZERO)).await, none);
+    database.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
+    let clock = Arc::clone(&database.clock);
     let hasty = engine.on_step(move |step| {
         if step == Step::Settled {
             clock.advance(Duration::from_secs(2));
         }
     });
-    let retried = added(&world, async { drop(send(&hasty, PHONE).await) });
+    let retried = added(database, send(&hasty, PHONE)).await;
     assert_eq!(retried, ["send reserved", "settle queued", "claim done", "settle accepted"]);
-    assert_eq!(audit_break(&world.store()), None);
 }
 
-#[test]
-fn a_operation_that_failed_leaves_no_row_and_no_trace() {
-    let world = World::new();
-    let engine = world.engine();
-    block_on(async { send(&engine, PHONE).await });
-    let code = world.code_on(PHONE);
-    let rows = world.audit().len();
+async fn an_operation_that_failed_leaves_no_row_and_no_trace(database: &mut Database) {
+    let engine = database.engine().await;
+    send(&engine, PHONE).await;
+    let code = database.code_on(PHONE);
+    let rows = database.audit().len();
     // The log cannot be written: then nothing of the operation may be.
-    world
-        .sql()
-        .execute_batch("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT raise(ABORT, 'full'); END;")
-        .unwrap();
-    block_on(async {
-        assert!(engine.verify(&caller(), crate::world::guess(PHONE, &World::wrong(&code))).await.is_err());
-        assert!(engine.verify(&caller(), crate::world::guess(PHONE, &code)).await.is_err());
-        assert!(engine.send(&caller(), ask(OTHER)).await.is_err());
-        assert!(engine.revoke(&caller(), &Revoke::Id(1), "x").await.is_err());
-    });
-    assert_eq!((world.audit().len(), world.sandbox.requests()), (rows, 1));
-    assert_eq!(world.number("SELECT count(*) FROM otps WHERE state = 'active' AND wrong_guesses = 0"), 1);
-    assert_eq!(world.number("SELECT count(*) FROM otps") + world.number("SELECT count(*) FROM messages"), 2);
+    let end = database.refuse_rows("audit", None);
+    assert!(engine.verify(&caller(), guess(PHONE, &World::wrong(&code))).await.is_err());
+    assert!(engine.verify(&caller(), guess(PHONE, &code)).await.is_err());
+    assert!(engine.send(&caller(), ask(OTHER)).await.is_err());
+    let what = Revoke::Id(database.number("SELECT id FROM otps"));
+    assert!(engine.revoke(&caller(), &what, "x").await.is_err());
+    assert_eq!((database.audit().len(), database.sandbox.requests()), (rows, 1));
+    assert_eq!(database.number("SELECT count(*) FROM otps WHERE state = 'active' AND wrong_guesses = 0"), 1);
+    assert_eq!(database.number("SELECT count(*) FROM otps") + database.number("SELECT count(*) FROM messages"), 2);
 
-    world.sql().execute_batch("DROP TRIGGER full").unwrap();
-    block_on(async { assert_eq!(verdict(&engine, PHONE, &code).await, smsotp::engine::Verdict::Verified) });
+    database.change(&end);
+    assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
 }
 
-#[test]
-fn a_row_names_no_phone_no_user_and_no_code() {
-    let world = World::new();
-    block_on(async {
-        let engine = world.engine();
-        send_as(&engine, &caller(), ask(PHONE)).await;
-        verdict(&engine, PHONE, &world.code_on(PHONE)).await;
-        engine.revoke(&caller(), &Revoke::Id(1), &format!("call {PHONE}")).await.unwrap();
-        for row in audit_rows(engine.store()).await {
-            let body = String::from_utf8(row.body).unwrap();
-            for secret in [PHONE, &PHONE[1..], world.code_on(PHONE).expose(), "\"ada\""] {
-                assert!(!body.contains(secret), "{body}");
-            }
-            assert!(body.contains("\"subjects\":[\"") || body.contains("\"subjects\":[]"), "{body}");
+async fn a_row_names_no_phone_no_user_and_no_code(database: &mut Database) {
+    let engine = database.engine().await;
+    send(&engine, PHONE).await;
+    verdict(&engine, PHONE, &database.code_on(PHONE)).await;
+    let other = send(&engine, OTHER).await;
+    let reason = format!("call {OTHER}");
+    assert_eq!(engine.revoke(&caller(), &Revoke::Id(other.otp_id), &reason).await.unwrap().len(), 1);
+    let codes = [PHONE, OTHER].map(|phone| database.code_on(phone));
+    let [one, another] = &codes;
+    for row in audit_rows(engine.store()).await {
+        let body = String::from_utf8(row.body).unwrap();
+        for secret in [&PHONE[1..], &OTHER[1..], one.expose(), another.expose(), "\"ada\""] {
+            assert!(!body.contains(secret), "{body}");
         }
-    });
+        assert!(body.contains("\"subjects\":[\"") || body.contains("\"subjects\":[]"), "{body}");
+    }
 }
 
 fn small_log() -> World {
@@ -208,7 +215,7 @@ fn a_removed_swapped_inserted_or_cut_off_row_is_found() {
 }
 
 #[test]
-fn a_log_that_was_chained_by_other_database_is_foreign() {
+fn a_log_that_another_database_wrote_is_found() {
     let (world, other) = (small_log(), small_log());
     let theirs = block_on(audit_rows(&other.store()));
     let sql = world.sql();
@@ -221,7 +228,7 @@ fn a_log_that_was_chained_by_other_database_is_foreign() {
 }
 
 #[test]
-fn a_row_of_another_course_of_the_same_database_is_found() {
+fn a_row_of_a_copy_that_went_another_way_is_found() {
     let world = small_log();
     let fork = world.dir.path().join("fork.db");
     world.sql().execute("VACUUM INTO ?1", [fork.to_str().unwrap()]).unwrap();

@@ -146,7 +146,7 @@ fn json_answers_are_one_document_with_version_and_kind_and_its_errors_go_to_stde
     desk.run("config show --json").expect(0).json("setting_list");
     desk.run("config check --json").expect(0).json("checks");
     assert_eq!(desk.run("revoke 1 --json").expect(0).json("revoked")["revoked"], serde_json::json!(["1"]));
-    assert_eq!(desk.run("keys rotate --json").expect(0).json("keys_changed")["operation"], "added");
+    assert_eq!(desk.run("keys rotate --json").expect(0).json("keys_changed")["change"], "added");
     assert_eq!(desk.run("keys list --json").expect(0).json("key_list")["items"][1]["use"], "next");
 
     desk.run("show 99 --json").expect(1).error("not_found");

@@ -117,23 +117,6 @@ fn queued(world: &World) {
 }
 
 #[test]
-fn a_waiting_message_is_taken_over_by_the_next_ask_and_not_doubled() {
-    let world = World::unlimited();
-    queued(&world);
-    world.advance(1);
-    block_on(async {
-        let engine = world.engine();
-        let sent = send(&engine, PHONE).await;
-        assert_eq!((sent.message_id, sent.state.as_str()), (1, "accepted"));
-
-        world.advance(700);
-        assert_eq!(dispatch(&engine).await.looked_at, 0);
-    });
-    assert_eq!(world.sandbox.messages().len(), 1);
-    assert_eq!(world.number("SELECT count(*) FROM messages"), 1);
-}
-
-#[test]
 fn after_a_kill_at_any_step_of_a_retry_at_most_one_message_is_out() {
     for (at, out) in [(Step::Claimed, 0), (Step::Handing, 0), (Step::Answered, 1), (Step::Settled, 1)] {
         let world = World::unlimited();
@@ -153,28 +136,6 @@ fn after_a_kill_at_any_step_of_a_retry_at_most_one_message_is_out() {
             let again = send(&engine, PHONE).await;
             assert_eq!((again.otp_id, again.resent), (1, true), "{at:?}");
         });
-    }
-}
-
-#[test]
-fn when_the_answer_is_lost_dispatch_finds_the_message_and_nothing_is_sent_twice() {
-    for fault in
-        [Fault::Error500AfterAccepting, Fault::ResetAfterAccepting, Fault::HangAfterAccepting, Fault::HalfAnswer]
-    {
-        let mut world = World::unlimited();
-        world.timeouts.create = Duration::from_secs(2);
-        world.sandbox.fault(fault.clone(), 1);
-        block_on(async {
-            let engine = world.engine();
-            let sent = send(&engine, PHONE).await;
-            assert_eq!(sent.state.as_str(), "unknown", "{fault:?}");
-
-            world.advance(31);
-            assert_eq!(dispatch(&engine).await.found, 1, "{fault:?}");
-        });
-        assert_eq!(world.word("SELECT state FROM messages"), "accepted");
-        assert_eq!(world.word("SELECT provider_id FROM messages"), world.sandbox.messages()[0].sid);
-        assert_eq!((world.sandbox.requests(), world.sandbox.messages().len()), (1, 1));
     }
 }
 

@@ -1,7 +1,8 @@
 //! The primary dies with everything it had in memory, the standby takes over, and the load goes on.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::{self, Binding};
-use smsotp::engine::{Engine, SendAnswer, Verdict, VerifyOtp};
+use smsotp::engine::{Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::error::Code;
 use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
@@ -18,9 +19,9 @@ use smsotp::purpose::Purpose;
 use smsotp::store::postgres::{Postgres, PostgresOptions};
 
 use crate::pg::{self, Cluster};
+use crate::processes::{Job, Knobs, Operation};
 use crate::stores::Database;
-use crate::stores::crowd::{Copy, Job, Operation, line};
-use crate::world::{World, ask, block_on, caller};
+use crate::world::{World, ask, block_on, caller, keyring};
 
 /// How many processes make the load, and how many operations each has under way.
 const PROCESSES: usize = 4;
@@ -80,19 +81,14 @@ fn what_was_told_survives_the_death_of_the_primary() {
     let Some(pair) = pair() else { return };
     let world = World::new();
     block_on(Postgres::migrate(&pair.url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let database = Database { world, clock: Arc::default(), url: Some(pair.url.clone()) };
+    let database = Database::at(world, pair.url.clone());
 
     let mut load: Vec<Copy> = (0..PROCESSES)
         .map(|nth| {
-            let job = Job {
-                url: database.url.clone(),
-                path: database.world.db(),
-                key: database.world.keys[0].clone(),
-                offset_ms: 0,
-                env: database.world.sandbox.env(),
-                phone_limit: Some(5),
-                operation: Operation::Send(format!("+1415{nth}")),
-            };
+            let prefix = format!("+1415{nth}");
+            let send = Operation::Send { phone: prefix, user: String::new(), ip: None, key: None };
+            let limits = Knobs { phone: Some((5, 3600)), ..Knobs::default() };
+            let job = Job { limits, ..Job::on(&database, vec![send]) };
             Copy::start(&job, "failover::load")
         })
         .collect();
@@ -165,7 +161,8 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
     assert!(verified.len() > 20, "too little load to mean anything: {}", verified.len());
     block_on(async {
         let url = pair.standby.url("database");
-        let clock = Database::at_offset(120_000) as Arc<dyn Clock>;
+        database.advance(120);
+        let clock = database.shared_clock();
         let store =
             Arc::new(Postgres::open(&url, &database.world.keyring(), clock, PostgresOptions::default()).await.unwrap());
         let engine = Engine::new(store, database.world.keyring(), Arc::new(database.world.policy.clone()))
@@ -228,13 +225,64 @@ async fn verdict(engine: &Engine, otp: &Otp, code: &code::Code) -> smsotp::error
     engine.verify(&caller(), ask).await.map(|answer| answer.verdict)
 }
 
+/// A copy of this test binary that makes the load.
+struct Copy {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Copy {
+    fn start(job: &impl Serialize, role: &str) -> Copy {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([role, "--exact", "--ignored", "--nocapture", "--quiet", "--test-threads=1"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut line = serde_json::to_string(job).unwrap();
+        line.push('\n');
+        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Copy { child, answers }
+    }
+
+    fn wait_for(&mut self, word: &str) -> String {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "a copy ended before it said {word}");
+            if let Some(at) = line.find(word) {
+                return line[at + word.len()..].trim().to_owned();
+            }
+        }
+    }
+
+    fn go(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    }
+
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        let _ = self.answers.read_to_string(&mut rest);
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+    }
+}
+
+fn line() -> String {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    line
+}
+
 #[test]
 #[ignore = "started by the fail-over story, once for each process"]
 fn load() {
     let job: Job = serde_json::from_str(&line()).unwrap();
-    let Operation::Send(prefix) = &job.operation else { panic!("not a load") };
+    let [Operation::Send { phone: prefix, .. }] = job.operations.as_slice() else { panic!("not a load") };
     block_on(async {
-        let engine = job.engine_with(TASKS).await;
+        let engine = job.engine(TASKS).await.unwrap();
         println!("LOAD READY");
         line();
         let stop = Arc::new(AtomicBool::new(false));
@@ -244,7 +292,7 @@ fn load() {
             let _ = std::io::stdin().read(&mut [0; 8]);
             told.store(true, Ordering::SeqCst);
         });
-        let ring = job.keyring();
+        let ring = keyring(&job.keys);
         let tasks = (0..TASKS).map(|task| one_task(&engine, &ring, format!("{prefix}{task}"), &stop));
         let told: Vec<(i64, Told)> = futures_util::future::join_all(tasks).await.into_iter().flatten().collect();
         println!("LOAD TOLD {}", serde_json::to_string(&told).unwrap());
@@ -267,7 +315,7 @@ async fn one_task(
         let mut tell = |what: Told| told.push((SystemClock.now().millis(), what));
         let error = |error: smsotp::error::Error| Told::Error(error.code().name.to_owned());
         let Ok(number) = smsotp::phone::parse(&phone, None) else { continue };
-        let ask = smsotp::engine::SendOtp {
+        let ask = SendOtp {
             to: smsotp::engine::Destination::Known(number),
             user: User::default(),
             purpose: Purpose::parse("login").unwrap(),

@@ -60,7 +60,7 @@ fn add_pages(command: &clap::Command, name: String, pages: &mut BTreeMap<String,
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a wish of the developer, not a setting of the product")]
+#[expect(clippy::disallowed_methods, reason = "an option of the test run, not a setting of the product")]
 fn updating() -> bool {
     std::env::var_os("UPDATE").is_some()
 }

@@ -47,4 +47,5 @@ mod tls;
 mod tokens;
 mod verifying;
 mod window;
+mod windows;
 mod world;

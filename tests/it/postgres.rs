@@ -209,7 +209,7 @@ fn a_statement_that_is_kept_is_not_planned_anew() {
         "INSERT INTO smsotp.subjects (tag, id, kind, masked, usage) SELECT sha256(n::text::bytea), \
          substr(sha256(n::text::bytea), 1, 16), 'phone', '', '{}' FROM generate_series(1, 20000) AS n; ANALYZE",
     );
-    let database = Database { world, clock: Arc::default(), url: Some(url) };
+    let database = Database::at(world, url);
     let plans = || {
         let log = std::fs::read_to_string(cluster.dir.join("log")).unwrap();
         log.matches("PLANNER STATISTICS").count()
@@ -242,7 +242,7 @@ fn every_no_takes_the_same_statements() {
     world.policy.limits.guesses_per_otp = 1;
     let url = cluster.url("postgres");
     block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let database = Database { world, clock: Arc::default(), url: Some(url) };
+    let database = Database::at(world, url);
     let log = || std::fs::read_to_string(cluster.dir.join("log")).unwrap();
     let number = |nth: u32| format!("+1415555{:04}", 100 + nth);
     block_on(async {

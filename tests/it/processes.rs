@@ -1,7 +1,7 @@
-//! Promises about processes, proven with processes: this test binary starts itself again, many times over, holds every copy at
-//! a barrier, and lets them go at once.
+//! Processes of a story: this test binary starts itself again, many times over, holds every copy at a barrier, and lets them go
+//! at once.
 //!
-//! A copy is told what to do by one line of JSON on its standard input, says that it is ready, waits for a second line, does
+//! A copy reads what it has to do as one line of JSON on its standard input, says that it is ready, waits for a second line, does
 //! it, and says what came of it.
 
 use std::io::{BufRead, BufReader, Write};
@@ -11,31 +11,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use smsotp::clock::{Clock, ManualClock, Timestamp};
+use smsotp::clock::{Clock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Purge, SendAnswer, Sent, Step, Verdict, VerifyOtp};
+use smsotp::engine::{Engine, Purge, SendAnswer, SendOtp, Sent, Step, Verdict, VerifyOtp};
 use smsotp::error::Result;
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::Phone;
 use smsotp::policy::Policy;
 use smsotp::provider::twilio::Timeouts;
-use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
-use crate::world::{World, ask, caller, client, keyring, login, twilio, unlimited};
+use crate::stores::{self, Database};
+use crate::world::{StillClock, World, ask, block_on, caller, client, keyring, login, twilio, unlimited};
 
 /// What makes a copy of this binary a child of a story.
 const ROLE: &str = "SMSOTP_TEST_ROLE";
-
-/// How long a child waits for the writer's place: a slow machine is no failure here.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a child is to do, in a world that is not its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
     pub operations: Vec<Operation>,
     pub db: PathBuf,
+    /// The URL where the database is in PostgreSQL.
+    pub url: Option<String>,
+    /// The SQLite file is written through the group writer.
+    pub grouped: bool,
     pub keys: Vec<String>,
+    /// When the story began, and what its clock says now.
+    pub begun: i64,
     pub now: i64,
     pub env: Vec<(String, String)>,
     pub limits: Knobs,
@@ -83,7 +86,10 @@ impl Job {
         Job {
             operations,
             db: world.db(),
+            url: None,
+            grouped: false,
             keys: world.keys.clone(),
+            begun: world.clock.begun().millis(),
             now: world.now().millis(),
             env: world.sandbox.env(),
             limits: Knobs::default(),
@@ -92,11 +98,17 @@ impl Job {
         }
     }
 
-    fn engine(&self) -> Result<Engine> {
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp(self.now)));
+    /// The same on a database of any kind.
+    pub fn on(database: &Database, operations: Vec<Operation>) -> Job {
+        Job { url: database.url.clone(), grouped: database.grouped, ..Job::new(database, operations) }
+    }
+
+    /// The engine of a child, with so many connections where the database is in PostgreSQL.
+    pub async fn engine(&self, connections: usize) -> Result<Engine> {
+        let clock: Arc<dyn Clock> = Arc::new(StillClock::new(Timestamp(self.begun), Timestamp(self.now)));
         let ring = Arc::new(keyring(&self.keys));
-        let opening = SqliteOptions { wait_limit: PATIENCE, ..SqliteOptions::default() };
-        let store = Arc::new(Sqlite::open(&self.db, &ring, Arc::clone(&clock), opening)?);
+        let place = (self.db.as_path(), self.grouped);
+        let store = stores::open(self.url.as_deref(), place, &ring, Arc::clone(&clock), connections).await?;
         let policy = Policy { limits: self.limits.limits(), ..Policy::default() };
         let provider = Arc::new(twilio(&self.env, Timeouts::default(), clock));
         let engine = Engine::new(store, ring, Arc::new(policy)).with_provider(provider);
@@ -123,11 +135,7 @@ impl Job {
                 }
             }
             Operation::Send { phone, user, ip, key } => {
-                let ask = smsotp::engine::SendOtp {
-                    user: User::parse(user).unwrap(),
-                    idempotency_key: key.clone(),
-                    ..ask(phone)
-                };
+                let ask = SendOtp { user: User::parse(user).unwrap(), idempotency_key: key.clone(), ..ask(phone) };
                 let caller = ip.as_deref().map_or_else(caller, client);
                 match engine.send(&caller, ask).await? {
                     SendAnswer::Sent(sent) => Said::Sent(sent),
@@ -194,8 +202,8 @@ impl Crew {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut children: Vec<_> = jobs.iter().map(start).collect();
         for (_, _, out) in &mut children {
-            let told = next_word(out);
-            assert_eq!(told.as_deref(), Some("READY"), "a child did not come to the barrier");
+            let word = next_word(out);
+            assert_eq!(word.as_deref(), Some("READY"), "a child did not come to the barrier");
         }
         Crew { children, _alone: alone }
     }
@@ -306,7 +314,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Not a story: what a copy of this binary does when a story starts it. By itself it has nothing to do.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a child is told by its parent what it is")]
+#[expect(clippy::disallowed_methods, reason = "a child learns from its parent what it is")]
 fn child() {
     if std::env::var_os(ROLE).is_none() {
         return;
@@ -314,22 +322,25 @@ fn child() {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).unwrap();
     let job: Job = serde_json::from_str(&line).unwrap();
-    let early = (!job.open_late).then(|| job.engine().unwrap());
-    say("READY");
-    std::io::stdin().read_line(&mut line).unwrap();
-    let engine = early.map_or_else(|| job.engine(), Ok);
-    let engine = match engine {
-        Ok(engine) => engine,
-        Err(error) => {
-            let said = Said::Error { code: error.code().name.to_owned(), message: error.to_string() };
-            return say(&serde_json::to_string(&said).unwrap());
+    let failed =
+        |error: smsotp::error::Error| Said::Error { code: error.code().name.to_owned(), message: error.to_string() };
+    block_on(async {
+        let early = if job.open_late { None } else { Some(job.engine(1).await.unwrap()) };
+        say("READY");
+        std::io::stdin().read_line(&mut line).unwrap();
+        let engine = match early {
+            Some(engine) => Ok(engine),
+            None => job.engine(1).await,
+        };
+        let engine = match engine {
+            Ok(engine) => engine,
+            Err(error) => return say(&serde_json::to_string(&failed(error)).unwrap()),
+        };
+        for operation in &job.operations {
+            let said = job.run(&engine, operation).await.unwrap_or_else(failed);
+            say(&serde_json::to_string(&said).unwrap());
         }
-    };
-    for operation in &job.operations {
-        let said = crate::world::block_on(job.run(&engine, operation))
-            .unwrap_or_else(|error| Said::Error { code: error.code().name.to_owned(), message: error.to_string() });
-        say(&serde_json::to_string(&said).unwrap());
-    }
+    });
 }
 
 /// Every step of a send, by its name.
@@ -337,137 +348,17 @@ pub fn step(step: Step) -> String {
     format!("{step:?}")
 }
 
-const CROWD: usize = 64;
-
 /// So many different phones, none of them the usual two.
 pub fn phone(n: usize) -> String {
     format!("+1415555{:04}", 2000 + n)
 }
 
-fn send_to(phone: &str, user: &str) -> Operation {
-    Operation::Send { phone: phone.to_owned(), user: user.to_owned(), ip: None, key: None }
-}
-
-fn verify_ada(code: &Code) -> Operation {
-    Operation::Verify { phone: crate::world::PHONE.to_owned(), user: "ada".to_owned(), code: code.expose().to_owned() }
-}
-
-fn crowd(world: &World, knobs: &Knobs, operation: impl Fn(usize) -> Operation) -> Vec<Job> {
-    (0..CROWD).map(|n| Job { limits: knobs.clone(), ..Job::new(world, vec![operation(n)]) }).collect()
-}
-
-fn count(said: &[Said], wanted: &str) -> usize {
-    let is = |said: &&Said| match said {
-        Said::Verdict { word, .. } => word == wanted,
-        Said::Refused(word) => word == wanted,
-        Said::Error { code, .. } => code == wanted,
-        Said::Sent(sent) => sent.state.as_str() == wanted,
-        _ => false,
-    };
-    said.iter().filter(is).count()
-}
-
 #[test]
-fn of_64_processes_with_the_right_code_exactly_one_is_told_verified() {
-    let world = World::unlimited();
-    crate::world::block_on(crate::world::send(&world.engine(), crate::world::PHONE));
-    let code = world.code_on(crate::world::PHONE);
-
-    let said = together(&crowd(&world, &Knobs::default(), |_| verify_ada(&code)));
-
-    assert_eq!((count(&said, "verified"), count(&said, "already_used")), (1, 63));
-    assert_eq!(world.number("SELECT count(*) FROM audit WHERE action = 'verify'"), 64);
-    assert_eq!(world.trouble(), [""; 0]);
-}
-
-#[test]
-fn of_64_wrong_guesses_at_once_five_are_evaluated() {
-    let world = World::unlimited();
-    crate::world::block_on(crate::world::send(&world.engine(), crate::world::PHONE));
-    let code = world.code_on(crate::world::PHONE);
-
-    let said = together(&crowd(&world, &Knobs::default(), |_| verify_ada(&World::wrong(&code))));
-
-    assert_eq!((count(&said, "wrong_code"), count(&said, "locked")), (5, 59));
-    assert_eq!(world.number("SELECT wrong_guesses FROM otps"), 5);
-    assert_eq!(world.word("SELECT state FROM otps"), "locked");
-}
-
-#[test]
-fn one_right_code_among_63_wrong_ones_succeeds_once_or_comes_too_late() {
-    let world = World::unlimited();
-    crate::world::block_on(crate::world::send(&world.engine(), crate::world::PHONE));
-    let code = world.code_on(crate::world::PHONE);
-
-    let said = together(&crowd(&world, &Knobs::default(), |n| match n {
-        31 => verify_ada(&code),
-        _ => verify_ada(&World::wrong(&code)),
-    }));
-
-    let (verified, wrong) = (count(&said, "verified"), count(&said, "wrong_code"));
-    let locked_out = said[31] == Said::Verdict { word: "locked".to_owned(), otp: Some(1), evaluated: false };
-    assert!(
-        verified == 1 && wrong < 5 || verified == 0 && wrong == 5 && locked_out,
-        "{verified} {wrong} {:?}",
-        said[31]
-    );
-}
-
-#[test]
-fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds() {
-    let one = |n, who: &str| match who {
-        "phone" => Knobs { phone: Some((n, 3600)), ..Knobs::default() },
-        "user" => Knobs { user: Some((n, 3600)), ..Knobs::default() },
-        "ip" => Knobs { ip: Some((n, 3600)), ..Knobs::default() },
-        _ => Knobs { everything: Some((n, 3600)), ..Knobs::default() },
-    };
-    let operation = |n: usize, who: &str| match who {
-        "phone" => send_to(crate::world::PHONE, "ada"),
-        "user" => send_to(&phone(n), "ada"),
-        "ip" => Operation::Send { phone: phone(n), user: format!("u{n}"), ip: Some("192.0.2.7".to_owned()), key: None },
-        _ => send_to(&phone(n), &format!("u{n}")),
-    };
-    let scenes = [("phone", 1), ("phone", 3), ("phone", 5), ("user", 1), ("ip", 3), ("everything", 5)];
-    for (who, max) in scenes {
-        let world = World::unlimited();
-        drop(world.engine());
-
-        let said = together(&crowd(&world, &one(max, who), |n| operation(n, who)));
-
-        let max = max as usize;
-        assert_eq!((count(&said, "accepted"), count(&said, "rate_limited")), (max, CROWD - max), "{who}");
-        assert_eq!((world.sandbox.requests(), world.sandbox.messages().len()), (max, max), "{who}");
-        assert_eq!(world.trouble(), [""; 0]);
-    }
-}
-
-#[test]
-fn of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_its_answer() {
-    let world = World::unlimited();
-    drop(world.engine());
-    let operation = Operation::Send {
-        phone: crate::world::PHONE.to_owned(),
-        user: "ada".to_owned(),
-        ip: None,
-        key: Some("order-17".to_owned()),
-    };
-    let jobs: Vec<Job> = (0..32).map(|_| Job::new(&world, vec![operation.clone()])).collect();
-
-    let first = together(&jobs);
-    // Whoever came while it was under way was told to ask again.
-    let again = together(&jobs[..4]);
-
-    assert_eq!(count(&first, "accepted") + count(&first, "in_progress"), 32, "{first:?}");
-    let answers: Vec<&Said> = first.iter().chain(&again).filter(|said| matches!(said, Said::Sent(_))).collect();
-    assert!(answers.len() >= 5 && answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert_eq!(world.sandbox.requests(), 1);
-}
-
-#[test]
-fn sixteen_processes_that_open_new_database_at_once_make_one_set_of_keys_and_all_work() {
+fn sixteen_processes_that_open_a_new_database_at_once_make_one_set_of_keys_and_all_work() {
     for _ in 0..6 {
         let world = World::unlimited();
-        let operations = |n: usize| vec![Operation::Open, send_to(&phone(n), "ada")];
+        let send = |n| Operation::Send { phone: phone(n), user: "ada".to_owned(), ip: None, key: None };
+        let operations = |n: usize| vec![Operation::Open, send(n)];
         let jobs: Vec<Job> = (0..16).map(|n| Job { open_late: true, ..Job::new(&world, operations(n)) }).collect();
 
         let left = Crew::at_the_barrier(&jobs).go();
@@ -484,39 +375,4 @@ fn sixteen_processes_that_open_new_database_at_once_make_one_set_of_keys_and_all
         assert_eq!(world.number("SELECT count(*) FROM database_keys"), 2);
         assert_eq!(world.trouble(), [""; 0]);
     }
-}
-
-#[test]
-fn a_purge_beside_senders_and_guessers_loses_nothing_that_lives_and_resets_no_limit() {
-    let mut world = World::unlimited();
-    let knobs = Knobs { phone: Some((2, 86_400)), ..Knobs::default() };
-    world.policy.limits = knobs.limits();
-    // Yesterday's: fifty finished otps, and a phone whose two messages of the day are used up.
-    crate::world::block_on(async {
-        let engine = world.engine();
-        for n in 0..50 {
-            crate::world::send(&engine, &phone(n)).await;
-        }
-        world.advance(20 * 3600);
-        for _ in 0..2 {
-            crate::world::send(&engine, crate::world::OTHER).await;
-        }
-        crate::world::send(&engine, crate::world::PHONE).await;
-    });
-    let code = world.code_on(crate::world::PHONE);
-    world.advance(60);
-
-    let said = together(&crowd(&world, &knobs, |n| match n % 4 {
-        0 => Operation::Purge { older_than: 3600 },
-        1 => send_to(crate::world::OTHER, "ada"),
-        2 => send_to(&phone(100 + n), "bob"),
-        _ => verify_ada(&World::wrong(&code)),
-    }));
-
-    let purged: u64 = said.iter().map(|said| if let Said::Purged { otps, .. } = said { *otps } else { 0 }).sum();
-    assert_eq!(purged, 50, "{said:?}");
-    assert_eq!(count(&said, "rate_limited"), 16);
-    assert_eq!((count(&said, "wrong_code"), count(&said, "locked")), (5, 11));
-    assert_eq!(world.number("SELECT count(*) FROM otps"), 2 + 16);
-    assert_eq!(world.trouble(), [""; 0]);
 }

@@ -2,16 +2,28 @@
 
 use std::time::Duration;
 
-use smsotp::engine::{Purge, PurgeReport, SendOtp, Verdict};
-use smsotp::limits::{Limits, Window};
+use smsotp::engine::{AddTestNumber, Engine, Purge, PurgeReport, SendOtp, Verdict};
+use smsotp::limits::{Limit, Limits, Window};
+use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
 use smsotp::store::{PurgeBatch, PurgeCursor};
 
 use crate::processes::phone;
+use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, audit_break, block_on, caller, files, holds, purge, refusal, send, send_as, unlimited,
+    OTHER, PHONE, World, ask, block_on, caller, dispatch, files, holds, purge, refusal, send, send_as, unlimited,
     verdict,
 };
+
+on_every_store![
+    what_lives_or_is_unsettled_stays_and_all_else_goes,
+    what_finished_less_than_a_day_ago_is_kept_unless_the_run_says_otherwise,
+    a_dry_run_counts_exactly_what_the_real_one_takes_and_changes_nothing,
+    limits_lockouts_and_the_audit_log_outlive_every_purge,
+    ids_are_never_used_twice,
+    an_interrupted_purge_goes_on_where_it_stopped,
+    a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it,
+];
 
 const NOW: Duration = Duration::ZERO;
 
@@ -20,214 +32,192 @@ fn how(dry_run: bool) -> Purge {
 }
 
 /// Finished otps of every kind, and beside them what has to stay.
-async fn mixed(world: &World) {
-    let engine = world.engine();
+async fn mixed(world: &World, engine: &Engine) {
     for n in 0..4 {
-        send(&engine, &phone(n)).await;
+        send(engine, &phone(n)).await;
     }
-    verdict(&engine, &phone(0), &world.code_on(&phone(0))).await;
+    verdict(engine, &phone(0), &world.code_on(&phone(0))).await;
     for _ in 0..5 {
-        verdict(&engine, &phone(1), &World::wrong(&world.code_on(&phone(1)))).await;
+        verdict(engine, &phone(1), &World::wrong(&world.code_on(&phone(1)))).await;
     }
     world.sandbox.fault(Fault::Code(30_001), 1);
-    send(&engine, &phone(4)).await;
-    send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(&phone(2)) }).await;
+    send(engine, &phone(4)).await;
+    send_as(engine, &caller(), SendOtp { new_code: true, ..ask(&phone(2)) }).await;
     // Unsettled: its message may be out.
     world.sandbox.fault(Fault::Reset, 1);
-    send(&engine, &phone(5)).await;
+    send(engine, &phone(5)).await;
     world.advance(700);
     // Alive.
+    send(engine, PHONE).await;
+}
+
+async fn what_lives_or_is_unsettled_stays_and_all_else_goes(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    mixed(database, &engine).await;
+    let report = purge(&engine, NOW).await;
+
+    // phones 0 to 4, and the second code of phone 2.
+    assert_eq!((report.purged.otps, report.purged.messages), (6, 6));
+    assert_eq!(database.words("SELECT phone_number FROM otps ORDER BY id"), [phone(5), PHONE.to_owned()]);
+    assert_eq!(database.number("SELECT count(*) FROM messages"), 2);
+    assert_eq!(verdict(&engine, PHONE, &database.code_on(PHONE)).await, Verdict::Verified);
+
+    // Once it is settled it goes too.
+    for _ in 0..2 {
+        database.advance(601);
+        dispatch(&engine).await;
+    }
+    assert_eq!(purge(&engine, NOW).await.purged.otps, 2);
+    assert_eq!(purge(&engine, NOW).await.purged.total(), 0, "a second time there is nothing to do");
+}
+
+async fn what_finished_less_than_a_day_ago_is_kept_unless_the_run_says_otherwise(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
     send(&engine, PHONE).await;
+    database.advance(60);
+    verdict(&engine, PHONE, &database.code_on(PHONE)).await;
+    let default = Purge { older_than: None, ..how(false) };
+    database.advance_almost(24 * 3600);
+    assert_eq!(engine.purge(&caller(), &default, |_| true).await.unwrap().purged.otps, 0);
+    database.until_then();
+    assert_eq!(purge(&engine, Duration::from_secs(86_410)).await.purged.otps, 0);
+    assert_eq!(engine.purge(&caller(), &default, |_| true).await.unwrap().purged.otps, 1);
 }
 
-#[test]
-fn what_lives_or_is_unsettled_stays_and_all_else_goes() {
-    let world = World::unlimited();
-    block_on(async {
-        mixed(&world).await;
-        let engine = world.engine();
-        let report = purge(&engine, NOW).await;
-
-        // phones 0 to 4, and the second code of phone 2.
-        assert_eq!((report.purged.otps, report.purged.messages), (6, 6));
-        let left =
-            world.word("SELECT group_concat(phone_number, ' ') FROM (SELECT phone_number FROM otps ORDER BY id)");
-        assert_eq!(left, format!("{} {PHONE}", phone(5)));
-        assert_eq!(world.number("SELECT count(*) FROM messages"), 2);
-        assert_eq!(verdict(&engine, PHONE, &world.code_on(PHONE)).await, Verdict::Verified);
-
-        // Once it is settled it goes too.
-        for _ in 0..2 {
-            world.advance(601);
-            crate::world::dispatch(&engine).await;
-        }
-        assert_eq!(purge(&engine, NOW).await.purged.otps, 2);
-        assert_eq!(purge(&engine, NOW).await.purged.total(), 0, "a second time there is nothing to do");
-    });
-    assert_eq!(world.trouble(), [""; 0]);
+async fn a_dry_run_counts_exactly_what_the_real_one_takes_and_changes_nothing(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    mixed(database, &engine).await;
+    let keyed = SendOtp { idempotency_key: Some("k".to_owned()), ..ask(OTHER) };
+    send_as(&engine, &caller(), keyed).await;
+    let add = AddTestNumber {
+        phone: Phone::from_e164("+1234567890").unwrap(),
+        code: smsotp::code::Code::parse("123456").unwrap(),
+        until: database.now() + Duration::from_secs(3600),
+    };
+    engine.add_test_number(&caller(), add).await.unwrap();
+    for pause in [0, 700, 30 * 86_400] {
+        database.advance(pause);
+        let before = database.audit().len();
+        let mut calls = 0;
+        let dry = engine
+            .purge(&caller(), &how(true), |_| {
+                calls += 1;
+                true
+            })
+            .await
+            .unwrap();
+        assert_eq!(database.audit().len(), before);
+        assert!(calls > 0);
+        let real = engine.purge(&caller(), &how(false), |_| true).await.unwrap();
+        assert_eq!(dry.purged, real.purged, "after {pause} s");
+    }
+    assert_eq!(
+        database.number("SELECT count(*) FROM replies") + database.number("SELECT count(*) FROM test_numbers"),
+        0
+    );
 }
 
-#[test]
-fn what_finished_less_than_a_day_ago_is_kept_unless_told_otherwise() {
-    let world = World::unlimited();
-    block_on(async {
-        let engine = world.engine();
-        send(&engine, PHONE).await;
-        world.advance(60);
-        verdict(&engine, PHONE, &world.code_on(PHONE)).await;
-        let default = Purge { older_than: None, ..how(false) };
-        world.advance(24 * 3600 - 1);
-        assert_eq!(engine.purge(&caller(), &default, |_| true).await.unwrap().purged.otps, 0);
-        assert_eq!(purge(&engine, Duration::from_secs(86_401)).await.purged.otps, 0);
-        world.advance(1);
-        assert_eq!(engine.purge(&caller(), &default, |_| true).await.unwrap().purged.otps, 1);
-    });
-}
-
-#[test]
-fn a_dry_run_counts_exactly_what_the_real_one_takes_and_changes_nothing() {
-    let world = World::unlimited();
-    block_on(async {
-        mixed(&world).await;
-        let engine = world.engine();
-        let keyed = SendOtp { idempotency_key: Some("k".to_owned()), ..ask(OTHER) };
-        send_as(&engine, &caller(), keyed).await;
-        let add = smsotp::engine::AddTestNumber {
-            phone: smsotp::phone::Phone::from_e164("+1234567890").unwrap(),
-            code: smsotp::code::Code::parse("123456").unwrap(),
-            until: world.now() + Duration::from_secs(3600),
-        };
-        engine.add_test_number(&caller(), add).await.unwrap();
-        for pause in [0, 700, 30 * 86_400] {
-            world.advance(pause);
-            let before = world.number("SELECT sum(seq) FROM audit");
-            let mut calls = 0;
-            let dry = engine
-                .purge(&caller(), &how(true), |_| {
-                    calls += 1;
-                    true
-                })
-                .await
-                .unwrap();
-            assert_eq!(world.number("SELECT sum(seq) FROM audit"), before);
-            assert!(calls > 0);
-            let real = engine.purge(&caller(), &how(false), |_| true).await.unwrap();
-            assert_eq!(dry.purged, real.purged, "after {pause} s");
-        }
-        assert_eq!(world.number("SELECT count(*) FROM replies") + world.number("SELECT count(*) FROM test_numbers"), 0);
-    });
-}
-
-#[test]
-fn limits_lockouts_and_the_audit_log_outlive_every_purge() {
-    let mut world = World::new();
-    world.policy.limits = Limits {
+async fn limits_lockouts_and_the_audit_log_outlive_every_purge(database: &mut Database) {
+    database.policy.limits = Limits {
         phone: vec![Window::new(2, 86_400)],
         guesses_per_phone: Window::new(5, 86_400),
         guesses_in_a_row: 5,
         ..unlimited()
     };
-    block_on(async {
-        let engine = world.engine();
-        send(&engine, PHONE).await;
-        send(&engine, PHONE).await;
-        send(&engine, OTHER).await;
-        for _ in 0..5 {
-            verdict(&engine, OTHER, &World::wrong(&world.code_on(OTHER))).await;
-        }
-        world.advance(86_400 - 1);
-        let rows = world.audit().len();
-        assert_eq!(purge(&engine, NOW).await.purged.otps, 2);
+    let engine = database.engine().await;
+    send(&engine, PHONE).await;
+    send(&engine, PHONE).await;
+    send(&engine, OTHER).await;
+    for _ in 0..5 {
+        verdict(&engine, OTHER, &World::wrong(&database.code_on(OTHER))).await;
+    }
+    database.advance(86_400 - 1);
+    let rows = database.audit().len();
+    assert_eq!(purge(&engine, NOW).await.purged.otps, 2);
 
-        assert_eq!(world.number("SELECT count(*) FROM otps"), 0);
-        assert_eq!(refusal(&engine, PHONE).await.hits[0].limit.as_str(), "phone");
-        assert_eq!(refusal(&engine, OTHER).await.hits[0].limit.as_str(), "guesses");
-        assert_eq!(world.audit().len(), rows + 1 + 2);
-        // A lockout has no end but staff's: a year and a purge later it is still there.
-        world.advance(365 * 86_400);
-        purge(&engine, NOW).await;
-        assert_eq!(refusal(&engine, OTHER).await.retry_after_seconds, None);
-    });
-    assert_eq!(audit_break(&world.store()), None);
+    assert_eq!(database.number("SELECT count(*) FROM otps"), 0);
+    assert_eq!(refusal(&engine, PHONE).await.hits[0].limit, Limit::Phone);
+    assert_eq!(refusal(&engine, OTHER).await.hits[0].limit, Limit::Guesses);
+    assert_eq!(database.audit().len(), rows + 1 + 2);
+    // A lockout has no end but staff's: a year and a purge later it is still there.
+    database.advance(365 * 86_400);
+    purge(&engine, NOW).await;
+    assert_eq!(refusal(&engine, OTHER).await.retry_after_seconds, None);
     // What remembers nothing any more is gone; whoever is locked out is still known.
-    assert_eq!(world.number("SELECT count(*) FROM subjects WHERE kind = 'pair'"), 1);
+    assert_eq!(database.number("SELECT count(*) FROM subjects WHERE kind = 'pair'"), 1);
 }
 
-#[test]
-fn ids_are_never_used_twice() {
-    let world = World::unlimited();
-    block_on(async {
-        let engine = world.engine();
-        for id in 1..=3 {
-            let sent = send(&engine, PHONE).await;
-            assert_eq!((sent.otp_id, sent.message_id), (id, id));
-            world.advance(700);
-            purge(&engine, NOW).await;
-            assert_eq!(world.number("SELECT count(*) FROM otps"), 0);
-        }
-    });
+async fn ids_are_never_used_twice(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let mut last = (0, 0);
+    for _ in 0..3 {
+        let sent = send(&engine, PHONE).await;
+        assert!(sent.otp_id > last.0 && sent.message_id > last.1);
+        last = (sent.otp_id, sent.message_id);
+        database.advance(700);
+        purge(&engine, NOW).await;
+        assert_eq!(database.number("SELECT count(*) FROM otps"), 0);
+    }
 }
 
-#[test]
-fn an_interrupted_purge_goes_on_where_it_stopped() {
-    let world = World::unlimited();
-    block_on(async {
-        let engine = world.engine();
-        for n in 0..100 {
-            send(&engine, &phone(n)).await;
-        }
-        world.advance(700);
-        let small = Purge { batch: Some(64), ..how(false) };
-        let first = engine.purge(&caller(), &small, |_| false).await.unwrap();
-        // A batch may end before its 64 where it takes too long.
-        let left = 100 - i64::try_from(first.purged.otps).unwrap();
-        assert!(first.batches == 1 && (36..100).contains(&left), "{first:?}");
-        assert_eq!(world.number("SELECT count(*) FROM otps"), left);
-        let mut told: Vec<PurgeReport> = Vec::new();
-        let rest = engine
-            .purge(&caller(), &how(false), |report| {
-                told.push(*report);
-                true
-            })
-            .await
-            .unwrap();
-        assert_eq!(i64::try_from(rest.purged.otps).unwrap(), left);
-        assert_eq!(told.last(), Some(&rest));
-    });
-    assert_eq!(world.trouble(), [""; 0]);
+async fn an_interrupted_purge_goes_on_where_it_stopped(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    for n in 0..100 {
+        send(&engine, &phone(n)).await;
+    }
+    database.advance(700);
+    let small = Purge { batch: Some(64), ..how(false) };
+    let first = engine.purge(&caller(), &small, |_| false).await.unwrap();
+    // A batch may end before its 64 where it takes too long.
+    let left = 100 - i64::try_from(first.purged.otps).unwrap();
+    assert!(first.batches == 1 && (36..100).contains(&left), "{first:?}");
+    assert_eq!(database.number("SELECT count(*) FROM otps"), left);
+    let mut reports: Vec<PurgeReport> = Vec::new();
+    let rest = engine
+        .purge(&caller(), &how(false), |report| {
+            reports.push(*report);
+            true
+        })
+        .await
+        .unwrap();
+    assert_eq!(i64::try_from(rest.purged.otps).unwrap(), left);
+    assert_eq!(reports.last(), Some(&rest));
 }
 
-#[test]
-fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it() {
-    let world = World::unlimited();
-    block_on(async {
-        let engine = world.engine();
-        // The oldest ones are unsettled, more of them than a batch holds.
-        world.sandbox.fault(Fault::Reset, 5);
-        for n in 0..10 {
-            send(&engine, &phone(n)).await;
-            world.advance(1);
-        }
-        world.advance(700);
-        let mut batch = PurgeBatch {
-            cutoff: world.now(),
-            cursor: PurgeCursor::default(),
-            limit: 2,
-            exclusive: false,
-            dry_run: false,
-            actor: smsotp::audit::Actor::Cron,
-        };
-        let (mut otps, mut batches) = (0, 0);
-        loop {
-            let (purged, next) = engine.store().maintenance.purge(&batch).await.unwrap();
-            otps += purged.otps;
-            batches += 1;
-            assert!(batches < 20);
-            let Some(next) = next else { break };
-            batch.cursor = next;
-        }
-        assert_eq!((otps, world.number("SELECT count(*) FROM otps")), (5, 5));
-    });
+async fn a_batch_never_looks_at_the_same_row_twice_and_an_open_one_does_not_stop_it(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    // The oldest ones are unsettled, more of them than a batch holds.
+    database.sandbox.fault(Fault::Reset, 5);
+    for n in 0..10 {
+        send(&engine, &phone(n)).await;
+        database.advance(1);
+    }
+    database.advance(700);
+    let store = &engine.store().maintenance;
+    let mut batch = PurgeBatch {
+        cutoff: database.now(),
+        cursor: PurgeCursor::default(),
+        limit: 2,
+        exclusive: false,
+        dry_run: false,
+        actor: smsotp::audit::Actor::Cron,
+    };
+    let (mut otps, mut batches) = (0, 0);
+    loop {
+        let (purged, next) = store.purge(&batch).await.unwrap();
+        otps += purged.otps;
+        batches += 1;
+        assert!(batches < 20);
+        let Some(next) = next else { break };
+        batch.cursor = next;
+    }
+    assert_eq!((otps, database.number("SELECT count(*) FROM otps")), (5, 5));
 }
 
 #[test]

@@ -1,12 +1,18 @@
 //! Tokens: what each scope opens, for whom a bearer speaks, and when a token is refused.
 
+use std::time::Duration;
+
 use serde_json::json;
 use smsotp::engine::{NewToken, Whose};
+use smsotp::error::Code;
 use smsotp::otp::User;
 use smsotp::token::Scopes;
 
-use crate::window::{SEND, TEST, VERIFY, Window, service_token, token_of};
-use crate::world::{OTHER, PHONE, World, block_on, caller, files, holds};
+use crate::stores::{Database, on_every_store};
+use crate::window::{SEND, TEST, VERIFY, Window, service_token, settings, token_of};
+use crate::world::{OTHER, PHONE, World, caller, files, holds};
+
+on_every_store![a_token_ends_at_its_time_and_when_it_is_revoked];
 
 #[test]
 fn each_scope_opens_its_own_place_and_admin_all_of_them() {
@@ -37,7 +43,7 @@ fn each_scope_opens_its_own_place_and_admin_all_of_them() {
 }
 
 #[test]
-fn what_is_no_token_opens_nothing_and_is_told_nothing() {
+fn what_is_no_token_opens_nothing_and_learns_nothing() {
     let world = World::new();
     let engine = world.engine();
     let good = token_of(&engine, "ada", "send");
@@ -107,7 +113,7 @@ fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
     assert_eq!(from(OTHER, "203.0.113.1").status, 429);
     assert_eq!(from(OTHER, "203.0.113.2").status, 200);
 
-    // A stranger's guesses close asking for strangers, and not for whom the service knows.
+    // Guesses by callers that nobody vouches for close asking for these, and not for whom the service knows.
     let code = World::wrong(&world.code_on(PHONE));
     let guess = json!({"phone_number": PHONE, "user": "ada", "otp_code": code.expose()}).to_string();
     for _ in 0..2 {
@@ -117,38 +123,45 @@ fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
     assert_eq!(send(json!({"phone_number": PHONE, "user": "ada", "known": true})).status, 200);
 }
 
-#[test]
-fn a_token_ends_at_its_time_and_when_it_is_taken_back() {
-    let world = World::new();
-    let engine = world.engine();
-    let window = Window::open(&world);
-    let new = NewToken {
-        name: "short".into(),
+async fn a_token_ends_at_its_time_and_when_it_is_revoked(database: &mut Database) {
+    let engine = database.engine().await;
+    let window = Window::with(database, engine.clone(), settings());
+    let new = |name: &str, expires_at| NewToken {
+        name: name.into(),
         scopes: Scopes::parse("verify").unwrap(),
         whose: Whose::User(User::parse("ada").unwrap()),
-        expires_at: Some(world.now() + std::time::Duration::from_secs(60)),
+        expires_at,
     };
-    let (token, secret) = block_on(engine.create_token(&caller(), new)).unwrap();
-    let lasting = token_of(&engine, "ada", "verify");
+    let end = database.now() + Duration::from_secs(60);
+    let error = engine.create_token(&caller(), new("over", Some(database.now()))).await.err().unwrap();
+    assert_eq!(error.code(), Code::VALUE_INVALID, "it would have expired already");
+    for (name, good) in [("n".repeat(100), true), ("n".repeat(101), false), ("a\tb".to_owned(), false)] {
+        assert_eq!(engine.create_token(&caller(), new(&name, Some(end))).await.is_ok(), good, "{name}");
+    }
+    let (_, short) = engine.create_token(&caller(), new("short", Some(end))).await.unwrap();
+    let (lasting, secret) = engine.create_token(&caller(), new("lasting", None)).await.unwrap();
     let body = json!({"phone_number": PHONE, "otp_code": "000000"}).to_string();
+    assert_eq!(window.post(VERIFY, short.expose(), &body).status, 400);
+
+    database.advance_almost(60);
+    assert_eq!(window.post(VERIFY, short.expose(), &body).status, 400);
+    database.until_then();
+    assert_eq!(window.post(VERIFY, short.expose(), &body).status, 401);
+
     assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 400);
-
-    world.advance(60);
-    assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 401);
-
-    assert_eq!(window.post(VERIFY, &lasting, &body).status, 400);
-    let id = token.id + 1;
-    assert!(block_on(engine.revoke_token(&caller(), id)).unwrap().is_some());
-    assert_eq!(window.post(VERIFY, &lasting, &body).status, 401);
-    assert!(block_on(engine.revoke_token(&caller(), 999)).unwrap().is_none());
-    let states: Vec<_> = block_on(engine.tokens()).unwrap().iter().map(|token| token.state(world.now())).collect();
-    assert_eq!(states, ["revoked", "expired"]);
-    let operations: Vec<String> = world.audit().into_iter().map(|(operation, _)| operation).collect();
-    assert_eq!(operations.iter().filter(|operation| operation.starts_with("token.")).count(), 3);
+    for _ in 0..2 {
+        assert!(engine.revoke_token(&caller(), lasting.id).await.unwrap().is_some());
+        assert_eq!(window.post(VERIFY, secret.expose(), &body).status, 401);
+    }
+    assert!(engine.revoke_token(&caller(), 999).await.unwrap().is_none());
+    let states: Vec<_> = engine.tokens().await.unwrap().iter().map(|token| token.state(database.now())).collect();
+    assert_eq!(states, ["revoked", "expired", "expired"]);
+    let rows: Vec<String> = database.audit().into_iter().filter(|row| row.starts_with("token.")).collect();
+    assert_eq!(rows, ["token.create done", "token.create done", "token.create done", "token.revoke done"]);
 }
 
 #[test]
-fn the_database_hold_no_token() {
+fn the_database_holds_no_token() {
     let world = World::new();
     let engine = world.engine();
     let token = token_of(&engine, "ada", "verify");

@@ -1,15 +1,16 @@
-//! The world of a story: database in a directory of its own, the sandbox in place of Twilio, a clock that moves when told to.
+//! The world of a story: a directory for the database, the sandbox in place of Twilio, and a clock that only the story moves.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use smsotp::audit::{Actor, Break, Head, Row, Verifier};
-use smsotp::clock::{Clock, ManualClock, SystemClock, Timestamp};
+use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{
-    Caller, Destination, Dispatched, Engine, Purge, PurgeReport, Refusal, SendAnswer, SendOtp, Sent, Verdict,
-    VerifyAnswer, VerifyOtp,
+    Caller, Destination, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke, SendAnswer,
+    SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp,
 };
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::{Limits, Window};
@@ -19,13 +20,51 @@ use smsotp::policy::Policy;
 use smsotp::provider::twilio::{Account, Timeouts, Twilio};
 use smsotp::purpose::Purpose;
 use smsotp::sandbox::{self, Pace, ReceivedMessage, Sandbox};
-use smsotp::store::Store;
 use smsotp::store::sqlite::{Sqlite, SqliteOptions};
+use smsotp::store::{Store, Subject};
 use smsotp::template::Endings;
+use smsotp::usage::Usage;
+
+/// A clock that stands still until the story moves it. `begun` is when the story began: what PostgreSQL's own clock says all
+/// through a story; how far the story has moved is the offset that the store adds.
+pub struct StillClock {
+    begun: Timestamp,
+    now: AtomicI64,
+}
+
+impl StillClock {
+    pub fn new(begun: Timestamp, now: Timestamp) -> StillClock {
+        StillClock { begun, now: AtomicI64::new(now.millis()) }
+    }
+
+    pub fn begun(&self) -> Timestamp {
+        self.begun
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.now.fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Sets the clock, also backwards; on PostgreSQL not to before the story began.
+    pub fn set(&self, now: Timestamp) {
+        self.now.store(now.millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn offset(&self) -> Duration {
+        assert!(self.now() >= self.begun, "this clock cannot go back to before the story began: advance it first");
+        self.now().since(self.begun)
+    }
+}
 
 pub struct World {
     pub dir: tempfile::TempDir,
-    pub clock: Arc<ManualClock>,
+    pub clock: Arc<StillClock>,
     pub sandbox: Sandbox,
     /// The secret keys in base64, newest first.
     pub keys: Vec<String>,
@@ -43,7 +82,8 @@ impl World {
 
     /// A world whose sandbox is set up like this; database, sandbox and provider share the clock.
     pub fn with(options: sandbox::Options) -> World {
-        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let now = SystemClock.now();
+        let clock = Arc::new(StillClock::new(now, now));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
         World {
             dir: tempfile::tempdir().unwrap(),
@@ -55,7 +95,7 @@ impl World {
         }
     }
 
-    /// A world in which only what the story is about limits anything.
+    /// A world in which no limit but the guesses of one code applies.
     pub fn unlimited() -> World {
         let mut world = World::new();
         world.policy.limits = unlimited();
@@ -132,14 +172,6 @@ impl World {
         self.sql().query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// The audit log as (action, outcome), oldest first.
-    pub fn audit(&self) -> Vec<(String, String)> {
-        let sql = self.sql();
-        let mut statement = sql.prepare("SELECT action, outcome FROM audit ORDER BY seq").unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        rows.map(Result::unwrap).collect()
-    }
-
     /// What is wrong with the database: nothing, if all is well.
     pub fn trouble(&self) -> Vec<String> {
         let store = self.store();
@@ -151,8 +183,13 @@ impl World {
 
 /// The first break of the audit log, if there is one.
 pub fn audit_break(store: &Store) -> Option<Break> {
-    let (rows, heads) = block_on(async { (audit_rows(store).await, store.reads.audit_heads().await.unwrap()) });
-    check_rows(store, rows, heads)
+    block_on(first_break(store))
+}
+
+/// The first break of any chain of the audit log, if there is one.
+pub async fn first_break(store: &Store) -> Option<Break> {
+    let heads = store.reads.audit_heads().await.unwrap();
+    check_rows(store, audit_rows(store).await, heads)
 }
 
 pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
@@ -161,15 +198,19 @@ pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Bre
     verifier.finish().err()
 }
 
+/// All rows of the audit log, one chain after the other.
 pub async fn audit_rows(store: &Store) -> Vec<Row> {
     let mut rows = Vec::new();
-    loop {
-        let page = store.reads.audit(0, rows.len() as u64 + 1, 500).await.unwrap();
-        if page.is_empty() {
-            return rows;
+    for head in store.reads.audit_heads().await.unwrap() {
+        let mut from = 1;
+        loop {
+            let page = store.reads.audit(head.chain, from, 500).await.unwrap();
+            let Some(last) = page.last() else { break };
+            from = last.seq + 1;
+            rows.extend(page);
         }
-        rows.extend(page);
     }
+    rows
 }
 
 pub fn new_key() -> String {
@@ -297,13 +338,47 @@ pub async fn verdict(engine: &Engine, phone: &str, code: &Code) -> Verdict {
 }
 
 pub async fn dispatch(engine: &Engine) -> Dispatched {
-    engine.dispatch(&caller(), 100, |_, _| ()).await.unwrap()
+    engine.dispatch(&caller(), 100, |id, error| panic!("message {id}: {error}")).await.unwrap()
 }
 
 /// Purges what has been finished for so long.
 pub async fn purge(engine: &Engine, older_than: Duration) -> PurgeReport {
     let how = Purge { older_than: Some(older_than), dry_run: false, exclusive: false, batch: None, scrub: false };
     engine.purge(&caller(), &how, |_| true).await.unwrap()
+}
+
+/// Revokes what is alive for a phone.
+pub async fn revoke(engine: &Engine, phone: &str) -> usize {
+    let what = Revoke::Phone(Phone::from_e164(phone).unwrap(), None, None);
+    engine.revoke(&caller(), &what, "lost phone").await.unwrap().len()
+}
+
+/// Makes the limits of a subject forget, and ada's guesses in a row with it where the subject is a phone.
+pub async fn reset(engine: &Engine, subject: Subject) -> Forgotten {
+    let reset = Reset { subject, user: ada(), opt_out: false, reason: "ticket OPS-12".to_owned() };
+    engine.reset(&caller(), reset).await.unwrap()
+}
+
+pub fn phone_subject(phone: &str) -> Subject {
+    Subject::Phone(Phone::from_e164(phone).unwrap())
+}
+
+/// What the database remembers of a subject.
+pub async fn usage(engine: &Engine, subject: Subject) -> Usage {
+    let found = engine.reads().usages(&[subject]).await.unwrap();
+    found.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default()
+}
+
+/// Sends on an engine that is abandoned when it meets a step, as a process that is killed there would be.
+pub async fn send_and_die(engine: Engine, at: Step, ask: SendOtp) {
+    let engine = engine.on_step(move |step| {
+        if step == at {
+            // Not a panic of its own: that would leave a message in the output of the tests.
+            std::panic::resume_unwind(Box::new("killed"));
+        }
+    });
+    let died = tokio::spawn(async move { engine.send(&caller(), ask).await }).await;
+    assert!(died.is_err_and(|error| error.is_panic()), "it never came to {at:?}");
 }
 
 /// Every file in a directory, with its bytes.

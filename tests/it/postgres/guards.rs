@@ -140,7 +140,7 @@ fn database_that_are_purged_as_fast_as_they_grow_stop_growing() {
     world.policy.limits = unlimited();
     let url = cluster.url("postgres");
     block_on(Postgres::migrate(&url, &world.keyring(), Arc::new(SystemClock))).unwrap();
-    let database = Database { world, clock: Arc::default(), url: Some(url.clone()) };
+    let database = Database::at(world, url.clone());
     let mut sizes = Vec::new();
     block_on(async {
         let engine = database.engine().await;

@@ -105,7 +105,7 @@ fn who_is_not_believed_or_not_let_in_is_told_why() {
         {
             pg::run_on(&database, &format!("GRANT {all} TO poor"));
         }
-        let database = Database { world, clock: Arc::default(), url: Some(poor) };
+        let database = Database::at(world, poor);
         let engine = database.engine().await;
         send(&engine, PHONE).await;
         assert_eq!(verdict(&engine, PHONE, &database.world.code_on(PHONE)).await, Verdict::Verified);

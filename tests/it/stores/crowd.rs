@@ -1,270 +1,189 @@
 //! Promises about processes, proven with processes: 64 copies of this test binary on one database.
-//!
-//! A copy reads one line of JSON, says that it is ready, waits for the word, does its operation and says what came of it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-use smsotp::clock::Clock;
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Purge, SendAnswer};
-use smsotp::keys::{Keyring, SecretKey};
-use smsotp::limits::Window;
-use smsotp::policy::Policy;
-use smsotp::provider::twilio::{Account, Twilio};
-use smsotp::store::Store;
-use smsotp::store::postgres::{self, Postgres};
-use smsotp::store::sqlite::{self, Sqlite};
+use smsotp::sandbox::Fault;
 
-use super::{Database, on_both};
-use crate::world::{PHONE, World, ask, block_on, caller, send, verdict};
+use super::{Database, on_every_store};
+use crate::dispatching::{both_unknown, waiting};
+use crate::processes::{Crew, Job, Knobs, Operation, Said, phone, together};
+use crate::world::{OTHER, PHONE, World, send};
 
 /// How many.
 const CROWD: usize = 64;
 
-on_both![
-    of_64_processes_with_the_right_code_one_is_told_verified,
-    of_64_processes_as_many_messages_go_out_as_the_limit_holds,
+on_every_store![
+    of_64_processes_with_the_right_code_one_verifies,
     of_64_wrong_guesses_at_once_five_are_compared,
-    sends_and_purges_of_many_processes_leave_an_unbroken_chain,
+    one_right_code_among_63_wrong_ones_succeeds_once_or_comes_too_late,
+    of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds,
+    of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_its_answer,
+    eight_workers_at_once_send_a_waiting_message_once,
+    twelve_workers_at_once_give_one_found_message_to_one_of_ours,
+    a_purge_beside_senders_and_guessers_loses_nothing_that_lives_and_resets_no_limit,
 ];
 
-/// What one copy is to do.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Job {
-    pub url: Option<String>,
-    pub path: PathBuf,
-    pub key: String,
-    pub offset_ms: u64,
-    pub env: Vec<(String, String)>,
-    pub phone_limit: Option<u32>,
-    pub operation: Operation,
+fn send_to(phone: &str, user: &str) -> Operation {
+    Operation::Send { phone: phone.to_owned(), user: user.to_owned(), ip: None, key: None }
 }
 
-#[derive(Clone, Serialize, Deserialize)]
-pub enum Operation {
-    Send(String),
-    Verify(String, String),
-    Purge,
+fn verify_adas(code: &Code) -> Operation {
+    Operation::Verify { phone: PHONE.to_owned(), user: "ada".to_owned(), code: code.expose().to_owned() }
 }
 
-/// A copy at the barrier.
-pub struct Copy {
-    child: Child,
-    answers: BufReader<std::process::ChildStdout>,
+fn crowd(database: &Database, knobs: &Knobs, operation: impl Fn(usize) -> Operation) -> Vec<Said> {
+    let job = |n| Job { limits: knobs.clone(), ..Job::on(database, vec![operation(n)]) };
+    together(&(0..CROWD).map(job).collect::<Vec<_>>())
 }
 
-const READY: &str = "COPY READY";
-const SAID: &str = "COPY SAID ";
-
-impl Copy {
-    pub fn start(job: &impl Serialize, role: &str) -> Copy {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([role, "--exact", "--ignored", "--nocapture", "--quiet", "--test-threads=1"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut line = serde_json::to_string(job).unwrap();
-        line.push('\n');
-        child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
-        let answers = BufReader::new(child.stdout.take().unwrap());
-        Copy { child, answers }
-    }
-
-    pub fn wait_for(&mut self, word: &str) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.answers.read_line(&mut line).unwrap(), 0, "a copy ended before it said {word}");
-            if let Some(at) = line.find(word) {
-                return line[at + word.len()..].trim().to_owned();
-            }
-        }
-    }
-
-    pub fn go(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
-    }
-
-    pub fn end(mut self) {
-        drop(self.child.stdin.take());
-        let mut rest = String::new();
-        let _ = self.answers.read_to_string(&mut rest);
-        assert!(self.child.wait().unwrap().success(), "{rest}");
-    }
-}
-
-/// Starts a copy for each job, lets them go at once, and gives back what each said.
-fn all(jobs: &[Job]) -> Vec<String> {
-    let mut copies: Vec<Copy> = jobs.iter().map(|job| Copy::start(job, "stores::crowd::copy")).collect();
-    for copy in &mut copies {
-        copy.wait_for(READY);
-    }
-    for copy in &mut copies {
-        copy.go();
-    }
-    let said = copies.iter_mut().map(|copy| copy.wait_for(SAID)).collect();
-    copies.into_iter().for_each(Copy::end);
-    said
-}
-
-fn job(database: &Database, operation: Operation) -> Job {
-    Job {
-        url: database.url.clone(),
-        path: database.world.db(),
-        key: database.world.keys[0].clone(),
-        offset_ms: database.offset_ms(),
-        env: database.world.sandbox.env(),
-        phone_limit: None,
-        operation,
-    }
-}
-
-pub fn line() -> String {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).unwrap();
-    line
-}
-
-#[test]
-#[ignore = "started by the stories, once for each process"]
-fn copy() {
-    let job: Job = serde_json::from_str(&line()).unwrap();
-    block_on(async {
-        let engine = job.engine().await;
-        println!("{READY}");
-        line();
-        println!("{SAID}{}", job.run(&engine).await);
-    });
-}
-
-impl Job {
-    pub fn keyring(&self) -> Arc<Keyring> {
-        Arc::new(Keyring::new(vec![SecretKey::from_base64(&self.key).unwrap()]).unwrap())
-    }
-
-    pub async fn engine(&self) -> Engine {
-        self.engine_with(1).await
-    }
-
-    pub async fn engine_with(&self, connections: usize) -> Engine {
-        let ring = self.keyring();
-        let clock = Database::at_offset(self.offset_ms) as Arc<dyn Clock>;
-        let store: Store = match &self.url {
-            Some(url) => {
-                let opening =
-                    postgres::PostgresOptions { connections, wait_limit: std::time::Duration::from_secs(120) };
-                Arc::new(Postgres::open(url, &ring, clock, opening).await.unwrap()).into()
-            }
-            None => {
-                let opening =
-                    sqlite::SqliteOptions { wait_limit: std::time::Duration::from_secs(120), ..Default::default() };
-                Arc::new(Sqlite::open(&self.path, &ring, clock, opening).unwrap()).into()
-            }
-        };
-        let mut policy = Policy::default();
-        if let Some(max) = self.phone_limit {
-            policy.limits.phone = vec![Window::new(max, 3600)];
-            policy.limits.everything = Vec::new();
-            (policy.limits.cooldown, policy.limits.user) = (Vec::new(), Vec::new());
-        }
-        Engine::new(store, ring, Arc::new(policy)).with_provider(Arc::new(self.twilio()))
-    }
-
-    fn twilio(&self) -> Twilio {
-        let value = |name: &str| self.env.iter().find(|(key, _)| key == name).unwrap().1.clone();
-        let settings = Account {
-            account_sid: Some(value("TWILIO_ACCOUNT_SID")),
-            auth_token: Some(value("TWILIO_AUTH_TOKEN").into()),
-            phone_number: Some(value("TWILIO_PHONE_NUMBER")),
-            base_url: Some(value("TWILIO_API_BASE_URL").parse().unwrap()),
-            ..Account::default()
-        };
-        Twilio::new(smsotp::provider::twilio::Settings::check(&settings).unwrap()).unwrap()
-    }
-
-    async fn run(&self, engine: &Engine) -> String {
-        match &self.operation {
-            Operation::Send(phone) => match engine.send(&caller(), ask(phone)).await.unwrap() {
-                SendAnswer::Sent(sent) => format!("sent {}", sent.state.as_str()),
-                SendAnswer::Refused(refusal) => format!("refused {}", refusal.hits[0].limit),
-            },
-            Operation::Verify(phone, code) => {
-                format!("{:?}", verdict(engine, phone, &Code::parse(code).unwrap()).await)
-            }
-            Operation::Purge => {
-                let how = Purge { older_than: None, dry_run: false, exclusive: false, scrub: false, batch: None };
-                format!("purged {}", engine.purge(&caller(), &how, |_| true).await.unwrap().purged.otps)
-            }
-        }
-    }
-}
-
-fn count(said: &[String], word: &str) -> usize {
-    said.iter().filter(|line| line.starts_with(word)).count()
-}
-
-fn of_64_processes_with_the_right_code_one_is_told_verified(database: Database) {
-    let code = block_on(async {
-        send(&database.engine().await, PHONE).await;
-        database.world.code_on(PHONE)
-    });
-    let operation = Operation::Verify(PHONE.to_owned(), code.expose().to_owned());
-    let said = all(&vec![job(&database, operation); CROWD]);
-    assert_eq!((count(&said, "Verified"), count(&said, "AlreadyUsed")), (1, CROWD - 1), "{said:?}");
-}
-
-fn of_64_processes_as_many_messages_go_out_as_the_limit_holds(database: Database) {
-    for (nth, limit) in [1usize, 3, 5].into_iter().enumerate() {
-        let phone = format!("+1415555010{nth}");
-        let before = database.world.sandbox.messages().len();
-        let job = Job { phone_limit: u32::try_from(limit).ok(), ..job(&database, Operation::Send(phone)) };
-        let said = all(&vec![job; CROWD]);
-        assert_eq!((count(&said, "sent accepted"), count(&said, "refused phone")), (limit, CROWD - limit), "{said:?}");
-        assert_eq!(database.world.sandbox.messages().len() - before, limit);
-    }
-}
-
-fn of_64_wrong_guesses_at_once_five_are_compared(database: Database) {
-    let code = block_on(async {
-        send(&database.engine().await, PHONE).await;
-        database.world.code_on(PHONE)
-    });
-    let wrong = World::wrong(&code);
-    let said = all(&vec![job(&database, Operation::Verify(PHONE.to_owned(), wrong.expose().to_owned())); CROWD]);
-    assert_eq!(count(&said, "WrongCode"), 5, "{said:?}");
-    assert_eq!(count(&said, "Locked"), CROWD - 5, "{said:?}");
-    block_on(async {
-        assert_eq!(verdict(&database.engine().await, PHONE, &code).await, smsotp::engine::Verdict::Locked);
-    });
-}
-
-fn sends_and_purges_of_many_processes_leave_an_unbroken_chain(database: Database) {
-    let operation = |nth: usize| match nth % 8 {
-        0 => Operation::Purge,
-        _ => Operation::Send(format!("+1415555{nth:04}")),
+fn count(said: &[Said], wanted: &str) -> usize {
+    let is = |said: &&Said| match said {
+        Said::Verdict { word, .. } | Said::Refused(word) => word == wanted,
+        Said::Error { code, .. } => code == wanted,
+        Said::Sent(sent) => sent.state.as_str() == wanted,
+        _ => false,
     };
-    let jobs: Vec<Job> =
-        (0..CROWD).map(|nth| Job { phone_limit: Some(5), ..job(&database, operation(100 + nth)) }).collect();
-    let said = all(&jobs);
-    // Three phones a day are what a user may ask for; the rest is refused, each with its row.
-    assert_eq!(count(&said, "sent accepted"), 3, "{said:?}");
-    block_on(async {
-        let store = database.store().await;
-        let heads = store.reads.audit_heads().await.unwrap();
-        let mut verifier =
-            smsotp::audit::Verifier::new(&store.operations.keys().audit).expect_heads(heads.iter().copied());
-        for head in heads {
-            for row in store.reads.audit(head.chain, 1, 10_000).await.unwrap() {
-                verifier.check_row(row);
-            }
-        }
-        assert_eq!(verifier.rows(), 56 + 3);
-        verifier.finish().unwrap();
+    said.iter().filter(is).count()
+}
+
+/// A code on the usual phone.
+async fn code_of(database: &mut Database) -> Code {
+    database.unlimited();
+    send(&database.engine().await, PHONE).await;
+    database.code_on(PHONE)
+}
+
+async fn of_64_processes_with_the_right_code_one_verifies(database: &mut Database) {
+    let code = code_of(database).await;
+    let said = crowd(database, &Knobs::default(), |_| verify_adas(&code));
+    assert_eq!((count(&said, "verified"), count(&said, "already_used")), (1, CROWD - 1), "{said:?}");
+    assert_eq!(database.audit().len(), 2 + CROWD);
+}
+
+async fn of_64_wrong_guesses_at_once_five_are_compared(database: &mut Database) {
+    let code = code_of(database).await;
+    let said = crowd(database, &Knobs::default(), |_| verify_adas(&World::wrong(&code)));
+    assert_eq!((count(&said, "wrong_code"), count(&said, "locked")), (5, CROWD - 5), "{said:?}");
+    assert_eq!(database.number("SELECT wrong_guesses FROM otps"), 5);
+    assert_eq!(database.word("SELECT state FROM otps"), "locked");
+    assert_eq!(database.audit().len(), 2 + CROWD);
+}
+
+async fn one_right_code_among_63_wrong_ones_succeeds_once_or_comes_too_late(database: &mut Database) {
+    let code = code_of(database).await;
+    let said = crowd(database, &Knobs::default(), |n| match n {
+        31 => verify_adas(&code),
+        _ => verify_adas(&World::wrong(&code)),
     });
+    let (verified, wrong) = (count(&said, "verified"), count(&said, "wrong_code"));
+    let too_late = matches!(&said[31], Said::Verdict { word, .. } if word == "locked");
+    assert!(verified == 1 && wrong < 5 || verified == 0 && wrong == 5 && too_late, "{said:?}");
+}
+
+async fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds(database: &mut Database) {
+    let knobs = |who: &str, max| {
+        let window = Some((max, 3600));
+        match who {
+            "phone" => Knobs { phone: window, ..Knobs::default() },
+            "user" => Knobs { user: window, ..Knobs::default() },
+            "ip" => Knobs { ip: window, ..Knobs::default() },
+            _ => Knobs { everything: window, ..Knobs::default() },
+        }
+    };
+    drop(database.engine().await);
+    for (scene, (who, max)) in
+        [("phone", 1), ("phone", 3), ("phone", 5), ("user", 1), ("ip", 3), ("everything", 5)].into_iter().enumerate()
+    {
+        let (user, ip) = (format!("u{scene}"), format!("192.0.2.{scene}"));
+        // A phone, a user and an address of the scene's own, or of each process's own.
+        let operation = |n: usize| {
+            let own = phone(100 * (scene + 1) + n);
+            match who {
+                "phone" => send_to(&phone(scene), &user),
+                "user" => send_to(&own, &user),
+                "ip" => Operation::Send { phone: own, user: format!("{user} {n}"), ip: Some(ip.clone()), key: None },
+                _ => send_to(&own, &format!("{user} {n}")),
+            }
+        };
+        let (requests, rows) = (database.sandbox.requests(), database.audit().len());
+        let said = crowd(database, &knobs(who, max), operation);
+        let max = max as usize;
+        assert_eq!((count(&said, "accepted"), count(&said, "rate_limited")), (max, CROWD - max), "{who}: {said:?}");
+        assert_eq!(database.sandbox.requests() - requests, max, "{who}");
+        assert_eq!(database.audit().len() - rows, CROWD + max, "{who}");
+    }
+}
+
+async fn of_32_processes_with_one_idempotency_key_one_calls_the_provider_and_all_get_its_answer(
+    database: &mut Database,
+) {
+    drop(database.engine().await);
+    let operation =
+        Operation::Send { phone: PHONE.to_owned(), user: "ada".to_owned(), ip: None, key: Some("order-17".to_owned()) };
+    let jobs: Vec<Job> = (0..32).map(|_| Job::on(database, vec![operation.clone()])).collect();
+
+    let first = together(&jobs);
+    // Whoever came while it was under way had to ask again.
+    let again = together(&jobs[..4]);
+
+    assert_eq!(count(&first, "accepted") + count(&first, "in_progress"), 32, "{first:?}");
+    let answers: Vec<&Said> = first.iter().chain(&again).filter(|said| matches!(said, Said::Sent(_))).collect();
+    assert!(answers.len() >= 5 && answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(database.sandbox.requests(), 1);
+}
+
+async fn eight_workers_at_once_send_a_waiting_message_once(database: &mut Database) {
+    database.unlimited();
+    for n in 0..4 {
+        waiting(database, &phone(n)).await;
+    }
+    let jobs: Vec<Job> = (0..8).map(|_| Job::on(database, vec![Operation::Dispatch])).collect();
+
+    let left = Crew::at_the_barrier(&jobs).go();
+
+    assert!(left.iter().all(|left| left.well), "{left:?}");
+    assert_eq!(database.messages_out(), 4);
+    assert_eq!(database.number("SELECT count(*) FROM messages WHERE state = 'accepted'"), 4);
+}
+
+async fn twelve_workers_at_once_give_one_found_message_to_one_of_ours(database: &mut Database) {
+    database.unlimited();
+    database.sandbox.fault(Fault::ResetAfterAccepting, 1);
+    database.sandbox.fault(Fault::Reset, 1);
+    both_unknown(database, PHONE).await;
+    database.advance(40);
+    let jobs: Vec<Job> = (0..12).map(|_| Job::on(database, vec![Operation::Dispatch])).collect();
+
+    Crew::at_the_barrier(&jobs).go();
+
+    assert_eq!(database.number("SELECT count(provider_id) FROM messages"), 1);
+    assert_eq!(database.words("SELECT state FROM messages ORDER BY state"), ["accepted", "unknown"]);
+}
+
+async fn a_purge_beside_senders_and_guessers_loses_nothing_that_lives_and_resets_no_limit(database: &mut Database) {
+    let knobs = Knobs { phone: Some((2, 86_400)), ..Knobs::default() };
+    database.policy.limits = knobs.limits();
+    // Yesterday's: fifty finished otps, and a phone whose two messages of the day are used up.
+    let engine = database.engine().await;
+    for n in 0..50 {
+        send(&engine, &phone(n)).await;
+    }
+    database.advance(20 * 3600);
+    for to in [OTHER, OTHER, PHONE] {
+        send(&engine, to).await;
+    }
+    let code = database.code_on(PHONE);
+    database.advance(60);
+
+    let said = crowd(database, &knobs, |n| match n % 4 {
+        0 => Operation::Purge { older_than: 3600 },
+        1 => send_to(OTHER, "ada"),
+        2 => send_to(&phone(100 + n), "bob"),
+        _ => verify_adas(&World::wrong(&code)),
+    });
+
+    let purged: u64 = said.iter().map(|said| if let Said::Purged { otps, .. } = said { *otps } else { 0 }).sum();
+    assert_eq!(purged, 50, "{said:?}");
+    assert_eq!(count(&said, "rate_limited"), 16);
+    assert_eq!((count(&said, "wrong_code"), count(&said, "locked")), (5, 11));
+    assert_eq!(database.number("SELECT count(*) FROM otps"), 2 + 16);
 }
