@@ -206,7 +206,7 @@ fn asking_again_waits_then_repeats_the_code_and_staff_may_pass_a_limit_with_a_re
     assert_eq!(first, again);
     assert_ne!(first, new);
     assert_eq!(desk.run(&format!("verify {PHONE} {new}")).expect(0).rows()[0][1], "2");
-    desk.run("show 1").expect(0).shows("because: on-the-line").shows("limit cooldown passed");
+    desk.run("show 1").expect(0).shows("because: on-the-line").shows("limit cooldown overridden");
     assert_eq!(desk.run("list --state superseded").expect(0).rows()[0][0], "1");
 }
 
@@ -322,7 +322,7 @@ fn revoked_codes_do_not_verify_and_revoking_again_is_nothing_to_do() {
     assert_eq!(desk.run_args(["revoke", "1", "--reason", "phone was stolen"]).expect(0).out, "1\n");
     assert_eq!(desk.run(&format!("verify {PHONE} {code}")).expect(1).rows()[0][0], "revoked");
     assert_eq!(desk.run("revoke 1").expect(0).out, "");
-    desk.run("revoke 1 -o table").expect(0).shows("Nothing to do: no code was alive.");
+    desk.run("revoke 1 -o table").expect(0).shows("Nothing to do: no code was live.");
     assert_eq!(desk.run(&format!("revoke {LONDON}")).expect(0).out, "2\n");
     desk.run("revoke +44207946000012345").expect(65);
     desk.run_args(["revoke", "2", "--reason", &"x".repeat(300)]).expect(65).says("--reason");
@@ -396,7 +396,7 @@ fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason(
 
     desk.run(&format!("limits reset {PHONE}")).expect(2).says("--reason");
     desk.run("limits reset --reason x").expect(2).says("PHONE");
-    desk.run(&format!("limits reset {PHONE} --user ada --reason line -o table")).expect(0).shows("Forgotten:");
+    desk.run(&format!("limits reset {PHONE} --user ada --reason line -o table")).expect(0).shows("Reset:");
     assert_eq!(used(&format!("limits show {PHONE}"), "phone phone"), "0");
     desk.run(&format!("limits reset {PHONE} --reason again -o table")).expect(0).shows("Nothing to do");
     desk.run("limits reset --ip 1.2.3 --reason x").expect(65).says("203.0.113.7");
@@ -444,7 +444,7 @@ fn a_key_is_rotated_in_two_steps_and_the_old_one_goes_when_nothing_needs_it() {
     desk.run("keys prune --yes").expect(78).says("Finish it first: smsotp keys rotate");
     desk.run("keys rotate").expect(0).shows("promoted\t").says("keys prune");
     let new_code = desk.send(&format!("{LONDON} --purpose login"));
-    desk.run("keys prune --yes").expect(78).says("1 living codes need key");
+    desk.run("keys prune --yes").expect(78).says("1 live codes need key");
     desk.run(&format!("verify {PHONE} {old_code} --purpose login")).expect(0);
 
     desk.run("keys prune").expect(2).says("--yes");
