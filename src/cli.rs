@@ -1,30 +1,30 @@
 //! The command line: the argument tree, the global flags, and the way from a command line to an exit code.
 
-pub mod audit;
-pub mod checks;
+mod audit;
+mod checks;
 pub mod completions;
-pub mod config;
-pub mod db;
-pub mod demo;
-pub mod dispatch;
-pub mod explain;
-pub mod given;
+mod config;
+mod db;
+mod demo;
+mod dispatch;
+mod explain;
+mod given;
 pub mod help;
-pub mod keys;
-pub mod limits;
-pub mod list;
-pub mod purge_expired;
-pub mod revoke;
-pub mod rows;
-pub mod sandbox;
-pub mod send;
-pub mod serve;
-pub mod show;
-pub mod signals;
-pub mod test_number;
-pub mod test_twilio;
-pub mod token;
-pub mod verify;
+mod keys;
+mod limits;
+mod list;
+mod purge_expired;
+mod revoke;
+mod rows;
+mod sandbox;
+mod send;
+mod serve;
+mod show;
+mod signals;
+mod test_number;
+mod test_twilio;
+mod token;
+mod verify;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,7 +67,6 @@ pub struct Cli {
     /// The flags that every command takes.
     #[command(flatten)]
     pub globals: Globals,
-    /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -235,7 +234,7 @@ pub fn run(
                 Verb::Serve(args) => serve::start_server_logs(args, cli.globals.verbose, &out, rust_log),
                 _ => start_logs(&out, cli.globals.verbose, rust_log, LogForm::Text),
             }
-            let call = Call { globals: cli.globals, signals: signals::Signals::new() };
+            let call = Call { globals: cli.globals, signals: signals::Signals::default() };
             let result = dispatch_verb(cli.verb, &call, &mut out);
             call.signals.class_of(result).unwrap_or_else(|error| out.fail(&error))
         }

@@ -1,6 +1,7 @@
 //! `smsotp audit`: who did what, when, with which outcome, and the proof that nobody changed it.
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Call, given};
 use crate::app::OpenMode;
@@ -53,18 +54,15 @@ pub struct ListArgs {
 pub struct AuditRow {
     /// Chain and number: `0.17`.
     pub id: String,
-    /// When.
     pub at: Timestamp,
     /// Who: an OS user, a token, cron.
     pub who: String,
-    /// What.
     pub action: String,
     /// Whom, masked.
     pub subject: String,
-    /// How it ended.
     pub outcome: String,
     /// More about it, without secrets.
-    pub details: serde_json::Value,
+    pub details: Value,
 }
 
 impl Item for AuditRow {
@@ -74,7 +72,13 @@ impl Item for AuditRow {
     fn cells(&self, view: &View) -> Vec<String> {
         let details = match self.details.as_object() {
             Some(fields) if fields.is_empty() => view.nothing(),
-            Some(fields) if view.for_person => fields.iter().map(in_words).collect::<Vec<_>>().join(", "),
+            Some(fields) if view.for_person => {
+                let words = |(name, value): (&String, &Value)| match value.as_str() {
+                    Some(text) => format!("{name} {text}"),
+                    None => format!("{name} {value}"),
+                };
+                fields.iter().map(words).collect::<Vec<_>>().join(", ")
+            }
             _ if self.details.is_null() => view.nothing(),
             _ => self.details.to_string(),
         };
@@ -90,20 +94,11 @@ impl Item for AuditRow {
     }
 }
 
-/// One detail as a person reads it.
-fn in_words((name, value): (&String, &serde_json::Value)) -> String {
-    match value.as_str() {
-        Some(text) => format!("{name} {text}"),
-        None => format!("{name} {value}"),
-    }
-}
-
 /// What the verification of the chain found.
 #[derive(Debug, Serialize)]
 pub struct Verified {
     /// Every row is as it was written.
     pub intact: bool,
-    /// Rows that were verified.
     pub rows: u64,
     /// The first row that is wrong, and how.
     #[serde(skip_serializing_if = "Option::is_none")]

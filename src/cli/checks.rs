@@ -9,13 +9,10 @@ use crate::output::{Layout, Output, Render, Table, View};
 /// One check.
 #[derive(Clone, Debug, Serialize)]
 pub struct CheckItem {
-    /// What was looked at, in a few words.
     pub name: String,
-    /// How it went.
     pub mark: Mark,
     /// What was found and what it means.
     pub meaning: String,
-    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -25,9 +22,7 @@ pub struct CheckItem {
 pub struct Checks {
     /// What was checked: `twilio`, `config`, `database`.
     pub of: &'static str,
-    /// Nothing failed.
     pub passed: bool,
-    /// The checks.
     pub items: Vec<CheckItem>,
 }
 

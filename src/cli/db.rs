@@ -108,11 +108,8 @@ pub struct Import {
 /// What an export or an import copied.
 #[derive(Debug, Serialize)]
 pub struct TransferReport {
-    /// The file.
     pub file: String,
-    /// Rows of each table.
     pub tables: Vec<TableRows>,
-    /// Live codes that are revoked in the copy.
     pub revoked_in_copy: u64,
 }
 
@@ -139,7 +136,6 @@ pub struct StatusReport {
     pub database: String,
     /// `sqlite` or `postgres`.
     pub engine: String,
-    /// The schema's version.
     pub schema: u32,
     /// Bytes on disk, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,11 +177,8 @@ impl Render for StatusReport {
 /// What a backup wrote.
 #[derive(Debug, Serialize)]
 pub struct BackupReport {
-    /// The new file.
     pub file: String,
-    /// Its bytes.
     pub bytes: u64,
-    /// Live codes that were revoked in the copy.
     pub revoked_in_copy: u64,
 }
 

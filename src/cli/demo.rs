@@ -26,13 +26,9 @@ const PHONE: &str = "+14155550123";
 /// One command of the story.
 #[derive(Clone, Debug, Serialize)]
 struct Step {
-    /// The command as typed.
     command: String,
-    /// What it wrote to standard output.
     stdout: String,
-    /// What it wrote to standard error.
     stderr: String,
-    /// Its exit code.
     exit_code: i32,
 }
 

@@ -67,8 +67,10 @@ pub struct Page {
 impl Page {
     /// From when to when.
     pub fn period(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
-        let since = self.since.as_deref().map(|text| moment_past("--since", text, now)).transpose()?;
-        Ok((since, self.until.as_deref().map(|text| moment_past("--until", text, now)).transpose()?))
+        let moment = |option, text: &Option<String>| {
+            text.as_deref().map(|text| moment(option, text, |span| now - span)).transpose()
+        };
+        Ok((moment("--since", &self.since)?, moment("--until", &self.until)?))
     }
 
     /// After which row, as `parse` reads it.
@@ -90,17 +92,8 @@ pub fn span(option: &str, text: &str) -> Result<Duration> {
     }
 }
 
-/// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span before `now`.
-pub fn moment_past(option: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
-    moment(option, text, |span| now - span)
-}
-
-/// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span after `now`.
-pub fn moment_future(option: &str, text: &str, now: Timestamp) -> Result<Timestamp> {
-    moment(option, text, |span| now + span)
-}
-
-fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp) -> Result<Timestamp> {
+/// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span, from which `relative` makes a moment.
+pub fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp) -> Result<Timestamp> {
     let text = text.trim();
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(Timestamp(at.timestamp_millis()));
@@ -251,10 +244,10 @@ mod tests {
 
     #[test]
     fn moments_are_read_in_three_forms() {
-        assert_eq!(moment_past("--since", "2h", NOW).unwrap(), NOW - Duration::from_secs(7200));
-        assert_eq!(moment_future("--until", "1d", NOW).unwrap(), NOW + Duration::from_secs(86_400));
-        assert_eq!(moment_past("--since", "1970-01-02", NOW).unwrap(), Timestamp(86_400_000));
-        assert_eq!(moment_past("--since", "1970-01-01T01:00:00+01:00", NOW).unwrap(), Timestamp(0));
+        assert_eq!(moment("--since", "2h", |span| NOW - span).unwrap(), NOW - Duration::from_secs(7200));
+        assert_eq!(moment("--until", "1d", |span| NOW + span).unwrap(), NOW + Duration::from_secs(86_400));
+        assert_eq!(moment("--since", "1970-01-02", |span| NOW - span).unwrap(), Timestamp(86_400_000));
+        assert_eq!(moment("--since", "1970-01-01T01:00:00+01:00", |span| NOW - span).unwrap(), Timestamp(0));
     }
 
     #[test]
@@ -263,7 +256,7 @@ mod tests {
             ["", " ", "-1h", "99999999999999999999y", "2026-13-45", "yesterday", "1h\u{1b}[2J", "٣h", "9999999y"]
         {
             assert_eq!(span("--wait", text).unwrap_err().code(), Code::VALUE_INVALID, "{text:?}");
-            assert_eq!(moment_past("--since", text, NOW).unwrap_err().code(), Code::VALUE_INVALID, "{text:?}");
+            assert_eq!(moment("--since", text, |span| NOW - span).unwrap_err().code(), Code::VALUE_INVALID, "{text:?}");
         }
     }
 

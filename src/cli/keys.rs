@@ -40,7 +40,6 @@ pub struct Prune {
 /// One key.
 #[derive(Clone, Debug, Serialize)]
 pub struct KeyRow {
-    /// The key's id.
     pub id: String,
     /// New codes are made with it.
     pub newest: bool,
@@ -61,7 +60,6 @@ pub struct KeyRow {
 struct Changed {
     /// `added`, `promoted` or `removed`.
     change: &'static str,
-    /// The keys' ids.
     keys: Vec<String>,
 }
 

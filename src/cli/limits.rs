@@ -83,7 +83,6 @@ pub struct LimitRow {
     /// The purpose that it is for, where each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
-    /// How many it allows.
     pub max: u32,
     /// In how long; absent where time does not open it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -39,25 +39,18 @@ pub const STATES: [&str; 7] = ["active", "verified", "superseded", "locked", "re
 /// One code.
 #[derive(Clone, Debug, Serialize)]
 pub struct OtpRow {
-    /// Id of the code.
     pub id: String,
     /// The number, masked unless revealed.
     pub phone_number: String,
     /// The user; empty where none was given.
     pub user: String,
-    /// The purpose.
     pub purpose: String,
-    /// The state.
     pub state: String,
-    /// Whether it was verified.
     pub is_verified: bool,
     /// Messages that carried it.
     pub messages: u32,
-    /// Wrong tries.
     pub tries: u32,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends or ended.
     pub expires_at: Timestamp,
 }
 

@@ -43,7 +43,6 @@ pub struct Purged {
     pub dry_run: bool,
     /// Only what has been finished for so long.
     pub older_than_seconds: u64,
-    /// The rows of each table.
     pub tables: Vec<TableRows>,
     /// Whether deleted bytes were overwritten; absent without `--scrub`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +76,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let how =
         Purge { older_than, dry_run: args.dry_run, exclusive: args.exclusive, scrub: args.scrub, batch: args.batch };
     let _hold = call.signals.hold();
-    let mut progress = out.progress("purging", None);
+    let mut progress = out.progress("purging");
     let report = app.run(app.engine().purge(&os_caller(), &how, |report| {
         progress.advance_to(report.purged.total());
         call.signals.interrupted().is_ok()

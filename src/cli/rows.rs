@@ -7,9 +7,7 @@ use crate::output::Table;
 /// The rows of one table.
 #[derive(Debug, Serialize)]
 pub struct TableRows {
-    /// The table.
     pub table: String,
-    /// The rows.
     pub rows: u64,
 }
 

@@ -64,18 +64,13 @@ pub struct Inbox {
 /// One message as the phone would show it. It holds a code: only the sandbox and the console provider show codes.
 #[derive(Clone, Debug, Serialize)]
 pub struct InboxItem {
-    /// The message's SID.
     pub sid: String,
-    /// The recipient.
     pub to: String,
-    /// The sender.
     pub from: String,
-    /// The text.
     pub body: String,
     /// The digits in it that look like a code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// When it arrived.
     pub at: Timestamp,
 }
 

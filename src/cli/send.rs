@@ -77,27 +77,19 @@ const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 /// What `send` answers when the message went out.
 #[derive(Debug, Serialize)]
 pub struct Sent {
-    /// Id of the code.
     pub otp_id: String,
-    /// Id of the message.
     pub message_id: String,
     /// The number, masked unless revealed.
     pub phone: String,
-    /// The purpose.
     pub purpose: String,
     /// The user; empty where none was given.
     pub user: String,
-    /// The message's state.
     pub state: String,
-    /// When the code ends.
     pub expires_at: Timestamp,
     /// Whether a live code was sent again.
     pub resent: bool,
-    /// SMS segments of the message.
     pub segments: u32,
-    /// Which provider sent it.
     pub provider: String,
-    /// The provider's id of the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
     /// The provider's error code of a delivery that failed.

@@ -32,11 +32,9 @@ pub struct Args {
 /// One step of a code's life.
 #[derive(Debug, Serialize)]
 pub struct Event {
-    /// When.
     pub at: Timestamp,
     /// What: `send`, `accepted`, `wrong_guess`, ...
     pub what: String,
-    /// Who did it.
     pub who: String,
     /// How it ended and more about it, in words.
     pub detail: String,
@@ -45,33 +43,25 @@ pub struct Event {
 /// One message of a code.
 #[derive(Debug, Serialize)]
 pub struct Message {
-    /// Its id.
     pub id: String,
     /// How far it got.
     pub state: &'static str,
-    /// Which provider sent it.
     pub provider: String,
-    /// The provider's id of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
-    /// The provider's error code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_code: Option<u32>,
-    /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How often it was handed over.
     pub attempts: u32,
-    /// SMS segments.
     pub segments: u32,
-    /// Its last change.
     pub updated_at: Timestamp,
 }
 
 /// One code and everything that happened to it.
 #[derive(Debug, Serialize)]
 pub struct Timeline {
-    /// The code.
     pub otp: OtpRow,
     /// Its messages, oldest first.
     pub messages: Vec<Message>,

@@ -17,6 +17,7 @@ const INT: u8 = 1;
 const TERM: u8 = 2;
 
 /// Which signal came first. Nothing is watched until [`Signals::watch`] or [`Signals::hold`].
+#[derive(Default)]
 pub struct Signals {
     state: Arc<State>,
     watched: OnceLock<()>,
@@ -37,11 +38,6 @@ struct State {
 pub struct Hold<'a>(&'a Signals);
 
 impl Signals {
-    /// Watches nothing yet.
-    pub fn new() -> Signals {
-        Signals { state: Arc::default(), watched: OnceLock::new() }
-    }
-
     /// Starts to watch on a thread of its own: from now on a signal restores the terminal and exits with 130 or 143.
     pub fn watch(&self) {
         self.watched.get_or_init(|| {
@@ -107,12 +103,6 @@ impl Signals {
             Ok(Class::Done) => self.interrupted().map(|()| Class::Done),
             other => other,
         }
-    }
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        Signals::new()
     }
 }
 

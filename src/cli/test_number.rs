@@ -58,9 +58,7 @@ pub struct TestNumberRow {
     pub phone: String,
     /// When it becomes an ordinary number.
     pub until: Timestamp,
-    /// When it was declared.
     pub created_at: Timestamp,
-    /// Who declared it.
     pub created_by: String,
 }
 
@@ -124,7 +122,8 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 
 fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
     let phone = phone::shape(&args.phone)?;
-    let until = given::moment_future("--until", &args.until, out.view().now)?;
+    let now = out.view().now;
+    let until = given::moment("--until", &args.until, |span| now + span)?;
     let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
     let code = given::code(source, call, out)?;
     let app = call.open(OpenMode::MayCreate, out)?;

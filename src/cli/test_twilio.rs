@@ -47,35 +47,27 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         checks.add(check.name, check.mark, meaning, check.next);
     }
     if let Some(number) = to {
-        if checks.passed {
-            deliver(&config, number.phone, &mut checks)?;
-        } else {
-            checks.add("message", Mark::Skip, "Not sent: a check before it failed", None);
-        }
+        let (mark, meaning, next) = match checks.passed {
+            true => deliver(&config, &number.phone)?,
+            false => (Mark::Skip, "Not sent: a check before it failed".to_owned(), None),
+        };
+        checks.add("message", mark, meaning, next);
     }
     checks.show(out)
 }
 
-/// Sends a real message and follows it to its last state.
-fn deliver(config: &Config, to: Phone, checks: &mut Checks) -> Result<()> {
-    match app::test_message(config, &to, FOLLOW)? {
-        Ok((id, state)) => match state {
-            State::Delivered | State::Read => checks.add("message", Mark::Ok, format!("{id} was delivered"), None),
-            State::Undelivered | State::Failed => {
-                let next = "Look at the message in Twilio's console, or `smsotp explain` its error code".to_owned();
-                checks.add("message", Mark::Fail, format!("{id} was accepted, then {}", state.as_str()), Some(next));
-            }
-            _ => {
-                let next = "Some carriers never confirm: ask the person whether it arrived".to_owned();
-                checks.add(
-                    "message",
-                    Mark::Warn,
-                    format!("{id} was accepted; its last state is {}", state.as_str()),
-                    Some(next),
-                );
-            }
-        },
-        Err((why, next)) => checks.add("message", Mark::Fail, why, next),
-    }
-    Ok(())
+/// Sends a real message and follows it to its last state: how that went, what it means, and what to do next.
+fn deliver(config: &Config, to: &Phone) -> Result<(Mark, String, Option<String>)> {
+    Ok(match app::test_message(config, to, FOLLOW)? {
+        Ok((id, State::Delivered | State::Read)) => (Mark::Ok, format!("{id} was delivered"), None),
+        Ok((id, state @ (State::Undelivered | State::Failed))) => {
+            let next = "Look at the message in Twilio's console, or `smsotp explain` its error code".to_owned();
+            (Mark::Fail, format!("{id} was accepted, then {}", state.as_str()), Some(next))
+        }
+        Ok((id, state)) => {
+            let next = "Some carriers never confirm: ask the person whether it arrived".to_owned();
+            (Mark::Warn, format!("{id} was accepted; its last state is {}", state.as_str()), Some(next))
+        }
+        Err((why, next)) => (Mark::Fail, why, next),
+    })
 }

@@ -63,27 +63,21 @@ pub struct RevokeArgs {
 /// One token.
 #[derive(Clone, Debug, Serialize)]
 pub struct TokenRow {
-    /// Its id.
     pub id: String,
     /// What its maker calls it.
     pub name: String,
     /// The user that it speaks for; none for a service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// It speaks for any user.
     pub service: bool,
-    /// What its bearer may do.
     pub scopes: Scopes,
     /// `live`, `expired` or `revoked`.
     pub state: &'static str,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// By whom.
     pub created_by: String,
     /// From then on it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
@@ -163,7 +157,11 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
         name: args.name,
         scopes: Scopes::parse(&args.scope.join(","))?,
         whose,
-        expires_at: args.expires.as_deref().map(|when| given::moment_future("--expires", when, now)).transpose()?,
+        expires_at: args
+            .expires
+            .as_deref()
+            .map(|when| given::moment("--expires", when, |span| now + span))
+            .transpose()?,
     };
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&os_caller(), new))?;

@@ -47,25 +47,19 @@ pub struct Args {
 /// What `verify` answers, yes or no.
 #[derive(Debug, Serialize)]
 pub struct Verification {
-    /// Yes or no.
     pub verified: bool,
     /// The reason of a no: `wrong_code`, `expired`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
-    /// The reason in words.
     pub message: String,
-    /// How many wrong tries are left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tries_left: Option<u32>,
-    /// When it is worth trying again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_seconds: Option<u64>,
-    /// Id of the code, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otp_id: Option<String>,
     /// The number, masked unless revealed.
     pub phone: String,
-    /// The purpose.
     pub purpose: String,
     /// The user; empty where none was given.
     pub user: String,

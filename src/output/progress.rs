@@ -30,26 +30,25 @@ enum Display {
     Lines {
         stderr: MessageWriter,
         what: String,
-        total: Option<u64>,
         clock: Arc<dyn Clock>,
         last: Timestamp,
     },
 }
 
 impl Output {
-    /// Starts to show progress; `total` where it is known.
-    pub fn progress(&self, what: &str, total: Option<u64>) -> Progress {
+    /// Starts to show progress.
+    pub fn progress(&self, what: &str) -> Progress {
         let what = visible(what).into_owned();
         Progress(if self.options.quiet {
             Display::Nothing
         } else if self.terminal.stderr_tty && !self.terminal.colors.dumb {
             let clock = Arc::clone(&self.clock);
             let since = clock.now();
-            Display::Bar { bar: bar(what, total), clock, since }
+            Display::Bar { bar: bar(what), clock, since }
         } else {
             let clock = Arc::clone(&self.clock);
             let last = clock.now();
-            Display::Lines { stderr: self.stderr.clone(), what, total, clock, last }
+            Display::Lines { stderr: self.stderr.clone(), what, clock, last }
         })
     }
 }
@@ -65,12 +64,11 @@ impl Progress {
                 }
                 bar.set_position(done);
             }
-            Display::Lines { stderr, what, total, clock, last } => {
+            Display::Lines { stderr, what, clock, last } => {
                 let now = clock.now();
                 if now.since(*last) >= LINE_EVERY {
                     *last = now;
-                    let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-                    stderr.line(&format!("{what}: {done}{of}"));
+                    stderr.line(&format!("{what}: {done}"));
                 }
             }
         }
@@ -85,14 +83,9 @@ impl Drop for Progress {
     }
 }
 
-fn bar(what: String, total: Option<u64>) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-    let template = if total.is_some() {
-        "{msg} {bar:30} {human_pos} of {human_len} · {eta} left"
-    } else {
-        "{msg} {spinner} {human_pos}"
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
+fn bar(what: String) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} {human_pos}") {
         bar.set_style(style);
     }
     bar.set_message(what);

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use dialoguer::{Confirm, Input, Password, Select};
+use dialoguer::{Confirm, Input, Password};
 use secrecy::SecretString;
 
 use super::escape::visible;
@@ -38,14 +38,6 @@ impl Output {
         self.require_prompt(prompt)?;
         let answer = Password::new().with_prompt(label(prompt)).allow_empty_password(true).interact();
         Ok(non_empty(prompt, answer.map_err(|error| prompt_error(prompt, error))?)?.into())
-    }
-
-    /// Prompts for one of `choices`, and returns its index; `first` is the one that Enter takes.
-    pub fn choose(&self, prompt: Prompt<'_>, choices: &[&str], first: usize) -> Result<usize> {
-        self.require_prompt(prompt)?;
-        let items: Vec<_> = choices.iter().map(|choice| visible(choice)).collect();
-        let answer = Select::new().with_prompt(label(prompt)).items(&items).default(first).interact_opt();
-        answer.map_err(|error| prompt_error(prompt, error))?.ok_or_else(|| missing(prompt))
     }
 
     /// Asks a yes-or-no question; Enter means no. `what` is the question.

@@ -202,7 +202,6 @@ fn there_is_no_prompt_without_a_terminal() {
         for error in [
             output.ask(prompt).unwrap_err(),
             output.ask_secret(prompt).map(|_| ()).unwrap_err(),
-            output.choose(prompt, &["a"], 0).unwrap_err(),
             output.confirm(prompt).unwrap_err(),
         ] {
             assert_eq!(error.code(), Code::NEEDS_TERMINAL);
@@ -222,14 +221,14 @@ fn progress_off_a_terminal_is_a_line_every_ten_seconds() {
     )
     .with_clock(clock.clone() as Arc<dyn Clock>);
 
-    let mut progress = output.progress("purging", Some(100));
+    let mut progress = output.progress("purging");
     for done in 1..=5 {
         clock.advance(Duration::from_secs(4));
         progress.advance_to(done);
     }
     drop(progress);
 
-    assert_eq!(err.text(), "purging: 3 of 100\n");
+    assert_eq!(err.text(), "purging: 3\n");
 }
 
 #[test]
