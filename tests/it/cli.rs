@@ -401,7 +401,7 @@ fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason(
     desk.run(&format!("limits reset {PHONE} --reason again -o table")).expect(0).shows("Nothing to do");
     desk.run("limits reset --ip 1.2.3 --reason x").expect(65).says("203.0.113.7");
     assert_eq!(used(&format!("limits show {PHONE}"), "everything everything"), "1");
-    desk.run("limits reset --everything --reason planned -o table").expect(0).shows("Forgotten: 1 messages");
+    desk.run("limits reset --everything --reason planned -o table").expect(0).shows("Reset: 1 messages");
     desk.run("limits reset --everything --reason again -o table").expect(0).shows("Nothing to do");
     assert_eq!(desk.run(&format!("send {PHONE} --user ada")).code(), 0, "an opened limit lets through");
 }
