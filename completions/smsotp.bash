@@ -1196,7 +1196,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__list)
-            opts="-o -q -v -h --phone --user --purpose --state --since --until --limit --after --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --phone --purpose --user --state --since --until --limit --after --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1206,11 +1206,11 @@ _smsotp() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --user)
+                --purpose)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --purpose)
+                --user)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
