@@ -192,7 +192,7 @@ fn against_peers(carrier: &Carrier, most: Duration, rounds: u64) -> Vec<bool> {
             tell("sends/s / the best peer's", Goal::Least(8.0), against(|round| round.send.per_second(), f64::max)),
             tell(
                 "verifies/s / the best peer's",
-                Goal::Least(8.0),
+                Goal::Least(10.0),
                 against(|round| round.verify.per_second(), f64::max),
             ),
             tell(
