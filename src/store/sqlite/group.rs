@@ -70,6 +70,8 @@ pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options:
 impl GroupWriter {
     fn start(sqlite: Sqlite, again: SqliteOptions) -> Result<GroupWriter> {
         sqlite.connection().pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        // What a savepoint may have to restore: a group's fits into memory, and a temporary file would be written for most operations.
+        sqlite.connection().pragma_update(None, "temp_store", "MEMORY")?;
         let checkpoints = Checkpoints::begin(&mut sqlite.connection(), open::connect(&sqlite.path, again)?)?;
         let keys = sqlite.keys.clone();
         let (queue, waiting) = sync_channel(QUEUE_MAX);
