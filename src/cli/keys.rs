@@ -157,7 +157,10 @@ fn prune(args: &Prune, app: &App, call: &Call, out: &mut Output) -> Result<Class
         return Err(error.hint("Finish it first: smsotp keys rotate"));
     }
     if let Some(key) = uses.iter().find(|key| key.present && !key.primary && key.otps > 0) {
-        let error = Error::new(ErrorCode::KEY_INVALID, format!("{} live codes need key {}", key.otps, key.id));
+        let (otps, id) = (key.otps, &key.id);
+        let need =
+            if otps == 1 { format!("1 live code needs key {id}") } else { format!("{otps} live codes need key {id}") };
+        let error = Error::new(ErrorCode::KEY_INVALID, need);
         return Err(error.hint("Wait until they have ended, an hour at most, and prune again."));
     }
     let old: Vec<&str> = uses.iter().filter(|key| key.present && !key.primary).map(|key| key.id.as_str()).collect();

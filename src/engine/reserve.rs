@@ -38,6 +38,12 @@ pub(super) enum Reserved {
     Orphans(Vec<i64>),
 }
 
+/// This shard of everything is full for so many seconds, and another may have room.
+struct ShardFull(u64);
+
+/// What one shard of everything answers.
+type Tried = std::result::Result<Reserved, ShardFull>;
+
 /// Reserves and claims a message, or says why not.
 pub(super) async fn reserve(
     ctx: &Context,
@@ -67,16 +73,19 @@ pub(super) async fn reserve(
         test_numbers: ctx.test_numbers,
         shard: (0, 1),
         last_shard: true,
+        soonest: u64::MAX,
     };
     let operations = ctx.store.operations.as_ref();
     let shards = operations.shards().max(1);
     let first = u32::from(operations.keys().index.tag("shard", request.to.phone().as_str().as_bytes())[0]);
+    let mut soonest = u64::MAX;
     for tried in 1..=shards {
         let shard = ((first + tried) % shards, shards);
-        let reservation = Reservation { shard, last_shard: tried == shards, ..reservation.clone() };
+        let reservation = Reservation { shard, last_shard: tried == shards, soonest, ..reservation.clone() };
         let needs = reservation.needs();
-        if let Some(reserved) = ctx.operate(needs, move |facts| reservation.decide(facts)).await? {
-            return Ok(reserved);
+        match ctx.operate(needs, move |facts| reservation.decide(facts)).await? {
+            Ok(reserved) => return Ok(reserved),
+            Err(ShardFull(seconds)) => soonest = soonest.min(seconds),
         }
     }
     Err(Error::new(Code::BUG, "the last shard of everything was not decided on"))
@@ -106,6 +115,8 @@ struct Reservation {
     shard: (u32, u32),
     /// Every other shard of everything was found full.
     last_shard: bool,
+    /// In how many seconds the first of those has room.
+    soonest: u64,
 }
 
 impl Reservation {
@@ -128,8 +139,7 @@ impl Reservation {
         }
     }
 
-    /// `None`: this shard of everything is full, and another may have room.
-    fn decide(&self, facts: &Facts) -> Result<Decision<Option<Reserved>>> {
+    fn decide(&self, facts: &Facts) -> Result<Decision<Tried>> {
         let now = facts.checked_now()?;
         if facts.reply.is_some() {
             return Err(Error::new(Code::IN_PROGRESS, "a send with this idempotency key has just begun")
@@ -143,7 +153,7 @@ impl Reservation {
             let gone = facts.messages.iter().filter(|message| delivery::is_orphan(message, now));
             let orphans: Vec<i64> = gone.map(|message| message.id).collect();
             if !orphans.is_empty() {
-                return Ok(Decision::Nothing(Some(Reserved::Orphans(orphans))));
+                return Ok(Decision::Nothing(Ok(Reserved::Orphans(orphans))));
             }
         }
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now));
@@ -152,10 +162,10 @@ impl Reservation {
         }
         if let Some(refusal) = self.refusal(facts, now)? {
             let elsewhere = !refusal.hits.is_empty() && refusal.hits.iter().all(|hit| hit.limit == Limit::Everything);
-            if elsewhere && !self.last_shard {
-                return Ok(Decision::Nothing(None));
-            }
-            return self.refused(facts, now, refusal);
+            return match refusal.retry_after_seconds {
+                Some(seconds) if elsewhere && !self.last_shard => Ok(Decision::Nothing(Err(ShardFull(seconds)))),
+                _ => self.refused(facts, now, refusal),
+            };
         }
         self.go(facts, now)
     }
@@ -207,6 +217,10 @@ impl Reservation {
         if let Some(Override { limits, .. }) = &self.override_limits {
             hits.retain(|hit| !limits.contains(&hit.limit));
         }
+        // The wait of everything ends when the first of its shards has room.
+        for hit in hits.iter_mut().filter(|hit| hit.limit == Limit::Everything) {
+            hit.retry_after_seconds = hit.retry_after_seconds.map(|seconds| seconds.min(self.soonest));
+        }
         Ok(Refusal::of_limits(hits))
     }
 
@@ -225,14 +239,14 @@ impl Reservation {
         })
     }
 
-    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Option<Reserved>>> {
+    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Tried>> {
         let changes = vec![self.seen(facts, now)?];
         let event = self.event(facts, now, refusal.code.name, self.refusal_details(&refusal.hits))?;
-        Ok(Decision::Write { changes, event, answer: Some(Reserved::Refused(Box::new(refusal))) })
+        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
     }
 
     /// The otp: the live one again, or a new one; then the message, the limits, the audit row.
-    fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Option<Reserved>>> {
+    fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
         let (otp, resent, mut changes) = self.otp(facts, now)?;
         let message = self.message(&otp, facts.next_message_id, now);
         changes.push(Change::NewMessage(message.clone()));
@@ -352,13 +366,7 @@ impl Reservation {
         Ok(otp.and_then(|otp| Some((otp, facts.messages.iter().find(waits)?))))
     }
 
-    fn take_over(
-        &self,
-        facts: &Facts,
-        otp: &Otp,
-        waiting: &Message,
-        now: Timestamp,
-    ) -> Result<Decision<Option<Reserved>>> {
+    fn take_over(&self, facts: &Facts, otp: &Otp, waiting: &Message, now: Timestamp) -> Result<Decision<Tried>> {
         code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         delivery::claim(&mut message, now);
@@ -375,17 +383,17 @@ impl Reservation {
         (otp, message, resent): (Otp, Message, bool),
         mut changes: Vec<Change>,
         how: &'static str,
-    ) -> Result<Decision<Option<Reserved>>> {
+    ) -> Result<Decision<Tried>> {
         let reply =
             self.reply.as_ref().map(|reply| Reply { message_id: Some(message.id), created_at: now, ..reply.clone() });
         changes.extend(reply.clone().map(Change::PutReply));
         let event = self.event(facts, now, "reserved", self.details(&otp, &message, how))?;
         let ticket = Ticket { otp, message, resent, reply };
-        Ok(Decision::Write { changes, event, answer: Some(Reserved::Go(Box::new(ticket))) })
+        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Go(Box::new(ticket))) })
     }
 
     /// A declared test number: an otp as any other, but nothing goes out and no sending limit is charged.
-    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Option<Reserved>>> {
+    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
         let no_sending =
             SendUsages { user: None, ip: None, network: None, everything: None, ..self.usages(facts, "")? };
         let hits = self.policy.limits.hits(&no_sending, now);
@@ -417,7 +425,7 @@ impl Reservation {
             changes.push(Change::PutReply(Reply { message_id, answer, created_at: now, ..reply.clone() }));
         }
         let event = self.event(facts, now, "reserved", self.details(&otp, &message, "test"))?;
-        Ok(Decision::Write { changes, event, answer: Some(Reserved::Done(Box::new(sent))) })
+        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Done(Box::new(sent))) })
     }
 
     /// Keeps the phone's subject in the database, so that the audit row speaks of somebody, and its time from running back.

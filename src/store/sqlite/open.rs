@@ -318,11 +318,11 @@ fn revoke_all(copy: &mut Connection, sqlite: &Sqlite, actor: &Actor) -> Result<u
     let tx = copy.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Rows that were changed are not found again; this many are in memory at a time.
     let batch = |select: &str, which: &str| format!("{select} WHERE {which} LIMIT 1000");
-    let living = batch(&rows::statements::<Otp>().select, "state = 'active'");
+    let live = batch(&rows::statements::<Otp>().select, "state = 'active'");
     let due = batch(&rows::statements::<Message>().select, "due_at IS NOT NULL");
     let mut revoked = 0;
     loop {
-        let otps: Vec<Otp> = rows::all(&tx, &living, [])?;
+        let otps: Vec<Otp> = rows::all(&tx, &live, [])?;
         if otps.is_empty() {
             break;
         }

@@ -15,12 +15,13 @@ use smsotp::usage::Usage;
 use super::{Database, on_every_store};
 use crate::processes::phone;
 use crate::world::{
-    PHONE, ask, audit_rows, caller, check_rows, client, first_break, guess, phone_subject, purge, reset, send, send_as,
-    sent, unlimited, usage, verdict,
+    PHONE, ask, audit_rows, caller, check_rows, client, first_break, guess, phone_subject, purge, refused, reset, send,
+    send_as, sent, unlimited, usage, verdict,
 };
 
 on_every_store![
     everything_together_gets_no_more_than_its_window_whoever_asks,
+    when_everything_is_full_the_wait_is_until_the_first_message_leaves_the_window,
     of_forty_guesses_at_once_an_address_has_thirty,
     two_at_once_with_one_idempotency_key_send_one_message,
     purge_beside_senders_loses_nothing,
@@ -53,6 +54,28 @@ async fn everything_together_gets_no_more_than_its_window_whoever_asks(database:
         let whole = usage(&engine, Subject::Everything).await;
         assert_eq!(whole.slots_in(window, engine.reads().now().await.unwrap()).used, max);
         assert_eq!(reset(&engine, Subject::Everything).await.sends, max as usize);
+    }
+}
+
+async fn when_everything_is_full_the_wait_is_until_the_first_message_leaves_the_window(database: &mut Database) {
+    // On PostgreSQL most shards of so small a limit hold nothing at all, and the others open at different times.
+    database.policy.limits = Limits { everything: vec![Window::new(3, 3600)], ..unlimited() };
+    let engine = database.engine().await;
+    send_as(&engine, &caller(), ask_nobodys(&phone(1))).await;
+    database.advance(1000);
+    for nth in 2..4 {
+        send_as(&engine, &caller(), ask_nobodys(&phone(nth))).await;
+    }
+    database.advance(600);
+
+    for nth in 4..14 {
+        let refusal = refused(engine.send(&caller(), ask_nobodys(&phone(nth))).await.unwrap());
+
+        let wait = refusal.retry_after_seconds.unwrap();
+        assert!(
+            (2000..=2061).contains(&wait),
+            "{wait}: the first message has 2000 s left, counted in slots of a minute"
+        );
     }
 }
 
