@@ -232,7 +232,14 @@ pub fn run(
             let mut out = Output::to(terminal, cli.globals.output_options(), streams);
             match &cli.verb {
                 Verb::Serve(args) => serve::start_server_logs(args, cli.globals.verbose, &out, rust_log),
-                _ => start_logs(&out, cli.globals.verbose, rust_log, LogForm::Text),
+                _ => {
+                    // The first -v shows the steps already: the level between them and nothing is a server's.
+                    let verbosity = match cli.globals.verbose {
+                        0 => 0,
+                        given => given.saturating_add(1),
+                    };
+                    start_logs(&out, verbosity, rust_log, LogForm::Text);
+                }
             }
             let call = Call { globals: cli.globals, signals: signals::Signals::default() };
             let result = dispatch_verb(cli.verb, &call, &mut out);

@@ -64,9 +64,9 @@ pub struct Args {
     pub max_per_address: u32,
 }
 
-/// Starts the logs of a server: a line for every request, unless `-q` is given.
+/// Starts the logs of a server: a line for every request, unless `-q` is given; with `-v` the steps of each send as well.
 pub fn start_server_logs(args: &Args, call_verbosity: u8, out: &Output, rust_log: Option<&str>) {
-    let verbosity = if out.options().quiet { call_verbosity } else { call_verbosity.max(1) };
+    let verbosity = if out.options().quiet { call_verbosity } else { call_verbosity.saturating_add(1) };
     let form = if args.log_json { LogForm::Json } else { LogForm::Text };
     start_logs(out, verbosity, rust_log, form);
 }

@@ -91,8 +91,8 @@ impl Context {
         let answer = store::operate(self.store.operations.as_ref(), needs, decide).await;
         self.waited(Waited::Store, begun);
         match &answer {
-            Ok(_) => tracing::debug!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "operation done"),
-            Err(error) => tracing::debug!(target: "smsotp", code = error.code().name, "operation failed"),
+            Ok(_) => tracing::trace!(target: "smsotp", took_us = begun.elapsed().as_micros() as u64, "operation done"),
+            Err(error) => tracing::trace!(target: "smsotp", code = error.code().name, "operation failed"),
         }
         answer
     }
@@ -131,7 +131,7 @@ impl Context {
 
     /// Passes on how far a send has come.
     pub fn reached(&self, step: Step) {
-        tracing::info!(target: "smsotp", ?step, "send");
+        tracing::debug!(target: "smsotp", ?step, "send");
         if let Some(on_step) = &self.on_step {
             on_step(step);
         }

@@ -21,9 +21,10 @@ pub enum LogForm {
     Json,
 }
 
-/// Starts the logs, once per process: `-v` shows steps, `-vv` details; `rust_log` is the value of `RUST_LOG`.
+/// Starts the logs, once per process: 1 shows what a server answers, 2 the steps of each send, 3 each operation in the database;
+/// `rust_log` is the value of `RUST_LOG`.
 ///
-/// Without either nothing is started.
+/// With 0 and without `RUST_LOG` nothing is started.
 pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>, form: LogForm) {
     if verbosity == 0 && rust_log.is_none_or(str::is_empty) {
         return;
@@ -31,7 +32,7 @@ pub fn start_logs(output: &Output, verbosity: u8, rust_log: Option<&str>, form: 
     let format = tracing_subscriber::fmt::layer()
         .with_writer(LogWriter(output.message_writer()))
         .with_ansi(false)
-        .with_target(verbosity > 1)
+        .with_target(verbosity > 2)
         .without_time();
     let logs = tracing_subscriber::registry().with(filter(verbosity, rust_log));
     let started = match form {
@@ -51,7 +52,8 @@ fn filter(verbosity: u8, rust_log: Option<&str>) -> Targets {
     let ours = match verbosity {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
     };
     let requested: Targets = rust_log.and_then(|text| text.parse().ok()).unwrap_or_default();
     let mut filter = Targets::new().with_target("smsotp", ours);
@@ -118,6 +120,8 @@ mod tests {
         assert!(filter(1, None).would_enable("smsotp::engine", &Level::INFO));
         assert!(!filter(1, None).would_enable("smsotp::engine", &Level::DEBUG));
         assert!(filter(2, None).would_enable("smsotp::engine", &Level::DEBUG));
+        assert!(!filter(2, None).would_enable("smsotp::engine", &Level::TRACE));
+        assert!(filter(3, None).would_enable("smsotp::engine", &Level::TRACE));
         assert!(filter(0, Some("debug")).would_enable("smsotp::engine", &Level::DEBUG));
         assert!(filter(1, Some("smsotp=error")).would_enable("smsotp::engine", &Level::INFO));
         assert!(filter(1, Some("not a filter ==")).would_enable("smsotp::engine", &Level::INFO));

@@ -444,7 +444,7 @@ fn a_key_is_rotated_in_two_steps_and_the_old_one_goes_when_nothing_needs_it() {
     desk.run("keys prune --yes").expect(78).says("Finish it first: smsotp keys rotate");
     desk.run("keys rotate").expect(0).shows("promoted\t").says("keys prune");
     let new_code = desk.send(&format!("{LONDON} --purpose login"));
-    desk.run("keys prune --yes").expect(78).says("1 live codes need key");
+    desk.run("keys prune --yes").expect(78).says("1 live code needs key");
     desk.run(&format!("verify {PHONE} {old_code} --purpose login")).expect(0);
 
     desk.run("keys prune").expect(2).says("--yes");
