@@ -30,6 +30,8 @@ use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 pub enum OpenMode {
     /// It must exist.
     Existing,
+    /// It must exist, and may be where nothing can be written: for commands that only read.
+    Reading,
     /// It is created where there is none.
     MayCreate,
 }
@@ -58,6 +60,15 @@ impl App {
         tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
+    }
+
+    /// The path of the configured SQLite file, where nothing was ever sent: neither the file is there, nor anything that keeps
+    /// `send` from creating it.
+    pub fn no_database_yet(config: &Config) -> Option<&Path> {
+        match &config.database {
+            Database::Sqlite(path) if sqlite::may_be_created(path, config.database_is_default) => Some(path),
+            _ => None,
+        }
     }
 
     /// Makes or updates the tables of the configured PostgreSQL database; returns the versions before and after. SQLite's
@@ -237,7 +248,7 @@ fn open_store(
     match &config.database {
         Database::Sqlite(path) => {
             let new = !sqlite::exists(path);
-            if new && mode == OpenMode::Existing {
+            if new && mode != OpenMode::MayCreate {
                 return Err(sqlite::none_yet(path));
             }
             if !new {
@@ -248,6 +259,7 @@ fn open_store(
             let options = SqliteOptions {
                 create: mode == OpenMode::MayCreate,
                 create_dir: config.database_is_default,
+                reads_only: mode == OpenMode::Reading,
                 ..SqliteOptions::default()
             };
             Ok((open_file(path, &keyring, options)?, keyring))

@@ -203,12 +203,12 @@ impl Render for BackupReport {
 /// Shows, makes, checks or copies.
 pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
     match verb {
-        Verb::Status => status(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Status => status(&call.open(OpenMode::Reading, out)?, out),
         Verb::Migrate => {
             let (from, to) = App::migrate(&call.config()?)?;
             out.show(&Migrated { from, to })
         }
-        Verb::Check => check(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Check => check(&call.open(OpenMode::Reading, out)?, out),
         Verb::Backup(args) => backup(&call.open(OpenMode::Existing, out)?, &args, out),
         Verb::Export(args) => export(&args, call, out),
         Verb::Import(args) => import(&args, call, out),
@@ -291,7 +291,7 @@ fn check(app: &App, out: &mut Output) -> Result<Class> {
     for finding in found {
         checks.add("structure", Mark::Fail, finding, next());
     }
-    let audited = app.run(app.engine().audit_verify())?;
+    let audited = app.run(app.engine().audit_verify(&[]))?;
     match audited.broken {
         None => checks.add("audit", Mark::Ok, format!("{} rows, none changed", audited.rows), None),
         Some(broken) => checks.add("audit", Mark::Fail, broken, next()),

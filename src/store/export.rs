@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::schema::{Identity, Record, Table};
 use super::value::{ColumnType, Value};
-use crate::audit::{self, Actor, Details, Event, Head};
+use crate::audit::{self, Actor, Details, Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::DatabaseKeys;
@@ -90,7 +90,7 @@ pub struct ExportWriter<'a> {
     now: Timestamp,
     transferred: Transferred,
     /// The head of audit chain 0, which the export's own row continues.
-    head: Head,
+    head: Option<SealedHead>,
 }
 
 impl<'a> ExportWriter<'a> {
@@ -101,7 +101,7 @@ impl<'a> ExportWriter<'a> {
         identity: &Identity,
         now: Timestamp,
     ) -> Result<ExportWriter<'a>> {
-        let mut lines = ExportWriter { to, transfer, now, transferred: Transferred::default(), head: Head::empty(0) };
+        let mut lines = ExportWriter { to, transfer, now, transferred: Transferred::default(), head: None };
         lines.line(&ExportStart {
             smsotp_export: FORMAT,
             database_id: hex(&identity.database_id),
@@ -124,21 +124,27 @@ impl<'a> ExportWriter<'a> {
             retire(&mut message, self.now);
             self.write(table, &message.values())
         } else {
-            if table.is::<audit::Row>() {
-                let head = audit::Row::read(&values)?.head();
-                self.head = if head.chain == 0 { head } else { self.head };
+            if table.is::<SealedHead>() {
+                let head = SealedHead::read(&values)?;
+                if head.chain == 0 {
+                    // Written at the end, when the last row of its chain is known.
+                    self.head = Some(head);
+                    return Ok(());
+                }
             }
             self.write(table, &values)
         }
     }
 
-    /// Writes the export's own audit row and the counts. The audit log has to be the last table.
+    /// Writes the export's own audit row and the counts. The heads of the audit log have to be the last table.
     pub fn end(mut self, keys: &DatabaseKeys, actor: &Actor) -> Result<Transferred> {
         let revoked = i64::try_from(self.transferred.revoked).unwrap_or(i64::MAX);
         let details = Details::new().number("revoked", revoked).flag("moved", self.transfer == Transfer::Move);
         let event = Event::new(self.now, actor.clone(), "db.copy", "done").details(details);
-        let row = self.head.next(&keys.audit, &event);
+        let head = self.head.take().ok_or_else(|| audit::headless(0))?;
+        let (row, head) = head.next(&keys.audit, &event)?;
         self.write(audit::Row::table(), &row.values())?;
+        self.write(SealedHead::table(), &head.values())?;
         let end = ExportEnd { end: std::mem::take(&mut self.transferred) };
         self.line(&end)?;
         self.to.flush().map_err(|error| unwritable(&error))?;

@@ -9,6 +9,7 @@ use super::export::{ExportEnd, ExportLine, ExportStart, FORMAT, Transferred};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
 use super::{Subject, fresh_subject_id, wrapped};
+use crate::audit::SealedHead;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
@@ -23,6 +24,9 @@ pub struct ImportReader<'a> {
     ring: &'a Keyring,
     /// Into how many rows the store divides the usage of everything.
     shards: u32,
+    /// How many audit chains the store has at least.
+    chains: u32,
+    heads: Vec<SealedHead>,
     start: ExportStart,
     /// Which database this is.
     pub database_id: [u8; 16],
@@ -43,13 +47,13 @@ impl<'a> ImportReader<'a> {
     ///
     /// # Errors
     /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
-    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32) -> Result<ImportReader<'a>> {
+    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32, chains: u32) -> Result<ImportReader<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
         let version = serde_json::from_str::<Json>(&first).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
         match version {
             None => return Err(invalid(1, "this is not an export of smsotp")),
             Some(version) if version > u64::from(FORMAT) => {
-                return Err(invalid(1, "a newer smsotp wrote it").hint("ImportReader it with that version."));
+                return Err(invalid(1, "a newer smsotp wrote it").hint("Import it with that version."));
             }
             Some(_) => {}
         }
@@ -59,6 +63,8 @@ impl<'a> ImportReader<'a> {
             from,
             ring,
             shards,
+            chains,
+            heads: Vec::new(),
             database_id: database_id.ok_or_else(|| invalid(1, "the id of the database cannot be read"))?,
             start,
             wrapped: Vec::new(),
@@ -87,6 +93,7 @@ impl<'a> ImportReader<'a> {
                 None => {
                     self.ended = true;
                     rows.extend(self.shards()?);
+                    rows.extend(self.heads()?);
                 }
             }
         }
@@ -114,6 +121,10 @@ impl<'a> ImportReader<'a> {
                 return Ok(None);
             }
         }
+        if table.is::<SealedHead>() {
+            self.heads.push(SealedHead::read(&values).map_err(misfit)?);
+            return Ok(None);
+        }
         self.keys()?;
         Ok(Some((table, values)))
     }
@@ -140,6 +151,30 @@ impl<'a> ImportReader<'a> {
             Ok((SubjectRow::table(), row.values().into_iter().map(Value::owned).collect()))
         };
         (0..shards).map(row).collect()
+    }
+
+    /// The heads of the audit chains, sealed anew: the store may have more chains than the exported one.
+    fn heads(&mut self) -> Result<Vec<TableRow>> {
+        let heads = std::mem::take(&mut self.heads);
+        let whole = heads.first().is_some_and(|first| {
+            let numbers = (0..first.chains).filter(|nth| heads.iter().any(|head| head.chain == *nth));
+            numbers.count() == heads.len() && heads.iter().all(|head| head.chains == first.chains)
+        });
+        let chains = self.chains.max(heads.first().map_or(0, |first| first.chains));
+        let line = self.line;
+        let key = &self.keys()?.audit;
+        if !whole || heads.iter().any(|head| !head.is_sealed(key)) {
+            return Err(invalid(line, "the heads of the audit log are not as they were sealed"));
+        }
+        let seal = |nth: u32| {
+            let head = heads.iter().find(|head| head.chain == nth);
+            let sealed = match head {
+                Some(head) => SealedHead::seal(key, head.last(), head.pruned(), chains),
+                None => SealedHead::empty(key, nth, chains),
+            };
+            (SealedHead::table(), sealed.values().into_iter().map(Value::owned).collect())
+        };
+        Ok((0..chains).map(seal).collect())
     }
 
     /// The next row of the file; `None` at its end.

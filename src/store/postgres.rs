@@ -5,6 +5,7 @@
 //! or otp takes one more, to look up the phone.
 
 mod apply;
+mod check;
 mod connect;
 mod errors;
 mod facts;
@@ -40,9 +41,10 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
+use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
+    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
     Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
@@ -55,6 +57,9 @@ const SHARDS: u32 = 8;
 
 /// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
+
+/// All chains: those of operations, and the one of maintenance.
+const ALL_CHAINS: u32 = CHAINS + 1;
 
 /// How long the database's time is extrapolated, in milliseconds, before it is read again. Operations always read it.
 const TIME_KEPT: i64 = 5_000;
@@ -173,6 +178,17 @@ impl Postgres {
                 let due_at = rows::param(ColumnType::Int, due_at.to_value());
                 session.query(&Statement::new(sql, vec![int(message_id), due_at])).await?;
                 // Setting the time once more does no harm, so a lost commit is simply repeated.
+                session.client().batch_execute("COMMIT").await?;
+                session.done();
+                Ok(())
+            }
+            Ok(Decision::Count { refusal, .. }) => {
+                let (id, usage) = SubjectRow::counted(&refusal)?;
+                let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
+                let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
+                let statements: Vec<Statement> = [count].into_iter().chain(loaded.leave_unknown(&[])).collect();
+                session.query_all(&statements).await?;
+                // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 session.client().batch_execute("COMMIT").await?;
                 session.done();
                 Ok(())
@@ -391,8 +407,8 @@ impl Read for Postgres {
         read::test_numbers(self).await
     }
 
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
-        read::token(self, hash).await
+    async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
+        read::token(self, tag).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
@@ -407,7 +423,7 @@ impl Read for Postgres {
         read::audit_back(self, subject, before, limit).await
     }
 
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+    async fn audit_heads(&self) -> Result<Vec<audit::SealedHead>> {
         read::audit_heads(self).await
     }
 
@@ -435,8 +451,12 @@ impl Maintain for Postgres {
         Ok(false)
     }
 
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64> {
+        purge::prune_audit(self, step).await
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
-        open::check(self).await
+        check::check(self).await
     }
 
     async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {

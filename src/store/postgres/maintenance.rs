@@ -10,12 +10,12 @@ use super::errors::Failure;
 use super::facts::{lock_chain, read_time_and_head, time_and_head};
 use super::rows::Statement;
 use super::{Attempts, OperationId, Postgres, Writes};
-use crate::audit::{Event, Head};
+use crate::audit::{Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 
 /// The audit chain of maintenance.
-const CHAIN: u32 = 0;
+pub const CHAIN: u32 = 0;
 
 /// How long one transaction may take. Its statements have shorter limits of their own; this one is for a server that does not answer
 /// any more.
@@ -27,7 +27,8 @@ pub struct MaintenanceTransaction {
     pub session: Session,
     /// The time, read after the lock.
     pub now: Timestamp,
-    head: Head,
+    /// The head of the chain that its audit row goes to.
+    pub head: SealedHead,
 }
 
 /// What a task did.
@@ -38,6 +39,8 @@ pub struct MaintenanceResult<A> {
     pub statements: Vec<Statement>,
     /// The audit row; without one the transaction is rolled back.
     pub event: Option<Event>,
+    /// The head that the audit row is chained to, where the task changed it.
+    pub head: Option<SealedHead>,
 }
 
 /// The work of a maintenance transaction. It may be run again in another transaction.
@@ -82,7 +85,8 @@ async fn attempt<T: MaintenanceTask>(
     let done = task.run(&transaction).await?;
     *answer = Some(done.answer);
     let Some(event) = &done.event else { return transaction.session.roll_back().await };
-    let writes = Writes::audited(store, done.statements, transaction.head, event)?;
+    let head = done.head.as_ref().unwrap_or(&transaction.head);
+    let writes = Writes::audited(store, done.statements, head, event)?;
     store.commit(transaction.session, &writes, unknown).await
 }
 

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use super::errors::Failure;
 use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, int};
-use super::{NOW, Postgres, SHARDS, open};
+use super::{ALL_CHAINS, NOW, Postgres, SHARDS, open};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
 use crate::store::export::{ExportWriter, Transfer, Transferred};
 use crate::store::import::{self, ImportReader};
-use crate::store::schema::{self, Dialect};
+use crate::store::schema::{self, Dialect, Identity};
 use crate::store::value::{Cells, Value, damaged};
 
 /// How many rows are read or written at a time.
@@ -29,8 +29,24 @@ pub async fn export(
     let identity = open::identity(store).await?;
     // A move that failed half way may be repeated: the database is sealed by then.
     if transfer == Transfer::Copy || identity.sealed_at.is_none() {
-        maintain(store, &ExportTask { transfer, actor }).await?;
+        maintain(store, &ExportTask { transfer, actor, outcome: "begun" }).await?;
     }
+    let written = write_lines(store, to, transfer, &identity, actor).await;
+    if transfer == Transfer::Copy {
+        let outcome = if written.is_ok() { "done" } else { "failed" };
+        maintain(store, &ExportTask { transfer, actor, outcome }).await?;
+    }
+    written
+}
+
+/// Writes the lines of an export out of one snapshot.
+async fn write_lines(
+    store: &Postgres,
+    to: &mut (dyn Write + Send),
+    transfer: Transfer,
+    identity: &Identity,
+    actor: &Actor,
+) -> Result<Transferred> {
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
     // One snapshot for all tables, without time limits.
@@ -39,7 +55,7 @@ pub async fn export(
         .await?;
     let now = rows::scalar(&client.query_typed(&format!("SELECT {NOW}"), &[]).await?)?;
     let now = store.note_time(now.ok_or_else(|| damaged("the time"))?);
-    let mut lines = ExportWriter::begin(to, transfer, &identity, now)?;
+    let mut lines = ExportWriter::begin(to, transfer, identity, now)?;
     for table in schema::exported() {
         let select = &table.statements(Dialect::Postgres).select;
         let order = table.order;
@@ -66,6 +82,8 @@ pub async fn export(
 struct ExportTask<'a> {
     transfer: Transfer,
     actor: &'a Actor,
+    /// How far a copy has come.
+    outcome: &'static str,
 }
 
 #[async_trait]
@@ -75,12 +93,13 @@ impl MaintenanceTask for ExportTask<'_> {
     async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<()>, Failure> {
         let event = |action, outcome: &str| Some(Event::new(transaction.now, self.actor.clone(), action, outcome));
         if self.transfer == Transfer::Copy {
-            return Ok(MaintenanceResult { answer: (), statements: Vec::new(), event: event("db.export", "done") });
+            let event = event("db.export", self.outcome);
+            return Ok(MaintenanceResult { answer: (), statements: Vec::new(), event, head: None });
         }
-        let chains = "SELECT 1 FROM smsotp.audit_chains WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
+        let chains = "SELECT 1 FROM smsotp.audit_heads WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
         transaction.session.query(&Statement::new(chains, Vec::new())).await?;
         let seal = Statement::new(format!("UPDATE smsotp.identity SET sealed_at = {NOW}"), Vec::new());
-        Ok(MaintenanceResult { answer: (), statements: vec![seal], event: event("db.move", "sealed") })
+        Ok(MaintenanceResult { answer: (), statements: vec![seal], event: event("db.move", "sealed"), head: None })
     }
 }
 
@@ -92,17 +111,17 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         .batch_execute(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
              SET LOCAL lock_timeout = 5000; SET LOCAL idle_in_transaction_session_timeout = 0; \
-             LOCK TABLE smsotp.subjects, smsotp.audit, smsotp.otps, smsotp.identity IN ACCESS EXCLUSIVE MODE",
+             LOCK TABLE smsotp.subjects, smsotp.audit_heads, smsotp.audit, smsotp.otps, smsotp.identity IN ACCESS EXCLUSIVE MODE",
         )
         .await?;
-    let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit) \
+    let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit_heads WHERE seq > 0) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.subjects) AND NOT EXISTS (SELECT 1 FROM smsotp.tokens) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) FROM smsotp.identity";
     if !rows::scalar(&client.query_typed(sql, &[]).await?)?.unwrap_or(false) {
         return Err(import::not_empty());
     }
-    let mut import = ImportReader::begin(from, ring, SHARDS)?;
-    client.batch_execute("DELETE FROM smsotp.database_keys").await?;
+    let mut import = ImportReader::begin(from, ring, SHARDS, ALL_CHAINS)?;
+    client.batch_execute("DELETE FROM smsotp.database_keys; DELETE FROM smsotp.audit_heads").await?;
     let identity = "UPDATE smsotp.identity SET database_id = $1, created_at = $2";
     let params = vec![rows::bytes(&import.database_id), int(import.created_at().millis())];
     session.query(&Statement::new(identity, params)).await?;

@@ -113,15 +113,15 @@ fn the_chain_of_the_audit_log_is_locked_last() {
                 format!("WITH free AS (SELECT 1 FROM smsotp.{table} FOR UPDATE SKIP LOCKED) SELECT count(*) FROM free");
             number(&watcher, &sql).await
         };
-        let (subjects, chains) = (free("subjects").await, free("audit_chains").await);
+        let (subjects, chains) = (free("subjects").await, free("audit_heads").await);
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects ORDER BY tag DESC FOR UPDATE").await.unwrap();
         let operation = another_send(&engine);
         assert!(waits_for_a_lock(&operation, &watcher).await);
-        assert_eq!(free("audit_chains").await, chains, "an operation that waits for a phone holds up other phones");
+        assert_eq!(free("audit_heads").await, chains, "an operation that waits for a phone holds up other phones");
         holder.batch_execute("ROLLBACK").await.unwrap();
         operation.await.unwrap();
 
-        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_chains FOR UPDATE").await.unwrap();
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_heads FOR UPDATE").await.unwrap();
         let operation = another_send(&engine);
         assert!(waits_for_a_lock(&operation, &watcher).await);
         assert!(free("subjects").await < subjects, "the chain was locked before the subjects");
