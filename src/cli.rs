@@ -198,7 +198,7 @@ impl Call {
 
     /// Opens the database of a configuration and prints its warnings.
     pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
-        let app = App::open(config, mode)?;
+        let app = App::open(config, mode, &|words| out.warn(words))?;
         for warning in app.warnings() {
             out.warn(warning);
         }

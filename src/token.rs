@@ -58,7 +58,19 @@ pub struct Scopes(u8);
 impl Token {
     /// All that decides what the token opens, for whom and until when: what its seal is made from.
     pub fn sealed_value(&self) -> Vec<u8> {
-        let Token { id, name: _, tag, scopes, user, service, created_at: _, expires_at, revoked_at, created_by: _, seal: _ } = self;
+        let Token {
+            id,
+            name: _,
+            tag,
+            scopes,
+            user,
+            service,
+            created_at: _,
+            expires_at,
+            revoked_at,
+            created_by: _,
+            seal: _,
+        } = self;
         // Written as JSON, so that no two tokens have the same value.
         let times = [expires_at, revoked_at].map(|at| at.map(Timestamp::millis));
         let user = user.as_ref().map(User::as_str);

@@ -333,9 +333,12 @@ fn read_anchors(path: &Path) -> Result<Vec<Anchor>> {
     })?;
     let line = |(nth, line): (usize, &str)| {
         serde_json::from_str(line).map_err(|error| {
-            Error::new(Code::VALUE_INVALID, format!("line {} of {} is no head of an audit log", nth + 1, path.display()))
-                .because(error)
-                .hint("Name what `smsotp audit anchor --append` wrote, unchanged.")
+            Error::new(
+                Code::VALUE_INVALID,
+                format!("line {} of {} is no head of an audit log", nth + 1, path.display()),
+            )
+            .because(error)
+            .hint("Name what `smsotp audit anchor --append` wrote, unchanged.")
         })
     };
     let anchors: Vec<Anchor> =

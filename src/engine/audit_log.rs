@@ -198,7 +198,8 @@ pub(super) async fn anchor(ctx: &Context) -> Result<Vec<Anchor>> {
 fn head_of(ctx: &Context, anchor: &Anchor) -> Result<Head> {
     if anchor.database != database(ctx) {
         let other = format!("the anchor is of the database {:.40}, and this one is {}", anchor.database, database(ctx));
-        return Err(Error::new(Code::VALUE_INVALID, other).hint("Name the anchor of this database, or this database's with --db."));
+        return Err(Error::new(Code::VALUE_INVALID, other)
+            .hint("Name the anchor of this database, or this database's with --db."));
     }
     let mac = base16ct::mixed::decode_vec(&anchor.mac).ok().and_then(|bytes| bytes.try_into().ok());
     let mac = mac.ok_or_else(|| Error::new(Code::VALUE_INVALID, "the anchor holds a mac that is none"))?;

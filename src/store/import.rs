@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 
 use serde_json::Value as Json;
 
-use super::export::{ExportEnd, ExportLine, ExportStart, FORMAT, Transferred};
+use super::export::{ExportEnd, ExportLine, ExportStart, ImportMark, Transferred, invalid};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
 use super::{Subject, fresh_subject_id, wrapped};
@@ -13,6 +13,7 @@ use crate::audit::SealedHead;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::otp::{self, Otp};
 use crate::usage::Usage;
 
 /// The longest line that is read, in bytes. Usages are bounded, and nothing else is long.
@@ -47,17 +48,14 @@ impl<'a> ImportReader<'a> {
     ///
     /// # Errors
     /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
-    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32, chains: u32) -> Result<ImportReader<'a>> {
+    pub fn begin(
+        from: &'a mut (dyn BufRead + Send),
+        ring: &'a Keyring,
+        shards: u32,
+        chains: u32,
+    ) -> Result<ImportReader<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
-        let version = serde_json::from_str::<Json>(&first).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
-        match version {
-            None => return Err(invalid(1, "this is not an export of smsotp")),
-            Some(version) if version > u64::from(FORMAT) => {
-                return Err(invalid(1, "a newer smsotp wrote it").hint("Import it with that version."));
-            }
-            Some(_) => {}
-        }
-        let start: ExportStart = serde_json::from_str(&first).map_err(|_| invalid(1, "the header cannot be read"))?;
+        let start = ExportStart::read(&first)?;
         let database_id = unhex(&start.database_id).and_then(|bytes| bytes.try_into().ok());
         Ok(ImportReader {
             from,
@@ -121,6 +119,9 @@ impl<'a> ImportReader<'a> {
                 return Ok(None);
             }
         }
+        if table.is::<Otp>() && !self.start.moved && Otp::read(&values).map_err(misfit)?.state == otp::State::Active {
+            return Err(invalid(self.line, "a copy that holds a live code is none"));
+        }
         if table.is::<SealedHead>() {
             self.heads.push(SealedHead::read(&values).map_err(misfit)?);
             return Ok(None);
@@ -183,7 +184,11 @@ impl<'a> ImportReader<'a> {
         let invalid = |what: &str| invalid(self.line, what);
         let text = read_line(self.from, self.line)?.ok_or_else(|| invalid("the file was cut off"))?;
         if let Ok(ExportEnd { end }) = serde_json::from_str(&text) {
-            if self.transferred.rows != end.rows || read_line(self.from, self.line + 1)?.is_some() {
+            let after = read_line(self.from, self.line + 1)?;
+            if let Some(mark) = after.as_deref().and_then(|line| serde_json::from_str::<ImportMark>(line).ok()) {
+                return Err(mark.refusal());
+            }
+            if self.transferred.rows != end.rows || after.is_some() {
                 return Err(invalid("the counts at the end are not those of the rows"));
             }
             self.transferred.revoked = end.revoked;
@@ -232,9 +237,4 @@ fn read_line(from: &mut (dyn BufRead + Send), number: u64) -> Result<Option<Stri
     }
     let text = String::from_utf8(line).map_err(|_| invalid(number, "the line is not text"))?;
     if text.ends_with('\n') { Ok(Some(text)) } else { Err(invalid(number, "the line is cut off or too long")) }
-}
-
-fn invalid(line: u64, what: &str) -> Error {
-    Error::new(Code::VALUE_INVALID, format!("line {line} of the export: {what}"))
-        .hint("Nothing was imported; make the export again with `smsotp db export`.")
 }

@@ -136,7 +136,13 @@ impl SubjectFact {
     }
 
     /// Notes among the changes of an operation that its audit row tells of a "no" about this subject.
-    pub fn record_refusal(&self, changes: &mut Vec<Change>, (what, per): (&str, Duration), now: Timestamp, limits: &Limits) {
+    pub fn record_refusal(
+        &self,
+        changes: &mut Vec<Change>,
+        (what, per): (&str, Duration),
+        now: Timestamp,
+        limits: &Limits,
+    ) {
         let known = changes.iter_mut().find_map(|change| match change {
             Change::PutUsage(id, usage, _) if *id == self.id => Some(usage),
             _ => None,

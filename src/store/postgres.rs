@@ -44,13 +44,16 @@ use crate::store::export::{Transfer, Transferred};
 use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
-    Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
+    Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 
 /// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
+
+/// How many times longer a step of an export or import may take than an operation is retried.
+const STEP_LIMITS: u32 = 4;
 
 /// Into how many rows the usage of everything is divided.
 const SHARDS: u32 = 8;
@@ -115,9 +118,22 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::open`].
     pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
-        let store =
-            Postgres::without_keys(url, clock, PostgresOptions { connections: 1, ..PostgresOptions::default() })?;
-        open::migrate(&store, ring).await
+        // The second connection looks whether the server is still there.
+        let options = PostgresOptions { connections: 2, ..PostgresOptions::default() };
+        Postgres::migrate_with(url, ring, clock, options).await
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// As [`Postgres::open`].
+    pub async fn migrate_with(
+        url: &str,
+        ring: &Keyring,
+        clock: Arc<dyn Clock>,
+        options: PostgresOptions,
+    ) -> Result<(u32, u32)> {
+        open::migrate(&Postgres::without_keys(url, clock, options)?, ring).await
     }
 
     fn without_keys(url: &str, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
@@ -156,6 +172,35 @@ impl Postgres {
         Ok(rows)
     }
 
+    /// Runs a step of something long that takes no time itself, such as the next thousand rows of an export: a server that is frozen keeps its
+    /// connections and answers nothing.
+    async fn step<A, E>(&self, step: impl Future<Output = Result<A, E>>) -> Result<A>
+    where
+        Error: From<E>,
+    {
+        let limit = self.wait_limit * STEP_LIMITS;
+        match tokio::time::timeout(limit, step).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(too_slow(limit)),
+        }
+    }
+
+    /// Runs a step that may take hours, for as long as the server answers on another connection.
+    async fn long_step<A>(&self, step: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(self.wait_limit, &mut step).await {
+                return answer;
+            }
+            let question = Statement::new("SELECT 1", Vec::new());
+            match tokio::time::timeout(self.wait_limit, self.query_once(&question)).await {
+                // Also a server that is full or refuses is there.
+                Ok(Ok(_) | Err(Failure::Again(_) | Failure::Unknown(_))) => {}
+                Ok(Err(Failure::Final(_))) | Err(_) => return Err(Failure::Final(too_slow(self.wait_limit * 2))),
+            }
+        }
+    }
+
     /// One attempt at an operation. `unknown` is set while it may have been committed.
     async fn attempt(
         &self,
@@ -187,9 +232,8 @@ impl Postgres {
                 let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
                 let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
                 let statements: Vec<Statement> = [count].into_iter().chain(loaded.leave_unknown(&[])).collect();
-                session.query_all(&statements).await?;
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
-                session.client().batch_execute("COMMIT").await?;
+                apply::commit(&session, &statements).await?;
                 session.done();
                 Ok(())
             }
@@ -210,7 +254,7 @@ impl Postgres {
     ) -> Result<(), Failure> {
         session.prepare(&writes.statements).await?;
         *unknown = Some(writes.operation);
-        let answer = writes.commit(&session).await;
+        let answer = apply::commit(&session, &writes.statements).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {
             *unknown = None;
         }

@@ -10,8 +10,8 @@ use smsotp::store::Subject;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, audit_rows, caller, client, guess, phone_subject, purge, refusal, refused, send, unlimited,
-    usage, verdict,
+    OTHER, PHONE, World, ask, audit_rows, caller, client, guess, phone_subject, purge, refusal, refused, send,
+    unlimited, usage, verdict,
 };
 
 on_every_store![
@@ -34,9 +34,7 @@ async fn refused_guesses_from_one_address_at_any_number_of_phones_leave_one_row(
     database.policy.limits = Limits { guesses_per_ip: Window::new(3, 3600), ..unlimited() };
     let engine = database.engine().await;
     let code = smsotp::code::Code::parse("000000").unwrap();
-    let ask = async |nth: usize| {
-        engine.verify(&client(ADDRESS), guess(&phone(nth), &code)).await.unwrap().verdict
-    };
+    let ask = async |nth: usize| engine.verify(&client(ADDRESS), guess(&phone(nth), &code)).await.unwrap().verdict;
     for nth in 0..3 {
         assert_eq!(ask(nth).await, Verdict::NotFound);
     }

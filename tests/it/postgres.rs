@@ -1,5 +1,6 @@
 //! What is PostgreSQL's own: migrations by word alone, locks, wires that break, and errors that tell no secret.
 
+mod frozen;
 mod guards;
 mod locks;
 mod secrets;

@@ -118,7 +118,10 @@ async fn with_rows_after(database: &Database) {
 }
 
 async fn old_rows_are_cut_off_behind_a_seal_and_the_rest_is_verified_as_before(database: &mut Database) {
+    // Of its own, past the checks: they look for the audit row of each row that is there.
+    let mut database = database.another();
     database.unlimited();
+    let database = &database;
     let engine = database.engine().await;
     with_rows(database).await;
     let before_all = engine.audit_anchor().await.unwrap();
@@ -174,7 +177,7 @@ async fn whatever_was_attached_to_the_schema_or_taken_from_it_is_found(database:
         ("CREATE VIEW spy AS SELECT phone_number FROM otps", "DROP VIEW spy", "view spy"),
         ("CREATE INDEX spied ON otps (state)", "DROP INDEX spied", "index spied"),
         ("CREATE TABLE spies (n bigint)", "DROP TABLE spies", "table spies"),
-        ("ALTER TABLE tokens ADD COLUMN extra bigint", "ALTER TABLE tokens DROP COLUMN extra", "tokens.extra"),
+        ("ALTER TABLE tokens ADD COLUMN extra text", "ALTER TABLE tokens DROP COLUMN extra", "tokens.extra"),
         (
             "DROP INDEX otps_live",
             r#"CREATE UNIQUE INDEX otps_live ON otps ("user", phone_number, purpose) WHERE state = 'active'"#,
@@ -184,27 +187,23 @@ async fn whatever_was_attached_to_the_schema_or_taken_from_it_is_found(database:
     if database.url.is_some() {
         changes.extend([
             ("CREATE RULE quiet AS ON DELETE TO audit DO INSTEAD NOTHING", "DROP RULE quiet ON audit", "rule quiet"),
-            (
-                "CREATE FUNCTION act() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-                "DROP FUNCTION act()",
-                "function act",
-            ),
+            ("CREATE FUNCTION act() RETURNS int LANGUAGE sql AS 'SELECT 1'", "DROP FUNCTION act()", "function act"),
             (
                 "ALTER TABLE otps ALTER COLUMN wrong_guesses SET DEFAULT -100",
                 "ALTER TABLE otps ALTER COLUMN wrong_guesses SET DEFAULT 0",
                 "otps.wrong_guesses",
             ),
-            ("ALTER TABLE otps DISABLE TRIGGER ALL", "ALTER TABLE otps ENABLE TRIGGER ALL", "references of the table otps"),
+            (
+                "ALTER TABLE otps DISABLE TRIGGER ALL",
+                "ALTER TABLE otps ENABLE TRIGGER ALL",
+                "references of the table otps",
+            ),
             (
                 "CREATE POLICY mine ON otps USING (true); ALTER TABLE otps ENABLE ROW LEVEL SECURITY",
                 "ALTER TABLE otps DISABLE ROW LEVEL SECURITY; DROP POLICY mine ON otps",
                 "policy mine",
             ),
-            (
-                "CREATE TABLE heir () INHERITS (otps)",
-                "DROP TABLE heir",
-                "table that inherits from otps",
-            ),
+            ("CREATE TABLE heir () INHERITS (otps)", "DROP TABLE heir", "table that inherits from otps"),
         ]);
     }
     // The server of the stories is quick, not durable.

@@ -111,20 +111,25 @@ impl Writes {
         crate::keys::fill_random(&mut operation.id)?;
         let mut params = rows::params(&row);
         let pruned = head.pruned();
-        params.extend([bytes(&operation.id), rows::value(pruned.seq.to_value()), bytes(&pruned.mac), bytes(&head.seal)]);
+        params.extend([
+            bytes(&operation.id),
+            rows::value(pruned.seq.to_value()),
+            bytes(&pruned.mac),
+            bytes(&head.seal),
+        ]);
         statements.push(Statement::new(AUDIT.as_str(), params));
         Ok(Writes { statements, operation })
     }
+}
 
-    /// Sends all statements and the commit in one round trip.
-    pub async fn commit(&self, session: &Session) -> Result<(), Failure> {
-        // In this order: each is sent when it is first polled.
-        let (written, committed) = tokio::join!(
-            biased;
-            session.query_all(&self.statements),
-            session.client().batch_execute(COMMIT),
-        );
-        written.map_err(at_commit)?;
-        committed.map_err(at_commit)
-    }
+/// Sends statements and the commit in one round trip.
+pub async fn commit(session: &Session, statements: &[Statement]) -> Result<(), Failure> {
+    // In this order: each is sent when it is first polled.
+    let (written, committed) = tokio::join!(
+        biased;
+        session.query_all(statements),
+        session.client().batch_execute(COMMIT),
+    );
+    written.map_err(at_commit)?;
+    committed.map_err(at_commit)
 }

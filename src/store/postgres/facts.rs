@@ -270,7 +270,9 @@ impl FactsQuery {
         let mut facts = Facts::default();
         for (subject, tags) in needs.subjects.iter().zip(&self.tags) {
             let fact = subject_fact(subject, tags, &subjects)?;
-            facts.subjects.extend(fact.map(|fact| SubjectFact { is_new: made.iter().any(|(_, id)| *id == fact.id), ..fact }));
+            facts
+                .subjects
+                .extend(fact.map(|fact| SubjectFact { is_new: made.iter().any(|(_, id)| *id == fact.id), ..fact }));
         }
         facts.token = rows::first(rows_of(token))?;
         facts.otp = rows::first(rows_of(otp))?;

@@ -1,25 +1,19 @@
 //! Maintenance transactions. Like operations they are repeated if that is safe, and looked up if their commit was lost; they use audit
 //! chain 0.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::connect::Session;
 use super::errors::Failure;
 use super::facts::{lock_chain, read_time_and_head, time_and_head};
 use super::rows::Statement;
-use super::{Attempts, OperationId, Postgres, Writes};
+use super::{Attempts, OperationId, Postgres, STEP_LIMITS, Writes};
 use crate::audit::{Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 
 /// The audit chain of maintenance.
 pub const CHAIN: u32 = 0;
-
-/// How long one transaction may take. Its statements have shorter limits of their own; this one is for a server that does not answer
-/// any more.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// An open maintenance transaction.
 pub struct MaintenanceTransaction {
@@ -57,7 +51,9 @@ pub async fn maintain<T: MaintenanceTask>(store: &Postgres, task: &T) -> Result<
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
         let (mut unknown, mut answer) = (None, None);
-        let attempt = Attempts::within(TIME_LIMIT).run(attempt(store, task, &mut unknown, &mut answer)).await;
+        // Its statements have shorter limits of their own; this one is for a server that does not answer any more.
+        let attempt =
+            Attempts::within(store.wait_limit * STEP_LIMITS).run(attempt(store, task, &mut unknown, &mut answer)).await;
         let failure = match (attempt, unknown) {
             (Ok(()), _) => None,
             (Err(failure), Some(operation)) => {

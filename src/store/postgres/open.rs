@@ -61,7 +61,7 @@ pub async fn identity(store: &Postgres) -> Result<Identity> {
 pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
-        match migrate_once(store, ring).await {
+        match store.long_step(migrate_once(store, ring)).await {
             Ok(versions) => return Ok(versions),
             Err(failure) => attempts.pause_after(failure).await?,
         }

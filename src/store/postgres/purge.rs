@@ -143,10 +143,8 @@ impl MaintenanceTask for PruneTask<'_> {
         session.query(&lock_chain(chain)).await?;
         let found = session.query(&rows::find::<SealedHead>(int(chain))).await?;
         let head = rows::first::<SealedHead>(&found)?.ok_or_else(|| headless(chain))?;
-        let oldest = format!(
-            "{} WHERE chain = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-            rows::statements::<audit::Row>().select
-        );
+        let oldest =
+            format!("{} WHERE chain = $1 AND seq > $2 ORDER BY seq LIMIT $3", rows::statements::<audit::Row>().select);
         let params = vec![int(chain), rows::value(head.pruned_seq.to_value()), int(self.step.limit)];
         let oldest: Vec<audit::Row> = rows::all(&session.query(&Statement::new(oldest, params)).await?)?;
         let pruned = head.prune(&self.store.keys.audit, &oldest, self.step.before)?;

@@ -391,11 +391,15 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     for path in turn::lock_paths(partial) {
         let _ = fs::remove_file(path);
     }
-    match &made {
-        Ok(revoked) => record("done", Details::new().number("revoked", i64::try_from(*revoked).unwrap_or(i64::MAX)))?,
-        Err(error) => record("failed", Details::new().word("why", error.code().name))?,
+    let recorded = match &made {
+        Ok(revoked) => record("done", Details::new().number("revoked", i64::try_from(*revoked).unwrap_or(i64::MAX))),
+        Err(error) => record("failed", Details::new().word("why", error.code().name)),
+    };
+    if made.is_ok() && recorded.is_err() {
+        // A copy that the log does not tell of is none.
+        let _ = fs::remove_file(to);
     }
-    made
+    made.and_then(|revoked| recorded.map(|()| revoked))
 }
 
 /// Revokes the live codes of a copy and takes its messages off the worker's list. Returns how many codes were live.

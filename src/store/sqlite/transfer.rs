@@ -31,18 +31,14 @@ pub fn export(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, 
     }
     let written = write_lines(sqlite, to, transfer, actor);
     if transfer == Transfer::Copy {
-        record(if written.is_ok() { "done" } else { "failed" })?;
+        let recorded = record(if written.is_ok() { "done" } else { "failed" });
+        return written.and_then(|transferred| recorded.map(|()| transferred));
     }
     written
 }
 
 /// Writes the lines of an export out of one snapshot.
-fn write_lines(
-    sqlite: &Sqlite,
-    to: &mut (dyn Write + Send),
-    transfer: Transfer,
-    actor: &Actor,
-) -> Result<Transferred> {
+fn write_lines(sqlite: &Sqlite, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
     let now = sqlite.clock.now();
     // On a connection of its own, with one snapshot for all tables: writers are not blocked.
     let mut connection = open::connect(&sqlite.path, SqliteOptions { create: false, ..SqliteOptions::default() })?;
