@@ -231,7 +231,7 @@ impl Postgres {
                 let (id, usage) = SubjectRow::counted(&refusal)?;
                 let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
                 let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
-                let statements: Vec<Statement> = [count].into_iter().chain(loaded.leave_unknown(&[])).collect();
+                let statements = [count, loaded.leave_unknown(&[])];
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();

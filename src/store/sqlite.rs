@@ -21,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from_iter};
 
 pub use open::{exists, may_be_created, must_be_sqlite, none_yet};
 
@@ -34,7 +34,7 @@ use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
 use crate::store::schema::{Record, SubjectRow};
-use crate::store::value::Stored;
+use crate::store::value::{Stored, Value};
 use crate::store::{
     AuditPrune, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
     PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
@@ -246,15 +246,8 @@ impl Sqlite {
             Change::PutOtp(otp) => rows::update(connection, otp),
             Change::NewMessage(message) => rows::insert(connection, message),
             Change::PutMessage(message) => rows::update(connection, message),
-            Change::PutUsage(id, usage, idle_at) => {
-                let subject = &facts.subject(*id)?.subject;
-                // The same statement for new and known subjects, so that refusals cannot be told apart by their cost.
-                rows::put(connection, &SubjectRow::new(subject, self.tag(subject), *id, usage, *idle_at)?)
-            }
-            Change::LeaveUnknown(id) => {
-                let subject = &facts.subject(*id)?.subject;
-                rows::update(connection, &SubjectRow::new(subject, self.tag(subject), *id, &Usage::default(), None)?)
-            }
+            Change::PutUsage(id, usage, idle_at) => self.put_usage(connection, facts, *id, (usage, *idle_at), true),
+            Change::LeaveUnknown(id) => self.put_usage(connection, facts, *id, (&Usage::default(), None), false),
             Change::PutReply(reply) => rows::put(connection, reply),
             Change::PutTestNumber(number) => rows::put(connection, number),
             Change::DropTestNumber(phone) => {
@@ -264,6 +257,22 @@ impl Sqlite {
             Change::NewToken(token) => rows::insert(connection, token),
             Change::PutToken(token) => rows::update(connection, token),
         }
+    }
+
+    /// Writes what limits remember of a subject, in the same statement for new subjects, known ones and those that are to stay unknown, so that
+    /// refusals cannot be told apart by their cost.
+    fn put_usage(
+        &self,
+        connection: &Connection,
+        facts: &Facts,
+        id: SubjectId,
+        (usage, idle_at): (&Usage, Option<Timestamp>),
+        keep: bool,
+    ) -> Result<()> {
+        let subject = &facts.subject(id)?.subject;
+        let row = SubjectRow::new(subject, self.tag(subject), id, usage, idle_at)?;
+        let values = row.values().into_iter().chain([Value::Bool(keep)]);
+        rows::execute(connection, &PUT_SUBJECT, params_from_iter(values)).map(drop)
     }
 
     /// Writes the next row of the audit log.
@@ -425,6 +434,18 @@ impl Maintain for Sqlite {
         open::rewrap(self, ring, actor)
     }
 }
+
+/// Inserts a subject, or updates the one with its tag; nothing, where the last value says so.
+static PUT_SUBJECT: LazyLock<String> = LazyLock::new(|| {
+    let columns = &rows::statements::<SubjectRow>().columns;
+    let places = (1..=SubjectRow::table().columns.len()).map(|nth| format!("?{nth}")).collect::<Vec<_>>();
+    format!(
+        "INSERT INTO subjects ({columns}) SELECT {} WHERE ?{} \
+         ON CONFLICT (tag) DO UPDATE SET usage = excluded.usage, idle_at = excluded.idle_at",
+        places.join(", "),
+        places.len() + 1
+    )
+});
 
 /// The active otp of a user, phone and purpose.
 static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {

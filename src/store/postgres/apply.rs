@@ -68,19 +68,25 @@ impl Writes {
                 Change::PutOtp(otp) => statements.push(rows::update(&otp)),
                 Change::NewMessage(message) => statements.push(rows::insert(&message)),
                 Change::PutMessage(message) => statements.push(rows::update(&message)),
-                Change::PutUsage(id, usage, idle_at) => {
+                change @ (Change::PutUsage(..) | Change::LeaveUnknown(_)) => {
+                    let (id, usage, idle_at) = match change {
+                        Change::PutUsage(id, usage, idle_at) => {
+                            written.push(id);
+                            (id, usage, idle_at)
+                        }
+                        Change::LeaveUnknown(id) => (id, Usage::default(), None),
+                        _ => continue,
+                    };
                     let mut subjects = loaded.facts.subjects.iter().zip(&query.tags);
                     let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
                         Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
                     })?;
-                    written.push(id);
                     // Everything as a whole is written only by a reset: to its first shard, and the others are emptied.
                     for (nth, tag) in tags.iter().enumerate() {
                         let usage = if nth == 0 { &usage } else { &Usage::default() };
                         statements.push(rows::update(&SubjectRow::new(&fact.subject, *tag, id, usage, idle_at)?));
                     }
                 }
-                Change::LeaveUnknown(_) => {}
                 // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {
                     statements.push(rows::insert(&reply));
@@ -95,7 +101,9 @@ impl Writes {
                 Change::PutToken(token) => statements.push(rows::update(&token)),
             }
         }
-        statements.extend(loaded.leave_unknown(&written));
+        if !loaded.facts.subjects.is_empty() {
+            statements.push(loaded.leave_unknown(&written));
+        }
         Writes::audited(store, statements, &loaded.head, event)
     }
 

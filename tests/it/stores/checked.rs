@@ -94,7 +94,10 @@ impl Checked {
         let answer = copy.await;
         let after = self.look.picture().await;
         let added = after.audit_rows - before.audit_rows;
-        if self.checks.running.load(Ordering::SeqCst) == 0 && (added != 2 || after.rest != before.rest) {
+        if answer.is_ok()
+            && self.checks.running.load(Ordering::SeqCst) == 0
+            && (added != 2 || after.rest != before.rest)
+        {
             self.checks.findings.lock().unwrap().push(format!("{what}: audit rows {added}"));
         }
         answer

@@ -56,7 +56,8 @@ async fn of_64_processes_with_the_right_code_one_verifies(database: &mut Databas
     let code = code_of(database).await;
     let said = crowd(database, &Knobs::default(), |_| verify_adas(&code));
     assert_eq!((count(&said, "verified"), count(&said, "already_used")), (1, CROWD - 1), "{said:?}");
-    assert_eq!(database.audit().len(), 2 + CROWD);
+    // Of the others the log tells once.
+    assert_eq!(database.audit().len(), 2 + 2);
 }
 
 async fn of_64_wrong_guesses_at_once_five_are_compared(database: &mut Database) {
