@@ -52,8 +52,8 @@ const NOTICED: Duration = Duration::from_secs(2);
 pub type Printer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl App {
-    /// Opens the database. Nothing that a command does not need is started: no provider, no client, no second thread. `notice` hears
-    /// what whoever waits should know.
+    /// Opens the database. Nothing that a command does not need is started: no provider, no client, no second thread.
+    /// `notice` hears what whoever waits should know.
     ///
     /// # Errors
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.

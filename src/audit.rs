@@ -4,9 +4,9 @@
 //! mac of the row before it in the chain (32 zero bytes before the first). The body is canonical JSON: whatever else a store
 //! keeps in columns is generated from it, so that the chain covers everything about a row.
 //!
-//! The head of each chain is kept apart from the rows and sealed with the same key: whoever removes rows at the end of a chain, or
-//! all of them, cannot write the head that fits what is left. Both rolled back together are found only against a head that was
-//! kept elsewhere: an anchor.
+//! The head of each chain is kept apart from the rows and sealed with the same key: whoever removes rows at the end of
+//! a chain, or all of them, cannot write the head that fits what is left. Both rolled back together are found only
+//! against a head that was kept elsewhere: an anchor.
 
 mod verifier;
 
@@ -101,7 +101,8 @@ pub struct Head {
     pub mac: [u8; 32],
 }
 
-/// The head of a chain as the database keeps it beside the rows, with what the chain begins after. The seal covers all of it.
+/// The head of a chain as the database keeps it beside the rows, with what the chain begins after. The seal covers all
+/// of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedHead {
     /// The chain.
@@ -311,8 +312,8 @@ impl SealedHead {
         self.expected_seal(key).ct_eq(&self.seal).into()
     }
 
-    /// The row that comes after this head, and the head after that row. A head that was changed is not built on: its seal would
-    /// hide the change.
+    /// The row that comes after this head, and the head after that row. A head that was changed is not built on: its
+    /// seal would hide the change.
     ///
     /// # Errors
     /// `STORE_CORRUPT` if it was not sealed with this key.
@@ -323,8 +324,9 @@ impl SealedHead {
         Ok((row, head))
     }
 
-    /// This head after the oldest rows of its chain were pruned: those among `rows`, which begin where the chain does, that come
-    /// before the first one that is not older than `before`. Every row is verified: what was changed stays as evidence.
+    /// This head after the oldest rows of its chain were pruned: those among `rows`, which begin where the chain does,
+    /// that come before the first one that is not older than `before`. Every row is verified: what was changed stays as
+    /// evidence.
     ///
     /// # Errors
     /// `STORE_CORRUPT` if the head or a row is not as it was written.

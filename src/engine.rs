@@ -316,8 +316,8 @@ impl Engine {
         audit_log::page(&self.context, filter).await
     }
 
-    /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time, and holds it against the
-    /// heads of an anchor, if there are any.
+    /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time, and holds it
+    /// against the heads of an anchor, if there are any.
     ///
     /// # Errors
     /// `VALUE_INVALID` for an anchor of another database.
@@ -333,8 +333,8 @@ impl Engine {
         audit_log::anchor(&self.context).await
     }
 
-    /// Cuts the beginning of each chain of the audit log, up to the first row that is not older than `older_than`. Where it was cut
-    /// is sealed, so that the rest is verified as before. Returns how many rows it cut.
+    /// Cuts the beginning of each chain of the audit log, up to the first row that is not older than `older_than`.
+    /// Where it was cut is sealed, so that the rest is verified as before. Returns how many rows it cut.
     ///
     /// # Errors
     /// `STORE_CORRUPT` where a row that is old enough is not as it was written.
@@ -362,8 +362,8 @@ impl Engine {
         self.context.reads().status().await
     }
 
-    /// Looks for damage, for a schema that is not ours, and for access tokens that somebody inserted or changed; every finding in
-    /// words. Empty: sound.
+    /// Looks for damage, for a schema that is not ours, and for access tokens that somebody inserted or changed; every
+    /// finding in words. Empty: sound.
     pub async fn check_store(&self) -> Result<Vec<String>> {
         let mut findings = self.context.store.maintenance.check().await?;
         findings.extend(token::forged(&self.context).await?);

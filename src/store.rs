@@ -261,8 +261,8 @@ pub trait Maintain: Send + Sync {
     /// Rewrites the database so that no byte of what was purged stays in the files; false where that could not be finished
     /// because another program was reading.
     async fn scrub(&self) -> Result<bool>;
-    /// Cuts the oldest rows of a chain of the audit log, up to the first one that is not old enough, and seals where it was cut.
-    /// Returns how many rows it cut.
+    /// Cuts the oldest rows of a chain of the audit log, up to the first one that is not old enough, and seals where it
+    /// was cut. Returns how many rows it cut.
     ///
     /// Also `STORE_CORRUPT` where a row is not as it was written: then nothing is cut.
     async fn prune_audit(&self, step: &AuditPrune) -> Result<u64>;

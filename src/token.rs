@@ -31,7 +31,8 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
     /// Who made it.
     pub created_by: String,
-    /// The keyed tag of [`Token::sealed_value`]: a row without the right one, inserted or changed by hand, opens nothing.
+    /// The keyed tag of [`Token::sealed_value`]: a row without the right one, inserted or changed by hand, opens
+    /// nothing.
     pub seal: [u8; 32],
 }
 

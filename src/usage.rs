@@ -176,8 +176,8 @@ impl TryFrom<Packed> for Slots {
     }
 }
 
-/// How long wrong guesses in a row that closed nothing are remembered after the last one. In any year the streak then holds at least
-/// all of that year's.
+/// How long wrong guesses in a row that closed nothing are remembered after the last one. In any year the streak then
+/// holds at least all of that year's.
 pub const STREAK_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How many slots a wide window is cut into.
@@ -207,15 +207,16 @@ impl Usage {
         (!lasting).then(|| Timestamp(self.seen) + kept)
     }
 
-    /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge changes no answer.
+    /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
+    /// changes no answer.
     pub fn forget_streak(&mut self, now: Timestamp, closing: u32) {
         if self.in_a_row.max(self.known_in_a_row) < closing && now.since(Timestamp(self.seen)) >= STREAK_KEPT {
             (self.in_a_row, self.known_in_a_row) = (0, 0);
         }
     }
 
-    /// Counts a "no". Answers how many were given since the audit log told of one, where it has to tell of this one: the first in any
-    /// span of `per`.
+    /// Counts a "no". Answers how many were given since the audit log told of one, where it has to tell of this one:
+    /// the first in any span of `per`.
     pub fn count_refusal(&mut self, what: &str, per: Duration, now: Timestamp) -> Option<u32> {
         let counted = self.refusals.get(what).copied();
         match counted.filter(|Refusals(told, _)| now < Timestamp(*told) + per) {

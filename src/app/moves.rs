@@ -1,5 +1,5 @@
-//! Imports. The live codes of a move may live in one database alone: its file is marked once it was imported, and so is the move itself
-//! among the user's settings, for copies of the file.
+//! Imports. The live codes of a move may live in one database alone: its file is marked once it was imported, and so is
+//! the move itself among the user's settings, for copies of the file.
 //!
 //! What cannot be known: that a copy of the file was imported by another user or on another machine.
 
@@ -98,7 +98,8 @@ impl App {
     }
 }
 
-/// Notes a move, unless it was imported, or begun into another database. Processes that import at the same time do so one after the other.
+/// Notes a move, unless it was imported, or begun into another database. Processes that import at the same time do so
+/// one after the other.
 fn note(record: &Path, moved: &Moved) -> Result<()> {
     let failed = |error: std::io::Error| {
         Error::new(Code::FILE_FAILED, format!("{}: {error}", record.display()))

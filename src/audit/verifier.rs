@@ -9,8 +9,8 @@ use super::{AuditKey, Head, Row, SealedHead, mac};
 
 /// Checks every row, in the order of chain and seq, and keeps the first break.
 ///
-/// A removed end is found only where the end is known: give the database's heads to [`Verifier::sealed`], and those of an anchor to
-/// [`Verifier::expect_heads`] after that.
+/// A removed end is found only where the end is known: give the database's heads to [`Verifier::sealed`], and those of
+/// an anchor to [`Verifier::expect_heads`] after that.
 pub struct Verifier<'k> {
     key: &'k AuditKey,
     /// What each chain begins after, where the database has sealed heads.
@@ -80,8 +80,8 @@ impl<'k> Verifier<'k> {
         }
     }
 
-    /// The heads that the database keeps beside the rows. Each chain begins after what was pruned of it, reaches its head, and none
-    /// of them is missing.
+    /// The heads that the database keeps beside the rows. Each chain begins after what was pruned of it, reaches its
+    /// head, and none of them is missing.
     #[must_use]
     pub fn sealed(mut self, heads: &[SealedHead]) -> Verifier<'k> {
         for head in heads {

@@ -18,9 +18,9 @@ use crate::phone;
 
 /// Read, verify and prune the audit log
 ///
-/// Every operation that changes something writes a row in the same transaction. Rows are chained, and how far each chain has come
-/// is sealed apart from them: `audit verify` finds a row that was changed, removed, swapped or inserted, and a log that was cut off
-/// or emptied.
+/// Every operation that changes something writes a row in the same transaction. Rows are chained, and how far each
+/// chain has come is sealed apart from them: `audit verify` finds a row that was changed, removed, swapped or inserted,
+/// and a log that was cut off or emptied.
 #[derive(Debug, clap::Subcommand)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit list --since 24h\n  \
@@ -35,7 +35,8 @@ pub enum Verb {
 
 /// Verify the log from its first row to its last
 ///
-/// Exit code 1: the log was changed. What it cannot see without an anchor: a database that was put back whole to an earlier state.
+/// Exit code 1: the log was changed. What it cannot see without an anchor: a database that was put back whole to an
+/// earlier state.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit verify\n  \
@@ -48,8 +49,9 @@ pub struct VerifyArgs {
 
 /// Print how far the log has come, to be kept elsewhere
 ///
-/// An anchor is one line for each chain: the number of its last row, and the code that authenticates it. Keep it where nobody who
-/// may write to the database may write: `audit verify --anchor` then finds a database that was put back to an earlier state.
+/// An anchor is one line for each chain: the number of its last row, and the code that authenticates it. Keep it where
+/// nobody who may write to the database may write: `audit verify --anchor` then finds a database that was put back to
+/// an earlier state.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp audit anchor\n  \
@@ -62,8 +64,9 @@ pub struct AnchorArgs {
 
 /// Delete old rows of the log
 ///
-/// The oldest rows of each chain are verified and deleted, up to the first one that is not old enough. Where the log was cut is sealed,
-/// and `audit verify` goes on from there. A row that was changed is kept, and so is everything after it.
+/// The oldest rows of each chain are verified and deleted, up to the first one that is not old enough. Where the log
+/// was cut is sealed, and `audit verify` goes on from there. A row that was changed is kept, and so is everything after
+/// it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp audit prune --older-than 400d")]
 pub struct PruneArgs {

@@ -97,9 +97,9 @@ pub struct Export {
 
 /// Read an exported database into an empty one
 ///
-/// The secret keys have to be those of the exported database. What `db export --move` wrote is imported once: the file is marked, and
-/// the move is noted beside your settings, so that a copy of the file is refused too. That somebody else imported a copy, or you did on
-/// another machine, cannot be known.
+/// The secret keys have to be those of the exported database. What `db export --move` wrote is imported once: the file
+/// is marked, and the move is noted beside your settings, so that a copy of the file is refused too. That somebody else
+/// imported a copy, or you did on another machine, cannot be known.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db import /run/move.jsonl --db /var/lib/smsotp/smsotp.db")]
 pub struct Import {

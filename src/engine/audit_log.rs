@@ -72,8 +72,8 @@ pub struct Audited {
     pub broken: Option<String>,
 }
 
-/// The head of one chain at one moment. Kept where who writes to the database cannot write, it shows what the database cannot show:
-/// that rows and head were rolled back together.
+/// The head of one chain at one moment. Kept where who writes to the database cannot write, it shows what the database
+/// cannot show: that rows and head were rolled back together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     /// Which database: the same after a move.
@@ -144,7 +144,8 @@ async fn about(ctx: &Context, body: &[u8]) -> Result<String> {
     Ok(masked.unwrap_or_else(|| format!("({})", id.short())))
 }
 
-/// Verifies every chain from its first row to its last, a bounded batch at a time, and holds it against the heads of an anchor.
+/// Verifies every chain from its first row to its last, a bounded batch at a time, and holds it against the heads of an
+/// anchor.
 pub(super) async fn verify(ctx: &Context, anchors: &[Anchor]) -> Result<Audited> {
     let expected = anchors.iter().map(|anchor| head_of(ctx, anchor)).collect::<Result<Vec<_>>>()?;
     let heads = ctx.reads().audit_heads().await?;
@@ -211,7 +212,8 @@ fn database(ctx: &Context) -> String {
     base16ct::lower::encode_string(&ctx.store.operations.keys().index.tag("database", b"")[..8])
 }
 
-/// Cuts the beginning of each chain, up to the first row that is not older than `older_than`. Returns how many rows it cut.
+/// Cuts the beginning of each chain, up to the first row that is not older than `older_than`. Returns how many rows it
+/// cut.
 pub(super) async fn prune(ctx: &Context, caller: &Caller, older_than: Duration) -> Result<u64> {
     let before = ctx.reads().now().await? - older_than;
     let mut cut = 0;

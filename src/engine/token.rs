@@ -143,8 +143,8 @@ pub(super) async fn forged(ctx: &Context) -> Result<Vec<String>> {
     Ok(forged.map(|token| format!("token {} was inserted or changed by hand: it opens nothing", token.id)).collect())
 }
 
-/// The token that a bearer shows, if it is accepted now. What is shown is turned into a tag before it is looked for, so the time
-/// of the look-up reveals nothing about tokens that exist.
+/// The token that a bearer shows, if it is accepted now. What is shown is turned into a tag before it is looked for, so
+/// the time of the look-up reveals nothing about tokens that exist.
 pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<Token>> {
     if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
         return Ok(None);

@@ -152,14 +152,15 @@ struct Judgement {
 }
 
 impl Judgement {
-    /// For a "no" that changes nothing: whom it is about, what it is, and for how long the audit log tells of it but once. Otherwise whoever
-    /// may ask could fill the log.
+    /// For a "no" that changes nothing: whom it is about, what it is, and for how long the audit log tells of it but
+    /// once. Otherwise whoever may ask could fill the log.
     fn refusal<'f>(&self, facts: &'f Facts) -> Result<Option<(&'f SubjectFact, (&'static str, Duration))>> {
         let pair = facts.pair()?;
         if let Verdict::TooManyGuesses(hit) = &self.verdict {
-            let about = match hit.subject {
-                SubjectKind::Ip => facts.address().unwrap_or(pair),
-                _ => pair,
+            let about = match (hit.limit, hit.subject) {
+                // Wrong guesses in a row are counted for the user with the phone.
+                (Limit::Guesses, SubjectKind::User) => pair,
+                (_, kind) => facts.role(kind).unwrap_or(pair),
             };
             return Ok(Some((about, (hit.limit.as_str(), hit.remembered()))));
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 /// How each part of a schema is defined, by what it is: `trigger noted on audit`.
 pub type Definitions = BTreeMap<String, String>;
 
-/// Every difference in words. What begins with one of `apart` is not compared: it is made by no migration.
+/// Every difference in words. What is named in `apart` is not compared, for no migration makes it: whole names, or
+/// their beginning before a `*`.
 pub fn differences(found: &Definitions, wanted: &Definitions, apart: &[&str]) -> Vec<String> {
     let mut findings = Vec::new();
     for (what, definition) in wanted {
@@ -17,7 +18,11 @@ pub fn differences(found: &Definitions, wanted: &Definitions, apart: &[&str]) ->
             Some(_) => {}
         }
     }
-    let compared = |what: &&String| !apart.iter().any(|known| what.starts_with(known));
+    let is_named = |what: &str, known: &str| match known.strip_suffix('*') {
+        Some(beginning) => what.starts_with(beginning),
+        None => what == known,
+    };
+    let compared = |what: &&String| !apart.iter().any(|known| is_named(what, known));
     let foreign = found.keys().filter(|what| !wanted.contains_key(*what)).filter(compared);
     findings.extend(foreign.map(|what| format!("the {what} was not made by smsotp")));
     findings

@@ -126,8 +126,8 @@ impl SubjectFact {
         Change::PutUsage(self.id, usage, idle_at)
     }
 
-    /// The same, but a subject that was not known and of whom nothing is to be remembered stays unknown: a question about somebody makes
-    /// no row.
+    /// The same, but a subject that was not known and of whom nothing is to be remembered stays unknown: a question
+    /// about somebody makes no row.
     pub fn updated_if_any(&self, now: Timestamp, limits: &Limits, update: impl FnOnce(&mut Usage)) -> Change {
         match self.updated(now, limits, update) {
             Change::PutUsage(_, usage, _) if self.is_new && usage.is_empty() => Change::LeaveUnknown(self.id),
@@ -158,7 +158,8 @@ impl SubjectFact {
         changes.push(self.updated(now, limits, counted));
     }
 
-    /// Counts a "no" that is about this subject: `what` was refused, which the audit log tells of once in any span of `per`.
+    /// Counts a "no" that is about this subject: `what` was refused, which the audit log tells of once in any span of
+    /// `per`.
     pub fn refused(&self, (what, per): (&str, Duration), now: Timestamp) -> Refused {
         let mut usage = self.usage.clone();
         match usage.count_refusal(what, per, now) {
@@ -267,8 +268,8 @@ pub enum Change {
     PutToken(Token),
 }
 
-/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one for the count of
-/// refusals to change anything else.
+/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one
+/// for the count of refusals to change anything else.
 #[derive(Clone, Debug)]
 pub enum Decision<A = ()> {
     /// Nothing is written.

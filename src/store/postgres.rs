@@ -172,8 +172,8 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// Runs a step of something long that takes no time itself, such as the next thousand rows of an export: a server that is frozen keeps its
-    /// connections and answers nothing.
+    /// Runs a step of something long that takes no time itself, such as the next thousand rows of an export: a server
+    /// that is frozen keeps its connections and answers nothing.
     async fn step<A, E>(&self, step: impl Future<Output = Result<A, E>>) -> Result<A>
     where
         Error: From<E>,

@@ -92,8 +92,8 @@ pub trait Record: Sized {
     fn read(cells: &dyn Cells) -> Result<Self>;
 }
 
-/// Describes the table of a record: one line for each column that holds a field of it. Columns that hold none, generated ones for
-/// example, are in the migrations alone.
+/// Describes the table of a record: one line for each column that holds a field of it. Columns that hold none,
+/// generated ones for example, are in the migrations alone.
 macro_rules! table {
     (
         $name:literal of $record:path, key $key:expr, order $order:literal;

@@ -259,8 +259,8 @@ impl Sqlite {
         }
     }
 
-    /// Writes what limits remember of a subject, in the same statement for new subjects, known ones and those that are to stay unknown, so that
-    /// refusals cannot be told apart by their cost.
+    /// Writes what limits remember of a subject, in the same statement for new subjects, known ones and those that are
+    /// to stay unknown, so that refusals cannot be told apart by their cost.
     fn put_usage(
         &self,
         connection: &Connection,

@@ -1,4 +1,5 @@
-//! What strangers ask for makes no database grow without bound: refusals are counted, and questions about nobody leave no row.
+//! What strangers ask for makes no database grow without bound: refusals are counted, and questions about nobody leave
+//! no row.
 
 use std::time::Duration;
 

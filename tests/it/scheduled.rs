@@ -34,7 +34,8 @@ fn before_the_first_message_there_is_nothing_to_do_and_nothing_is_made() {
     let kept: Vec<_> = desk.files().into_iter().filter(|path| !path.ends_with("empty.db")).collect();
     assert!(kept.is_empty(), "{kept:?}");
     assert_eq!(fs::metadata(desk.cwd().join("empty.db")).unwrap().len(), 0);
-    // Where `send` would fail as well, it is no silence: a directory that is not there, and an anchor of rows that are not.
+    // Where `send` would fail as well, it is no silence: a directory that is not there, and an anchor of rows that are
+    // not.
     for (line, _) in SCHEDULED {
         desk.run(&format!("{line} -q --db no/such/place.db")).expect(74).says("no/such/place.db");
     }
@@ -56,7 +57,7 @@ impl Reader {
     fn new() -> Option<Reader> {
         let as_nobody = fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0);
         if as_nobody && !Command::new("setpriv").arg("--version").output().is_ok_and(|o| o.status.success()) {
-            eprintln!("SKIPPED: root may write everything, and setpriv is not there to become someone else");
+            crate::pg::skipped("root may write everything, and setpriv is not there to become someone else");
             return None;
         }
         let desk = Desk::new();

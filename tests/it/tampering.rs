@@ -1,5 +1,5 @@
-//! Somebody who may write to the database, and has no key: what is cut off, put back, inserted or attached there is found, and opens
-//! nothing.
+//! Somebody who may write to the database, and has no key: what is cut off, put back, inserted or attached there is
+//! found, and opens nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Checks the database: damage, a schema that is not the one that the migrations make, settings of the server that break a promise.
+//! Checks the database: damage, a schema that is not the one that the migrations make, settings of the server that
+//! break a promise.
 
 use super::Postgres;
 use super::errors::Failure;
@@ -8,13 +9,13 @@ use crate::store::definitions::{Definitions, differences};
 use crate::store::schema::{self, Dialect};
 use crate::store::value::Reader;
 
-/// Everything that decides how the relations of a namespace ($1) behave, as (what it is, how it is defined). Names of namespaces are left out
-/// of the definitions: they differ between the database and the reference.
+/// Everything that decides how the relations of a namespace ($1) behave, as (what it is, how it is defined). Names of
+/// namespaces are left out of the definitions: they differ between the database and the reference.
 const DEFINITIONS: &str = "\
-    WITH relations AS (SELECT c.oid, c.relname, c.relkind, c.relrowsecurity, c.reloptions, c.reltablespace FROM pg_class AS c \
+    WITH relations AS (SELECT c.oid, c.relname, c.relkind, c.relpersistence, c.relrowsecurity, c.reloptions, c.reltablespace FROM pg_class AS c \
         WHERE c.relnamespace = $1::bigint::oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')) \
     SELECT CASE relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'view ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || relname AS what, \
-        relkind::text || ' ' || relrowsecurity::text || ' ' || coalesce(reloptions::text, '') \
+        relkind::text || CASE relpersistence WHEN 'u' THEN ' unlogged ' ELSE ' ' END || relrowsecurity::text || ' ' || coalesce(reloptions::text, '') \
         || CASE WHEN relkind IN ('v', 'm') THEN pg_get_viewdef(oid) ELSE '' END AS definition FROM relations \
     UNION ALL SELECT 'column ' || r.relname || '.' || a.attname, \
         format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull::text || ' ' || a.attgenerated::text || ' ' || a.attidentity::text \
@@ -40,9 +41,9 @@ const DEFINITIONS: &str = "\
 /// What [`crate::store::postgres::open`] makes apart from the migrations.
 const OF_NO_MIGRATION: [&str; 5] = [
     "table schema_versions",
-    "column schema_versions.",
+    "column schema_versions.*",
     "index schema_versions_pkey",
-    "constraint schema_versions.",
+    "constraint schema_versions.*",
     "references of the table schema_versions",
 ];
 
@@ -101,8 +102,8 @@ pub async fn check(store: &Postgres) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// The definitions that the database has, and those that the migrations make: as temporary tables, in a transaction that is rolled
-/// back.
+/// The definitions that the database has, and those that the migrations make: as temporary tables, in a transaction
+/// that is rolled back.
 async fn definitions(store: &Postgres) -> Result<(Definitions, Definitions), Failure> {
     let session = store.connections.take().await?;
     let client = session.client();

@@ -124,8 +124,8 @@ pub fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
     }
 }
 
-/// Whether the resolver is sure that a name does not exist. It says so in words alone: those of glibc, musl and macOS. Where it could not
-/// ask, it says something else.
+/// Whether the resolver is sure that a name does not exist. It says so in words alone: those of glibc, musl and macOS.
+/// Where it could not ask, it says something else.
 fn is_unknown_name(words: &str) -> bool {
     ["Name or service not known", "Name does not resolve", "nodename nor servname provided"]
         .iter()

@@ -56,7 +56,8 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
 /// An access token, which is locked because it belongs to no subject.
 static TOKEN: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Token>().find));
 
-/// The time, whether the database is sealed, and the sealed head of an audit chain. The time is read after all locks are held.
+/// The time, whether the database is sealed, and the sealed head of an audit chain. The time is read after all locks
+/// are held.
 static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
     let head = &rows::statements::<SealedHead>().columns;
     format!("SELECT {NOW}, sealed_at, {head} FROM smsotp.identity LEFT JOIN smsotp.audit_heads ON chain = $1")
@@ -136,12 +137,16 @@ pub struct FactsAndHead {
     /// The head of the audit chain.
     pub head: SealedHead,
     /// The subjects that were inserted to be locked: their tags and ids.
-    made: Vec<([u8; 32], SubjectId)>,
+    made: Vec<TagAndId>,
 }
 
+/// The tag of a subject, and the id that refers to it everywhere else.
+type TagAndId = ([u8; 32], SubjectId);
+
 impl FactsAndHead {
-    /// The statement that takes away again the subjects that were inserted only to be locked: all but those with one of the ids that are
-    /// written. A question about somebody makes no row. It is run also where there is none, so that this cannot be told by its cost.
+    /// The statement that takes away again the subjects that were inserted only to be locked: all but those with one of
+    /// the ids that are written. A question about somebody makes no row. It is run also where there is none, so that
+    /// this cannot be told by its cost.
     pub fn leave_unknown(&self, written: &[SubjectId]) -> Statement {
         let left = self.made.iter().filter(|(_, id)| !written.contains(id));
         let left: Vec<Vec<u8>> = left.map(|(tag, _)| tag.to_vec()).collect();
@@ -177,7 +182,7 @@ impl FactsQuery {
     }
 
     /// The statement that locks the subjects, and the tag of each with the id that it gets if it is not known yet.
-    fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, Vec<([u8; 32], SubjectId)>)> {
+    fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, Vec<TagAndId>)> {
         let mut locked: Vec<([u8; 32], &Subject)> = Vec::new();
         for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
             locked.extend(tags.iter().map(|tag| (*tag, subject)));

@@ -32,8 +32,8 @@ pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
 }
 
-/// Whether there is nothing at `path`, and a first operation could create a database there: with its directory, if that may be created
-/// too. What cannot be looked at is not held to be missing.
+/// Whether there is nothing at `path`, and a first operation could create a database there: with its directory, if that
+/// may be created too. What cannot be looked at is not held to be missing.
 pub fn may_be_created(path: &Path, create_dir: bool) -> bool {
     let missing = match fs::metadata(path) {
         Ok(meta) => meta.is_file() && meta.len() == 0,
@@ -147,12 +147,14 @@ fn has_log(path: &Path) -> bool {
     fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
 }
 
-/// A path that SQLite takes for nothing but a path: one that begins with `file:` would be a URI, and `:memory:` no file.
+/// A path that SQLite takes for nothing but a path: one that begins with `file:` would be a URI, and `:memory:` no
+/// file.
 pub fn plain(path: &Path) -> PathBuf {
     if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
 }
 
-/// The URI of a file that nobody changes (https://sqlite.org/uri.html): every byte that could mean something else is escaped.
+/// The URI of a file that nobody changes (https://sqlite.org/uri.html): every byte that could mean something else is
+/// escaped.
 fn immutable(path: &Path) -> PathBuf {
     let mut uri = String::from("file:");
     for byte in plain(path).as_os_str().as_encoded_bytes() {
@@ -322,9 +324,10 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
 }
 
 /// Tables that `ANALYZE` makes.
-const STATISTICS: [&str; 1] = ["table sqlite_stat"];
+const STATISTICS: [&str; 1] = ["table sqlite_stat*"];
 
-/// Everything that the schema consists of. Columns are part of their tables, and named apart so that a finding says which.
+/// Everything that the schema consists of. Columns are part of their tables, and named apart so that a finding says
+/// which.
 fn definitions(connection: &Connection) -> Result<Definitions> {
     let sql = "SELECT type || ' ' || name || CASE type WHEN 'trigger' THEN ' on ' || tbl_name ELSE '' END, coalesce(sql, '')
         FROM sqlite_schema
@@ -371,7 +374,8 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
         let event = Event::new(now, actor.clone(), "db.backup", outcome).details(details);
         sqlite.maintain(|_, _| Ok(((), Some(event))))
     };
-    // The first audit row comes before the first byte is copied, so that no copy is made without one; the second says how it ended.
+    // The first audit row comes before the first byte is copied, so that no copy is made without one; the second says
+    // how it ended.
     record("begun", Details::new())?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");

@@ -1,8 +1,9 @@
 //! A store that is looked at before and after each operation: an operation writes at most one audit row, and exactly one where it
 //! changed anything else in the database.
 //!
-//! What is looked at is the database itself, past the store. `messages.due_at` is left out, and so is the count of refusals that the
-//! log has told of: moving the time of a retry or of a poll, and counting one more "no", have no audit row.
+//! What is looked at is the database itself, past the store. `messages.due_at` is left out, and so is the count of
+//! refusals that the log has told of: moving the time of a retry or of a poll, and counting one more "no", have no
+//! audit row.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, Write};
