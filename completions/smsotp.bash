@@ -79,8 +79,14 @@ _smsotp() {
             smsotp,verify)
                 cmd="smsotp__subcmd__verify"
                 ;;
+            smsotp__subcmd__audit,anchor)
+                cmd="smsotp__subcmd__audit__subcmd__anchor"
+                ;;
             smsotp__subcmd__audit,list)
                 cmd="smsotp__subcmd__audit__subcmd__list"
+                ;;
+            smsotp__subcmd__audit,prune)
+                cmd="smsotp__subcmd__audit__subcmd__prune"
                 ;;
             smsotp__subcmd__audit,verify)
                 cmd="smsotp__subcmd__audit__subcmd__verify"
@@ -190,12 +196,54 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__audit)
-            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help list verify"
+            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help list verify anchor prune"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        smsotp__subcmd__audit__subcmd__anchor)
+            opts="-o -q -v -h --append --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --append)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -293,13 +341,59 @@ _smsotp() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        smsotp__subcmd__audit__subcmd__verify)
-            opts="-o -q -v -h --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+        smsotp__subcmd__audit__subcmd__prune)
+            opts="-o -q -v -h --older-than --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --db)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table tsv json jsonl" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        smsotp__subcmd__audit__subcmd__verify)
+            opts="-o -q -v -h --anchor --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --anchor)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --db)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -55,7 +55,7 @@ complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "test-number" -d 'Mana
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "keys" -d 'List, rotate and prune the secret keys'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "config" -d 'Show and check the configuration'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "db" -d 'Look after the database'
-complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "audit" -d 'Read and verify the audit log'
+complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "audit" -d 'Read, verify and prune the audit log'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "token" -d 'Manage access tokens for the REST API of `serve`'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "serve" -d 'Serve the REST API beside an application'
 complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "sandbox" -d 'Stand in for Twilio on this machine'
@@ -617,24 +617,26 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the database in this file' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l db -d 'Keep the database in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
 jsonl\t'One JSON object per line'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l json -d 'Write results and errors as JSON: short for -o json'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s q -l quiet -d 'Print results and errors only'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s v -l verbose -d 'Log each step to standard error; -vv adds details'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l no-input -d 'Never prompt'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List the audit log, newest first'
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "verify" -d 'Verify the chain from its first row to its last'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -s v -l verbose -d 'Log each step to standard error; -vv adds details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l no-input -d 'Never prompt'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -f -a "list" -d 'List the audit log, newest first'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -f -a "verify" -d 'Verify the log from its first row to its last'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -f -a "anchor" -d 'Print how far the log has come, to be kept elsewhere'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify anchor prune" -f -a "prune" -d 'Delete old rows of the log'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only rows about this number' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only rows about this user, where no phone comes first' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only this action, for example revoke' -r
@@ -658,6 +660,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l anchor -d 'Hold the log against the heads in this file: what `audit anchor` wrote' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -674,6 +677,40 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l append -d 'Add the heads to the end of this file, as JSON lines' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l db -d 'Keep the database in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -s v -l verbose -d 'Log each step to standard error; -vv adds details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l no-input -d 'Never prompt'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from anchor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l older-than -d 'Delete what was written longer ago than this span' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l db -d 'Keep the database in this file' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
+tsv\t'Tab-separated values without headings (the default in a pipe)'
+json\t'One JSON document'
+jsonl\t'One JSON object per line'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
+always\t'Always'
+never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l json -d 'Write results and errors as JSON: short for -o json'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print results and errors only'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -s v -l verbose -d 'Log each step to standard error; -vv adds details'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l no-input -d 'Never prompt'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F

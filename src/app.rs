@@ -1,5 +1,6 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod moves;
 mod serving;
 
 use std::future::Future;
@@ -11,7 +12,7 @@ use secrecy::ExposeSecret;
 
 use crate::audit::Actor;
 use crate::check::Check;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, Database, ProviderName};
 use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
@@ -30,6 +31,8 @@ use crate::store::sqlite::{self, Sqlite, SqliteOptions};
 pub enum OpenMode {
     /// It must exist.
     Existing,
+    /// It must exist, and may be where nothing can be written: for commands that only read.
+    Reading,
     /// It is created where there is none.
     MayCreate,
 }
@@ -42,17 +45,21 @@ pub struct App {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
+/// After so long somebody who waits for a database server is told.
+const NOTICED: Duration = Duration::from_secs(2);
+
 /// Where the console provider prints.
 pub type Printer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl App {
     /// Opens the database. Nothing that a command does not need is started: no provider, no client, no second thread.
+    /// `notice` hears what whoever waits should know.
     ///
     /// # Errors
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
-    pub fn open(config: Config, mode: OpenMode) -> Result<App> {
+    pub fn open(config: Config, mode: OpenMode, notice: &dyn Fn(&str)) -> Result<App> {
         let runtime = runtime()?;
-        let (store, keyring) = open_store(&config, mode, &runtime, |path, keyring, options| {
+        let (store, keyring) = open_store(&config, mode, (&runtime, notice), |path, keyring, options| {
             Ok(Arc::new(Sqlite::open(path, keyring, Arc::new(SystemClock), options)?).into())
         })?;
         tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");
@@ -60,19 +67,28 @@ impl App {
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
+    /// The path of the configured SQLite file, where nothing was ever sent: neither the file is there, nor anything that keeps
+    /// `send` from creating it.
+    pub fn no_database_yet(config: &Config) -> Option<&Path> {
+        match &config.database {
+            Database::Sqlite(path) if sqlite::may_be_created(path, config.database_is_default) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Makes or updates the tables of the configured PostgreSQL database; returns the versions before and after. SQLite's
     /// are brought up to date whenever the file is opened.
     ///
     /// # Errors
     /// `KEY_INVALID`, `STORE_*`, `CONFIG_INVALID`.
-    pub fn migrate(config: &Config) -> Result<(u32, u32)> {
+    pub fn migrate(config: &Config, notice: &dyn Fn(&str)) -> Result<(u32, u32)> {
         let Database::Postgres(url) = &config.database else {
             return Err(Error::new(Code::CONFIG_INVALID, "a SQLite file is brought up to date whenever it is opened")
                 .hint("`smsotp db status` shows its version; `db migrate` is for PostgreSQL."));
         };
         let keyring = Keyring::load(&config.keys, false)?;
         let runtime = runtime()?;
-        runtime.block_on(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)))
+        runtime.block_on(noticed(Postgres::migrate(url.expose_secret(), &keyring, Arc::new(SystemClock)), notice))
     }
 
     /// Gives the engine the configured provider, which waits for no answer longer than `longest_wait`.
@@ -105,6 +121,11 @@ impl App {
     /// The engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The present, as the database sees it; the system's where that cannot be asked.
+    fn now(&self) -> Timestamp {
+        self.run(self.engine.reads().now()).unwrap_or_else(|_| SystemClock.now())
     }
 
     /// The configuration.
@@ -231,13 +252,13 @@ fn chosen_provider(config: &Config) -> Option<ProviderName> {
 fn open_store(
     config: &Config,
     mode: OpenMode,
-    runtime: &tokio::runtime::Runtime,
+    (runtime, notice): (&tokio::runtime::Runtime, &dyn Fn(&str)),
     open_file: impl FnOnce(&Path, &Keyring, SqliteOptions) -> Result<Store>,
 ) -> Result<(Store, Arc<Keyring>)> {
     match &config.database {
         Database::Sqlite(path) => {
             let new = !sqlite::exists(path);
-            if new && mode == OpenMode::Existing {
+            if new && mode != OpenMode::MayCreate {
                 return Err(sqlite::none_yet(path));
             }
             if !new {
@@ -248,6 +269,7 @@ fn open_store(
             let options = SqliteOptions {
                 create: mode == OpenMode::MayCreate,
                 create_dir: config.database_is_default,
+                reads_only: mode == OpenMode::Reading,
                 ..SqliteOptions::default()
             };
             Ok((open_file(path, &keyring, options)?, keyring))
@@ -256,7 +278,19 @@ fn open_store(
             let keyring = Arc::new(Keyring::load(&config.keys, false)?);
             let clock = Arc::new(SystemClock);
             let open = Postgres::open(url.expose_secret(), &keyring, clock, PostgresOptions::default());
-            Ok((Arc::new(runtime.block_on(open)?).into(), keyring))
+            Ok((Arc::new(runtime.block_on(noticed(open, notice))?).into(), keyring))
+        }
+    }
+}
+
+/// Waits for a server, and says so where it takes long.
+async fn noticed<T>(server: impl Future<Output = T>, notice: &dyn Fn(&str)) -> T {
+    let mut server = std::pin::pin!(server);
+    match tokio::time::timeout(NOTICED, &mut server).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            notice("the PostgreSQL server has not answered yet; is the host in SMSOTP_DATABASE right? Still trying");
+            server.await
         }
     }
 }

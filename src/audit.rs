@@ -3,6 +3,10 @@
 //! A row is (chain, seq, body, mac) with `mac = HMAC-SHA-256(K_audit, prev ‖ chain ‖ seq ‖ SHA-256(body))`, where `prev` is the
 //! mac of the row before it in the chain (32 zero bytes before the first). The body is canonical JSON: whatever else a store
 //! keeps in columns is generated from it, so that the chain covers everything about a row.
+//!
+//! The head of each chain is kept apart from the rows and sealed with the same key: whoever removes rows at the end of
+//! a chain, or all of them, cannot write the head that fits what is left. Both rolled back together are found only
+//! against a head that was kept elsewhere: an anchor.
 
 mod verifier;
 
@@ -11,14 +15,16 @@ use std::fmt;
 
 use base16ct::lower::encode_string;
 use hmac::Mac;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 pub use verifier::{Break, BreakKind, Verifier};
 
 use crate::clock::Timestamp;
 use crate::code::keyed;
+use crate::error::{Code, Error, Result};
 use crate::phone::Phone;
 
 /// The longest note that is kept, in characters.
@@ -95,6 +101,26 @@ pub struct Head {
     pub mac: [u8; 32],
 }
 
+/// The head of a chain as the database keeps it beside the rows, with what the chain begins after. The seal covers all
+/// of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedHead {
+    /// The chain.
+    pub chain: u32,
+    /// The seq of its last row; 0: it never had one.
+    pub seq: u64,
+    /// The mac of its last row; zeros: it never had one.
+    pub mac: [u8; 32],
+    /// The seq of the last row that was pruned; 0: none was.
+    pub pruned_seq: u64,
+    /// The mac of the last row that was pruned.
+    pub pruned_mac: [u8; 32],
+    /// How many chains the database has: their numbers begin at 0.
+    pub chains: u32,
+    /// The seal, made with the key that chains the rows.
+    pub seal: [u8; 32],
+}
+
 /// The key that chains the rows: random, made with the database, and kept in it wrapped.
 #[derive(Clone)]
 pub struct AuditKey(Zeroizing<[u8; 32]>);
@@ -117,6 +143,15 @@ impl Event {
     #[must_use]
     pub fn details(mut self, details: Details) -> Event {
         self.details = details;
+        self
+    }
+
+    /// Adds how many refusals of the same kind were only counted since the last row that told of one.
+    #[must_use]
+    pub fn refused_before(mut self, count: u32) -> Event {
+        if count > 0 {
+            self.details = self.details.number("refused_before", i64::from(count));
+        }
         self
     }
 
@@ -230,6 +265,121 @@ impl Row {
     pub fn head(&self) -> Head {
         Head { chain: self.chain, seq: self.seq, mac: self.mac }
     }
+
+    /// When it was written; `None` where its body is not what we write.
+    pub fn at(&self) -> Option<Timestamp> {
+        #[derive(Deserialize)]
+        struct Body {
+            at: i64,
+        }
+        serde_json::from_slice::<Body>(&self.body).ok().map(|body| Timestamp(body.at))
+    }
+}
+
+impl SealedHead {
+    /// The head of a chain that never had a row, one of `chains`.
+    pub fn empty(key: &AuditKey, chain: u32, chains: u32) -> SealedHead {
+        SealedHead::seal(key, Head::empty(chain), Head::empty(chain), chains)
+    }
+
+    /// Seals the end of a chain, with what it begins after.
+    pub fn seal(key: &AuditKey, last: Head, pruned: Head, chains: u32) -> SealedHead {
+        let mut head = SealedHead {
+            chain: last.chain,
+            seq: last.seq,
+            mac: last.mac,
+            pruned_seq: pruned.seq,
+            pruned_mac: pruned.mac,
+            chains,
+            seal: [0; 32],
+        };
+        head.seal = head.expected_seal(key);
+        head
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Head {
+        Head { chain: self.chain, seq: self.seq, mac: self.mac }
+    }
+
+    /// The last row that was pruned: what the first one that is left was chained to.
+    pub fn pruned(&self) -> Head {
+        Head { chain: self.chain, seq: self.pruned_seq, mac: self.pruned_mac }
+    }
+
+    /// Whether it is as this key sealed it.
+    pub fn is_sealed(&self, key: &AuditKey) -> bool {
+        self.expected_seal(key).ct_eq(&self.seal).into()
+    }
+
+    /// The row that comes after this head, and the head after that row. A head that was changed is not built on: its
+    /// seal would hide the change.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if it was not sealed with this key.
+    pub fn next(&self, key: &AuditKey, event: &Event) -> Result<(Row, SealedHead)> {
+        self.must_be_sealed(key)?;
+        let row = self.last().next(key, event);
+        let head = SealedHead::seal(key, row.head(), self.pruned(), self.chains);
+        Ok((row, head))
+    }
+
+    /// This head after the oldest rows of its chain were pruned: those among `rows`, which begin where the chain does,
+    /// that come before the first one that is not older than `before`. Every row is verified: what was changed stays as
+    /// evidence.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if the head or a row is not as it was written.
+    pub fn prune(&self, key: &AuditKey, rows: &[Row], before: Timestamp) -> Result<SealedHead> {
+        self.must_be_sealed(key)?;
+        let mut pruned = self.pruned();
+        for row in rows {
+            let place = (self.chain, pruned.seq.saturating_add(1));
+            let fits = bool::from(mac(key, &pruned.mac, place, &row.body).ct_eq(&row.mac));
+            if (row.chain, row.seq) != place || row.seq > self.seq || !fits {
+                let what = format!("row {} of chain {} of the audit log is not as it was written", place.1, place.0);
+                return Err(Error::new(Code::STORE_CORRUPT, format!("{what}; nothing was pruned from there on"))
+                    .hint("Keep the log as evidence and look at it: smsotp audit verify"));
+            }
+            if row.at().is_none_or(|at| at >= before) {
+                break;
+            }
+            pruned = row.head();
+        }
+        Ok(SealedHead::seal(key, self.last(), pruned, self.chains))
+    }
+
+    /// Refuses a head that was changed.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if it was not sealed with this key.
+    pub fn must_be_sealed(&self, key: &AuditKey) -> Result<()> {
+        if self.is_sealed(key) {
+            return Ok(());
+        }
+        let chain = self.chain;
+        Err(Error::new(Code::STORE_CORRUPT, format!("the sealed head of audit chain {chain} was changed"))
+            .hint("Keep a copy of the database, look what else was changed (smsotp db check), then restore a backup."))
+    }
+
+    fn expected_seal(&self, key: &AuditKey) -> [u8; 32] {
+        let mut mac = keyed(&key.0);
+        // No row is authenticated over an input that begins like this and is as long.
+        mac.update(b"smsotp/audit-head/v1");
+        mac.update(&self.chain.to_be_bytes());
+        mac.update(&self.seq.to_be_bytes());
+        mac.update(&self.mac);
+        mac.update(&self.pruned_seq.to_be_bytes());
+        mac.update(&self.pruned_mac);
+        mac.update(&self.chains.to_be_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// The error for a chain whose sealed head is gone.
+pub fn headless(chain: u32) -> Error {
+    Error::new(Code::STORE_CORRUPT, format!("the sealed head of audit chain {chain} is missing"))
+        .hint("Keep a copy of the database, look what else was changed (smsotp db check), then restore a backup.")
 }
 
 /// The MAC of one row: `prev` is the mac of the row before it, `place` its chain and seq.
@@ -343,5 +493,59 @@ mod tests {
         let mac = mac(&AuditKey::new([9; 32]), &[0; 32], (1, 2), b"{}");
 
         assert_eq!(encode_string(&mac), "0c3797887519b69bb8e8606d315559381692f62f072295b9772d624f792a4bd1");
+    }
+
+    #[test]
+    fn no_field_of_a_sealed_head_can_be_changed_and_nothing_is_built_on_a_changed_one() {
+        let key = AuditKey::new([9; 32]);
+        let at = |seq, byte| Head { chain: 3, seq, mac: [byte; 32] };
+        let head = SealedHead::seal(&key, at(7, 1), at(2, 2), 33);
+        assert!(head.is_sealed(&key) && !head.is_sealed(&AuditKey::new([8; 32])));
+        let changed = [
+            SealedHead { chain: 4, ..head.clone() },
+            SealedHead { seq: 6, ..head.clone() },
+            SealedHead { mac: [3; 32], ..head.clone() },
+            SealedHead { pruned_seq: 0, ..head.clone() },
+            SealedHead { pruned_mac: [0; 32], ..head.clone() },
+            SealedHead { chains: 1, ..head.clone() },
+            SealedHead { seal: [0; 32], ..head.clone() },
+        ];
+        for changed in changed {
+            assert!(!changed.is_sealed(&key), "{changed:?}");
+            assert_eq!(changed.next(&key, &event()).unwrap_err().code(), Code::STORE_CORRUPT);
+            assert_eq!(changed.prune(&key, &[], Timestamp(0)).unwrap_err().code(), Code::STORE_CORRUPT);
+        }
+        let (row, next) = head.next(&key, &event()).unwrap();
+        assert_eq!((row.seq, next.last(), next.pruned()), (8, row.head(), at(2, 2)));
+        assert!(next.is_sealed(&key));
+    }
+
+    #[test]
+    fn a_prune_takes_whole_beginnings_and_stops_at_the_first_young_or_changed_row() {
+        let key = AuditKey::new([9; 32]);
+        let event = |at| Event::new(Timestamp(at), Actor::Cron, "send", "accepted");
+        let (mut head, mut rows) = (SealedHead::empty(&key, 0, 1), Vec::new());
+        // The third row is younger than the fourth: time is each subject's own.
+        for at in [10, 20, 40, 30, 50] {
+            let (row, next) = head.next(&key, &event(at)).unwrap();
+            rows.push(row);
+            head = next;
+        }
+        for (before, until) in [(10, 0), (11, 1), (31, 2), (40, 2), (41, 4), (99, 5)] {
+            let pruned = head.prune(&key, &rows, Timestamp(before)).unwrap();
+            assert_eq!((pruned.pruned_seq, pruned.last()), (until, head.last()), "before {before}");
+            // What is left is pruned as what was there from the start.
+            let rest = &rows[usize::try_from(until).unwrap()..];
+            assert_eq!(pruned.prune(&key, rest, Timestamp(99)).unwrap().pruned_seq, 5);
+        }
+        for damage in 0..3 {
+            let mut rows = rows.clone();
+            match damage {
+                0 => rows[1].body[10] ^= 1,
+                1 => drop(rows.remove(1)),
+                _ => rows.swap(1, 2),
+            }
+            assert_eq!(head.prune(&key, &rows, Timestamp(99)).unwrap_err().code(), Code::STORE_CORRUPT);
+        }
     }
 }

@@ -187,9 +187,18 @@ impl Call {
         self.open_with(self.config()?, mode, out)
     }
 
+    /// The same; `None` where there is no database yet, for commands that then have nothing to do.
+    pub fn open_if_any(&self, config: Config, mode: OpenMode, out: &Output) -> Result<Option<App>> {
+        if let Some(path) = App::no_database_yet(&config) {
+            out.inform(&format!("There is no database at {} yet.", path.display()));
+            return Ok(None);
+        }
+        self.open_with(config, mode, out).map(Some)
+    }
+
     /// Opens the database of a configuration and prints its warnings.
     pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
-        let app = App::open(config, mode)?;
+        let app = App::open(config, mode, &|words| out.warn(words))?;
         for warning in app.warnings() {
             out.warn(warning);
         }

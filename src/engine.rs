@@ -34,7 +34,7 @@ use std::time::Duration;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
-pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
+pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::Dispatched;
 pub use inbound::{Inbound, InboundAnswer};
@@ -316,9 +316,30 @@ impl Engine {
         audit_log::page(&self.context, filter).await
     }
 
-    /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time.
-    pub async fn audit_verify(&self) -> Result<Audited> {
-        audit_log::verify(&self.context).await
+    /// Verifies every chain of the audit log from its first row to its last, a bounded batch at a time, and holds it
+    /// against the heads of an anchor, if there are any.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` for an anchor of another database.
+    pub async fn audit_verify(&self, anchors: &[Anchor]) -> Result<Audited> {
+        audit_log::verify(&self.context, anchors).await
+    }
+
+    /// The heads of all chains of the audit log, to be kept where who writes to the database cannot write.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` if a head is not as it was sealed.
+    pub async fn audit_anchor(&self) -> Result<Vec<Anchor>> {
+        audit_log::anchor(&self.context).await
+    }
+
+    /// Cuts the beginning of each chain of the audit log, up to the first row that is not older than `older_than`.
+    /// Where it was cut is sealed, so that the rest is verified as before. Returns how many rows it cut.
+    ///
+    /// # Errors
+    /// `STORE_CORRUPT` where a row that is old enough is not as it was written.
+    pub async fn audit_prune(&self, caller: &Caller, older_than: Duration) -> Result<u64> {
+        audit_log::prune(&self.context, caller, older_than).await
     }
 
     /// Writes an audit row for what changes nothing but must not go unnoticed.
@@ -341,9 +362,12 @@ impl Engine {
         self.context.reads().status().await
     }
 
-    /// Looks for damage; every finding in words. Empty: sound.
+    /// Looks for damage, for a schema that is not ours, and for access tokens that somebody inserted or changed; every
+    /// finding in words. Empty: sound.
     pub async fn check_store(&self) -> Result<Vec<String>> {
-        self.context.store.maintenance.check().await
+        let mut findings = self.context.store.maintenance.check().await?;
+        findings.extend(token::forged(&self.context).await?);
+        Ok(findings)
     }
 
     /// Writes a copy of the database in which no code is live. Answers how many lived.

@@ -77,12 +77,17 @@ pub const CLASSES: &[ClassRow] = &[
         meaning: "the provider refused, or cannot be reached",
     },
     ClassRow { class: Class::Bug, exit: 70, status: 500, meaning: "a bug of smsotp" },
-    ClassRow { class: Class::Io, exit: 74, status: 503, meaning: "file or database: locked, read-only, full, damaged" },
+    ClassRow {
+        class: Class::Io,
+        exit: 74,
+        status: 503,
+        meaning: "file or database: missing, read-only, full, damaged",
+    },
     ClassRow {
         class: Class::TryLater,
         exit: 75,
         status: 429,
-        meaning: "try later: a limit, a lockout, something busy",
+        meaning: "try later: a limit, a lockout, something busy or locked",
     },
     ClassRow {
         class: Class::MaybeSent,

@@ -333,6 +333,11 @@ impl Hit {
         }
     }
 
+    /// For how long one audit row tells of a limit that is full: its window, or a day where it has none.
+    pub fn remembered(&self) -> Duration {
+        if self.window_seconds == 0 { QUIET } else { Duration::from_secs(self.window_seconds) }
+    }
+
     /// What is full, in words.
     pub fn message(&self) -> String {
         let whom = match self.subject {

@@ -4,6 +4,7 @@
 //! comes to a [`Decision`]; the store writes the changes, chains the audit row and commits. Rules are decided there and
 //! nowhere else, so that no rule is written a second time in SQL, and every store keeps the same promises.
 
+mod definitions;
 pub mod export;
 mod import;
 pub mod operation;
@@ -24,8 +25,8 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    CLOCK_SLACK, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, Reply, SubjectFact, TestNumber,
-    fresh_subject_id, operate,
+    CLOCK_SLACK, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply,
+    SubjectFact, TestNumber, fresh_subject_id, operate,
 };
 use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
@@ -131,6 +132,19 @@ impl Purged {
     }
 }
 
+/// One step of pruning the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditPrune {
+    /// The chain.
+    pub chain: u32,
+    /// Rows that were written before this.
+    pub before: Timestamp,
+    /// At most so many rows.
+    pub limit: u32,
+    /// Who prunes, for the audit row.
+    pub actor: Actor,
+}
+
 /// What `db status` tells.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -221,8 +235,8 @@ pub trait Read: Send + Sync {
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
 
-    /// The access token with this hash (SHA-256), whatever its state. It is asked for with every request.
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>>;
+    /// The access token with this tag, whatever its state. It is asked for with every request.
+    async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>>;
     /// All access tokens, the newest first, at most 1000.
     async fn tokens(&self) -> Result<Vec<Token>>;
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
@@ -232,8 +246,8 @@ pub trait Read: Send + Sync {
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;
     /// Rows of the audit log, newest first: up to `limit` before a place of a chain, all or those that name a subject first.
     async fn audit_back(&self, subject: Option<SubjectId>, before: (u32, u64), limit: u32) -> Result<Vec<audit::Row>>;
-    /// The last row of each chain.
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>>;
+    /// The sealed head of each chain, as it is: whoever relies on one looks at its seal.
+    async fn audit_heads(&self) -> Result<Vec<audit::SealedHead>>;
 
     /// Facts about the database.
     async fn status(&self) -> Result<Status>;
@@ -247,6 +261,11 @@ pub trait Maintain: Send + Sync {
     /// Rewrites the database so that no byte of what was purged stays in the files; false where that could not be finished
     /// because another program was reading.
     async fn scrub(&self) -> Result<bool>;
+    /// Cuts the oldest rows of a chain of the audit log, up to the first one that is not old enough, and seals where it
+    /// was cut. Returns how many rows it cut.
+    ///
+    /// Also `STORE_CORRUPT` where a row is not as it was written: then nothing is cut.
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64>;
     /// Looks for damage; every finding in words. Empty: sound.
     async fn check(&self) -> Result<Vec<String>>;
     /// Writes a copy in which no code is alive: a copy never revives a code. Answers how many lived.

@@ -8,15 +8,15 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 
-/// A token as the database keeps it: by its hash only.
+/// A token as the database keeps it: by its tag only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Plain integer id, never used twice; the audit log names the bearer by it.
     pub id: i64,
     /// What its maker calls it.
     pub name: String,
-    /// SHA-256 of the token. It has 256 random bits, so nothing slower is needed.
-    pub hash: [u8; 32],
+    /// The keyed tag of the token: what it is found by.
+    pub tag: [u8; 32],
     /// What its bearer may do.
     pub scopes: Scopes,
     /// The only user that it acts for; `None` for a service.
@@ -31,6 +31,9 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
     /// Who made it.
     pub created_by: String,
+    /// The keyed tag of [`Token::sealed_value`]: a row without the right one, inserted or changed by hand, opens
+    /// nothing.
+    pub seal: [u8; 32],
 }
 
 /// One thing that a bearer may do.
@@ -54,6 +57,28 @@ pub enum Scope {
 pub struct Scopes(u8);
 
 impl Token {
+    /// All that decides what the token opens, for whom and until when: what its seal is made from.
+    pub fn sealed_value(&self) -> Vec<u8> {
+        let Token {
+            id,
+            name: _,
+            tag,
+            scopes,
+            user,
+            service,
+            created_at: _,
+            expires_at,
+            revoked_at,
+            created_by: _,
+            seal: _,
+        } = self;
+        // Written as JSON, so that no two tokens have the same value.
+        let times = [expires_at, revoked_at].map(|at| at.map(Timestamp::millis));
+        let user = user.as_ref().map(User::as_str);
+        let value = serde_json::json!([id, tag.as_slice(), scopes.to_string(), user, service, times]);
+        value.to_string().into_bytes()
+    }
+
     /// True while it is accepted.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)

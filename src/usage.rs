@@ -64,10 +64,22 @@ pub struct Usage {
     /// When the recipient opted out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opted_out_at: Option<i64>,
+    /// Answers "no" that the audit log tells of once in a while, and how often they were given since.
+    #[serde(skip_serializing_if = "LiteMap::is_empty")]
+    pub refusals: LiteMap<String, Refusals>,
     /// The newest moment seen: a subject's time never runs back.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub seen: i64,
 }
+
+/// One kind of "no" that is counted instead of recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals(
+    /// When the audit log last told of it, in milliseconds.
+    pub i64,
+    /// How often it was given after that.
+    pub u32,
+);
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +176,10 @@ impl TryFrom<Packed> for Slots {
     }
 }
 
+/// How long wrong guesses in a row that closed nothing are remembered after the last one. In any year the streak then
+/// holds at least all of that year's.
+pub const STREAK_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// How many slots a wide window is cut into.
 pub const SLOTS: u64 = 60;
 
@@ -183,10 +199,36 @@ impl Usage {
     }
 
     /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
-    /// change of mind ends.
-    pub fn idle_at(&self, longest: Duration) -> Option<Timestamp> {
-        let lasting = self.in_a_row > 0 || self.known_in_a_row > 0 || self.opted_out_at.is_some();
-        (!lasting).then(|| Timestamp(self.seen) + longest)
+    /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good.
+    pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {
+        let streak = self.in_a_row.max(self.known_in_a_row);
+        let lasting = streak >= closing || self.opted_out_at.is_some();
+        let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
+        (!lasting).then(|| Timestamp(self.seen) + kept)
+    }
+
+    /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
+    /// changes no answer.
+    pub fn forget_streak(&mut self, now: Timestamp, closing: u32) {
+        if self.in_a_row.max(self.known_in_a_row) < closing && now.since(Timestamp(self.seen)) >= STREAK_KEPT {
+            (self.in_a_row, self.known_in_a_row) = (0, 0);
+        }
+    }
+
+    /// Counts a "no". Answers how many were given since the audit log told of one, where it has to tell of this one:
+    /// the first in any span of `per`.
+    pub fn count_refusal(&mut self, what: &str, per: Duration, now: Timestamp) -> Option<u32> {
+        let counted = self.refusals.get(what).copied();
+        match counted.filter(|Refusals(told, _)| now < Timestamp(*told) + per) {
+            Some(Refusals(told, count)) => {
+                self.refusals.insert(what.to_owned(), Refusals(told, count.saturating_add(1)));
+                None
+            }
+            None => {
+                self.refusals.insert(what.to_owned(), Refusals(now.millis(), 0));
+                Some(counted.map_or(0, |Refusals(_, count)| count))
+            }
+        }
     }
 
     /// As the database keeps it.
@@ -653,14 +695,45 @@ mod tests {
         assert_eq!(usage.seen, NOW.millis(), "its time never runs back");
         assert!(usage.is_empty(), "nothing that a limit could count");
         let hour = Duration::from_secs(3600);
-        assert_eq!(usage.idle_at(hour), Some(NOW + hour));
+        assert_eq!(usage.idle_at(hour, 5), Some(NOW + hour));
         let lasting: [fn(&mut Usage); 3] =
-            [|usage| usage.in_a_row = 1, |usage| usage.known_in_a_row = 1, |usage| usage.opted_out_at = Some(1)];
+            [|usage| usage.in_a_row = 5, |usage| usage.known_in_a_row = 5, |usage| usage.opted_out_at = Some(1)];
         for lasts in lasting {
             let mut usage = usage.clone();
             lasts(&mut usage);
-            assert_eq!((usage.idle_at(hour), usage.is_empty()), (None, false));
+            assert_eq!((usage.idle_at(hour, 5), usage.is_empty()), (None, false));
         }
+    }
+
+    #[test]
+    fn guesses_in_a_row_that_closed_nothing_are_forgotten_after_a_year_and_those_that_closed_never() {
+        let hour = Duration::from_secs(3600);
+        for (in_a_row, known_in_a_row) in [(4, 0), (0, 4), (4, 4)] {
+            let usage = Usage { in_a_row, known_in_a_row, seen: NOW.millis(), ..Usage::default() };
+            assert_eq!(usage.idle_at(hour, 5), Some(NOW + STREAK_KEPT));
+            let (mut before, mut after) = (usage.clone(), usage);
+            before.forget_streak(NOW + STREAK_KEPT - Duration::from_millis(1), 5);
+            after.forget_streak(NOW + STREAK_KEPT, 5);
+            assert_eq!((before.is_empty(), after.is_empty()), (false, true));
+        }
+        let mut closed = Usage { in_a_row: 5, known_in_a_row: 1, seen: NOW.millis(), ..Usage::default() };
+        closed.forget_streak(NOW + STREAK_KEPT * 10, 5);
+        assert_eq!((closed.in_a_row, closed.known_in_a_row), (5, 1));
+    }
+
+    #[test]
+    fn a_refusal_is_told_of_once_in_a_span_and_counted_after_that() {
+        let (mut usage, span) = (Usage::default(), Duration::from_secs(60));
+        let count = |usage: &mut Usage, what, after| usage.count_refusal(what, span, NOW + Duration::from_secs(after));
+        assert_eq!(count(&mut usage, "phone", 0), Some(0));
+        for after in [0, 1, 59] {
+            assert_eq!(count(&mut usage, "phone", after), None);
+        }
+        assert_eq!(count(&mut usage, "ip", 1), Some(0), "each limit for itself");
+        assert_eq!(count(&mut usage, "phone", 60), Some(3), "and then of how many there were");
+        assert_eq!(count(&mut usage, "phone", 200), Some(0));
+        assert_eq!(Usage { seen: 0, ..usage.clone() }.to_json().unwrap().matches("phone").count(), 1);
+        assert_eq!(serde_json::from_str::<Usage>(&usage.to_json().unwrap()).unwrap(), usage);
     }
 
     #[test]

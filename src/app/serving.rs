@@ -31,16 +31,17 @@ impl App {
     ///
     /// # Errors
     /// As [`App::open`].
-    pub fn open_serving(config: Config) -> Result<App> {
+    pub fn open_serving(config: Config, notice: &dyn Fn(&str)) -> Result<App> {
         let runtime = match &config.database {
             // One thread for the requests: what takes time is done by the threads of the store.
             Database::Sqlite(_) => runtime()?,
             // Its connections live on the threads that serve.
             Database::Postgres(_) => threads()?,
         };
-        let (store, keyring) = open_store(&config, OpenMode::MayCreate, &runtime, |path, keyring, options| {
-            open_grouped(path, keyring, Arc::new(SystemClock), options)
-        })?;
+        let (store, keyring) =
+            open_store(&config, OpenMode::MayCreate, (&runtime, notice), |path, keyring, options| {
+                open_grouped(path, keyring, Arc::new(SystemClock), options)
+            })?;
         let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
         let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone())).polling(poll_after);
         Ok(App { engine, keyring, config, runtime: Some(runtime) })

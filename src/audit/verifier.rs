@@ -5,14 +5,16 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use super::{AuditKey, Head, Row, mac};
+use super::{AuditKey, Head, Row, SealedHead, mac};
 
 /// Checks every row, in the order of chain and seq, and keeps the first break.
 ///
-/// A removed end is found only where the end is known: give the heads that the database or an anchor keeps to
-/// [`Verifier::expect_heads`].
+/// A removed end is found only where the end is known: give the database's heads to [`Verifier::sealed`], and those of
+/// an anchor to [`Verifier::expect_heads`] after that.
 pub struct Verifier<'k> {
     key: &'k AuditKey,
+    /// What each chain begins after, where the database has sealed heads.
+    begins: BTreeMap<u32, Head>,
     /// The head of the chain that is being read.
     chain: Option<Head>,
     /// Heads that must be reached, by chain and seq.
@@ -57,18 +59,83 @@ pub enum BreakKind {
         /// The last seq that is known to have been written.
         until: u64,
     },
+    /// The sealed head of the chain was changed.
+    Unsealed,
+    /// The sealed head of the chain is missing.
+    Headless,
 }
 
 impl<'k> Verifier<'k> {
     /// A verifier for a log that was chained with this key.
     pub fn new(key: &'k AuditKey) -> Verifier<'k> {
-        Verifier { key, chain: None, expected: BTreeMap::new(), heads: Vec::new(), pending: None, found: None, rows: 0 }
+        Verifier {
+            key,
+            begins: BTreeMap::new(),
+            chain: None,
+            expected: BTreeMap::new(),
+            heads: Vec::new(),
+            pending: None,
+            found: None,
+            rows: 0,
+        }
     }
 
-    /// Heads that the log must contain: those that the database keeps beside the rows, or those of an anchor.
+    /// The heads that the database keeps beside the rows. Each chain begins after what was pruned of it, reaches its
+    /// head, and none of them is missing.
+    #[must_use]
+    pub fn sealed(mut self, heads: &[SealedHead]) -> Verifier<'k> {
+        for head in heads {
+            if !head.is_sealed(self.key) {
+                self.break_at(head.chain, head.seq, BreakKind::Unsealed);
+                continue;
+            }
+            self.begins.insert(head.chain, head.pruned());
+            if head.seq > head.pruned_seq {
+                self.expect(head.last());
+            }
+        }
+        // Every head says how many there are; without any of them there is at least the first.
+        let chains = heads.iter().map(|head| head.chains).max().unwrap_or(1);
+        for chain in 0..chains {
+            if heads.iter().all(|head| head.chain != chain) {
+                self.break_at(chain, 0, BreakKind::Headless);
+            }
+        }
+        self
+    }
+
+    /// Heads that the log must contain, for example those of an anchor. One that was pruned since cannot be compared.
     #[must_use]
     pub fn expect_heads(mut self, heads: impl IntoIterator<Item = Head>) -> Verifier<'k> {
-        self.expected.extend(heads.into_iter().filter(|h| h.seq > 0).map(|h| ((h.chain, h.seq), h.mac)));
+        for head in heads.into_iter().filter(|head| head.seq > 0) {
+            match self.begins.get(&head.chain) {
+                Some(begin) if head.seq < begin.seq => {}
+                Some(begin) if head.seq == begin.seq => {
+                    if !same(&head.mac, &begin.mac) {
+                        self.break_at(head.chain, head.seq, BreakKind::Foreign);
+                    }
+                }
+                _ => self.expect(head),
+            }
+        }
+        self
+    }
+
+    /// The database's heads, read again after all rows: a row beyond them was not written by an operation.
+    #[must_use]
+    pub fn ends_at(mut self, heads: &[SealedHead]) -> Verifier<'k> {
+        if self.found.is_none() {
+            self.settle_pending(None);
+        }
+        self.close_chain();
+        for head in heads {
+            let beyond = self.heads.iter().any(|end| end.chain == head.chain && end.seq > head.seq);
+            if !head.is_sealed(self.key) {
+                self.break_at(head.chain, head.seq, BreakKind::Unsealed);
+            } else if beyond {
+                self.break_at(head.chain, head.seq.saturating_add(1), BreakKind::Foreign);
+            }
+        }
         self
     }
 
@@ -86,7 +153,11 @@ impl<'k> Verifier<'k> {
             Some(head) if row.chain < head.chain => return self.fail(&row, BreakKind::Repeated),
             _ => {
                 self.close_chain();
-                Head::empty(row.chain)
+                match self.begins.get(&row.chain) {
+                    Some(begin) => *begin,
+                    None if self.begins.is_empty() => Head::empty(row.chain),
+                    None => return self.fail(&row, BreakKind::Headless),
+                }
             }
         };
         let wanted = head.seq.saturating_add(1);
@@ -120,7 +191,8 @@ impl<'k> Verifier<'k> {
             // The last expected head of each chain is how far it once reached.
             self.found = self.expected.iter().next().map(|(&(chain, _), _)| {
                 let until = self.expected.range((chain, 0)..=(chain, u64::MAX)).next_back().map_or(0, |(k, _)| k.1);
-                let have = self.heads.iter().find(|h| h.chain == chain).map_or(0, |h| h.seq);
+                let begin = self.begins.get(&chain).map_or(0, |begin| begin.seq);
+                let have = self.heads.iter().find(|h| h.chain == chain).map_or(begin, |h| h.seq);
                 Break { chain, seq: have.saturating_add(1), kind: BreakKind::Cut { until } }
             });
         }
@@ -143,6 +215,19 @@ impl<'k> Verifier<'k> {
 
     fn fail(&mut self, row: &Row, kind: BreakKind) {
         self.found = Some(Break { chain: row.chain, seq: row.seq, kind });
+    }
+
+    /// Records a break that is not found at a row that is being read; the first one counts.
+    fn break_at(&mut self, chain: u32, seq: u64, kind: BreakKind) {
+        self.found.get_or_insert(Break { chain, seq, kind });
+    }
+
+    fn expect(&mut self, head: Head) {
+        let known = self.expected.insert((head.chain, head.seq), head.mac);
+        if known.is_some_and(|mac| !same(&mac, &head.mac)) {
+            // Two heads of the same place contradict each other: one of them is not of this log.
+            self.break_at(head.chain, head.seq, BreakKind::Foreign);
+        }
     }
 
     /// Decides what happened to the row that did not fit, now that the next one is known. True when there was one.
@@ -182,6 +267,8 @@ impl fmt::Display for Break {
                     "row {seq} of chain {chain} was not written by this database: inserted, replaced, or another key"
                 )
             }
+            BreakKind::Unsealed => write!(f, "the sealed head of chain {chain} was changed"),
+            BreakKind::Headless => write!(f, "the sealed head of chain {chain} is missing"),
             BreakKind::Cut { until } if until == seq => write!(f, "row {seq} at the end of chain {chain} was removed"),
             BreakKind::Cut { until } => write!(f, "rows {seq} to {until} at the end of chain {chain} were removed"),
         }
@@ -411,6 +498,100 @@ mod tests {
 
         assert_eq!(found, Break { chain: 0, seq: 4, kind: BreakKind::Cut { until: 5 } });
         assert_eq!(found.to_string(), "rows 4 to 5 at the end of chain 0 were removed");
+    }
+
+    /// The sealed heads of [`chain`], pruned after so many rows of each.
+    fn sealed(rows: &[Row], pruned: u64) -> Vec<SealedHead> {
+        let pruned = |chain| rows.iter().find(|r| r.chain == chain && r.seq == pruned).map(Row::head);
+        (0..4)
+            .map(|chain| {
+                let last = rows.iter().rfind(|r| r.chain == chain).map(Row::head);
+                let [last, pruned] = [last, pruned(chain)].map(|head| head.unwrap_or(Head::empty(chain)));
+                SealedHead::seal(&key(), last, pruned, 4)
+            })
+            .collect()
+    }
+
+    fn verify_sealed(rows: &[Row], heads: &[SealedHead], anchor: Vec<Head>) -> Result<Vec<Head>, Break> {
+        let key = key();
+        let mut verifier = Verifier::new(&key).sealed(heads).expect_heads(anchor);
+        rows.iter().for_each(|row| verifier.check_row(row.clone()));
+        verifier.ends_at(heads).finish()
+    }
+
+    #[test]
+    fn a_cut_tail_and_an_emptied_log_are_found_by_the_sealed_heads() {
+        let whole = chain();
+        let heads = sealed(&whole, 0);
+        assert!(verify_sealed(&whole, &heads, vec![]).is_ok());
+        for left in 0..5 {
+            let rows: Vec<Row> = whole.iter().filter(|row| row.chain == 0 || row.seq <= left).cloned().collect();
+            let found = verify_sealed(&rows, &heads, vec![]).unwrap_err();
+            assert_eq!(found, Break { chain: 3, seq: left + 1, kind: BreakKind::Cut { until: 5 } });
+        }
+        let found = verify_sealed(&[], &heads, vec![]).unwrap_err();
+        assert_eq!(found, Break { chain: 0, seq: 1, kind: BreakKind::Cut { until: 5 } });
+        // With their heads gone as well.
+        let found = verify_sealed(&[], &[], vec![]).unwrap_err();
+        assert_eq!(found, Break { chain: 0, seq: 0, kind: BreakKind::Headless });
+        for gone in 0..4 {
+            let mut heads = heads.clone();
+            heads.remove(gone);
+            let chain = u32::try_from(gone).unwrap();
+            let rows: Vec<Row> = whole.iter().filter(|row| row.chain != chain).cloned().collect();
+            assert_eq!(verify_sealed(&rows, &heads, vec![]).unwrap_err().kind, BreakKind::Headless, "{chain}");
+            assert_eq!(verify_sealed(&whole, &heads, vec![]).unwrap_err().kind, BreakKind::Headless, "{chain}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_was_fitted_to_what_is_left_is_found() {
+        let whole = chain();
+        let rows: Vec<Row> = whole.iter().filter(|row| row.seq <= 4).cloned().collect();
+        let mut heads = sealed(&whole, 0);
+        (heads[0].seq, heads[0].mac) = (4, rows[3].mac);
+        let found = verify_sealed(&rows, &heads, vec![]).unwrap_err();
+        assert_eq!(found, Break { chain: 0, seq: 4, kind: BreakKind::Unsealed });
+    }
+
+    #[test]
+    fn a_row_of_a_copy_that_went_another_way_is_beyond_the_head() {
+        let whole = chain();
+        let heads = sealed(&whole, 0);
+        let mut rows = whole.clone();
+        rows.insert(5, whole[4].head().next(&key(), &event(77)));
+        let found = verify_sealed(&rows, &heads, vec![]).unwrap_err();
+        assert_eq!(found, Break { chain: 0, seq: 6, kind: BreakKind::Foreign });
+    }
+
+    #[test]
+    fn a_pruned_log_is_verified_from_where_it_was_cut() {
+        let whole = chain();
+        for pruned in 1..=5 {
+            let heads = sealed(&whole, pruned);
+            let rows: Vec<Row> = whole.iter().filter(|row| row.seq > pruned).cloned().collect();
+            assert!(verify_sealed(&rows, &heads, vec![]).is_ok(), "{pruned}");
+            // The same rows missing without a sealed cut.
+            assert!(verify_sealed(&rows, &sealed(&whole, 0), vec![]).is_err(), "{pruned}");
+            // An anchor of a row that is gone cannot be compared; of the last one that is gone it can.
+            for (at, kept) in [(1, pruned > 1), (pruned, true)] {
+                let anchor = whole.iter().find(|row| row.seq == at).unwrap().head();
+                assert!(verify_sealed(&rows, &heads, vec![anchor]).is_ok());
+                let other = Head { mac: [1; 32], ..anchor };
+                let compared = at == pruned;
+                assert_eq!(verify_sealed(&rows, &heads, vec![other]).is_err(), compared, "{pruned} {at} {kept}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_rolled_back_together_is_found_against_an_anchor() {
+        let whole = chain();
+        let old: Vec<Row> = whole.iter().filter(|row| row.seq <= 3).cloned().collect();
+        let heads = sealed(&old, 0);
+        assert!(verify_sealed(&old, &heads, vec![]).is_ok(), "nothing inside of the database shows it");
+        let found = verify_sealed(&old, &heads, vec![whole[4].head()]).unwrap_err();
+        assert_eq!(found, Break { chain: 0, seq: 4, kind: BreakKind::Cut { until: 5 } });
     }
 
     #[test]

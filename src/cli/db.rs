@@ -1,7 +1,7 @@
 //! `smsotp db`: the state of the database, its soundness, and copies of it.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -97,7 +97,9 @@ pub struct Export {
 
 /// Read an exported database into an empty one
 ///
-/// The secret keys have to be those of the exported database.
+/// The secret keys have to be those of the exported database. What `db export --move` wrote is imported once: the file
+/// is marked, and the move is noted beside your settings, so that a copy of the file is refused too. That somebody else
+/// imported a copy, or you did on another machine, cannot be known.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp db import /run/move.jsonl --db /var/lib/smsotp/smsotp.db")]
 pub struct Import {
@@ -203,12 +205,12 @@ impl Render for BackupReport {
 /// Shows, makes, checks or copies.
 pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
     match verb {
-        Verb::Status => status(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Status => status(&call.open(OpenMode::Reading, out)?, out),
         Verb::Migrate => {
-            let (from, to) = App::migrate(&call.config()?)?;
+            let (from, to) = App::migrate(&call.config()?, &|words| out.warn(words))?;
             out.show(&Migrated { from, to })
         }
-        Verb::Check => check(&call.open(OpenMode::Existing, out)?, out),
+        Verb::Check => check(&call.open(OpenMode::Reading, out)?, out),
         Verb::Backup(args) => backup(&call.open(OpenMode::Existing, out)?, &args, out),
         Verb::Export(args) => export(&args, call, out),
         Verb::Import(args) => import(&args, call, out),
@@ -244,13 +246,9 @@ fn export(args: &Export, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn import(args: &Import, call: &Call, out: &mut Output) -> Result<Class> {
-    let file = File::open(&args.file).map_err(|error| {
-        Error::new(Code::FILE_FAILED, format!("{}: {error}", args.file.display()))
-            .hint("Name what `smsotp db export` wrote.")
-    })?;
     let app = call.open(OpenMode::MayCreate, out)?;
     let _hold = call.signals.hold();
-    let transferred = app.run(app.engine().import(&mut BufReader::new(file)))?;
+    let transferred = app.import(&args.file)?;
     show_transfer(&args.file, transferred, out)
 }
 
@@ -291,7 +289,7 @@ fn check(app: &App, out: &mut Output) -> Result<Class> {
     for finding in found {
         checks.add("structure", Mark::Fail, finding, next());
     }
-    let audited = app.run(app.engine().audit_verify())?;
+    let audited = app.run(app.engine().audit_verify(&[]))?;
     match audited.broken {
         None => checks.add("audit", Mark::Ok, format!("{} rows, none changed", audited.rows), None),
         Some(broken) => checks.add("audit", Mark::Fail, broken, next()),

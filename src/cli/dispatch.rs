@@ -45,8 +45,10 @@ impl Render for Dispatched {
 /// Runs one step of the worker, shows what it did.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let messages = out.message_writer();
-    let app =
-        call.open(OpenMode::Existing, out)?.with_any_provider(Box::new(move |text: &str| messages.lines(text)))?;
+    let Some(app) = call.open_if_any(call.config()?, OpenMode::Existing, out)? else {
+        return out.show_unless_quiet(&Dispatched::default());
+    };
+    let app = app.with_any_provider(Box::new(move |text: &str| messages.lines(text)))?;
     let _hold = call.signals.hold();
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));

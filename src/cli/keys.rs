@@ -102,7 +102,8 @@ impl Item for KeyRow {
 
 /// Lists, rotates or prunes.
 pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(OpenMode::Existing, out)?;
+    let mode = if matches!(verb, Verb::List) { OpenMode::Reading } else { OpenMode::Existing };
+    let app = call.open(mode, out)?;
     match verb {
         Verb::List => list(&app, out),
         Verb::Rotate => rotate(&app, out),

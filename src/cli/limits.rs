@@ -156,7 +156,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let statuses = if whom.is_nobody() {
         engine::limits_of_nobody(&config.policy)
     } else {
-        let app = call.open_with(config, OpenMode::Existing, out)?;
+        let app = call.open_with(config, OpenMode::Reading, out)?;
         app.run(app.engine().limit_status(&whom))?
     };
     let now = out.view().now;

@@ -110,7 +110,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.page.after(after)?,
         limit: args.page.limit,
     };
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open(OpenMode::Reading, out)?;
     let page = app.run(app.engine().list(&filter))?;
     let rows = page.rows.iter().map(|(otp, messages)| OtpRow::of(otp, *messages, out)).collect();
     if page.cut {

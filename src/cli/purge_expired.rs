@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::rows::{self, TableRows};
 use super::{Call, given};
 use crate::app::{OpenMode, os_caller};
-use crate::engine::Purge;
+use crate::engine::{Purge, PurgeReport};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Layout, Output, Render, Table, View};
 
@@ -72,16 +72,21 @@ impl Render for Purged {
 /// Parses, purges, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let older_than = args.older_than.as_deref().map(|span| given::span("--older-than", span)).transpose()?;
-    let app = call.open(OpenMode::Existing, out)?;
     let how =
         Purge { older_than, dry_run: args.dry_run, exclusive: args.exclusive, scrub: args.scrub, batch: args.batch };
+    let config = call.config()?;
+    let keep = config.policy.keep;
     let _hold = call.signals.hold();
-    let mut progress = out.progress("purging");
-    let report = app.run(app.engine().purge(&os_caller(), &how, |report| {
-        progress.advance_to(report.purged.total());
-        call.signals.interrupted().is_ok()
-    }))?;
-    drop(progress);
+    let report = match call.open_if_any(config, OpenMode::Existing, out)? {
+        Some(app) => {
+            let mut progress = out.progress("purging");
+            app.run(app.engine().purge(&os_caller(), &how, |report| {
+                progress.advance_to(report.purged.total());
+                call.signals.interrupted().is_ok()
+            }))?
+        }
+        None => PurgeReport::default(),
+    };
     let counts = [
         ("otps", report.purged.otps),
         ("messages", report.purged.messages),
@@ -91,7 +96,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     ];
     let shown = Purged {
         dry_run: args.dry_run,
-        older_than_seconds: older_than.unwrap_or(app.engine().policy().keep).as_secs(),
+        older_than_seconds: older_than.unwrap_or(keep).as_secs(),
         tables: rows::rows(counts),
         scrubbed: report.scrubbed,
     };

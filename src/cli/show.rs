@@ -116,7 +116,7 @@ impl Render for Timeline {
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let wanted = wanted(&args)?;
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open(OpenMode::Reading, out)?;
     let found = app.run(app.engine().find(&wanted))?;
     let Some(otp) = found else {
         return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")

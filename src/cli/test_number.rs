@@ -132,7 +132,7 @@ fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open(OpenMode::Reading, out)?;
     let numbers = app.run(app.engine().test_numbers())?;
     let rows = numbers.iter().map(|number| TestNumberRow::of(number, out)).collect();
     out.list(&List::whole(rows, "No test numbers."))

@@ -171,7 +171,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn list(call: &Call, out: &mut Output) -> Result<Class> {
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open(OpenMode::Reading, out)?;
     let now = out.view().now;
     let rows = app.run(app.engine().tokens())?.iter().map(|token| TokenRow::of(token, now)).collect();
     out.list(&List::whole(rows, "No tokens."))

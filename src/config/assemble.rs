@@ -42,6 +42,7 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         provider,
         twilio,
         keys,
+        moves: inputs.dirs.config.as_ref().map(|dir| dir.join("moves")),
         policy,
         region,
         output,

@@ -22,6 +22,8 @@ pub struct Config {
     pub twilio: Account,
     /// Where the secret keys come from.
     pub keys: KeySource,
+    /// Where imports of moves are noted; `None`: there is no directory for settings.
+    pub moves: Option<PathBuf>,
     /// The rules' settings.
     pub policy: Policy,
     /// Two-letter region for national phone input.

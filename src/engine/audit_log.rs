@@ -1,17 +1,24 @@
-//! Reading the audit log and proving that nobody changed it.
+//! Reading the audit log, proving that nobody changed it, and cutting off what is old.
 
-use super::context::Context;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::context::{Caller, Context};
 use super::show::{TimelineStep, step};
-use crate::audit::Verifier;
+use crate::audit::{self, Head, Verifier};
 use crate::clock::Timestamp;
-use crate::error::Result;
-use crate::store::{Subject, SubjectId};
+use crate::error::{Code, Error, Result};
+use crate::store::{AuditPrune, Subject, SubjectId};
 
 /// How many rows are read at a time.
 const BATCH: u32 = 500;
 
 /// How many rows one page looks through.
 const LOOK_MAX: usize = 50_000;
+
+/// How many rows one step of pruning takes at most.
+const PRUNE: u32 = 5_000;
 
 /// Which rows to list.
 #[derive(Clone, Debug, Default)]
@@ -51,12 +58,34 @@ pub struct AuditPage {
 }
 
 /// What the proof found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Audited {
     /// How many rows were verified.
     pub rows: u64,
+    /// How many rows were pruned before, behind a sealed head.
+    pub pruned: u64,
+    /// How many heads of an anchor the log holds.
+    pub anchored: u64,
+    /// How many heads of an anchor were pruned since, and could not be compared.
+    pub unanchored: u64,
     /// The first break, in words.
     pub broken: Option<String>,
+}
+
+/// The head of one chain at one moment. Kept where who writes to the database cannot write, it shows what the database
+/// cannot show: that rows and head were rolled back together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// Which database: the same after a move.
+    pub database: String,
+    /// When it was read.
+    pub at: Timestamp,
+    /// The chain.
+    pub chain: u32,
+    /// The seq of its last row; 0: it never had one.
+    pub seq: u64,
+    /// The mac of its last row, in hex.
+    pub mac: String,
 }
 
 /// One page of the audit log.
@@ -115,25 +144,88 @@ async fn about(ctx: &Context, body: &[u8]) -> Result<String> {
     Ok(masked.unwrap_or_else(|| format!("({})", id.short())))
 }
 
-/// Verifies every chain from its first row to its last, a bounded batch at a time.
-pub(super) async fn verify(ctx: &Context) -> Result<Audited> {
+/// Verifies every chain from its first row to its last, a bounded batch at a time, and holds it against the heads of an
+/// anchor.
+pub(super) async fn verify(ctx: &Context, anchors: &[Anchor]) -> Result<Audited> {
+    let expected = anchors.iter().map(|anchor| head_of(ctx, anchor)).collect::<Result<Vec<_>>>()?;
     let heads = ctx.reads().audit_heads().await?;
-    let mut verifier = Verifier::new(&ctx.store.operations.keys().audit).expect_heads(heads.iter().copied());
+    let key = &ctx.store.operations.keys().audit;
+    let mut verifier = Verifier::new(key).sealed(&heads).expect_heads(expected.iter().copied());
     for head in &heads {
-        let mut from = 1;
-        loop {
-            // Rows that are written while this reads are not part of the question.
+        let mut from = head.pruned_seq.saturating_add(1);
+        // To the end, and not to the head: a row beyond it was not written by an operation.
+        while verifier.first_break().is_none() {
             let rows = ctx.reads().audit(head.chain, from, BATCH).await?;
-            let Some(last) = rows.last().map(|row| row.seq) else { break };
-            for row in rows.into_iter().filter(|row| row.seq <= head.seq) {
-                verifier.check_row(row);
-            }
-            from = last + 1;
-            if last >= head.seq || verifier.first_break().is_some() {
+            let whole = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
+            from = rows.last().map_or(from, |last| last.seq.saturating_add(1));
+            rows.into_iter().for_each(|row| verifier.check_row(row));
+            if !whole {
                 break;
             }
         }
     }
     let rows = verifier.rows();
-    Ok(Audited { rows, broken: verifier.finish().err().map(|found| found.to_string()) })
+    let ends = ctx.reads().audit_heads().await?;
+    let broken = verifier.ends_at(&ends).finish().err().map(|found| found.to_string());
+    let is_pruned = |at: &Head| heads.iter().any(|head| head.chain == at.chain && head.pruned_seq > at.seq);
+    let unanchored = expected.iter().filter(|at| is_pruned(at)).count();
+    let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Ok(Audited {
+        rows,
+        pruned: heads.iter().map(|head| head.pruned_seq).sum(),
+        anchored: number(expected.len() - unanchored),
+        unanchored: number(unanchored),
+        broken,
+    })
+}
+
+/// The heads of all chains, to be kept elsewhere.
+pub(super) async fn anchor(ctx: &Context) -> Result<Vec<Anchor>> {
+    let (database, at) = (database(ctx), ctx.reads().now().await?);
+    let key = &ctx.store.operations.keys().audit;
+    let heads = ctx.reads().audit_heads().await?;
+    if heads.is_empty() {
+        return Err(audit::headless(0));
+    }
+    let anchor = |head: audit::SealedHead| {
+        head.must_be_sealed(key)?;
+        let mac = base16ct::lower::encode_string(&head.mac);
+        Ok(Anchor { database: database.clone(), at, chain: head.chain, seq: head.seq, mac })
+    };
+    heads.into_iter().map(anchor).collect()
+}
+
+/// The head that an anchor names.
+fn head_of(ctx: &Context, anchor: &Anchor) -> Result<Head> {
+    if anchor.database != database(ctx) {
+        let other = format!("the anchor is of the database {:.40}, and this one is {}", anchor.database, database(ctx));
+        return Err(Error::new(Code::VALUE_INVALID, other)
+            .hint("Name the anchor of this database, or this database's with --db."));
+    }
+    let mac = base16ct::mixed::decode_vec(&anchor.mac).ok().and_then(|bytes| bytes.try_into().ok());
+    let mac = mac.ok_or_else(|| Error::new(Code::VALUE_INVALID, "the anchor holds a mac that is none"))?;
+    Ok(Head { chain: anchor.chain, seq: anchor.seq, mac })
+}
+
+/// A public name of the database: made from a key of its own, so that a move keeps it.
+fn database(ctx: &Context) -> String {
+    base16ct::lower::encode_string(&ctx.store.operations.keys().index.tag("database", b"")[..8])
+}
+
+/// Cuts the beginning of each chain, up to the first row that is not older than `older_than`. Returns how many rows it
+/// cut.
+pub(super) async fn prune(ctx: &Context, caller: &Caller, older_than: Duration) -> Result<u64> {
+    let before = ctx.reads().now().await? - older_than;
+    let mut cut = 0;
+    for head in ctx.reads().audit_heads().await? {
+        loop {
+            let step = AuditPrune { chain: head.chain, before, limit: PRUNE, actor: caller.actor.clone() };
+            let rows = ctx.store.maintenance.prune_audit(&step).await?;
+            cut += rows;
+            if rows < u64::from(PRUNE) {
+                break;
+            }
+        }
+    }
+    Ok(cut)
 }

@@ -11,13 +11,13 @@ use crate::clock::Timestamp;
 use crate::delivery::{self, LEASE};
 use crate::error::{Code, Error, Result};
 use crate::keys::{Keyring, fill_random};
-use crate::limits::{Hit, Limit, SendUsages};
+use crate::limits::{Hit, Limit, QUIET, SendUsages};
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
-use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Reply, Subject};
+use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is.
@@ -240,9 +240,35 @@ impl Reservation {
     }
 
     fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Tried>> {
-        let changes = vec![self.seen(facts, now)?];
+        let (about, what) = self.about(facts, &refusal)?;
+        let before = match about.refused(what, now) {
+            Refused::Recorded { before } => before,
+            Refused::Counted(count) => {
+                return Ok(Decision::Count { refusal: count, answer: Ok(Reserved::Refused(Box::new(refusal))) });
+            }
+        };
+        let mut changes = vec![self.seen(facts, now)?];
+        about.record_refusal(&mut changes, what, now, &self.policy.limits);
         let event = self.event(facts, now, refusal.code.name, self.refusal_details(&refusal.hits))?;
+        let event = event.refused_before(before);
         Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
+    }
+
+    /// Whom a refusal is about, what it is, and for how long the audit log tells of it but once.
+    fn about<'f>(&self, facts: &'f Facts, refusal: &Refusal) -> Result<(&'f SubjectFact, (&'static str, Duration))> {
+        let pair = facts.pair()?;
+        let Some(hit) = refusal.hits.first() else {
+            // Whoever asks, and not the phone: anybody can name any number of phones.
+            let asker = facts.address().or(facts.user()).unwrap_or(pair);
+            let about = if refusal.code == Code::OPTED_OUT { facts.phone()? } else { asker };
+            return Ok((about, (refusal.code.name, QUIET)));
+        };
+        let about = match (hit.limit, hit.subject) {
+            // Wrong guesses in a row are counted for the user with the phone.
+            (Limit::Guesses, SubjectKind::User) => pair,
+            (_, kind) => facts.role(kind).unwrap_or(pair),
+        };
+        Ok((about, (hit.limit.as_str(), hit.remembered())))
     }
 
     /// The otp: the live one again, or a new one; then the message, the limits, the audit row.

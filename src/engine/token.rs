@@ -3,14 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::context::{Caller, Context};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::keys::fill_random;
+use crate::keys::{IndexKey, fill_random};
 use crate::otp::User;
 use crate::store::{Change, Decision, Needs};
 use crate::token::{Scopes, Token};
@@ -71,7 +70,8 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
     let mut bytes = Zeroizing::new([0u8; 32]);
     fill_random(&mut *bytes)?;
     let text = Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)));
-    let (hash, actor) = (hash(&text), caller.actor.clone());
+    let index = ctx.store.operations.keys().index.clone();
+    let (tag, actor) = (tag(&index, &text), caller.actor.clone());
     let needs = Needs { ids: true, ..Needs::default() };
     let token = ctx
         .operate(needs, move |facts| {
@@ -83,10 +83,10 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
                 Whose::User(user) => (Some(user.clone()), false),
                 Whose::Service => (None, true),
             };
-            let token = Token {
+            let mut token = Token {
                 id: facts.next_token_id,
                 name: new.name.clone(),
-                hash,
+                tag,
                 scopes: new.scopes,
                 user,
                 service,
@@ -94,7 +94,9 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
                 expires_at: new.expires_at,
                 revoked_at: None,
                 created_by: actor.to_string(),
+                seal: [0; 32],
             };
+            token.seal = seal(&index, &token);
             let details = Details::new()
                 .number("token", token.id)
                 .note("scopes", &token.scopes.to_string())
@@ -109,13 +111,18 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
 /// Revokes a token for good. `None`: there is none with this id. A token that was revoked before stays as it is.
 pub(super) async fn revoke(ctx: &Context, caller: &Caller, id: i64) -> Result<Option<Token>> {
     let needs = Needs { token: Some(id), ..Needs::default() };
-    let actor = caller.actor.clone();
+    let (actor, index) = (caller.actor.clone(), ctx.store.operations.keys().index.clone());
     ctx.operate(needs, move |facts| {
         let Some(mut token) = facts.token.clone() else { return Ok(Decision::Nothing(None)) };
         if token.revoked_at.is_some() {
             return Ok(Decision::Nothing(Some(token)));
         }
+        // What somebody changed by hand is not sealed: it opens nothing, revoked or not.
+        let sealed = is_sealed(&index, &token);
         token.revoked_at = Some(facts.now);
+        if sealed {
+            token.seal = seal(&index, &token);
+        }
         let details = Details::new().number("token", id);
         let event = Event::new(facts.now, actor.clone(), "token.revoke", "done").details(details);
         Ok(Decision::Write { changes: vec![Change::PutToken(token.clone())], event, answer: Some(token) })
@@ -128,17 +135,34 @@ pub(super) async fn list(ctx: &Context) -> Result<Vec<Token>> {
     ctx.reads().tokens().await
 }
 
-/// The token that a bearer shows, if it is accepted now. What is shown is hashed before it is looked for, so the time of
-/// the look-up reveals nothing about tokens that exist.
+/// Every token that somebody inserted or changed by hand, in words: it opens nothing.
+pub(super) async fn forged(ctx: &Context) -> Result<Vec<String>> {
+    let index = &ctx.store.operations.keys().index;
+    let tokens = ctx.reads().tokens().await?;
+    let forged = tokens.iter().filter(|token| !is_sealed(index, token));
+    Ok(forged.map(|token| format!("token {} was inserted or changed by hand: it opens nothing", token.id)).collect())
+}
+
+/// The token that a bearer shows, if it is accepted now. What is shown is turned into a tag before it is looked for, so
+/// the time of the look-up reveals nothing about tokens that exist.
 pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<Token>> {
     if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
         return Ok(None);
     }
-    let Some(token) = ctx.reads().token(hash(shown)).await? else { return Ok(None) };
+    let index = &ctx.store.operations.keys().index;
+    let Some(token) = ctx.reads().token(tag(index, shown)).await? else { return Ok(None) };
     let now = ctx.reads().now().await?;
-    Ok(token.is_live(now).then_some(token))
+    Ok((is_sealed(index, &token) && token.is_live(now)).then_some(token))
 }
 
-fn hash(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
+fn tag(index: &IndexKey, token: &str) -> [u8; 32] {
+    index.tag("token", token.as_bytes())
+}
+
+fn seal(index: &IndexKey, token: &Token) -> [u8; 32] {
+    index.tag("token-seal", &token.sealed_value())
+}
+
+fn is_sealed(index: &IndexKey, token: &Token) -> bool {
+    index.is_tag_of(&token.seal, "token-seal", &token.sealed_value())
 }

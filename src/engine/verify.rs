@@ -1,6 +1,7 @@
 //! verify is one transaction: lock → count the attempt → compare → consume. A wrong guess is committed although the answer is "no".
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::{Caller, Context, code_of};
 use super::idempotency::{mismatch, reply_of};
@@ -9,12 +10,14 @@ use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
-use crate::limits::{Hit, Limit};
+use crate::limits::{Hit, Limit, QUIET};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::purpose::Purpose;
-use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Reply, Subject, SubjectKind, TestNumber};
+use crate::store::{
+    Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind, TestNumber,
+};
 use crate::usage;
 
 /// What to verify.
@@ -148,6 +151,25 @@ struct Judgement {
     guess: bool,
 }
 
+impl Judgement {
+    /// For a "no" that changes nothing: whom it is about, what it is, and for how long the audit log tells of it but
+    /// once. Otherwise whoever may ask could fill the log.
+    fn refusal<'f>(&self, facts: &'f Facts) -> Result<Option<(&'f SubjectFact, (&'static str, Duration))>> {
+        let pair = facts.pair()?;
+        if let Verdict::TooManyGuesses(hit) = &self.verdict {
+            let about = match (hit.limit, hit.subject) {
+                // Wrong guesses in a row are counted for the user with the phone.
+                (Limit::Guesses, SubjectKind::User) => pair,
+                (_, kind) => facts.role(kind).unwrap_or(pair),
+            };
+            return Ok(Some((about, (hit.limit.as_str(), hit.remembered()))));
+        }
+        let unchanged = facts.otp.iter().chain(&facts.recent).any(|otp| Some(otp) == self.otp.as_ref());
+        let code = self.verdict.code().filter(|_| unchanged && !self.guess);
+        Ok(code.map(|code| (pair, (code.name, QUIET))))
+    }
+}
+
 impl Verification {
     fn decide(&self, facts: &Facts) -> Result<Decision<VerifyAnswer>> {
         let now = facts.checked_now()?;
@@ -169,7 +191,16 @@ impl Verification {
             verdict: judged.verdict.clone(),
         };
         let verified = judged.verdict == Verdict::Verified;
-        let (mut changes, event) = self.consequences(facts, judged, now)?;
+        let refusal = judged.refusal(facts)?;
+        let refused = refusal.as_ref().map(|(about, what)| about.refused(*what, now));
+        if let Some(Refused::Counted(refusal)) = refused {
+            return Ok(Decision::Count { refusal, answer });
+        }
+        let (mut changes, mut event) = self.consequences(facts, judged, now)?;
+        if let (Some((about, what)), Some(Refused::Recorded { before })) = (refusal, refused) {
+            about.record_refusal(&mut changes, what, now, &self.policy.limits);
+            event = event.refused_before(before);
+        }
         if let Some(reply) = self.reply.as_ref().filter(|_| verified) {
             let answer = answer.otp_id.map(|id| id.to_string());
             changes.push(Change::PutReply(Reply { answer, created_at: now, ..reply.clone() }));
@@ -320,7 +351,7 @@ impl Verification {
         let mut changes = vec![
             // Where there is no otp, the same statement is run on one that nobody has.
             Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now))),
-            phone.updated(now, limits, |usage| {
+            phone.updated_if_any(now, limits, |usage| {
                 let purpose = usage.purpose_mut(self.purpose.as_str());
                 if verified {
                     purpose.asked.clear();
@@ -330,7 +361,7 @@ impl Verification {
                     usage::count(guesses, limits.guesses_per_phone, now);
                 }
             }),
-            facts.pair()?.updated(now, limits, |usage| {
+            facts.pair()?.updated_if_any(now, limits, |usage| {
                 let streak = if known { &mut usage.known_in_a_row } else { &mut usage.in_a_row };
                 *streak = if verified { 0 } else { streak.saturating_add(u32::from(guess)) };
             }),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::schema::{Identity, Record, Table};
 use super::value::{ColumnType, Value};
-use crate::audit::{self, Actor, Details, Event, Head};
+use crate::audit::{self, Actor, Details, Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::DatabaseKeys;
@@ -53,6 +53,51 @@ pub struct ExportStart {
     pub exported_at: i64,
     /// Whether it was moved.
     pub moved: bool,
+    /// When the database was sealed for the move: a move that is repeated is the same move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_at: Option<i64>,
+}
+
+impl ExportStart {
+    /// Reads the first line of an export.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
+    pub fn read(line: &str) -> Result<ExportStart> {
+        let version = serde_json::from_str::<Json>(line).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
+        match version {
+            None => return Err(invalid(1, "this is not an export of smsotp")),
+            Some(version) if version > u64::from(FORMAT) => {
+                return Err(invalid(1, "a newer smsotp wrote it").hint("Import it with that version."));
+            }
+            Some(_) => {}
+        }
+        serde_json::from_str(line).map_err(|_| invalid(1, "the header cannot be read"))
+    }
+
+    /// Which move this is: the same for every export that the move wrote. `None`: it is a copy.
+    pub fn move_id(&self) -> Option<String> {
+        self.moved.then(|| format!("{}-{}", self.database_id.trim_start_matches("\\x"), self.sealed_at.unwrap_or(0)))
+    }
+}
+
+/// The line that an import adds to the end of a move: it is not imported again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportMark {
+    /// Into which database.
+    pub imported_into: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl ImportMark {
+    /// The error of another import.
+    pub fn refusal(&self) -> Error {
+        let ImportMark { imported_into, at } = self;
+        Error::new(Code::STORE_FAILED, format!("this move was imported into {imported_into} at {at}"))
+            .hint("Its codes live there, and a code may live in one database alone: use that one.")
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,7 +135,7 @@ pub struct ExportWriter<'a> {
     now: Timestamp,
     transferred: Transferred,
     /// The head of audit chain 0, which the export's own row continues.
-    head: Head,
+    head: Option<SealedHead>,
 }
 
 impl<'a> ExportWriter<'a> {
@@ -101,13 +146,14 @@ impl<'a> ExportWriter<'a> {
         identity: &Identity,
         now: Timestamp,
     ) -> Result<ExportWriter<'a>> {
-        let mut lines = ExportWriter { to, transfer, now, transferred: Transferred::default(), head: Head::empty(0) };
+        let mut lines = ExportWriter { to, transfer, now, transferred: Transferred::default(), head: None };
         lines.line(&ExportStart {
             smsotp_export: FORMAT,
             database_id: hex(&identity.database_id),
             created_at: identity.created_at.millis(),
             exported_at: now.millis(),
             moved: transfer == Transfer::Move,
+            sealed_at: identity.sealed_at.filter(|_| transfer == Transfer::Move).map(Timestamp::millis),
         })?;
         Ok(lines)
     }
@@ -124,21 +170,27 @@ impl<'a> ExportWriter<'a> {
             retire(&mut message, self.now);
             self.write(table, &message.values())
         } else {
-            if table.is::<audit::Row>() {
-                let head = audit::Row::read(&values)?.head();
-                self.head = if head.chain == 0 { head } else { self.head };
+            if table.is::<SealedHead>() {
+                let head = SealedHead::read(&values)?;
+                if head.chain == 0 {
+                    // Written at the end, when the last row of its chain is known.
+                    self.head = Some(head);
+                    return Ok(());
+                }
             }
             self.write(table, &values)
         }
     }
 
-    /// Writes the export's own audit row and the counts. The audit log has to be the last table.
+    /// Writes the export's own audit row and the counts. The heads of the audit log have to be the last table.
     pub fn end(mut self, keys: &DatabaseKeys, actor: &Actor) -> Result<Transferred> {
         let revoked = i64::try_from(self.transferred.revoked).unwrap_or(i64::MAX);
         let details = Details::new().number("revoked", revoked).flag("moved", self.transfer == Transfer::Move);
         let event = Event::new(self.now, actor.clone(), "db.copy", "done").details(details);
-        let row = self.head.next(&keys.audit, &event);
+        let head = self.head.take().ok_or_else(|| audit::headless(0))?;
+        let (row, head) = head.next(&keys.audit, &event)?;
         self.write(audit::Row::table(), &row.values())?;
+        self.write(SealedHead::table(), &head.values())?;
         let end = ExportEnd { end: std::mem::take(&mut self.transferred) };
         self.line(&end)?;
         self.to.flush().map_err(|error| unwritable(&error))?;
@@ -175,6 +227,11 @@ fn to_json(holds: ColumnType, value: &Value<'_>) -> Json {
         Value::Bytes(bytes) if holds == ColumnType::Body => Json::from(String::from_utf8_lossy(bytes)),
         Value::Bytes(bytes) => Json::from(hex(bytes)),
     }
+}
+
+pub(super) fn invalid(line: u64, what: &str) -> Error {
+    Error::new(Code::VALUE_INVALID, format!("line {line} of the export: {what}"))
+        .hint("Nothing was imported; make the export again with `smsotp db export`.")
 }
 
 /// The error of an operation in a database that was moved.

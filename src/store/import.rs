@@ -5,13 +5,15 @@ use std::io::{BufRead, Read};
 
 use serde_json::Value as Json;
 
-use super::export::{ExportEnd, ExportLine, ExportStart, FORMAT, Transferred};
+use super::export::{ExportEnd, ExportLine, ExportStart, ImportMark, Transferred, invalid};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
 use super::{Subject, fresh_subject_id, wrapped};
+use crate::audit::SealedHead;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::otp::{self, Otp};
 use crate::usage::Usage;
 
 /// The longest line that is read, in bytes. Usages are bounded, and nothing else is long.
@@ -23,6 +25,9 @@ pub struct ImportReader<'a> {
     ring: &'a Keyring,
     /// Into how many rows the store divides the usage of everything.
     shards: u32,
+    /// How many audit chains the store has at least.
+    chains: u32,
+    heads: Vec<SealedHead>,
     start: ExportStart,
     /// Which database this is.
     pub database_id: [u8; 16],
@@ -43,22 +48,21 @@ impl<'a> ImportReader<'a> {
     ///
     /// # Errors
     /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
-    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, shards: u32) -> Result<ImportReader<'a>> {
+    pub fn begin(
+        from: &'a mut (dyn BufRead + Send),
+        ring: &'a Keyring,
+        shards: u32,
+        chains: u32,
+    ) -> Result<ImportReader<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
-        let version = serde_json::from_str::<Json>(&first).ok().and_then(|head| head.get("smsotp_export")?.as_u64());
-        match version {
-            None => return Err(invalid(1, "this is not an export of smsotp")),
-            Some(version) if version > u64::from(FORMAT) => {
-                return Err(invalid(1, "a newer smsotp wrote it").hint("ImportReader it with that version."));
-            }
-            Some(_) => {}
-        }
-        let start: ExportStart = serde_json::from_str(&first).map_err(|_| invalid(1, "the header cannot be read"))?;
+        let start = ExportStart::read(&first)?;
         let database_id = unhex(&start.database_id).and_then(|bytes| bytes.try_into().ok());
         Ok(ImportReader {
             from,
             ring,
             shards,
+            chains,
+            heads: Vec::new(),
             database_id: database_id.ok_or_else(|| invalid(1, "the id of the database cannot be read"))?,
             start,
             wrapped: Vec::new(),
@@ -87,6 +91,7 @@ impl<'a> ImportReader<'a> {
                 None => {
                     self.ended = true;
                     rows.extend(self.shards()?);
+                    rows.extend(self.heads()?);
                 }
             }
         }
@@ -113,6 +118,13 @@ impl<'a> ImportReader<'a> {
                 self.everything.get_or_insert_default().add_slots(part);
                 return Ok(None);
             }
+        }
+        if table.is::<Otp>() && !self.start.moved && Otp::read(&values).map_err(misfit)?.state == otp::State::Active {
+            return Err(invalid(self.line, "a copy that holds a live code is none"));
+        }
+        if table.is::<SealedHead>() {
+            self.heads.push(SealedHead::read(&values).map_err(misfit)?);
+            return Ok(None);
         }
         self.keys()?;
         Ok(Some((table, values)))
@@ -142,13 +154,41 @@ impl<'a> ImportReader<'a> {
         (0..shards).map(row).collect()
     }
 
+    /// The heads of the audit chains, sealed anew: the store may have more chains than the exported one.
+    fn heads(&mut self) -> Result<Vec<TableRow>> {
+        let heads = std::mem::take(&mut self.heads);
+        let whole = heads.first().is_some_and(|first| {
+            let numbers = (0..first.chains).filter(|nth| heads.iter().any(|head| head.chain == *nth));
+            numbers.count() == heads.len() && heads.iter().all(|head| head.chains == first.chains)
+        });
+        let chains = self.chains.max(heads.first().map_or(0, |first| first.chains));
+        let line = self.line;
+        let key = &self.keys()?.audit;
+        if !whole || heads.iter().any(|head| !head.is_sealed(key)) {
+            return Err(invalid(line, "the heads of the audit log are not as they were sealed"));
+        }
+        let seal = |nth: u32| {
+            let head = heads.iter().find(|head| head.chain == nth);
+            let sealed = match head {
+                Some(head) => SealedHead::seal(key, head.last(), head.pruned(), chains),
+                None => SealedHead::empty(key, nth, chains),
+            };
+            (SealedHead::table(), sealed.values().into_iter().map(Value::owned).collect())
+        };
+        Ok((0..chains).map(seal).collect())
+    }
+
     /// The next row of the file; `None` at its end.
     fn next_row(&mut self) -> Result<Option<TableRow>> {
         self.line += 1;
         let invalid = |what: &str| invalid(self.line, what);
         let text = read_line(self.from, self.line)?.ok_or_else(|| invalid("the file was cut off"))?;
         if let Ok(ExportEnd { end }) = serde_json::from_str(&text) {
-            if self.transferred.rows != end.rows || read_line(self.from, self.line + 1)?.is_some() {
+            let after = read_line(self.from, self.line + 1)?;
+            if let Some(mark) = after.as_deref().and_then(|line| serde_json::from_str::<ImportMark>(line).ok()) {
+                return Err(mark.refusal());
+            }
+            if self.transferred.rows != end.rows || after.is_some() {
                 return Err(invalid("the counts at the end are not those of the rows"));
             }
             self.transferred.revoked = end.revoked;
@@ -197,9 +237,4 @@ fn read_line(from: &mut (dyn BufRead + Send), number: u64) -> Result<Option<Stri
     }
     let text = String::from_utf8(line).map_err(|_| invalid(number, "the line is not text"))?;
     if text.ends_with('\n') { Ok(Some(text)) } else { Err(invalid(number, "the line is cut off or too long")) }
-}
-
-fn invalid(line: u64, what: &str) -> Error {
-    Error::new(Code::VALUE_INVALID, format!("line {line} of the export: {what}"))
-        .hint("Nothing was imported; make the export again with `smsotp db export`.")
 }

@@ -82,6 +82,24 @@ pub struct Facts {
     pub next_token_id: i64,
 }
 
+/// What becomes of a "no".
+pub enum Refused {
+    /// The audit log has to tell of it, and of how many were only counted before.
+    Recorded {
+        /// Counted since the log told of the last one.
+        before: u32,
+    },
+    /// The audit log has told of the same a short while ago: it is counted.
+    Counted(RefusalCount),
+}
+
+/// A usage in which nothing but the count of refusals was changed.
+#[derive(Clone, Debug)]
+pub struct RefusalCount {
+    pub(super) subject: SubjectId,
+    pub(super) usage: Usage,
+}
+
 /// One subject as the database knows it.
 #[derive(Clone, Debug)]
 pub struct SubjectFact {
@@ -91,6 +109,8 @@ pub struct SubjectFact {
     pub id: SubjectId,
     /// What its limits remember.
     pub usage: Usage,
+    /// The database did not know it before.
+    pub is_new: bool,
 }
 
 impl SubjectFact {
@@ -98,11 +118,54 @@ impl SubjectFact {
     /// nothing, and may be purged once no limit counts any of it.
     pub fn updated(&self, now: Timestamp, limits: &Limits, update: impl FnOnce(&mut Usage)) -> Change {
         let mut usage = self.usage.clone();
+        usage.forget_streak(now, limits.guesses_in_a_row);
         usage.saw(now);
         update(&mut usage);
         usage.purposes.retain(|_, purpose| *purpose != PurposeUsage::default());
-        let idle_at = usage.idle_at(limits.longest());
+        let idle_at = usage.idle_at(limits.longest(), limits.guesses_in_a_row);
         Change::PutUsage(self.id, usage, idle_at)
+    }
+
+    /// The same, but a subject that was not known and of whom nothing is to be remembered stays unknown: a question
+    /// about somebody makes no row.
+    pub fn updated_if_any(&self, now: Timestamp, limits: &Limits, update: impl FnOnce(&mut Usage)) -> Change {
+        match self.updated(now, limits, update) {
+            Change::PutUsage(_, usage, _) if self.is_new && usage.is_empty() => Change::LeaveUnknown(self.id),
+            change => change,
+        }
+    }
+
+    /// Notes among the changes of an operation that its audit row tells of a "no" about this subject.
+    pub fn record_refusal(
+        &self,
+        changes: &mut Vec<Change>,
+        (what, per): (&str, Duration),
+        now: Timestamp,
+        limits: &Limits,
+    ) {
+        let known = changes.iter_mut().find_map(|change| match change {
+            Change::PutUsage(id, usage, _) if *id == self.id => Some(usage),
+            _ => None,
+        });
+        if let Some(usage) = known {
+            usage.count_refusal(what, per, now);
+            return;
+        }
+        changes.retain(|change| !matches!(change, Change::LeaveUnknown(id) if *id == self.id));
+        let counted = |usage: &mut Usage| {
+            usage.count_refusal(what, per, now);
+        };
+        changes.push(self.updated(now, limits, counted));
+    }
+
+    /// Counts a "no" that is about this subject: `what` was refused, which the audit log tells of once in any span of
+    /// `per`.
+    pub fn refused(&self, (what, per): (&str, Duration), now: Timestamp) -> Refused {
+        let mut usage = self.usage.clone();
+        match usage.count_refusal(what, per, now) {
+            Some(before) => Refused::Recorded { before },
+            None => Refused::Counted(RefusalCount { subject: self.id, usage }),
+        }
     }
 }
 
@@ -147,7 +210,8 @@ impl Facts {
         self.subjects.iter().find(|fact| fact.id == id).ok_or_else(unasked)
     }
 
-    fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {
+    /// The one of this kind, if the operation asked for it.
+    pub fn role(&self, kind: SubjectKind) -> Option<&SubjectFact> {
         self.subjects.iter().find(|fact| fact.subject.kind() == kind)
     }
     fn asked_for(&self, kind: SubjectKind) -> Result<&SubjectFact> {
@@ -190,6 +254,8 @@ pub enum Change {
     PutMessage(Message),
     /// A subject's usage, and from when on it is idle: made by [`SubjectFact::updated`].
     PutUsage(SubjectId, Usage, Option<Timestamp>),
+    /// A subject that was not known stays unknown. It costs what [`Change::PutUsage`] does.
+    LeaveUnknown(SubjectId),
     /// The answer to an idempotency key, new or changed.
     PutReply(Reply),
     /// A test number, new or changed.
@@ -202,7 +268,8 @@ pub enum Change {
     PutToken(Token),
 }
 
-/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so.
+/// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one
+/// for the count of refusals to change anything else.
 #[derive(Clone, Debug)]
 pub enum Decision<A = ()> {
     /// Nothing is written.
@@ -216,7 +283,14 @@ pub enum Decision<A = ()> {
         /// The answer.
         answer: A,
     },
-    /// Only the time at which a message is looked at again moves: the one change that leaves no audit row.
+    /// A "no" that the audit log has told of a short while ago: only its count changes.
+    Count {
+        /// The subject that it is about, with the new count.
+        refusal: RefusalCount,
+        /// The answer.
+        answer: A,
+    },
+    /// Only the time at which a message is looked at again moves.
     Reschedule {
         /// The message.
         message_id: i64,
@@ -233,6 +307,7 @@ impl<A> Decision<A> {
         match self {
             Decision::Nothing(answer) => (Decision::Nothing(()), answer),
             Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
+            Decision::Count { refusal, answer } => (Decision::Count { refusal, answer: () }, answer),
             Decision::Reschedule { message_id, due_at, answer } => {
                 (Decision::Reschedule { message_id, due_at, answer: () }, answer)
             }

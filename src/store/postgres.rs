@@ -5,6 +5,7 @@
 //! or otp takes one more, to look up the phone.
 
 mod apply;
+mod check;
 mod connect;
 mod errors;
 mod facts;
@@ -40,21 +41,28 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
+use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply, Status,
-    Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
+    Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 
 /// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
+/// How many times longer a step of an export or import may take than an operation is retried.
+const STEP_LIMITS: u32 = 4;
+
 /// Into how many rows the usage of everything is divided.
 const SHARDS: u32 = 8;
 
 /// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
+
+/// All chains: those of operations, and the one of maintenance.
+const ALL_CHAINS: u32 = CHAINS + 1;
 
 /// How long the database's time is extrapolated, in milliseconds, before it is read again. Operations always read it.
 const TIME_KEPT: i64 = 5_000;
@@ -110,9 +118,22 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::open`].
     pub async fn migrate(url: &str, ring: &Keyring, clock: Arc<dyn Clock>) -> Result<(u32, u32)> {
-        let store =
-            Postgres::without_keys(url, clock, PostgresOptions { connections: 1, ..PostgresOptions::default() })?;
-        open::migrate(&store, ring).await
+        // The second connection looks whether the server is still there.
+        let options = PostgresOptions { connections: 2, ..PostgresOptions::default() };
+        Postgres::migrate_with(url, ring, clock, options).await
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// As [`Postgres::open`].
+    pub async fn migrate_with(
+        url: &str,
+        ring: &Keyring,
+        clock: Arc<dyn Clock>,
+        options: PostgresOptions,
+    ) -> Result<(u32, u32)> {
+        open::migrate(&Postgres::without_keys(url, clock, options)?, ring).await
     }
 
     fn without_keys(url: &str, clock: Arc<dyn Clock>, options: PostgresOptions) -> Result<Postgres> {
@@ -151,6 +172,35 @@ impl Postgres {
         Ok(rows)
     }
 
+    /// Runs a step of something long that takes no time itself, such as the next thousand rows of an export: a server
+    /// that is frozen keeps its connections and answers nothing.
+    async fn step<A, E>(&self, step: impl Future<Output = Result<A, E>>) -> Result<A>
+    where
+        Error: From<E>,
+    {
+        let limit = self.wait_limit * STEP_LIMITS;
+        match tokio::time::timeout(limit, step).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(too_slow(limit)),
+        }
+    }
+
+    /// Runs a step that may take hours, for as long as the server answers on another connection.
+    async fn long_step<A>(&self, step: impl Future<Output = Result<A, Failure>>) -> Result<A, Failure> {
+        let mut step = std::pin::pin!(step);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(self.wait_limit, &mut step).await {
+                return answer;
+            }
+            let question = Statement::new("SELECT 1", Vec::new());
+            match tokio::time::timeout(self.wait_limit, self.query_once(&question)).await {
+                // Also a server that is full or refuses is there.
+                Ok(Ok(_) | Err(Failure::Again(_) | Failure::Unknown(_))) => {}
+                Ok(Err(Failure::Final(_))) | Err(_) => return Err(Failure::Final(too_slow(self.wait_limit * 2))),
+            }
+        }
+    }
+
     /// One attempt at an operation. `unknown` is set while it may have been committed.
     async fn attempt(
         &self,
@@ -177,6 +227,16 @@ impl Postgres {
                 session.done();
                 Ok(())
             }
+            Ok(Decision::Count { refusal, .. }) => {
+                let (id, usage) = SubjectRow::counted(&refusal)?;
+                let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
+                let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
+                let statements = [count, loaded.leave_unknown(&[])];
+                // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
+                apply::commit(&session, &statements).await?;
+                session.done();
+                Ok(())
+            }
             Ok(Decision::Nothing(())) => session.roll_back().await,
             Err(error) => {
                 session.roll_back().await?;
@@ -194,7 +254,7 @@ impl Postgres {
     ) -> Result<(), Failure> {
         session.prepare(&writes.statements).await?;
         *unknown = Some(writes.operation);
-        let answer = writes.commit(&session).await;
+        let answer = apply::commit(&session, &writes.statements).await;
         if !matches!(answer, Err(Failure::Unknown(_))) {
             *unknown = None;
         }
@@ -391,8 +451,8 @@ impl Read for Postgres {
         read::test_numbers(self).await
     }
 
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
-        read::token(self, hash).await
+    async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
+        read::token(self, tag).await
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
@@ -407,7 +467,7 @@ impl Read for Postgres {
         read::audit_back(self, subject, before, limit).await
     }
 
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+    async fn audit_heads(&self) -> Result<Vec<audit::SealedHead>> {
         read::audit_heads(self).await
     }
 
@@ -435,8 +495,12 @@ impl Maintain for Postgres {
         Ok(false)
     }
 
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64> {
+        purge::prune_audit(self, step).await
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
-        open::check(self).await
+        check::check(self).await
     }
 
     async fn backup(&self, _to: &Path, _actor: &Actor) -> Result<u64> {

@@ -1,8 +1,8 @@
 //! What both stores purge apart from otps, and the audit row of a purge.
 
 use super::schema::Dialect;
-use super::{PurgeBatch, Purged};
-use crate::audit::{Details, Event};
+use super::{AuditPrune, PurgeBatch, Purged};
+use crate::audit::{Details, Event, SealedHead};
 use crate::clock::Timestamp;
 
 /// Answers to idempotency keys are kept at least this long, whatever was asked for: if one is deleted too early, a message is sent
@@ -89,4 +89,15 @@ pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
         .number("test_numbers", number(purged.test_numbers))
         .number("finished_before", batch.cutoff.millis());
     Event::new(now, batch.actor.clone(), "purge", "done").details(details)
+}
+
+/// The audit row of a step that cut the beginning of a chain.
+pub fn pruned_event(now: Timestamp, step: &AuditPrune, head: &SealedHead, rows: u64) -> Event {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let details = Details::new()
+        .number("chain", i64::from(step.chain))
+        .number("rows", number(rows))
+        .number("until", number(head.pruned_seq))
+        .number("written_before", step.before.millis());
+    Event::new(now, step.actor.clone(), "audit.prune", "done").details(details)
 }

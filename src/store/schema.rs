@@ -1,14 +1,14 @@
 //! The tables, each described once: its columns in order, what each column holds, whether it may change after the insert, and which
 //! field of the record it stores. Both stores take their statements, placeholders and row readers from this description, and so
-//! do export, import and `db check`.
+//! do export and import. `db check` compares the database with the migrations.
 //!
 //! To add a column: add a line to its table here, a field to the record, and a migration for each store.
 
 use std::sync::OnceLock;
 
 use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
-use super::{Reply, Subject, SubjectFact, SubjectId, TestNumber};
-use crate::audit;
+use super::{RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::audit::{self, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
@@ -32,8 +32,6 @@ pub struct Table {
     pub order: &'static str,
     /// The columns that hold the record's fields, in the order in which they are written, read and exported.
     pub columns: &'static [Column],
-    /// Columns that hold no field: generated ones, and those that only one store has.
-    internal: &'static [Internal],
     sqlite: OnceLock<Statements>,
     postgres: OnceLock<Statements>,
 }
@@ -53,21 +51,6 @@ pub struct Column {
 enum Mutability {
     Fixed,
     Changing,
-}
-
-/// A column that holds no field of the record.
-#[derive(Debug)]
-struct Internal {
-    name: &'static str,
-    holds: ColumnType,
-    within: Within,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Within {
-    Both,
-    Sqlite,
-    Postgres,
 }
 
 /// The SQL that a statement is written in.
@@ -109,12 +92,12 @@ pub trait Record: Sized {
     fn read(cells: &dyn Cells) -> Result<Self>;
 }
 
-/// Describes the table of a record: one line for each column with the field that it holds, then the columns that hold none.
+/// Describes the table of a record: one line for each column that holds a field of it. Columns that hold none,
+/// generated ones for example, are in the migrations alone.
 macro_rules! table {
     (
         $name:literal of $record:path, key $key:expr, order $order:literal;
         $($column:literal $holds:ident $mutability:ident $field:ident,)*
-        $(internal $($internal:literal $internal_holds:ident $within:ident,)*)?
     ) => {
         impl Record for $record {
             fn table() -> &'static Table {
@@ -123,13 +106,6 @@ macro_rules! table {
                     key: &$key,
                     order: $order,
                     columns: &[$(Column { name: $column, holds: ColumnType::$holds, mutability: Mutability::$mutability },)*],
-                    internal: &[
-                        $($(Internal {
-                            name: $internal,
-                            holds: ColumnType::$internal_holds,
-                            within: Within::$within,
-                        },)*)?
-                    ],
                     sqlite: OnceLock::new(),
                     postgres: OnceLock::new(),
                 };
@@ -164,8 +140,6 @@ table! {
     "masked"        Text  Fixed     masked,
     "usage"         Text  Changing  usage,
     "idle_at"       Int   Changing  idle_at,
-    internal
-    "number"        Int   Sqlite,
 }
 
 table! {
@@ -183,9 +157,6 @@ table! {
     "ended_at"      Int   Changing  ended_at,
     "wrong_guesses" Int   Changing  wrong_guesses,
     "test"          Bool  Fixed     test,
-    internal
-    "over_at"       Int   Both,
-    "is_verified"   Bool  Both,
 }
 
 table! {
@@ -230,7 +201,7 @@ table! {
     "tokens" of Token, key ["id"], order "id";
     "id"            Int   Fixed     id,
     "name"          Text  Fixed     name,
-    "hash"          Bytes Fixed     hash,
+    "tag"           Bytes Fixed     tag,
     "scopes"        Text  Fixed     scopes,
     "user"          Text  Fixed     user,
     "service"       Bool  Fixed     service,
@@ -238,6 +209,7 @@ table! {
     "expires_at"    Int   Changing  expires_at,
     "revoked_at"    Int   Changing  revoked_at,
     "created_by"    Text  Fixed     created_by,
+    "seal"          Bytes Changing  seal,
 }
 
 table! {
@@ -246,13 +218,17 @@ table! {
     "seq"           Int   Fixed     seq,
     "body"          Body  Fixed     body,
     "mac"           Bytes Fixed     mac,
-    internal
-    "at"            Int   Sqlite,
-    "actor"         Text  Sqlite,
-    "action"        Text  Sqlite,
-    "outcome"       Text  Sqlite,
-    "subject"       Text  Sqlite,
-    "operation"     Bytes Postgres,
+}
+
+table! {
+    "audit_heads" of SealedHead, key ["chain"], order "chain";
+    "chain"         Int   Fixed     chain,
+    "seq"           Int   Changing  seq,
+    "mac"           Bytes Changing  mac,
+    "pruned_seq"    Int   Changing  pruned_seq,
+    "pruned_mac"    Bytes Changing  pruned_mac,
+    "chains"        Int   Fixed     chains,
+    "seal"          Bytes Changing  seal,
 }
 
 table! {
@@ -264,7 +240,7 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 8] {
+pub fn exported() -> [&'static Table; 9] {
     [
         KeyRow::table(),
         SubjectRow::table(),
@@ -274,12 +250,8 @@ pub fn exported() -> [&'static Table; 8] {
         TestNumber::table(),
         Token::table(),
         audit::Row::table(),
+        SealedHead::table(),
     ]
-}
-
-/// All tables that both stores have.
-pub fn all() -> impl Iterator<Item = &'static Table> {
-    exported().into_iter().chain([Identity::table()])
 }
 
 /// One of the database's keys, wrapped under one secret key.
@@ -353,7 +325,15 @@ impl SubjectRow {
     /// # Errors
     /// `STORE_CORRUPT` if the usage cannot be read.
     pub fn fact(&self, subject: &Subject) -> Result<SubjectFact> {
-        Ok(SubjectFact { subject: subject.clone(), id: self.id, usage: self.usage()? })
+        Ok(SubjectFact { subject: subject.clone(), id: self.id, usage: self.usage()?, is_new: false })
+    }
+
+    /// What changes where only refusals are counted.
+    ///
+    /// # Errors
+    /// `BUG` if the usage has no JSON form.
+    pub fn counted(refusal: &RefusalCount) -> Result<(SubjectId, String)> {
+        Ok((refusal.subject, refusal.usage.to_json()?))
     }
 
     /// The usage.
@@ -385,19 +365,6 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("?{nth}"),
             Dialect::Postgres => format!("${nth}"),
-        }
-    }
-
-    /// The type that a column is declared with.
-    fn type_name(self, holds: ColumnType) -> &'static str {
-        match (self, holds) {
-            (Dialect::Sqlite, ColumnType::Int | ColumnType::Bool) => "INTEGER",
-            (Dialect::Sqlite, ColumnType::Text) => "TEXT",
-            (Dialect::Sqlite, ColumnType::Bytes | ColumnType::Body) => "BLOB",
-            (Dialect::Postgres, ColumnType::Int) => "bigint",
-            (Dialect::Postgres, ColumnType::Bool) => "boolean",
-            (Dialect::Postgres, ColumnType::Text | ColumnType::Body) => "text",
-            (Dialect::Postgres, ColumnType::Bytes) => "bytea",
         }
     }
 }
@@ -453,37 +420,6 @@ impl Table {
             self.columns.iter().zip(values).partition(|(column, _)| column.mutability == Mutability::Changing);
         let key = fixed.into_iter().filter(|(column, _)| self.key.contains(&column.name));
         changing.into_iter().chain(key).map(|(column, value)| (column.holds, value)).collect()
-    }
-
-    /// Compares the columns that the database has (name, declared type) with this description.
-    pub fn findings(&self, dialect: Dialect, found: &[(String, String)]) -> Vec<String> {
-        let of_store = |internal: &&Internal| match internal.within {
-            Within::Both => true,
-            Within::Sqlite => dialect == Dialect::Sqlite,
-            Within::Postgres => dialect == Dialect::Postgres,
-        };
-        let internal = self.internal.iter().filter(of_store).map(|internal| (internal.name, internal.holds));
-        let wanted: Vec<_> = self.columns.iter().map(|column| (column.name, column.holds)).chain(internal).collect();
-        let table = self.name;
-        let mut findings = Vec::new();
-        if found.is_empty() {
-            return vec![format!("there is no table {table}")];
-        }
-        for (name, holds) in &wanted {
-            let expected = dialect.type_name(*holds);
-            match found.iter().find(|(found, _)| found == name) {
-                None => findings.push(format!("the table {table} has no column {name}")),
-                Some((_, declared)) if !declared.eq_ignore_ascii_case(expected) => {
-                    findings.push(format!("the column {table}.{name} is declared {declared} and not {expected}"));
-                }
-                Some(_) => {}
-            }
-        }
-        let foreign = found.iter().filter(|(found, _)| wanted.iter().all(|(name, _)| name != found));
-        findings.extend(
-            foreign.map(|(name, _)| format!("the table {table} has a column {name} that smsotp does not know")),
-        );
-        findings
     }
 }
 

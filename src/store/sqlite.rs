@@ -21,9 +21,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from_iter};
 
-pub use open::{exists, must_be_sqlite, none_yet};
+pub use open::{exists, may_be_created, must_be_sqlite, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
@@ -34,9 +34,9 @@ use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
 use crate::store::schema::{Record, SubjectRow};
-use crate::store::value::Stored;
+use crate::store::value::{Stored, Value};
 use crate::store::{
-    Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
+    AuditPrune, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
     PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
     fresh_subject_id,
 };
@@ -52,6 +52,9 @@ const LOG_LEFT: u64 = 512 * 1024;
 
 /// The audit chain that this store writes.
 const CHAIN: u32 = 0;
+
+/// How many chains it makes. An import may bring along the chains of a store that has more.
+const CHAINS: u32 = 1;
 
 /// The database in one SQLite file.
 pub struct Sqlite {
@@ -70,13 +73,15 @@ pub struct SqliteOptions {
     pub create: bool,
     /// Create the directory too (0700): for the default path only.
     pub create_dir: bool,
+    /// Open it also where nothing can be written; operations then fail.
+    pub reads_only: bool,
     /// How long an operation waits for its turn to write.
     pub wait_limit: Duration,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        SqliteOptions { create: true, create_dir: false, wait_limit: WAIT_LIMIT }
+        SqliteOptions { create: true, create_dir: false, reads_only: false, wait_limit: WAIT_LIMIT }
     }
 }
 
@@ -175,6 +180,10 @@ impl Sqlite {
                 changes.iter().try_for_each(|change| self.apply(connection, &facts, change))?;
                 self.append_audit(connection, &event)?;
             }
+            Decision::Count { refusal, .. } => {
+                let (id, usage) = SubjectRow::counted(&refusal)?;
+                rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
+            }
             Decision::Reschedule { message_id, due_at, .. } => {
                 let sql = "UPDATE messages SET due_at = ?2 WHERE id = ?1";
                 rows::execute(connection, sql, params![message_id, due_at.to_value()])?;
@@ -193,7 +202,7 @@ impl Sqlite {
             let (subject, now) = (subject.clone(), facts.now);
             facts.subjects.push(match self.subject(connection, &subject)? {
                 Some(fact) => fact,
-                None => SubjectFact { subject, id: fresh_subject_id(now)?, usage: Usage::default() },
+                None => SubjectFact { subject, id: fresh_subject_id(now)?, usage: Usage::default(), is_new: true },
             });
         }
         if let Some(id) = needs.message {
@@ -237,11 +246,8 @@ impl Sqlite {
             Change::PutOtp(otp) => rows::update(connection, otp),
             Change::NewMessage(message) => rows::insert(connection, message),
             Change::PutMessage(message) => rows::update(connection, message),
-            Change::PutUsage(id, usage, idle_at) => {
-                let subject = &facts.subject(*id)?.subject;
-                // The same statement for new and known subjects, so that refusals cannot be told apart by their cost.
-                rows::put(connection, &SubjectRow::new(subject, self.tag(subject), *id, usage, *idle_at)?)
-            }
+            Change::PutUsage(id, usage, idle_at) => self.put_usage(connection, facts, *id, (usage, *idle_at), true),
+            Change::LeaveUnknown(id) => self.put_usage(connection, facts, *id, (&Usage::default(), None), false),
             Change::PutReply(reply) => rows::put(connection, reply),
             Change::PutTestNumber(number) => rows::put(connection, number),
             Change::DropTestNumber(phone) => {
@@ -253,9 +259,27 @@ impl Sqlite {
         }
     }
 
+    /// Writes what limits remember of a subject, in the same statement for new subjects, known ones and those that are
+    /// to stay unknown, so that refusals cannot be told apart by their cost.
+    fn put_usage(
+        &self,
+        connection: &Connection,
+        facts: &Facts,
+        id: SubjectId,
+        (usage, idle_at): (&Usage, Option<Timestamp>),
+        keep: bool,
+    ) -> Result<()> {
+        let subject = &facts.subject(id)?.subject;
+        let row = SubjectRow::new(subject, self.tag(subject), id, usage, idle_at)?;
+        let values = row.values().into_iter().chain([Value::Bool(keep)]);
+        rows::execute(connection, &PUT_SUBJECT, params_from_iter(values)).map(drop)
+    }
+
     /// Writes the next row of the audit log.
     fn append_audit(&self, connection: &Connection, event: &audit::Event) -> Result<()> {
-        rows::insert(connection, &read::audit_head(connection, CHAIN)?.next(&self.keys.audit, event))
+        let (row, head) = read::audit_head(connection, CHAIN)?.next(&self.keys.audit, event)?;
+        rows::insert(connection, &row)?;
+        rows::update(connection, &head)
     }
 }
 
@@ -343,8 +367,8 @@ impl Read for Sqlite {
         read::test_numbers(&self.connection())
     }
 
-    async fn token(&self, hash: [u8; 32]) -> Result<Option<Token>> {
-        read::token(&self.connection(), hash)
+    async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
+        read::token(&self.connection(), tag)
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
@@ -359,7 +383,7 @@ impl Read for Sqlite {
         read::audit_back(&self.connection(), subject, before, limit)
     }
 
-    async fn audit_heads(&self) -> Result<Vec<audit::Head>> {
+    async fn audit_heads(&self) -> Result<Vec<audit::SealedHead>> {
         read::audit_heads(&self.connection())
     }
 
@@ -386,6 +410,10 @@ impl Maintain for Sqlite {
         purge::scrub(self)
     }
 
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64> {
+        purge::prune_audit(self, step)
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
         open::check(&self.connection())
     }
@@ -406,6 +434,18 @@ impl Maintain for Sqlite {
         open::rewrap(self, ring, actor)
     }
 }
+
+/// Inserts a subject, or updates the one with its tag; nothing, where the last value says so.
+static PUT_SUBJECT: LazyLock<String> = LazyLock::new(|| {
+    let columns = &rows::statements::<SubjectRow>().columns;
+    let places = (1..=SubjectRow::table().columns.len()).map(|nth| format!("?{nth}")).collect::<Vec<_>>();
+    format!(
+        "INSERT INTO subjects ({columns}) SELECT {} WHERE ?{} \
+         ON CONFLICT (tag) DO UPDATE SET usage = excluded.usage, idle_at = excluded.idle_at",
+        places.join(", "),
+        places.len() + 1
+    )
+});
 
 /// The active otp of a user, phone and purpose.
 static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {

@@ -344,6 +344,8 @@ const JSON_STORIES: &[JsonStory] = &[
     story("db export", "db export database.jsonl", 0),
     story("audit list", "audit list --limit 3", 0),
     story("audit verify", "audit verify", 0),
+    story("audit anchor", "audit anchor", 0),
+    story("audit prune", "audit prune --older-than 400d", 0),
     story("sandbox inbox", "sandbox inbox", 0),
 ];
 

@@ -188,8 +188,7 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
         let mut seen = HashSet::new();
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.reads().audit_heads().await.unwrap();
-        let mut verifier =
-            smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).expect_heads(heads.iter().copied());
+        let mut verifier = smsotp::audit::Verifier::new(&engine.store().operations.keys().audit).sealed(&heads);
         for head in heads {
             for row in engine.reads().audit(head.chain, 1, 100_000).await.unwrap() {
                 verifier.check_row(row);

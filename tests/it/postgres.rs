@@ -1,5 +1,6 @@
 //! What is PostgreSQL's own: migrations by word alone, locks, wires that break, and errors that tell no secret.
 
+mod frozen;
 mod guards;
 mod locks;
 mod secrets;
@@ -76,9 +77,9 @@ fn a_schema_that_differs_from_what_is_expected_is_refused_or_found() {
         assert_eq!(
             found,
             [
-                "the table otps has a column code that smsotp does not know",
-                "the table messages has no column missed_at",
-                "the column tokens.created_at is declared integer and not bigint",
+                "the column messages.missed_at is missing",
+                "the column tokens.created_at is not as smsotp made it",
+                "the column otps.code was not made by smsotp",
             ]
         );
     });

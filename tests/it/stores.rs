@@ -180,7 +180,7 @@ impl Database {
                 "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$; \
                  CREATE TRIGGER refused BEFORE INSERT ON {table} FOR EACH ROW {when} EXECUTE FUNCTION refuse()"
             ));
-            return format!("DROP TRIGGER refused ON {table}");
+            return format!("DROP TRIGGER refused ON {table}; DROP FUNCTION refuse()");
         }
         self.change(&format!(
             "CREATE TRIGGER refused BEFORE INSERT ON {table} {when} BEGIN SELECT raise(ABORT, 'refused'); END"

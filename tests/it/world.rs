@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use smsotp::audit::{Actor, Break, Head, Row, Verifier};
+use smsotp::audit::{Actor, Break, Row, SealedHead, Verifier};
 use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{
@@ -189,13 +189,13 @@ pub fn audit_break(store: &Store) -> Option<Break> {
 /// The first break of any chain of the audit log, if there is one.
 pub async fn first_break(store: &Store) -> Option<Break> {
     let heads = store.reads.audit_heads().await.unwrap();
-    check_rows(store, audit_rows(store).await, heads)
+    check_rows(store, audit_rows(store).await, &heads)
 }
 
-pub fn check_rows(store: &Store, rows: Vec<Row>, heads: Vec<Head>) -> Option<Break> {
-    let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads);
+pub fn check_rows(store: &Store, rows: Vec<Row>, heads: &[SealedHead]) -> Option<Break> {
+    let mut verifier = Verifier::new(&store.operations.keys().audit).sealed(heads);
     rows.into_iter().for_each(|row| verifier.check_row(row));
-    verifier.finish().err()
+    verifier.ends_at(heads).finish().err()
 }
 
 /// All rows of the audit log, one chain after the other.

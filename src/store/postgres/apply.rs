@@ -10,21 +10,27 @@ use super::connect::Session;
 use super::errors::{Failure, at_commit};
 use super::facts::{FactsAndHead, FactsQuery};
 use super::rows::{self, Statement, bytes, text};
-use crate::audit::{self, Event, Head};
+use crate::audit::{self, Event, SealedHead};
 use crate::error::{Code, Error, Result};
 use crate::store::Change;
 use crate::store::schema::{Record, SubjectRow};
+use crate::store::value::Stored;
 use crate::usage::Usage;
 
 /// The commit waits for the standby that has to confirm it without a limit: PostgreSQL would end that wait with a warning and report
 /// success although the standby has nothing. Our own limit ends the wait, and the outcome is unknown.
 const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
-/// Inserts an audit row with the operation that wrote it.
+/// Inserts an audit row with the operation that wrote it, and writes the head of its chain.
 static AUDIT: LazyLock<String> = LazyLock::new(|| {
     let places: Vec<String> = (1..=audit::Row::table().columns.len() + 1).map(|nth| format!("${nth}")).collect();
     let columns = &rows::statements::<audit::Row>().columns;
-    format!("INSERT INTO smsotp.audit ({columns}, operation) VALUES ({})", places.join(", "))
+    // The head's seq and mac are the row's own.
+    format!(
+        "WITH head AS (UPDATE smsotp.audit_heads SET seq = $2, mac = $4, pruned_seq = $6, pruned_mac = $7, seal = $8 WHERE chain = $1) \
+         INSERT INTO smsotp.audit ({columns}, operation) VALUES ({})",
+        places.join(", ")
+    )
 });
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
@@ -54,14 +60,23 @@ impl Writes {
         loaded: &FactsAndHead,
         (changes, event): (Vec<Change>, &Event),
     ) -> Result<Writes> {
-        let mut statements = Vec::with_capacity(changes.len() + 1);
+        let mut statements = Vec::with_capacity(changes.len() + 2);
+        let mut written = Vec::new();
         for change in changes {
             match change {
                 Change::NewOtp(otp) => statements.push(rows::insert(&otp)),
                 Change::PutOtp(otp) => statements.push(rows::update(&otp)),
                 Change::NewMessage(message) => statements.push(rows::insert(&message)),
                 Change::PutMessage(message) => statements.push(rows::update(&message)),
-                Change::PutUsage(id, usage, idle_at) => {
+                change @ (Change::PutUsage(..) | Change::LeaveUnknown(_)) => {
+                    let (id, usage, idle_at) = match change {
+                        Change::PutUsage(id, usage, idle_at) => {
+                            written.push(id);
+                            (id, usage, idle_at)
+                        }
+                        Change::LeaveUnknown(id) => (id, Usage::default(), None),
+                        _ => continue,
+                    };
                     let mut subjects = loaded.facts.subjects.iter().zip(&query.tags);
                     let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
                         Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
@@ -86,29 +101,43 @@ impl Writes {
                 Change::PutToken(token) => statements.push(rows::update(&token)),
             }
         }
-        Writes::audited(store, statements, loaded.head, event)
+        if !loaded.facts.subjects.is_empty() {
+            statements.push(loaded.leave_unknown(&written));
+        }
+        Writes::audited(store, statements, &loaded.head, event)
     }
 
     /// Adds the audit row to `statements`; a lost commit is looked up by it.
-    pub fn audited(store: &Postgres, mut statements: Vec<Statement>, head: Head, event: &Event) -> Result<Writes> {
-        let row = head.next(&store.keys.audit, event);
+    pub fn audited(
+        store: &Postgres,
+        mut statements: Vec<Statement>,
+        head: &SealedHead,
+        event: &Event,
+    ) -> Result<Writes> {
+        let (row, head) = head.next(&store.keys.audit, event)?;
         let mut operation = OperationId { chain: row.chain, seq: row.seq, id: [0; 16] };
         crate::keys::fill_random(&mut operation.id)?;
         let mut params = rows::params(&row);
-        params.push(bytes(&operation.id));
+        let pruned = head.pruned();
+        params.extend([
+            bytes(&operation.id),
+            rows::value(pruned.seq.to_value()),
+            bytes(&pruned.mac),
+            bytes(&head.seal),
+        ]);
         statements.push(Statement::new(AUDIT.as_str(), params));
         Ok(Writes { statements, operation })
     }
+}
 
-    /// Sends all statements and the commit in one round trip.
-    pub async fn commit(&self, session: &Session) -> Result<(), Failure> {
-        // In this order: each is sent when it is first polled.
-        let (written, committed) = tokio::join!(
-            biased;
-            session.query_all(&self.statements),
-            session.client().batch_execute(COMMIT),
-        );
-        written.map_err(at_commit)?;
-        committed.map_err(at_commit)
-    }
+/// Sends statements and the commit in one round trip.
+pub async fn commit(session: &Session, statements: &[Statement]) -> Result<(), Failure> {
+    // In this order: each is sent when it is first polled.
+    let (written, committed) = tokio::join!(
+        biased;
+        session.query_all(statements),
+        session.client().batch_execute(COMMIT),
+    );
+    written.map_err(at_commit)?;
+    committed.map_err(at_commit)
 }

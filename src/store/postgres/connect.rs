@@ -89,7 +89,11 @@ impl Connect for EachHost {
                 let limit = host.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
                 match tokio::time::timeout(limit, self.connect.connect(host)).await {
                     Ok(Ok(connected)) => return Ok(connected),
-                    Ok(Err(error)) => last = Some(error),
+                    // A name that does not exist says least where another host may come back.
+                    Ok(Err(error)) => {
+                        let weighs = last.is_none() || errors::permanent(&error).is_none();
+                        last = if weighs { Some(error) } else { last };
+                    }
                     Err(_) => {}
                 }
             }

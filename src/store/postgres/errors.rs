@@ -86,10 +86,13 @@ pub fn connecting(error: tokio_postgres::Error) -> Failure {
 }
 
 /// Errors of the client that another attempt would not fix. The client distinguishes them by their text only.
-fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
+pub fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
     let source = std::error::Error::source(error);
     let wrong = |message: &str, hint: &str| Some(Error::new(Code::CONFIG_INVALID, message).hint(hint));
     match error.to_string().as_str() {
+        _ if source.is_some_and(|source| is_unknown_name(&source.to_string())) => {
+            wrong("no machine has the name of the PostgreSQL host", "Check how the host is written in SMSOTP_DATABASE.")
+        }
         "invalid configuration" => wrong(
             "the PostgreSQL server asks for a password, and SMSOTP_DATABASE has none",
             "Write it as postgres://USER:PASSWORD@HOST/DATABASE.",
@@ -119,6 +122,14 @@ fn permanent(error: &tokio_postgres::Error) -> Option<Error> {
         }
         _ => None,
     }
+}
+
+/// Whether the resolver is sure that a name does not exist. It says so in words alone: those of glibc, musl and macOS.
+/// Where it could not ask, it says something else.
+fn is_unknown_name(words: &str) -> bool {
+    ["Name or service not known", "Name does not resolve", "nodename nor servname provided"]
+        .iter()
+        .any(|unknown| words.contains(unknown))
 }
 
 /// Whether the connection cannot be used any more, or the server does not accept writes.

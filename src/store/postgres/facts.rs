@@ -14,7 +14,7 @@ use super::connect::Session;
 use super::errors::Failure;
 use super::rows::{self, Param, Statement, bytes, int, text};
 use super::{CHAINS, NOW, Postgres, SHARDS};
-use crate::audit;
+use crate::audit::{SealedHead, headless};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::message::Message;
@@ -22,7 +22,7 @@ use crate::otp::Otp;
 use crate::store::schema::{SubjectRow, whole_hour_after};
 use crate::store::value::{Reader, damaged};
 use crate::store::{
-    Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, TestNumber, export, fresh_subject_id,
+    Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber, export, fresh_subject_id,
 };
 use crate::token::Token;
 
@@ -56,12 +56,11 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
 /// An access token, which is locked because it belongs to no subject.
 static TOKEN: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Token>().find));
 
-/// The time, whether the database is sealed, and the head of an audit chain. The time is read after all locks are held.
+/// The time, whether the database is sealed, and the sealed head of an audit chain. The time is read after all locks
+/// are held.
 static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT {NOW}, sealed_at, seq, mac FROM smsotp.identity \
-         LEFT JOIN (SELECT seq, mac FROM smsotp.audit WHERE chain = $1 ORDER BY seq DESC LIMIT 1) AS head ON true"
-    )
+    let head = &rows::statements::<SealedHead>().columns;
+    format!("SELECT {NOW}, sealed_at, {head} FROM smsotp.identity LEFT JOIN smsotp.audit_heads ON chain = $1")
 });
 
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
@@ -69,7 +68,7 @@ const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
 
 /// Locks an audit chain. Its head is read by a later statement, whose snapshot is taken after the lock.
 pub fn lock_chain(chain: u32) -> Statement {
-    Statement::new("SELECT FROM smsotp.audit_chains WHERE chain = $1 FOR NO KEY UPDATE", vec![int(chain)])
+    Statement::new("SELECT FROM smsotp.audit_heads WHERE chain = $1 FOR NO KEY UPDATE", vec![int(chain)])
 }
 
 /// Queries the time and the head of a chain; [`read_time_and_head`] reads the result.
@@ -80,22 +79,23 @@ pub fn time_and_head(chain: u32) -> Statement {
 /// Reads the result of [`time_and_head`].
 ///
 /// # Errors
-/// `STORE_FAILED` if the database was moved elsewhere.
-pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result<(Timestamp, audit::Head)> {
+/// `STORE_FAILED` if the database was moved elsewhere, `STORE_CORRUPT` if the head is missing.
+pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result<(Timestamp, SealedHead)> {
     let mut row = Reader::new(found.first().ok_or_else(|| damaged("identity"))?);
     let now = row.next("the time")?;
     if row.next::<Option<Timestamp>>("identity.sealed_at")?.is_some() {
         return Err(export::sealed());
     }
-    Ok((store.note_time(now), read_head(chain, row)?))
-}
-
-/// Reads the head of a chain from two columns, which are NULL if the chain is empty.
-pub fn read_head(chain: u32, mut row: Reader<'_>) -> Result<audit::Head> {
-    match (row.next("audit.seq")?, row.next("audit.mac")?) {
-        (Some(seq), Some(mac)) => Ok(audit::Head { chain, seq, mac }),
-        _ => Ok(audit::Head::empty(chain)),
-    }
+    let head = SealedHead {
+        chain: row.next::<Option<u32>>("audit_heads.chain")?.ok_or_else(|| headless(chain))?,
+        seq: row.next("audit_heads.seq")?,
+        mac: row.next("audit_heads.mac")?,
+        pruned_seq: row.next("audit_heads.pruned_seq")?,
+        pruned_mac: row.next("audit_heads.pruned_mac")?,
+        chains: row.next("audit_heads.chains")?,
+        seal: row.next("audit_heads.seal")?,
+    };
+    Ok((store.note_time(now), head))
 }
 
 /// The tags of a subject: one, except for everything as a whole, which has one for each shard.
@@ -135,7 +135,24 @@ pub struct FactsAndHead {
     /// For the decision.
     pub facts: Facts,
     /// The head of the audit chain.
-    pub head: audit::Head,
+    pub head: SealedHead,
+    /// The subjects that were inserted to be locked: their tags and ids.
+    made: Vec<TagAndId>,
+}
+
+/// The tag of a subject, and the id that refers to it everywhere else.
+type TagAndId = ([u8; 32], SubjectId);
+
+impl FactsAndHead {
+    /// The statement that takes away again the subjects that were inserted only to be locked: all but those with one of
+    /// the ids that are written. A question about somebody makes no row. It is run also where there is none, so that
+    /// this cannot be told by its cost.
+    pub fn leave_unknown(&self, written: &[SubjectId]) -> Statement {
+        let left = self.made.iter().filter(|(_, id)| !written.contains(id));
+        let left: Vec<Vec<u8>> = left.map(|(tag, _)| tag.to_vec()).collect();
+        let sql = "DELETE FROM smsotp.subjects WHERE tag = ANY ($1)";
+        Statement::new(sql, vec![(Box::new(left), Type::BYTEA_ARRAY)])
+    }
 }
 
 impl FactsQuery {
@@ -164,8 +181,8 @@ impl FactsQuery {
         Ok(FactsQuery { needs, tags, phone, chain })
     }
 
-    /// The statement that locks the subjects, and how many rows it has to return.
-    fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, usize)> {
+    /// The statement that locks the subjects, and the tag of each with the id that it gets if it is not known yet.
+    fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, Vec<TagAndId>)> {
         let mut locked: Vec<([u8; 32], &Subject)> = Vec::new();
         for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
             locked.extend(tags.iter().map(|tag| (*tag, subject)));
@@ -177,7 +194,8 @@ impl FactsQuery {
         // so that this update moves no index entry.
         let now = store.clock.now();
         let idle_at = whole_hour_after(now + std::time::Duration::from_secs(24 * 3600));
-        let ids = locked.iter().map(|_| Ok(fresh_subject_id(now)?.0.to_vec())).collect::<Result<Vec<_>>>()?;
+        let fresh = locked.iter().map(|(tag, _)| Ok((*tag, fresh_subject_id(now)?))).collect::<Result<Vec<_>>>()?;
+        let ids: Vec<Vec<u8>> = fresh.iter().map(|(_, id)| id.0.to_vec()).collect();
         let params: Vec<Param> = vec![
             (Box::new(locked.iter().map(|(tag, _)| tag.to_vec()).collect::<Vec<_>>()), Type::BYTEA_ARRAY),
             (Box::new(ids), Type::BYTEA_ARRAY),
@@ -185,7 +203,7 @@ impl FactsQuery {
             (Box::new(locked.iter().map(|(_, subject)| subject.masked()).collect::<Vec<_>>()), Type::TEXT_ARRAY),
             int(idle_at.millis()),
         ];
-        Ok((Statement::new(LOCK_SUBJECTS.as_str(), params), locked.len()))
+        Ok((Statement::new(LOCK_SUBJECTS.as_str(), params), fresh))
     }
 
     /// The condition for the otp, with its values.
@@ -211,7 +229,7 @@ impl FactsQuery {
         };
         let token = needs.token.map(|id| ask(Statement::new(TOKEN.as_str(), vec![int(id)])));
         let (lock, locked) = self.lock_subjects(store)?;
-        let subjects = (locked > 0).then(|| ask(lock));
+        let subjects = (!locked.is_empty()).then(|| ask(lock));
         let otp = self.otp().map(|(condition, params)| {
             let select = &rows::statements::<Otp>().select;
             ask(Statement::new(format!("{select} WHERE {condition} FOR NO KEY UPDATE"), params))
@@ -249,12 +267,17 @@ impl FactsQuery {
         let rows_of = |asked: Option<usize>| asked.map_or(&[][..], |at| found[at].as_slice());
 
         let subjects: Vec<SubjectRow> = rows::all(rows_of(subjects))?;
-        if subjects.len() < locked {
+        if subjects.len() < locked.len() {
             return Ok(None);
         }
+        let mut made = locked;
+        made.retain(|(tag, id)| subjects.iter().any(|row| row.tag == *tag && row.id == *id));
         let mut facts = Facts::default();
         for (subject, tags) in needs.subjects.iter().zip(&self.tags) {
-            facts.subjects.extend(subject_fact(subject, tags, &subjects)?);
+            let fact = subject_fact(subject, tags, &subjects)?;
+            facts
+                .subjects
+                .extend(fact.map(|fact| SubjectFact { is_new: made.iter().any(|(_, id)| *id == fact.id), ..fact }));
         }
         facts.token = rows::first(rows_of(token))?;
         facts.otp = rows::first(rows_of(otp))?;
@@ -273,6 +296,6 @@ impl FactsQuery {
         }
         let (now, head) = read_time_and_head(store, self.chain, rows_of(Some(last)))?;
         facts.now = now;
-        Ok(Some(FactsAndHead { facts, head }))
+        Ok(Some(FactsAndHead { facts, head, made }))
     }
 }

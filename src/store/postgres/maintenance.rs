@@ -1,25 +1,19 @@
 //! Maintenance transactions. Like operations they are repeated if that is safe, and looked up if their commit was lost; they use audit
 //! chain 0.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::connect::Session;
 use super::errors::Failure;
 use super::facts::{lock_chain, read_time_and_head, time_and_head};
 use super::rows::Statement;
-use super::{Attempts, OperationId, Postgres, Writes};
-use crate::audit::{Event, Head};
+use super::{Attempts, OperationId, Postgres, STEP_LIMITS, Writes};
+use crate::audit::{Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 
 /// The audit chain of maintenance.
-const CHAIN: u32 = 0;
-
-/// How long one transaction may take. Its statements have shorter limits of their own; this one is for a server that does not answer
-/// any more.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
+pub const CHAIN: u32 = 0;
 
 /// An open maintenance transaction.
 pub struct MaintenanceTransaction {
@@ -27,7 +21,8 @@ pub struct MaintenanceTransaction {
     pub session: Session,
     /// The time, read after the lock.
     pub now: Timestamp,
-    head: Head,
+    /// The head of the chain that its audit row goes to.
+    pub head: SealedHead,
 }
 
 /// What a task did.
@@ -38,6 +33,8 @@ pub struct MaintenanceResult<A> {
     pub statements: Vec<Statement>,
     /// The audit row; without one the transaction is rolled back.
     pub event: Option<Event>,
+    /// The head that the audit row is chained to, where the task changed it.
+    pub head: Option<SealedHead>,
 }
 
 /// The work of a maintenance transaction. It may be run again in another transaction.
@@ -54,7 +51,9 @@ pub async fn maintain<T: MaintenanceTask>(store: &Postgres, task: &T) -> Result<
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
         let (mut unknown, mut answer) = (None, None);
-        let attempt = Attempts::within(TIME_LIMIT).run(attempt(store, task, &mut unknown, &mut answer)).await;
+        // Its statements have shorter limits of their own; this one is for a server that does not answer any more.
+        let attempt =
+            Attempts::within(store.wait_limit * STEP_LIMITS).run(attempt(store, task, &mut unknown, &mut answer)).await;
         let failure = match (attempt, unknown) {
             (Ok(()), _) => None,
             (Err(failure), Some(operation)) => {
@@ -82,7 +81,8 @@ async fn attempt<T: MaintenanceTask>(
     let done = task.run(&transaction).await?;
     *answer = Some(done.answer);
     let Some(event) = &done.event else { return transaction.session.roll_back().await };
-    let writes = Writes::audited(store, done.statements, transaction.head, event)?;
+    let head = done.head.as_ref().unwrap_or(&transaction.head);
+    let writes = Writes::audited(store, done.statements, head, event)?;
     store.commit(transaction.session, &writes, unknown).await
 }
 

@@ -8,8 +8,8 @@ use tokio_postgres::types::Type;
 use super::errors::Failure;
 use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, borrowed, column};
-use super::{Attempts, NOW, Postgres};
-use crate::audit::{Actor, Details, Event};
+use super::{ALL_CHAINS, Attempts, NOW, Postgres};
+use crate::audit::{Actor, Details, Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, DatabaseKeys, Keyring};
@@ -61,7 +61,7 @@ pub async fn identity(store: &Postgres) -> Result<Identity> {
 pub async fn migrate(store: &Postgres, ring: &Keyring) -> Result<(u32, u32)> {
     let mut attempts = Attempts::within(store.wait_limit);
     loop {
-        match migrate_once(store, ring).await {
+        match store.long_step(migrate_once(store, ring)).await {
             Ok(versions) => return Ok(versions),
             Err(failure) => attempts.pause_after(failure).await?,
         }
@@ -95,7 +95,10 @@ async fn migrate_once(store: &Postgres, ring: &Keyring) -> Result<(u32, u32), Fa
         let found = client.query_typed(&format!("SELECT {NOW}"), &[]).await?;
         let now: Timestamp = rows::scalar(&found)?.ok_or_else(|| damaged("the time"))?;
         let mut statements = vec![rows::insert(&Identity { id: 1, database_id, created_at: now, sealed_at: None })];
-        statements.extend(wrapped::wrap(&DatabaseKeys::generate()?, &database_id, ring, now)?.iter().map(rows::insert));
+        let keys = DatabaseKeys::generate()?;
+        statements.extend(wrapped::wrap(&keys, &database_id, ring, now)?.iter().map(rows::insert));
+        let head = |chain| SealedHead::empty(&keys.audit, chain, ALL_CHAINS);
+        statements.extend((0..ALL_CHAINS).map(|chain| rows::insert(&head(chain))));
         for Statement { sql, params } in statements {
             client.execute_typed(&sql, &borrowed(&params)).await?;
         }
@@ -165,7 +168,7 @@ impl MaintenanceTask for RewrapTask<'_> {
         statements.push(Statement::new(stale, vec![(Box::new(kept), Type::TEXT_ARRAY)]));
         let details = Details::new().number("keys", keys);
         let event = Event::new(transaction.now, self.actor.clone(), "keys.wrap", "done").details(details);
-        Ok(MaintenanceResult { answer: (), statements, event: Some(event) })
+        Ok(MaintenanceResult { answer: (), statements, event: Some(event), head: None })
     }
 }
 
@@ -177,8 +180,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
         (SELECT coalesce(max(version), 0)::bigint FROM smsotp.schema_versions), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.otps), \
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.messages), \
-        (SELECT coalesce(sum(h.seq), 0)::bigint FROM smsotp.audit_chains AS l, LATERAL \
-            (SELECT seq FROM smsotp.audit AS a WHERE a.chain = l.chain ORDER BY seq DESC LIMIT 1) AS h), \
+        (SELECT coalesce(sum(seq - pruned_seq), 0)::bigint FROM smsotp.audit_heads), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS found), \
         (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c \
             WHERE c.relnamespace = 'smsotp'::regnamespace AND c.relkind = 'r'), \
@@ -206,65 +208,4 @@ pub async fn status(store: &Postgres) -> Result<Status> {
         due: row.next("due")?,
         wrapped_by: wrapped_by.collect::<Result<_>>()?,
     })
-}
-
-/// Checks for damage, for columns that differ from the schema, and for settings of the server that break a promise.
-pub async fn check(store: &Postgres) -> Result<Vec<String>> {
-    const QUESTIONS: &[(&str, &str)] = &[
-        (
-            "SELECT 1 WHERE current_setting('fsync') = 'off'",
-            "fsync is off on the server: a power failure can destroy the whole database",
-        ),
-        (
-            "SELECT 1 WHERE current_setting('full_page_writes') = 'off'",
-            "full_page_writes is off on the server: a power failure can destroy pages",
-        ),
-        (
-            "SELECT 1 WHERE current_setting('synchronous_commit') = 'off'",
-            "synchronous_commit is off: a code that was used could be used again after a crash of the server",
-        ),
-        (
-            "SELECT 1 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid \
-             WHERE c.relnamespace = 'smsotp'::regnamespace AND NOT (i.indisvalid AND i.indisready) LIMIT 1",
-            "an index is not valid: run REINDEX SCHEMA smsotp",
-        ),
-        (
-            "SELECT 1 FROM pg_constraint AS c WHERE c.connamespace = 'smsotp'::regnamespace AND NOT c.convalidated LIMIT 1",
-            "a constraint was never validated",
-        ),
-        (
-            "SELECT 1 FROM smsotp.messages AS m WHERE m.otp_id IS NOT NULL AND m.due_at IS NOT NULL \
-             AND NOT EXISTS (SELECT 1 FROM smsotp.otps AS o WHERE o.id = m.otp_id) LIMIT 1",
-            "a message belongs to an otp that is not there",
-        ),
-        (
-            "SELECT 1 FROM smsotp.otps WHERE state = 'active' AND ended_at IS NOT NULL LIMIT 1",
-            "an otp is active although it has ended",
-        ),
-        (
-            "SELECT 1 WHERE (SELECT coalesce(max(id), 0) FROM smsotp.otps) > (SELECT last_value FROM smsotp.otp_ids) \
-             OR (SELECT coalesce(max(id), 0) FROM smsotp.messages) > (SELECT last_value FROM smsotp.message_ids)",
-            "a sequence of ids is behind its table: ids would be used twice",
-        ),
-    ];
-    let mut findings = Vec::new();
-    for (sql, finding) in QUESTIONS {
-        if !store.query(&Statement::new(*sql, Vec::new())).await?.is_empty() {
-            findings.push((*finding).to_owned());
-        }
-    }
-    let sql = "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) FROM pg_attribute AS a \
-               JOIN pg_class AS c ON c.oid = a.attrelid WHERE c.relnamespace = 'smsotp'::regnamespace \
-               AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let found = store.query(&Statement::new(sql, Vec::new())).await?;
-    let columns = found.iter().map(|row| {
-        let mut row = Reader::new(row);
-        Ok((row.next("table")?, (row.next("column")?, row.next("type")?)))
-    });
-    let columns: Vec<(String, (String, String))> = columns.collect::<Result<_>>()?;
-    for table in schema::all() {
-        let of_table = columns.iter().filter(|(name, _)| name == table.name).map(|(_, column)| column.clone());
-        findings.extend(table.findings(Dialect::Postgres, &of_table.collect::<Vec<_>>()));
-    }
-    Ok(findings)
 }

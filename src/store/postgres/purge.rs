@@ -9,13 +9,15 @@ use tokio_postgres::types::Type;
 
 use super::Postgres;
 use super::errors::Failure;
-use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
+use super::facts::lock_chain;
+use super::maintenance::{CHAIN, MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Param, Statement, int};
+use crate::audit::{self, SealedHead, headless};
 use crate::error::Result;
-use crate::store::purge::{EXPIRING, event};
+use crate::store::purge::{EXPIRING, event, pruned_event};
 use crate::store::schema::{self, Dialect};
-use crate::store::value::Reader;
-use crate::store::{PurgeBatch, PurgeCursor, Purged, Read};
+use crate::store::value::{Reader, Stored};
+use crate::store::{AuditPrune, PurgeBatch, PurgeCursor, Purged, Read};
 
 /// How many rows of each of the small tables one batch deletes.
 const SMALL: u32 = 500;
@@ -49,7 +51,7 @@ impl MaintenanceTask for PurgeTask<'_> {
             }
         };
         let event = (purged.total() > 0).then(|| event(transaction.now, batch, &purged));
-        Ok(MaintenanceResult { answer: (purged, next), statements: Vec::new(), event })
+        Ok(MaintenanceResult { answer: (purged, next), statements: Vec::new(), event, head: None })
     }
 }
 
@@ -119,6 +121,45 @@ async fn take_small(
         more |= taken == u64::from(SMALL);
     }
     Ok(more)
+}
+
+/// Cuts the beginning of a chain of the audit log; see [`crate::store::Maintain::prune_audit`].
+pub async fn prune_audit(store: &Postgres, step: &AuditPrune) -> Result<u64> {
+    maintain(store, &PruneTask { store, step }).await
+}
+
+struct PruneTask<'a> {
+    store: &'a Postgres,
+    step: &'a AuditPrune,
+}
+
+#[async_trait]
+impl MaintenanceTask for PruneTask<'_> {
+    type Answer = u64;
+
+    /// The chain of maintenance is locked already, and the one that is pruned after it: no operation holds two.
+    async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<u64>, Failure> {
+        let (session, chain) = (&transaction.session, self.step.chain);
+        session.query(&lock_chain(chain)).await?;
+        let found = session.query(&rows::find::<SealedHead>(int(chain))).await?;
+        let head = rows::first::<SealedHead>(&found)?.ok_or_else(|| headless(chain))?;
+        let oldest =
+            format!("{} WHERE chain = $1 AND seq > $2 ORDER BY seq LIMIT $3", rows::statements::<audit::Row>().select);
+        let params = vec![int(chain), rows::value(head.pruned_seq.to_value()), int(self.step.limit)];
+        let oldest: Vec<audit::Row> = rows::all(&session.query(&Statement::new(oldest, params)).await?)?;
+        let pruned = head.prune(&self.store.keys.audit, &oldest, self.step.before)?;
+        let taken = oldest.iter().filter(|row| row.seq <= pruned.pruned_seq).count();
+        let taken = u64::try_from(taken).unwrap_or(0);
+        let cut = "DELETE FROM smsotp.audit WHERE chain = $1 AND seq <= $2";
+        let cut = Statement::new(cut, vec![int(chain), rows::value(pruned.pruned_seq.to_value())]);
+        let event = (taken > 0).then(|| pruned_event(transaction.now, self.step, &pruned, taken));
+        // The audit row is chained to the head of maintenance, which may be the one that is pruned.
+        let (statements, head) = match chain {
+            CHAIN => (vec![cut], Some(pruned)),
+            _ => (vec![cut, rows::update(&pruned)], None),
+        };
+        Ok(MaintenanceResult { answer: taken, statements, event, head })
+    }
 }
 
 /// Counts what a batch would delete.

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::facts::{read_head, subject_fact, tags};
+use super::facts::{subject_fact, tags};
 use super::rows::{self, Param, Statement, bytes, int, text};
 use crate::audit;
 use crate::clock::Timestamp;
@@ -123,9 +123,9 @@ pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     select(store, "ORDER BY phone_number LIMIT 1000", Vec::new()).await
 }
 
-/// The access token with this hash.
-pub async fn token(store: &Postgres, hash: [u8; 32]) -> Result<Option<Token>> {
-    Ok(select(store, "WHERE hash = $1", vec![bytes(&hash)]).await?.pop())
+/// The access token with this tag.
+pub async fn token(store: &Postgres, tag: [u8; 32]) -> Result<Option<Token>> {
+    Ok(select(store, "WHERE tag = $1", vec![bytes(&tag)]).await?.pop())
 }
 
 /// All access tokens, the newest first, at most 1000.
@@ -157,16 +157,9 @@ pub async fn audit(store: &Postgres, chain: u32, from: u64, limit: u32) -> Resul
     select(store, "WHERE chain = $1 AND seq >= $2 ORDER BY seq LIMIT $3", params).await
 }
 
-/// The last row of each chain.
-pub async fn audit_heads(store: &Postgres) -> Result<Vec<audit::Head>> {
-    let sql = "SELECT l.chain, h.seq, h.mac FROM smsotp.audit_chains AS l LEFT JOIN LATERAL \
-               (SELECT seq, mac FROM smsotp.audit AS a WHERE a.chain = l.chain ORDER BY seq DESC LIMIT 1) AS h ON true ORDER BY l.chain";
-    let found = store.query(&Statement::new(sql, Vec::new())).await?;
-    let heads = found.iter().map(|row| {
-        let mut row = Reader::new(row);
-        read_head(row.next("audit_chains.chain")?, row)
-    });
-    heads.collect()
+/// The sealed head of each chain.
+pub async fn audit_heads(store: &Postgres) -> Result<Vec<audit::SealedHead>> {
+    select(store, "ORDER BY chain", Vec::new()).await
 }
 
 /// The masked forms of subjects that are still known.

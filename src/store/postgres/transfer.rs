@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::errors::Failure;
 use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, int};
-use super::{NOW, Postgres, SHARDS, open};
+use super::{ALL_CHAINS, NOW, Postgres, SHARDS, open};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
@@ -29,23 +29,41 @@ pub async fn export(
     let identity = open::identity(store).await?;
     // A move that failed half way may be repeated: the database is sealed by then.
     if transfer == Transfer::Copy || identity.sealed_at.is_none() {
-        maintain(store, &ExportTask { transfer, actor }).await?;
+        maintain(store, &ExportTask { transfer, actor, outcome: "begun" }).await?;
     }
+    let written = write_lines(store, to, transfer, actor).await;
+    if transfer == Transfer::Copy {
+        let outcome = if written.is_ok() { "done" } else { "failed" };
+        let recorded = maintain(store, &ExportTask { transfer, actor, outcome }).await;
+        return written.and_then(|transferred| recorded.map(|()| transferred));
+    }
+    written
+}
+
+/// Writes the lines of an export out of one snapshot.
+async fn write_lines(
+    store: &Postgres,
+    to: &mut (dyn Write + Send),
+    transfer: Transfer,
+    actor: &Actor,
+) -> Result<Transferred> {
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
-    // One snapshot for all tables, without time limits.
-    client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0")
+    let identity = open::identity(store).await?;
+    // One snapshot for all tables, without time limits of the server's: each step has its own here.
+    store
+        .step(client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"))
         .await?;
-    let now = rows::scalar(&client.query_typed(&format!("SELECT {NOW}"), &[]).await?)?;
+    let now = rows::scalar(&store.step(client.query_typed(&format!("SELECT {NOW}"), &[])).await?)?;
     let now = store.note_time(now.ok_or_else(|| damaged("the time"))?);
     let mut lines = ExportWriter::begin(to, transfer, &identity, now)?;
     for table in schema::exported() {
         let select = &table.statements(Dialect::Postgres).select;
         let order = table.order;
-        client.batch_execute(&format!("DECLARE exported NO SCROLL CURSOR FOR {select} ORDER BY {order}")).await?;
+        let cursor = format!("DECLARE exported NO SCROLL CURSOR FOR {select} ORDER BY {order}");
+        store.step(client.batch_execute(&cursor)).await?;
         loop {
-            let found = client.query_typed(&format!("FETCH {BATCH} FROM exported"), &[]).await?;
+            let found = store.step(client.query_typed(&format!("FETCH {BATCH} FROM exported"), &[])).await?;
             for row in &found {
                 let values = (0..table.columns.len()).map(|at| row.cell(at)).collect::<Result<Vec<Value<'_>>>>()?;
                 lines.row(table, values)?;
@@ -54,10 +72,10 @@ pub async fn export(
                 break;
             }
         }
-        client.batch_execute("CLOSE exported").await?;
+        store.step(client.batch_execute("CLOSE exported")).await?;
     }
     let transferred = lines.end(&store.keys, actor)?;
-    session.roll_back().await.map_err(Failure::error)?;
+    store.step(async { session.roll_back().await.map_err(Failure::error) }).await?;
     Ok(transferred)
 }
 
@@ -66,6 +84,8 @@ pub async fn export(
 struct ExportTask<'a> {
     transfer: Transfer,
     actor: &'a Actor,
+    /// How far a copy has come.
+    outcome: &'static str,
 }
 
 #[async_trait]
@@ -75,12 +95,13 @@ impl MaintenanceTask for ExportTask<'_> {
     async fn run(&self, transaction: &MaintenanceTransaction) -> Result<MaintenanceResult<()>, Failure> {
         let event = |action, outcome: &str| Some(Event::new(transaction.now, self.actor.clone(), action, outcome));
         if self.transfer == Transfer::Copy {
-            return Ok(MaintenanceResult { answer: (), statements: Vec::new(), event: event("db.export", "done") });
+            let event = event("db.export", self.outcome);
+            return Ok(MaintenanceResult { answer: (), statements: Vec::new(), event, head: None });
         }
-        let chains = "SELECT 1 FROM smsotp.audit_chains WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
+        let chains = "SELECT 1 FROM smsotp.audit_heads WHERE chain > 0 ORDER BY chain FOR NO KEY UPDATE";
         transaction.session.query(&Statement::new(chains, Vec::new())).await?;
         let seal = Statement::new(format!("UPDATE smsotp.identity SET sealed_at = {NOW}"), Vec::new());
-        Ok(MaintenanceResult { answer: (), statements: vec![seal], event: event("db.move", "sealed") })
+        Ok(MaintenanceResult { answer: (), statements: vec![seal], event: event("db.move", "sealed"), head: None })
     }
 }
 
@@ -88,24 +109,24 @@ impl MaintenanceTask for ExportTask<'_> {
 pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {
     let session = store.connections.take().await.map_err(Failure::error)?;
     let client = session.client();
-    client
-        .batch_execute(
+    store
+        .step(client.batch_execute(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0; \
              SET LOCAL lock_timeout = 5000; SET LOCAL idle_in_transaction_session_timeout = 0; \
-             LOCK TABLE smsotp.subjects, smsotp.audit, smsotp.otps, smsotp.identity IN ACCESS EXCLUSIVE MODE",
-        )
+             LOCK TABLE smsotp.subjects, smsotp.audit_heads, smsotp.audit, smsotp.otps, smsotp.identity IN ACCESS EXCLUSIVE MODE",
+        ))
         .await?;
-    let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit) \
+    let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit_heads WHERE seq > 0) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.subjects) AND NOT EXISTS (SELECT 1 FROM smsotp.tokens) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) FROM smsotp.identity";
-    if !rows::scalar(&client.query_typed(sql, &[]).await?)?.unwrap_or(false) {
+    if !rows::scalar(&store.step(client.query_typed(sql, &[])).await?)?.unwrap_or(false) {
         return Err(import::not_empty());
     }
-    let mut import = ImportReader::begin(from, ring, SHARDS)?;
-    client.batch_execute("DELETE FROM smsotp.database_keys").await?;
+    let mut import = ImportReader::begin(from, ring, SHARDS, ALL_CHAINS)?;
+    store.step(client.batch_execute("DELETE FROM smsotp.database_keys; DELETE FROM smsotp.audit_heads")).await?;
     let identity = "UPDATE smsotp.identity SET database_id = $1, created_at = $2";
     let params = vec![rows::bytes(&import.database_id), int(import.created_at().millis())];
-    session.query(&Statement::new(identity, params)).await?;
+    store.step(session.query(&Statement::new(identity, params))).await?;
     loop {
         let batch = import.rows(BATCH)?;
         if batch.is_empty() {
@@ -119,14 +140,14 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
                 Statement::new(table.statements(Dialect::Postgres).insert.as_str(), params)
             })
             .collect();
-        session.query_all(&statements).await?;
+        store.step(session.query_all(&statements)).await?;
     }
-    client
-        .batch_execute(
+    store
+        .step(client.batch_execute(
             "SELECT setval('smsotp.otp_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.otps), false), \
              setval('smsotp.message_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.messages), false), \
              setval('smsotp.token_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.tokens), false); COMMIT",
-        )
+        ))
         .await?;
     session.done();
     Ok(import.done())

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::store::export::{Transfer, Transferred};
-use crate::store::{Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
+use crate::store::{AuditPrune, Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
 
 /// How many operations one commit takes at most.
 const GROUP_MAX: usize = 256;
@@ -197,6 +197,11 @@ impl Maintain for BackgroundMaintenance {
         self.run(super::purge::scrub).await
     }
 
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64> {
+        let step = step.clone();
+        self.run(move |sqlite| super::purge::prune_audit(sqlite, &step)).await
+    }
+
     async fn check(&self) -> Result<Vec<String>> {
         self.run(|sqlite| open::check(&sqlite.connection())).await
     }
@@ -247,12 +252,12 @@ mod tests {
     /// A token under the next id.
     fn token(facts: &Facts) -> Change {
         let id = facts.next_token_id;
-        let mut hash = [0; 32];
-        hash[..8].copy_from_slice(&id.to_be_bytes());
+        let mut tag = [0; 32];
+        tag[..8].copy_from_slice(&id.to_be_bytes());
         Change::NewToken(Token {
             id,
             name: format!("nr-{id}"),
-            hash,
+            tag,
             scopes: Scopes::parse("send").unwrap(),
             user: None,
             service: true,
@@ -260,6 +265,7 @@ mod tests {
             expires_at: None,
             revoked_at: None,
             created_by: "test".into(),
+            seal: [0; 32],
         })
     }
 
@@ -309,7 +315,7 @@ mod tests {
         assert_eq!(ids, (1..=15).collect::<Vec<i64>>());
         let heads = block_on(store.reads.audit_heads()).unwrap();
         assert_eq!(heads[0].seq, 15);
-        let mut verifier = Verifier::new(&store.operations.keys().audit).expect_heads(heads);
+        let mut verifier = Verifier::new(&store.operations.keys().audit).sealed(&heads);
         for row in block_on(store.reads.audit(0, 1, 100)).unwrap() {
             assert!(String::from_utf8_lossy(&row.body).contains("whole"));
             verifier.check_row(row);

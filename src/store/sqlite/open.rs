@@ -8,11 +8,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::{Sqlite, SqliteOptions, errors, rows, turn};
-use crate::audit::{Actor, Details, Event};
+use crate::audit::{Actor, Details, Event, SealedHead};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, DatabaseKeys, Keyring};
 use crate::message::Message;
 use crate::otp::Otp;
+use crate::store::definitions::{Definitions, differences};
 use crate::store::schema::{self, Dialect, Identity, KeyRow, Record};
 use crate::store::{MORE_MAX, Status, export, wrapped};
 
@@ -29,6 +30,17 @@ const STATEMENTS: usize = 64;
 /// Whether there is a database, or something else, at `path`. A crash before the first commit leaves an empty file.
 pub fn exists(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
+}
+
+/// Whether there is nothing at `path`, and a first operation could create a database there: with its directory, if that
+/// may be created too. What cannot be looked at is not held to be missing.
+pub fn may_be_created(path: &Path, create_dir: bool) -> bool {
+    let missing = match fs::metadata(path) {
+        Ok(meta) => meta.is_file() && meta.len() == 0,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    missing && (create_dir || dir.is_none_or(Path::is_dir))
 }
 
 /// The path of one of the files next to the database.
@@ -79,9 +91,7 @@ pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
         }
         create(path, options)?;
     }
-    // Without CREATE: the file is there by now, and SQLite would create it readable by everyone.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| errors::of_file(path, error))?;
+    let connection = open(path, options.reads_only).map_err(|error| errors::of_file(path, error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // For other programs, which do not know our queue; ours wait there.
     connection.busy_timeout(options.wait_limit)?;
@@ -101,6 +111,60 @@ pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
         ))
         .map_err(|error| errors::of_file(path, error))?;
     Ok(connection)
+}
+
+/// Opens a file that is there; one that cannot be written only if `reads_only`.
+fn open(path: &Path, reads_only: bool) -> rusqlite::Result<Connection> {
+    let open = |name: &Path, flags| {
+        let connection = Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        if reads_only {
+            // The file itself is looked at by the first statement, and so are the two beside it.
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        }
+        Ok(connection)
+    };
+    // Without CREATE: the file is there by now, and SQLite would create it readable by everyone.
+    let opened = open(&plain(path), OpenFlags::SQLITE_OPEN_READ_WRITE);
+    if !reads_only || opened.as_ref().err().is_none_or(|error| !is_unwritable(error)) {
+        return opened;
+    }
+    let reading = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    match open(&plain(path), reading) {
+        Err(error) if is_unwritable(&error) && !has_log(path) => {
+            // Without a log the file is the whole database; and where nobody can write beside it, no log can begin.
+            open(&immutable(path), reading | OpenFlags::SQLITE_OPEN_URI)
+        }
+        opened => opened,
+    }
+}
+
+/// Whether SQLite could not write the file, or could not make those that it needs beside it.
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly))
+}
+
+fn has_log(path: &Path) -> bool {
+    fs::metadata(with_suffix(path, "-wal")).is_ok_and(|log| log.len() > 0)
+}
+
+/// A path that SQLite takes for nothing but a path: one that begins with `file:` would be a URI, and `:memory:` no
+/// file.
+pub fn plain(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) }
+}
+
+/// The URI of a file that nobody changes (https://sqlite.org/uri.html): every byte that could mean something else is
+/// escaped.
+fn immutable(path: &Path) -> PathBuf {
+    let mut uri = String::from("file:");
+    for byte in plain(path).as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    PathBuf::from(uri + "?immutable=1")
 }
 
 fn create(path: &Path, options: SqliteOptions) -> Result<()> {
@@ -133,7 +197,7 @@ pub fn prepare(sqlite: &Sqlite, ring: &Keyring) -> Result<DatabaseKeys> {
     let identity = identity(&sqlite.connection(), &sqlite.path)?;
     let wraps = key_rows(&sqlite.connection())?;
     let keys = wrapped::unwrap(&wraps, &identity.database_id, ring)?;
-    if wrapped::lacks_one(&wraps, ring) {
+    if wrapped::lacks_one(&wraps, ring) && !sqlite.connection().is_readonly("main")? {
         let wraps = wrapped::wrap(&keys, &identity.database_id, ring, sqlite.clock.now())?;
         sqlite.set_up(|tx| wraps.iter().try_for_each(|row| rows::put(tx, row)))?;
     }
@@ -191,8 +255,10 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
             keys::fill_random(&mut database_id)?;
             let now = sqlite.clock.now();
             rows::insert(tx, &Identity { id: 1, database_id, created_at: now, sealed_at: None })?;
-            let wraps = wrapped::wrap(&DatabaseKeys::generate()?, &database_id, ring, now)?;
+            let keys = DatabaseKeys::generate()?;
+            let wraps = wrapped::wrap(&keys, &database_id, ring, now)?;
             wraps.iter().try_for_each(|row| rows::insert(tx, row))?;
+            rows::insert(tx, &SealedHead::empty(&keys.audit, super::CHAIN, super::CHAINS))?;
         }
         Ok(())
     })
@@ -240,7 +306,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let rows = vec![
         ("otps", count("SELECT coalesce((SELECT max(id) FROM otps) - (SELECT min(id) FROM otps) + 1, 0)")?),
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
-        ("audit", count("SELECT coalesce(max(seq), 0) FROM audit WHERE chain = 0")?),
+        ("audit", count("SELECT coalesce(sum(seq - pruned_seq), 0) FROM audit_heads")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
     ];
     let due = format!("SELECT count(*) FROM (SELECT 1 FROM messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX})");
@@ -257,7 +323,22 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     })
 }
 
-/// Checks the file's structure, the columns of the tables, and the references between them.
+/// Tables that `ANALYZE` makes.
+const STATISTICS: [&str; 1] = ["table sqlite_stat*"];
+
+/// Everything that the schema consists of. Columns are part of their tables, and named apart so that a finding says
+/// which.
+fn definitions(connection: &Connection) -> Result<Definitions> {
+    let sql = "SELECT type || ' ' || name || CASE type WHEN 'trigger' THEN ' on ' || tbl_name ELSE '' END, coalesce(sql, '')
+        FROM sqlite_schema
+        UNION ALL SELECT 'column ' || m.name || '.' || c.name, c.type || ' ' || c.\"notnull\" || ' ' || coalesce(c.dflt_value, '') || ' ' || c.hidden
+        FROM sqlite_schema AS m JOIN pragma_table_xinfo(m.name) AS c WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let mut statement = connection.prepare(sql)?;
+    let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Checks the file's structure, the schema, and the references between the tables.
 pub fn check(connection: &Connection) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
@@ -268,12 +349,12 @@ pub fn check(connection: &Connection) -> Result<Vec<String>> {
             Err(error) => findings.push(error.to_string()),
         }
     }
-    let mut statement = connection.prepare("SELECT name, type FROM pragma_table_xinfo(?1)")?;
-    for table in schema::all() {
-        let columns = statement.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let columns: Vec<(String, String)> = columns.collect::<rusqlite::Result<_>>()?;
-        findings.extend(table.findings(Dialect::Sqlite, &columns));
+    // The same version of SQLite makes the same schema of the migrations, to the letter.
+    let reference = Connection::open_in_memory()?;
+    for (_, sql) in schema::migrations_after(0, Dialect::Sqlite) {
+        reference.execute_batch(sql)?;
     }
+    findings.extend(differences(&definitions(connection)?, &definitions(&reference)?, &STATISTICS));
     let orphans = "SELECT count(*) FROM (SELECT 1 FROM pragma_foreign_key_check LIMIT 20)";
     let orphans: i64 = rows::value(connection, orphans, [])?.unwrap_or(0);
     if orphans > 0 {
@@ -289,13 +370,18 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
             .hint("Name a file that does not exist; a backup never overwrites one."));
     }
     let now = sqlite.clock.now();
-    // The audit row comes first, so that the copy contains it and a failed copy is on record too.
-    sqlite.maintain(|_, _| Ok(((), Some(Event::new(now, actor.clone(), "db.backup", "begun")))))?;
+    let record = |outcome, details| {
+        let event = Event::new(now, actor.clone(), "db.backup", outcome).details(details);
+        sqlite.maintain(|_, _| Ok(((), Some(event))))
+    };
+    // The first audit row comes before the first byte is copied, so that no copy is made without one; the second says
+    // how it ended.
+    record("begun", Details::new())?;
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
     let made = copy_to(&sqlite.connection(), partial).and_then(|()| {
-        let mut copy = Connection::open(partial).map_err(|error| errors::of_file(partial, error))?;
+        let mut copy = Connection::open(plain(partial)).map_err(|error| errors::of_file(partial, error))?;
         // As one plain file: sooner or later somebody would copy it without its log.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         let revoked = revoke_all(&mut copy, sqlite, actor)?;
@@ -309,7 +395,15 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
     for path in turn::lock_paths(partial) {
         let _ = fs::remove_file(path);
     }
-    made
+    let recorded = match &made {
+        Ok(revoked) => record("done", Details::new().number("revoked", i64::try_from(*revoked).unwrap_or(i64::MAX))),
+        Err(error) => record("failed", Details::new().word("why", error.code().name)),
+    };
+    if made.is_ok() && recorded.is_err() {
+        // A copy that the log does not tell of is none.
+        let _ = fs::remove_file(to);
+    }
+    made.and_then(|revoked| recorded.map(|()| revoked))
 }
 
 /// Revokes the live codes of a copy and takes its messages off the worker's list. Returns how many codes were live.
@@ -353,7 +447,7 @@ fn copy_to(connection: &Connection, to: &Path) -> Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(to).map_err(|error| errors::of_path(to, &error))?;
-    let mut copy = Connection::open(to).map_err(|error| errors::of_file(to, error))?;
+    let mut copy = Connection::open(plain(to)).map_err(|error| errors::of_file(to, error))?;
     let backup = rusqlite::backup::Backup::new(connection, &mut copy)?;
     Ok(backup.run_to_completion(2000, std::time::Duration::ZERO, None)?)
 }

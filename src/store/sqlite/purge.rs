@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::{Sqlite, rows};
+use super::{Sqlite, read, rows};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::store::purge::{EXPIRING, event};
+use crate::store::purge::{EXPIRING, event, pruned_event};
 use crate::store::schema::{self, Dialect};
-use crate::store::{PurgeBatch, PurgeCursor, Purged};
+use crate::store::value::Stored;
+use crate::store::{AuditPrune, PurgeBatch, PurgeCursor, Purged};
 
 /// How many otps are deleted between two checks of the time and of who waits.
 const CHUNK: u32 = 16;
@@ -145,6 +146,21 @@ fn count(connection: &Connection, batch: &PurgeBatch, now: Timestamp) -> Result<
         }
     }
     Ok((purged, next))
+}
+
+/// Cuts the beginning of a chain of the audit log; see [`crate::store::Maintain::prune_audit`].
+pub fn prune_audit(sqlite: &Sqlite, step: &AuditPrune) -> Result<u64> {
+    let now = sqlite.clock.now();
+    sqlite.maintain(|tx, _| {
+        let head = read::audit_head(tx, step.chain)?;
+        let oldest = read::audit(tx, step.chain, head.pruned_seq + 1, step.limit)?;
+        let pruned = head.prune(&sqlite.keys.audit, &oldest, step.before)?;
+        let cut = "DELETE FROM audit WHERE chain = ?1 AND seq <= ?2";
+        let rows = rows::execute(tx, cut, params![step.chain, pruned.pruned_seq.to_value()])?;
+        rows::update(tx, &pruned)?;
+        let rows = u64::try_from(rows).unwrap_or(0);
+        Ok((rows, (rows > 0).then(|| pruned_event(now, step, &pruned, rows))))
+    })
 }
 
 /// Rewrites the whole file so that no byte of a purged row stays in it, and empties the log. Returns false if the log could not be emptied

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
-use super::{CHAIN, rows};
+use super::rows;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -100,10 +100,10 @@ pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
     rows::all(connection, &sql, [])
 }
 
-/// The access token with this hash; read for every request.
-pub fn token(connection: &Connection, hash: [u8; 32]) -> Result<Option<Token>> {
-    static SQL: LazyLock<String> = LazyLock::new(|| format!("{} WHERE hash = ?1", rows::statements::<Token>().select));
-    Ok(rows::all(connection, &SQL, [hash])?.pop())
+/// The access token with this tag; read for every request.
+pub fn token(connection: &Connection, tag: [u8; 32]) -> Result<Option<Token>> {
+    static SQL: LazyLock<String> = LazyLock::new(|| format!("{} WHERE tag = ?1", rows::statements::<Token>().select));
+    Ok(rows::all(connection, &SQL, [tag])?.pop())
 }
 
 /// All access tokens, the newest first, at most 1000.
@@ -135,25 +135,15 @@ pub fn audit_back(
     }
 }
 
-/// The last row of a chain.
-pub fn audit_head(connection: &Connection, chain: u32) -> Result<audit::Head> {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        format!("{} WHERE chain = ?1 ORDER BY seq DESC LIMIT 1", rows::statements::<audit::Row>().select)
-    });
-    let last: Option<audit::Row> = rows::all(connection, &SQL, [chain])?.pop();
-    Ok(last.map_or(audit::Head::empty(chain), |row| row.head()))
+/// The sealed head of a chain.
+pub fn audit_head(connection: &Connection, chain: u32) -> Result<audit::SealedHead> {
+    rows::find(connection, [chain])?.ok_or_else(|| audit::headless(chain))
 }
 
-/// The last row of each chain: our own, and those imported from a store that has several.
-pub fn audit_heads(connection: &Connection) -> Result<Vec<audit::Head>> {
-    let mut heads = vec![audit_head(connection, CHAIN)?];
-    let mut chain = CHAIN;
-    while let Some(next) = rows::value(connection, "SELECT min(chain) FROM audit WHERE chain > ?1", [chain])?.flatten()
-    {
-        heads.push(audit_head(connection, next)?);
-        chain = next;
-    }
-    Ok(heads)
+/// The sealed head of each chain: our own, and those imported from a store that has several.
+pub fn audit_heads(connection: &Connection) -> Result<Vec<audit::SealedHead>> {
+    let sql = format!("{} ORDER BY chain", rows::statements::<audit::SealedHead>().select);
+    rows::all(connection, &sql, [])
 }
 
 /// The masked forms of subjects that are still known.

@@ -113,15 +113,15 @@ fn the_chain_of_the_audit_log_is_locked_last() {
                 format!("WITH free AS (SELECT 1 FROM smsotp.{table} FOR UPDATE SKIP LOCKED) SELECT count(*) FROM free");
             number(&watcher, &sql).await
         };
-        let (subjects, chains) = (free("subjects").await, free("audit_chains").await);
+        let (subjects, chains) = (free("subjects").await, free("audit_heads").await);
         holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects ORDER BY tag DESC FOR UPDATE").await.unwrap();
         let operation = another_send(&engine);
         assert!(waits_for_a_lock(&operation, &watcher).await);
-        assert_eq!(free("audit_chains").await, chains, "an operation that waits for a phone holds up other phones");
+        assert_eq!(free("audit_heads").await, chains, "an operation that waits for a phone holds up other phones");
         holder.batch_execute("ROLLBACK").await.unwrap();
         operation.await.unwrap();
 
-        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_chains FOR UPDATE").await.unwrap();
+        holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.audit_heads FOR UPDATE").await.unwrap();
         let operation = another_send(&engine);
         assert!(waits_for_a_lock(&operation, &watcher).await);
         assert!(free("subjects").await < subjects, "the chain was locked before the subjects");
@@ -170,6 +170,8 @@ fn what_the_last_holder_wrote_is_what_a_operation_decides_on() {
         let engine = database.engine().await;
         send(&engine, PHONE).await;
         let code = database.world.code_on(PHONE);
+        // So that there is something to remember of the user with the phone.
+        verdict(&engine, PHONE, &World::wrong(&code)).await;
         let (holder, watcher) = (somebody(&url).await, somebody(&url).await);
         let attempt = async |change: &str| {
             holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
@@ -183,9 +185,9 @@ fn what_the_last_holder_wrote_is_what_a_operation_decides_on() {
         };
         let closed = attempt(r#"UPDATE smsotp.subjects SET usage = '{"in_a_row": 1000}' WHERE kind = 'pair'"#).await;
         assert!(matches!(closed, Verdict::TooManyGuesses(_)), "it read {closed:?} before it had the locks");
-        // A purge takes what decides nothing any more; the operation makes it anew.
+        // A purge takes what decides nothing any more; the operation makes it anew, if there is anything to remember.
         assert_eq!(attempt("DELETE FROM smsotp.subjects WHERE kind <> 'everything'").await, Verdict::Verified);
-        assert_eq!(number(&watcher, "SELECT count(*) FROM smsotp.subjects WHERE kind = 'phone'").await, 1);
+        assert!(number(&watcher, "SELECT count(*) FROM smsotp.subjects WHERE kind = 'phone'").await <= 1);
     });
 }
 

@@ -1,8 +1,9 @@
 //! A store that is looked at before and after each operation: an operation writes at most one audit row, and exactly one where it
 //! changed anything else in the database.
 //!
-//! What is looked at is the database itself, past the store. `messages.due_at` is left out: moving the time of a retry or of a
-//! poll is the one change that has no audit row.
+//! What is looked at is the database itself, past the store. `messages.due_at` is left out, and so is the count of
+//! refusals that the log has told of: moving the time of a retry or of a poll, and counting one more "no", have no
+//! audit row.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, Write};
@@ -15,7 +16,7 @@ use smsotp::audit::Actor;
 use smsotp::error::Result;
 use smsotp::keys::{DatabaseKeys, Keyring};
 use smsotp::store::export::{Transfer, Transferred};
-use smsotp::store::{Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
+use smsotp::store::{AuditPrune, Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
 use tokio_postgres::NoTls;
 
 use super::Database;
@@ -23,12 +24,16 @@ use super::Database;
 /// Rows of a PostgreSQL database whose last transaction wrote no audit row, and transactions that wrote several: this holds for a
 /// crowd, too. A message that is out may have been rescheduled, and what a database begins with is no operation's.
 pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS by, count(*) AS rows FROM audit GROUP BY 1), \
-    written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects \
+    written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects WHERE usage::jsonb -> 'refusals' IS NULL \
         UNION ALL SELECT 'messages', xmin::text FROM messages WHERE state NOT IN ('accepted', 'sent') \
         UNION ALL SELECT 'replies', xmin::text FROM replies UNION ALL SELECT 'tokens', xmin::text FROM tokens \
         UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers) \
     SELECT what || ' were written by a transaction without an audit row' FROM written WHERE by NOT IN (SELECT by FROM logged) \
     UNION ALL SELECT rows || ' audit rows were written by one transaction' FROM logged WHERE rows > 1";
+
+/// A subject with what limits remember of it, without its count of refusals.
+const REMEMBERED: &str =
+    "(SELECT r FROM (SELECT t.tag, t.id, t.kind, t.masked, t.idle_at, t.usage::jsonb - 'refusals' AS usage) AS r)";
 
 /// What was found, and which operations are under way, in all stores of one story.
 #[derive(Default)]
@@ -84,6 +89,21 @@ pub async fn checked(store: Store, database: &Database, checks: Arc<Checks>) -> 
 }
 
 impl Checked {
+    /// Runs what changes nothing and says in the log that it began and how it ended.
+    async fn two_rows<A>(&self, what: &str, copy: impl Future<Output = Result<A>>) -> Result<A> {
+        let before = self.look.picture().await;
+        let answer = copy.await;
+        let after = self.look.picture().await;
+        let added = after.audit_rows - before.audit_rows;
+        if answer.is_ok()
+            && self.checks.running.load(Ordering::SeqCst) == 0
+            && (added != 2 || after.rest != before.rest)
+        {
+            self.checks.findings.lock().unwrap().push(format!("{what}: audit rows {added}"));
+        }
+        answer
+    }
+
     /// Runs one operation. Only one that ran alone is judged: of a crowd nobody could say which wrote what.
     async fn checked<A>(&self, what: &str, operation: impl Future<Output = Result<A>>) -> Result<A> {
         let nth = self.checks.begun.fetch_add(1, Ordering::SeqCst) + 1;
@@ -110,7 +130,7 @@ impl Look {
     async fn postgres(url: &str) -> Look {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename <> 'audit' ORDER BY 1";
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename NOT IN ('audit', 'audit_heads') ORDER BY 1";
         let each: Vec<String> = client
             .query(tables, &[])
             .await
@@ -120,7 +140,8 @@ impl Look {
                 let table: &str = row.get(0);
                 format!(
                     "(SELECT coalesce(md5(string_agg(row, ' ' ORDER BY row)), '') \
-                      FROM (SELECT (to_jsonb(t) - 'due_at')::text AS row FROM smsotp.{table} AS t) AS rows)"
+                      FROM (SELECT (to_jsonb({row}) - 'due_at')::text AS row FROM smsotp.{table} AS t) AS rows)",
+                    row = if table == "subjects" { REMEMBERED } else { "t" },
                 )
             })
             .collect();
@@ -141,7 +162,7 @@ impl Look {
 
 fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
     let audit_rows = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'audit' AND name NOT LIKE 'sqlite_%'";
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('audit', 'audit_heads') AND name NOT LIKE 'sqlite_%'";
     let tables: Vec<String> =
         connection.prepare(tables)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut rest = DefaultHasher::new();
@@ -153,11 +174,20 @@ fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             for at in &kept {
-                format!("{:?}", row.get_ref(*at)?).hash(&mut rest);
+                match row.as_ref().column_name(*at)? {
+                    "usage" => without_refusals(&row.get::<_, String>(*at)?).hash(&mut rest),
+                    _ => format!("{:?}", row.get_ref(*at)?).hash(&mut rest),
+                }
             }
         }
     }
     Ok(Picture { audit_rows, rest: rest.finish().to_string() })
+}
+
+fn without_refusals(usage: &str) -> String {
+    let mut usage: serde_json::Value = serde_json::from_str(usage).unwrap();
+    usage.as_object_mut().unwrap().remove("refusals");
+    usage.to_string()
 }
 
 #[async_trait]
@@ -181,14 +211,21 @@ impl Maintain for Checked {
     async fn scrub(&self) -> Result<bool> {
         self.checked("scrub", self.store.maintenance.scrub()).await
     }
+    /// Takes away audit rows: what it leaves is verified at the end of each story.
+    async fn prune_audit(&self, step: &AuditPrune) -> Result<u64> {
+        self.store.maintenance.prune_audit(step).await
+    }
     async fn check(&self) -> Result<Vec<String>> {
         self.checked("check", self.store.maintenance.check()).await
     }
     async fn backup(&self, to: &Path, actor: &Actor) -> Result<u64> {
-        self.checked("backup", self.store.maintenance.backup(to, actor)).await
+        self.two_rows("backup", self.store.maintenance.backup(to, actor)).await
     }
     async fn export(&self, to: &mut (dyn Write + Send), transfer: Transfer, actor: &Actor) -> Result<Transferred> {
-        self.checked("export", self.store.maintenance.export(to, transfer, actor)).await
+        match transfer {
+            Transfer::Copy => self.two_rows("export", self.store.maintenance.export(to, transfer, actor)).await,
+            Transfer::Move => self.checked("move", self.store.maintenance.export(to, transfer, actor)).await,
+        }
     }
     /// Brings its audit rows along.
     async fn import(&self, from: &mut (dyn BufRead + Send), ring: &Keyring) -> Result<Transferred> {

@@ -56,7 +56,8 @@ async fn of_64_processes_with_the_right_code_one_verifies(database: &mut Databas
     let code = code_of(database).await;
     let said = crowd(database, &Knobs::default(), |_| verify_adas(&code));
     assert_eq!((count(&said, "verified"), count(&said, "already_used")), (1, CROWD - 1), "{said:?}");
-    assert_eq!(database.audit().len(), 2 + CROWD);
+    // Of the others the log tells once.
+    assert_eq!(database.audit().len(), 2 + 2);
 }
 
 async fn of_64_wrong_guesses_at_once_five_are_compared(database: &mut Database) {
@@ -109,7 +110,11 @@ async fn of_64_processes_that_send_as_many_messages_go_out_as_the_limit_holds(da
         let max = max as usize;
         assert_eq!((count(&said, "accepted"), count(&said, "rate_limited")), (max, CROWD - max), "{who}: {said:?}");
         assert_eq!(database.sandbox.requests() - requests, max, "{who}");
-        assert_eq!(database.audit().len() - rows, CROWD + max, "{who}");
+        // Each message has two rows; the refusals of a window have one, for each shard of everything where it has
+        // several.
+        let told = database.audit().len() - rows - 2 * max;
+        let most = if who == "everything" && database.url.is_some() { 8 } else { 1 };
+        assert!((1..=most).contains(&told), "{who}: {told} rows tell of refusals");
     }
 }
 

@@ -157,12 +157,12 @@ async fn the_audit_chain_holds_under_a_crowd(database: &mut Database) {
     let (rows, heads) = (audit_rows(store).await, store.reads.audit_heads().await.unwrap());
     // Nothing was over, so that the purge took nothing.
     assert_eq!(rows.len(), 24 * 3);
-    assert_eq!(check_rows(store, rows.clone(), heads.clone()), None);
+    assert_eq!(check_rows(store, rows.clone(), &heads), None);
     // Any row that is missing is found.
     for gone in 0..rows.len() {
         let mut rows = rows.clone();
         rows.remove(gone);
-        assert!(check_rows(store, rows, heads.clone()).is_some(), "row {gone}");
+        assert!(check_rows(store, rows, &heads).is_some(), "row {gone}");
     }
 }
 

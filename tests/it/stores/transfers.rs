@@ -118,7 +118,7 @@ async fn a_backup_holds_no_living_code(database: &mut Database) {
         return;
     }
     assert_eq!(backup.unwrap(), 1, "one lived");
-    assert_eq!(database.audit().last().unwrap(), "db.backup begun");
+    assert_eq!(database.audit().last().unwrap(), "db.backup done");
     let copy = Sqlite::open(&path, &database.keyring(), database.shared_clock(), SqliteOptions::default()).unwrap();
     let there = Engine::new(Arc::new(copy), database.keyring(), Arc::default());
     assert_eq!(verdict(&there, PHONE, &code).await, Verdict::Revoked);

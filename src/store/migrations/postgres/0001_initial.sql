@@ -97,26 +97,33 @@ CREATE TABLE smsotp.test_numbers (
     added_by      text    NOT NULL
 );
 
--- Access tokens of the REST API, by their hash alone.
+-- Access tokens of the REST API, by their tag alone.
 CREATE TABLE smsotp.tokens (
     id            bigint  PRIMARY KEY,
     name          text    NOT NULL,
-    hash          bytea   NOT NULL UNIQUE,       -- SHA-256 of 256 random bits
+    tag           bytea   NOT NULL UNIQUE,       -- HMAC(K_index, the token)
     scopes        text    NOT NULL,              -- words with commas between them
     "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,
     expires_at    bigint,
     revoked_at    bigint,
-    created_by    text    NOT NULL
+    created_by    text    NOT NULL,
+    seal          bytea   NOT NULL               -- HMAC(K_index, all that decides what it opens): without it the row opens nothing
 );
 CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
 
--- The audit log in a fixed few chains of rows. An operation locks its chain last; chain 0 is for maintenance.
-CREATE TABLE smsotp.audit_chains (
-    chain         bigint  PRIMARY KEY
-) WITH (fillfactor = 25);
-INSERT INTO smsotp.audit_chains (chain) SELECT generate_series(0, 32);
+-- The audit log in a fixed few chains of rows, and how far each has come, apart from its rows. An operation locks the head of its
+-- chain last; chain 0 is for maintenance.
+CREATE TABLE smsotp.audit_heads (
+    chain         bigint  PRIMARY KEY,
+    seq           bigint  NOT NULL,              -- of its last row; 0: it never had one
+    mac           bytea   NOT NULL,
+    pruned_seq    bigint  NOT NULL,              -- of the last row that was pruned; 0: none was
+    pruned_mac    bytea   NOT NULL,
+    chains        bigint  NOT NULL,              -- how many there are
+    seal          bytea   NOT NULL               -- HMAC(K_audit, all of the above)
+) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0.05);
 CREATE TABLE smsotp.audit (
     chain         bigint  NOT NULL,
     seq           bigint  NOT NULL,

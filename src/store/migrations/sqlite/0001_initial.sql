@@ -96,18 +96,19 @@ CREATE TABLE test_numbers (
     added_by      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Access tokens of the REST API, by their hash alone.
+-- Access tokens of the REST API, by their tag alone.
 CREATE TABLE tokens (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     name          TEXT    NOT NULL,
-    hash          BLOB    NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
+    tag           BLOB    NOT NULL UNIQUE,      -- HMAC(K_index, the token)
     scopes        TEXT    NOT NULL,             -- words with commas between them
     "user"        TEXT,                         -- NULL: not bound to a user
     service       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER,
     revoked_at    INTEGER,
-    created_by    TEXT    NOT NULL
+    created_by    TEXT    NOT NULL,
+    seal          BLOB    NOT NULL              -- HMAC(K_index, all that decides what it opens): without it the row opens nothing
 ) STRICT;
 
 -- The audit log: a chain of rows. What else there is to a row is generated from its body, so that nothing can disagree with it.
@@ -125,3 +126,13 @@ CREATE TABLE audit (
 ) STRICT, WITHOUT ROWID;
 -- What happened to one phone: the timeline of `show`.
 CREATE INDEX audit_subject ON audit (subject, chain, seq) WHERE subject IS NOT NULL;
+-- How far each chain has come, apart from its rows.
+CREATE TABLE audit_heads (
+    chain         INTEGER PRIMARY KEY,
+    seq           INTEGER NOT NULL,             -- of its last row; 0: it never had one
+    mac           BLOB    NOT NULL,
+    pruned_seq    INTEGER NOT NULL,             -- of the last row that was pruned; 0: none was
+    pruned_mac    BLOB    NOT NULL,
+    chains        INTEGER NOT NULL,             -- how many there are
+    seal          BLOB    NOT NULL              -- HMAC(K_audit, all of the above)
+) STRICT;
