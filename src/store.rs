@@ -24,7 +24,7 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    CLOCK_SLACK, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, Reply, SubjectFact, TestNumber,
+    Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, Reply, SubjectFact, TestNumber,
     fresh_subject_id, operate,
 };
 use crate::audit::{self, Actor};

@@ -142,10 +142,11 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let caller = given::caller(args.ip.as_deref())?;
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
     let typed = given::phone_text(args.phone.as_deref(), call, out)?;
+    let user = given::user(args.user.as_deref())?;
     let request = SendOtp {
         to: Destination::parse(&typed, config.region.as_deref())?,
         purpose: given::purpose(&args.purpose)?,
-        user: given::user(args.user.as_deref())?,
+        user: user.clone(),
         new_code: args.new_code,
         override_limits: override_limits(&args)?,
         idempotency_key: args.idempotency_key,
@@ -192,7 +193,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         message_id: format!("m{}", sent.message_id),
         phone: out.phone(&phone),
         purpose: sent.purpose,
-        user: args.user.unwrap_or_default(),
+        user: user.as_str().to_owned(),
         state: state.as_str().to_owned(),
         expires_at: sent.expires_at,
         resent: sent.resent,

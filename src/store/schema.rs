@@ -183,6 +183,7 @@ table! {
     "ended_at"      Int   Changing  ended_at,
     "wrong_guesses" Int   Changing  wrong_guesses,
     "test"          Bool  Fixed     test,
+    "known"         Bool  Fixed     known,
     internal
     "over_at"       Int   Both,
     "is_verified"   Bool  Both,

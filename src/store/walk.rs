@@ -3,8 +3,8 @@
 
 use super::schema::{self, Dialect, Record};
 use super::value::{Stored, Value};
-use super::{CLOCK_SLACK, Filter};
-use crate::clock::Timestamp;
+use super::Filter;
+use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::otp::{Otp, State};
 
 /// How many rows one page visits at most.

@@ -45,6 +45,7 @@ CREATE TABLE smsotp.otps (
     ended_at      bigint,
     wrong_guesses bigint  NOT NULL DEFAULT 0,
     test          boolean NOT NULL DEFAULT false,
+    known         boolean NOT NULL DEFAULT false,
     over_at       bigint  GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) STORED,    -- what purge counts from
     is_verified   boolean GENERATED ALWAYS AS (state = 'verified') STORED
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);

@@ -46,6 +46,7 @@ CREATE TABLE otps (
     ended_at      INTEGER,
     wrong_guesses INTEGER NOT NULL DEFAULT 0,
     test          INTEGER NOT NULL DEFAULT 0,
+    known         INTEGER NOT NULL DEFAULT 0,
     over_at       INTEGER GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) VIRTUAL,   -- what purge counts from
     is_verified   INTEGER GENERATED ALWAYS AS (state = 'verified') VIRTUAL
 ) STRICT;
