@@ -619,7 +619,8 @@ mod tests {
         assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
         assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].retry_after_seconds, None);
         // A test number's fixed code has one budget, whoever guesses.
-        let mut phone = Usage { known_guesses: vec![NOW.millis()], guesses: vec![NOW.millis() - 1], ..Usage::default() };
+        let mut phone =
+            Usage { known_guesses: vec![NOW.millis()], guesses: vec![NOW.millis() - 1], ..Usage::default() };
         assert_eq!(three_of_each().test_code_closed(&phone, NOW), None);
         phone.guesses.push(NOW.millis());
         assert_eq!(three_of_each().test_code_closed(&phone, NOW).unwrap().used, 3);
@@ -735,7 +736,10 @@ mod tests {
             ),
             (says(Limit::UserPhones, SubjectKind::User, 86_400), "has asked for 4 other phones; 3 are allowed in 1 d"),
             (says(Limit::IpPhones, SubjectKind::Ip, 61), "has asked for 4 other phones; 3 are allowed in 61 s"),
-            (says(Limit::RefusedPhone, SubjectKind::Phone, 3600), "the provider refused 4 messages of this phone in 1 h"),
+            (
+                says(Limit::RefusedPhone, SubjectKind::Phone, 3600),
+                "the provider refused 4 messages of this phone in 1 h",
+            ),
             (says(Limit::GuessesPerPhone, SubjectKind::Phone, 0), "4 wrong codes were given for this phone in 0 s"),
             (
                 hit(Limit::GuessesInARow, SubjectKind::Pair, 0, None).message(),
@@ -747,6 +751,8 @@ mod tests {
         // Rounded up: whoever waits for so long does not come too early.
         assert_eq!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).retry_after_seconds, Some(2));
         assert!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).hint().contains("--override phone"));
-        assert!(hit(Limit::GuessesPerPhone, SubjectKind::Phone, 600, wait).hint().contains("limits reset PHONE --reason"));
+        assert!(
+            hit(Limit::GuessesPerPhone, SubjectKind::Phone, 600, wait).hint().contains("limits reset PHONE --reason")
+        );
     }
 }

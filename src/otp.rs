@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_code_from_a_clock_that_was_ahead_is_over() {
-        let made_at = |ahead: i64| Otp { created_at: Timestamp(ahead), expires_at: Timestamp(ahead + 600_000), ..otp() };
+        let made_at =
+            |ahead: i64| Otp { created_at: Timestamp(ahead), expires_at: Timestamp(ahead + 600_000), ..otp() };
         let now = Timestamp(0);
         assert!(made_at(300_000).is_live(now));
         assert!(!made_at(300_001).is_live(now) && !made_at(86_400_000).is_live(now));

@@ -86,7 +86,8 @@ impl Risks {
         let limits = &policy.limits;
         let guesses = Guesses::of(policy);
         let prices = PRICES.iter().filter(|(country, _)| allows(policy, country)).map(|(_, price)| *price);
-        let unlisted = policy.countries.iter().flatten().any(|country| PRICES.iter().all(|(known, _)| known != country));
+        let unlisted =
+            policy.countries.iter().flatten().any(|country| PRICES.iter().all(|(known, _)| known != country));
         let dearest = if policy.countries.is_none() || unlisted { DEAREST } else { prices.fold(0.0, f64::max) };
         Risks {
             digits: policy.purposes.values().map(|purpose| purpose.digits).min().unwrap_or(6),
@@ -244,7 +245,8 @@ mod tests {
         let many = vec![Window::new(3, 600), Window::new(400, 86_400)];
         assert_eq!(with(Limits { phone: many.clone(), ..Limits::default() }).phone_a_day, Some(4 * 29));
         let hourly = vec![Window::new(4, 3600)];
-        let limits = Limits { phone: many, guesses_per_phone: hourly.clone(), guesses_per_user: hourly, ..Limits::default() };
+        let limits =
+            Limits { phone: many, guesses_per_phone: hourly.clone(), guesses_per_user: hourly, ..Limits::default() };
         assert_eq!(with(limits).phone_a_day, Some(4 * 24 * (3 + 15)));
     }
 

@@ -239,7 +239,7 @@ impl Usage {
     /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was recorded. It still counts.
     pub fn none_after(&mut self, now: Timestamp) {
         let now = now.millis();
-        let of_purposes = self.purposes.values_mut().flat_map(|purpose| [&mut purpose.asked, &mut purpose.sends]);
+        let of_purposes = self.purposes.iter_mut().flat_map(|(_, purpose)| [&mut purpose.asked, &mut purpose.sends]);
         let lists = of_purposes.chain([&mut self.refused, &mut self.guesses, &mut self.known_guesses]);
         lists.flatten().for_each(|at| *at = now.min(*at));
         self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));

@@ -85,7 +85,8 @@ fn purpose_value(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -
         value.push_str(&format!(", text = {}", Value::from(text.as_str())));
     }
     if let Some(own) = policy.limits.purposes.get(purpose.as_str()) {
-        let cooldown = own.cooldown.as_ref().map(|pauses| format!(", cooldown = {}", list(pauses.iter().map(|p| span(*p)))));
+        let cooldown =
+            own.cooldown.as_ref().map(|pauses| format!(", cooldown = {}", list(pauses.iter().map(|p| span(*p)))));
         value.push_str(&cooldown.unwrap_or_default());
         if !own.phone.is_empty() {
             value.push_str(&format!(", phone = {}", list(&own.phone)));

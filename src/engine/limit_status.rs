@@ -176,12 +176,14 @@ impl Counted<'_> {
         use SubjectKind::User;
         let (limits, now) = (self.limits, self.now);
         let mut rows = self.rows(User, Limit::User, &limits.user, |window| user.sends_in(window, now));
-        rows.extend(self.rows(User, Limit::UserPhones, &limits.user_phones, |window| {
-            user.other_phones_in(window, "", now)
-        }));
-        rows.extend(self.rows(User, Limit::RefusedOther, &limits.refused_other, |window| {
-            usage::fill(&user.refused, window, now)
-        }));
+        rows.extend(
+            self.rows(User, Limit::UserPhones, &limits.user_phones, |window| user.other_phones_in(window, "", now)),
+        );
+        rows.extend(
+            self.rows(User, Limit::RefusedOther, &limits.refused_other, |window| {
+                usage::fill(&user.refused, window, now)
+            }),
+        );
         rows
     }
 
@@ -190,12 +192,12 @@ impl Counted<'_> {
         let (limits, now) = (self.limits, self.now);
         let mut rows = self.rows(Ip, Limit::Ip, &limits.ip, |window| ip.sends_in(window, now));
         rows.extend(self.rows(Ip, Limit::IpPhones, &limits.ip_phones, |window| ip.other_phones_in(window, "", now)));
-        rows.extend(self.rows(Ip, Limit::GuessesPerIp, &limits.guesses_per_ip, |window| {
-            usage::fill(&ip.guesses, window, now)
-        }));
-        rows.extend(self.rows(Ip, Limit::RefusedOther, &limits.refused_other, |window| {
-            usage::fill(&ip.refused, window, now)
-        }));
+        rows.extend(
+            self.rows(Ip, Limit::GuessesPerIp, &limits.guesses_per_ip, |window| usage::fill(&ip.guesses, window, now)),
+        );
+        rows.extend(
+            self.rows(Ip, Limit::RefusedOther, &limits.refused_other, |window| usage::fill(&ip.refused, window, now)),
+        );
         rows
     }
 

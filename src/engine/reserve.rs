@@ -205,7 +205,8 @@ impl Reservation {
         }
         let verified = facts.pair()?.usage.verified_lately(now);
         let new_code = self.resendable(facts, now).is_none();
-        let who = SendUsages { verified, new_code, ..self.usages(facts, &phone.id.short())? };
+        let short = phone.id.short();
+        let who = SendUsages { verified, new_code, ..self.usages(facts, &short)? };
         let mut hits = self.policy.limits.hits(&who, now);
         if let Some(Override { limits, .. }) = &self.override_limits {
             hits.retain(|hit| !limits.contains(&hit.limit));

@@ -19,6 +19,7 @@ mod dispatching;
 mod docs;
 mod failover;
 mod generated;
+mod guessing;
 mod hostile;
 mod idempotency;
 mod keys;

@@ -306,7 +306,7 @@ fn every_no_is_the_same_no_and_takes_the_same_steps() {
 #[test]
 fn a_reader_is_told_why_and_a_budget_says_when_to_come_back() {
     let mut world = World::unlimited();
-    world.policy.limits.guesses_per_ip = smsotp::limits::Window::new(3, 3600);
+    world.policy.limits.guesses_per_ip = vec![smsotp::limits::Window::new(3, 3600)];
     let engine = world.engine();
     let (reader, blind) = (service_token(&engine, "verify,read"), service_token(&engine, "verify"));
     block_on(send(&engine, PHONE));
