@@ -33,7 +33,7 @@ const ALMOST: Duration = Duration::from_secs(599);
 struct Attacker<'a> {
     database: &'a Database,
     engine: Engine,
-    /// Accounts, one of which has verified the phone.
+    /// Accounts. The last one has verified the phone: it goes on where the others are stopped.
     users: Vec<&'static str>,
     /// The moments at which a wrong code was compared with a live one.
     guesses: Vec<Timestamp>,
@@ -42,7 +42,7 @@ struct Attacker<'a> {
 impl Attacker<'_> {
     async fn of(database: &Database) -> Attacker<'_> {
         let engine = database.engine().await;
-        Attacker { database, engine, users: vec!["ada", "eve", "mallory", ""], guesses: Vec::new() }
+        Attacker { database, engine, users: vec!["eve", "mallory", "", "ada"], guesses: Vec::new() }
     }
 
     fn callers() -> [Caller; 2] {
@@ -129,7 +129,7 @@ async fn no_attack_on_one_phone_is_better_than_the_risk_that_is_shown(database: 
         let made = attacker.most();
         assert!(made <= shown, "{nth}: {made} guesses in a day, shown are {shown}");
         // And what is shown is no fright: this attack comes near to it.
-        assert!(made * 4 >= shown * 3, "{nth}: {made} guesses in a day, shown are {shown}");
+        assert!(made * 2 >= shown, "{nth}: {made} guesses in a day, shown are {shown}");
     }
 }
 

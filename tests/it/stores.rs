@@ -85,14 +85,6 @@ impl Database {
         Database { world, url: Some(url), grouped: false, checks: None }
     }
 
-    /// Another new database of the same kind, in a world of its own.
-    pub fn another(&self) -> Database {
-        match &self.url {
-            Some(_) => Database::postgres().unwrap(),
-            None => Database { grouped: self.grouped, ..Database::sqlite() },
-        }
-    }
-
     /// Leaves no limit but the guesses of one code.
     pub fn unlimited(&mut self) {
         self.world.policy.limits = unlimited();

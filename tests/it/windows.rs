@@ -15,7 +15,7 @@ use smsotp::store::SubjectKind;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    PHONE, World, ask, caller, client, code_in, guess, refusal, refused, send, send_as, sent, unlimited, verdict,
+    PHONE, World, ask, caller, client, code_in, guess, refusal, refused, send, sent, unlimited, verdict,
 };
 
 on_every_store![
