@@ -155,7 +155,7 @@ impl SubjectKind {
             SubjectKind::User => "--user ID",
             SubjectKind::Pair => "PHONE --user ID",
             SubjectKind::Ip | SubjectKind::Network => "--ip ADDRESS",
-            SubjectKind::Token => "--token ID",
+            SubjectKind::Token => "--token-id ID",
             SubjectKind::Everything => "--everything",
         }
     }

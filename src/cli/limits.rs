@@ -38,7 +38,7 @@ pub struct Show {
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
     /// Show what this access token of a user has used
-    #[arg(long, value_name = "ID")]
+    #[arg(long = "token-id", value_name = "ID")]
     pub token: Option<i64>,
     /// The purpose whose limits are meant
     #[arg(long, value_name = "NAME")]
@@ -55,7 +55,6 @@ pub struct Show {
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'\n  \
     $ smsotp limits reset --user alice --reason 'load test of today'\n  \
-    $ smsotp limits reset --everything --reason 'the campaign was planned'\n  \
     $ smsotp limits reset +14155552671 --everything --clock --reason 'the clock was a day ahead'")]
 #[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip", "token", "everything"]).required(true).multiple(true)))]
 pub struct Reset {
@@ -68,7 +67,7 @@ pub struct Reset {
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
     /// The access token of a user
-    #[arg(long, value_name = "ID")]
+    #[arg(long = "token-id", value_name = "ID")]
     pub token: Option<i64>,
     /// The limit on messages in all
     #[arg(long)]

@@ -374,9 +374,13 @@ impl Verification {
         let verified = judged.verdict == Verdict::Verified;
         let otp_id = judged.otp.as_ref().map(|otp| otp.id);
         let (test, known_otp) = judged.otp.as_ref().map_or((false, false), |otp| (otp.test, otp.known));
+        let unchanged =
+            judged.otp.as_ref().is_none_or(|otp| facts.otp.iter().chain(&facts.recent).any(|one| one == otp));
         let phone = facts.phone()?;
         let mut changes = vec![
-            // Where there is no otp, the same statement is run on one that nobody has.
+            // Where there is no otp, the same statements are run on one that nobody has. Where none changes, a row is written in
+            // its place: a database writes no page that stays as it is.
+            Change::Padding(unchanged),
             Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now))),
             phone.updated(now, limits, |usage| {
                 if verified {

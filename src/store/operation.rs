@@ -196,6 +196,9 @@ pub enum Change {
     NewOtp(Otp),
     /// The state, end and guesses of an otp. An id that is not there changes nothing, in the same statement.
     PutOtp(Otp),
+    /// Where no otp changes, a row that stands for one, so that both cost the same. `false`: one does; the same statement then
+    /// finds no row.
+    Padding(bool),
     /// A new message, under [`Facts::next_message_id`].
     NewMessage(Message),
     /// Everything of a message that may change.

@@ -278,6 +278,15 @@ pub fn exported() -> [&'static Table; 8] {
     ]
 }
 
+/// Writes the row with this id that stands for an otp where there is none: the columns of an otp that an update writes.
+pub fn pad(dialect: Dialect) -> String {
+    let (table, id) = (dialect.table("padding"), dialect.place(1));
+    format!("UPDATE {table} SET state = 'active', ended_at = NULL, wrong_guesses = wrong_guesses + 1 WHERE id = {id}")
+}
+
+/// An id that [`pad`] finds no row with.
+pub const NO_PADDING: i64 = -1;
+
 /// All tables that both stores have.
 pub fn all() -> impl Iterator<Item = &'static Table> {
     exported().into_iter().chain([Identity::table()])

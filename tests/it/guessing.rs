@@ -15,7 +15,7 @@ use smsotp::sandbox::Fault;
 
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
-use crate::world::{PHONE, ask, caller, client, guess, send, unlimited, verdict};
+use crate::world::{PHONE, World, ask, block_on, caller, client, guess, revoke, send, unlimited, verdict};
 
 on_every_store![
     no_attack_on_one_phone_is_better_than_the_risk_that_is_shown,
@@ -226,4 +226,87 @@ async fn no_attack_on_all_phones_is_better_than_the_risk_that_is_shown(database:
     let in_day = |from: &Timestamp| guesses.iter().filter(|at| *at >= from && **at < *from + DAY).count();
     let most = guesses.iter().map(in_day).max().unwrap() as u64;
     assert!(most <= shown && most >= shown / 2, "{most} guesses in a day, shown are {shown}");
+}
+
+/// Time is what a caller can measure, and what takes time is the pages that a commit writes.
+#[test]
+fn a_wrong_code_writes_as_many_pages_with_a_code_as_without_one() {
+    let mut world = World::unlimited();
+    // The live code stays live.
+    world.policy.limits.guesses_per_otp = 0;
+    let engine = world.engine();
+    let wal = world.dir.path().join("smsotp.db-wal");
+    let pages = || std::fs::metadata(&wal).unwrap().len() / 4096;
+    let (never, live, used, revoked) = (phone(1), phone(2), phone(3), phone(4));
+    block_on(async {
+        for to in [&live, &used, &revoked] {
+            send(&engine, to).await;
+        }
+        assert_eq!(verdict(&engine, &used, &world.code_on(&used)).await, Verdict::Verified);
+        revoke(&engine, &revoked).await;
+        let wrong = World::wrong(&world.code_on(&live));
+        let kinds = [(&never, "NotFound"), (&live, "WrongCode"), (&used, "AlreadyUsed"), (&revoked, "Revoked")];
+        let mut written = [const { Vec::new() }; 4];
+        for round in 0..12 {
+            for (nth, (to, kind)) in kinds.iter().enumerate() {
+                let before = pages();
+                let verdict = format!("{:?}", verdict(&engine, to, &wrong).await);
+                assert!(verdict.starts_with(kind), "{verdict}, not {kind}");
+                // At first there are rows to be made.
+                if round > 0 {
+                    written[nth].push(pages() - before);
+                }
+            }
+        }
+        // Now and then a row of the audit log begins a new page.
+        let median = written.clone().map(|mut pages| {
+            pages.sort_unstable();
+            pages[pages.len() / 2]
+        });
+        assert!(median[0] > 3 && median == [median[0]; 4], "{written:?}");
+    });
+}
+
+#[test]
+fn zz_measure() {
+    let mut world = crate::world::World::unlimited();
+    world.policy.limits.guesses_per_otp = 0;
+    let store: smsotp::store::Store = match std::env::var("GROUPED") {
+        Ok(_) => smsotp::store::sqlite::group::open_grouped(
+            &world.db(),
+            &world.keyring(),
+            world.shared_clock(),
+            Default::default(),
+        )
+        .unwrap(),
+        Err(_) => world.store(),
+    };
+    let engine = smsotp::engine::Engine::new(store, world.keyring(), std::sync::Arc::new(world.policy.clone()))
+        .with_provider(std::sync::Arc::new(world.twilio()));
+    crate::world::block_on(async {
+        for n in 0..200 {
+            send(&engine, &phone(n)).await;
+        }
+        for n in 200..400 {
+            verdict(&engine, &phone(n), &Code::parse("000000").unwrap()).await;
+        }
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..3000usize {
+            let which = round % 2;
+            let to = phone((round / 2 * 7) % 200 + which * 200);
+            let code = Code::parse("000001").unwrap();
+            let begun = std::time::Instant::now();
+            verdict(&engine, &to, &code).await;
+            times[which].push(begun.elapsed().as_micros());
+        }
+        for (name, list) in ["live", "none"].iter().zip(&mut times) {
+            list.sort();
+            eprintln!(
+                "{name}: median {} p25 {} p75 {}",
+                list[list.len() / 2],
+                list[list.len() / 4],
+                list[list.len() * 3 / 4]
+            );
+        }
+    });
 }

@@ -56,6 +56,18 @@ CREATE INDEX otps_phone ON smsotp.otps (phone_number, purpose, id);
 CREATE INDEX otps_user ON smsotp.otps ("user", id) WHERE "user" <> '';
 CREATE INDEX otps_over ON smsotp.otps (over_at, id);
 
+-- What is written in place of an otp where there is none, so that a wrong code costs the same with and without one: a row for each
+-- audit chain, under whose lock it is written, with the columns of an otp that change, and as many indexes over them.
+CREATE TABLE smsotp.padding (
+    id            bigint  PRIMARY KEY,
+    state         text    NOT NULL,
+    ended_at      bigint,
+    wrong_guesses bigint  NOT NULL
+) WITH (fillfactor = 25);
+CREATE UNIQUE INDEX padding_live ON smsotp.padding (id) WHERE state = 'active';
+CREATE INDEX padding_over ON smsotp.padding (ended_at, id);
+INSERT INTO smsotp.padding SELECT n, 'active', NULL, 0 FROM generate_series(0, 32) AS n;
+
 -- One SMS each. Its text is not kept.
 CREATE TABLE smsotp.messages (
     id            bigint  PRIMARY KEY,

@@ -56,6 +56,18 @@ CREATE INDEX otps_phone ON otps (phone_number, purpose, id);
 CREATE INDEX otps_user ON otps ("user", id) WHERE "user" <> '';
 CREATE INDEX otps_over ON otps (over_at, id);
 
+-- What is written in place of an otp where there is none, so that a wrong code costs the same with and without one: a row with
+-- the columns of an otp that change, and as many indexes over them.
+CREATE TABLE padding (
+    id            INTEGER PRIMARY KEY,
+    state         TEXT    NOT NULL,
+    ended_at      INTEGER,
+    wrong_guesses INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX padding_live ON padding (id) WHERE state = 'active';
+CREATE INDEX padding_over ON padding (ended_at, id);
+INSERT INTO padding VALUES (0, 'active', NULL, 0);
+
 -- One SMS each. Its text is not kept.
 CREATE TABLE messages (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
