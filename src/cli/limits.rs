@@ -184,10 +184,11 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     out.list(&List::whole(statuses.into_iter().map(row).collect(), "No limits."))
 }
 
-/// A limit as smsotp.toml takes it: `3/10m`, `5`, and for the cooldown all of its pauses.
+/// A limit as smsotp.toml takes it: `"3/10m"`, `5`, and for the cooldown all of its pauses.
 fn value(status: &LimitStatus) -> String {
     if status.pauses.is_empty() {
-        return status.window.to_string();
+        let window = status.window;
+        return if window.per.is_zero() { window.to_string() } else { format!("\"{window}\"") };
     }
     let pauses: Vec<String> = status.pauses.iter().map(|pause| format!("\"{}\"", span(*pause))).collect();
     format!("[{}]", pauses.join(", "))

@@ -399,7 +399,8 @@ fn limits_and_purposes_are_read() {
 
 #[test]
 fn each_limit_takes_one_window_or_a_list_and_nothing_switches_it_off() {
-    let lists: [(&str, fn(&Limits) -> &Vec<Window>); 13] = [
+    type Windows = fn(&Limits) -> &Vec<Window>;
+    let lists: [(&str, Windows); 13] = [
         ("phone", |limits| &limits.phone),
         ("user", |limits| &limits.user),
         ("user_phones", |limits| &limits.user_phones),

@@ -381,7 +381,7 @@ fn codes_of_twilio_are_explained_offline() {
 #[test]
 fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason() {
     let desk = Desk::new();
-    desk.run("limits show").expect(0).shows("phone\tphone\t\t\t3/10m\t\n");
+    desk.run("limits show").expect(0).shows("phone\tphone\t\t\t\"3/10m\"\t\n");
     // As smsotp.toml takes them, the whole ladder of the cooldown included.
     let shown = desk.run("limits show -o table").expect(0);
     shown.shows("[\"30s\", \"1m\", \"2m\", \"5m\", \"10m\", \"30m\"]").shows("guesses_in_a_row");
