@@ -1096,7 +1096,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__reset)
-            opts="-o -q -v -h --user --ip --everything --opt-out --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --token-id --everything --opt-out --clock --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1107,6 +1107,10 @@ _smsotp() {
                     return 0
                     ;;
                 --ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1146,7 +1150,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__show)
-            opts="-o -q -v -h --user --ip --purpose --risk --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --token-id --purpose --risk --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1157,6 +1161,10 @@ _smsotp() {
                     return 0
                     ;;
                 --ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1454,7 +1462,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__send)
-            opts="-o -q -v -h --purpose --user --ip --region --new-code --override --reason --idempotency-key --timeout --wait --app-hash --origin --allow-segments --provider --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --purpose --user --ip --region --known --new-code --override --reason --idempotency-key --timeout --wait --app-hash --origin --allow-segments --provider --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
