@@ -275,7 +275,7 @@ impl Verification {
                 otp.end(State::Expired, now);
                 Verdict::Expired
             }
-            State::Verified => match self.again(facts, &otp, now) {
+            State::Verified => match self.again(facts, &otp, now).filter(|_| test_closed.is_none()) {
                 Some(true) => {
                     return Ok(Judgement { verdict: Verdict::Verified, otp: Some(otp), counts: Counts::Again });
                 }
