@@ -166,8 +166,8 @@ impl Raw {
         let (otp, message) = (known.otp, known.message);
         write(
             &tx,
-            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"#,
+            r#"INSERT INTO otps (id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test, known)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#,
             &[
                 &otp,
                 &values.user,
@@ -181,6 +181,7 @@ impl Raw {
                 &"active",
                 &None::<i64>,
                 &0,
+                &false,
                 &false,
             ],
         );

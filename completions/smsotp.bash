@@ -1190,7 +1190,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__reset)
-            opts="-o -q -v -h --user --ip --everything --opt-out --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --token-id --everything --opt-out --clock --reason --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1201,6 +1201,10 @@ _smsotp() {
                     return 0
                     ;;
                 --ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1240,7 +1244,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__limits__subcmd__show)
-            opts="-o -q -v -h --user --ip --purpose --risk --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --ip --token-id --purpose --risk --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1251,6 +1255,10 @@ _smsotp() {
                     return 0
                     ;;
                 --ip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1548,7 +1556,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__send)
-            opts="-o -q -v -h --purpose --user --ip --region --new-code --override --reason --idempotency-key --timeout --wait --app-hash --origin --allow-segments --provider --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --purpose --user --ip --region --known --new-code --override --reason --idempotency-key --timeout --wait --app-hash --origin --allow-segments --provider --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

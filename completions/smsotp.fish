@@ -86,6 +86,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l known -d 'The user is signed in already: use the guess budgets of known users'
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l new-code -d 'Send a new code even if one is live'
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -s q -l quiet -d 'Print results and errors only'
@@ -272,7 +273,8 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -f -a "reset" -d 'Reset the limits and guess budgets of someone'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l user -d 'Show what this user has used' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l ip -d 'Show what this address has used' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l purpose -d 'The purpose whose budgets are meant' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l token-id -d 'Show what this access token of a user has used' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l purpose -d 'The purpose whose limits are meant' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -283,7 +285,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l risk -d 'What the limits mean: odds of a guessed code, worst cost of a day'
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l risk -d 'What the limits allow: odds of a guessed code, worst cost of a day'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Print results and errors only'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log each step to standard error; -vv adds details'
@@ -292,6 +294,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l user -d 'The user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l ip -d 'The address' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l token-id -d 'The access token of a user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reason -d 'Why; kept in the audit log' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
@@ -305,6 +308,7 @@ always\t'Always'
 never\t'Never'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l everything -d 'The limit on messages in all'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l opt-out -d 'Also remove the opt-out of the number'
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l clock -d 'Forget nothing; only take what was recorded while the clock was ahead as if it had happened now'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s q -l quiet -d 'Print results and errors only'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s v -l verbose -d 'Log each step to standard error; -vv adds details'

@@ -8,6 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+/// How far ahead of the present an event may lie before the clock is held to be wrong: 5 minutes.
+pub const CLOCK_SLACK: Duration = Duration::from_secs(300);
+
 /// A point in time, in whole milliseconds since the Unix epoch (UTC).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);

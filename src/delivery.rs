@@ -354,7 +354,9 @@ pub fn otp_after_failure(otp: &Otp, messages: &[Message], failed: i64, now: Time
 pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
     usage.give_back_send(message.reserved_at);
     if let Some(purpose) = purpose {
-        usage::take_out(&mut usage.purpose_mut(purpose).asked, message.reserved_at);
+        let purpose = usage.purpose_mut(purpose);
+        usage::take_out(&mut purpose.asked, message.reserved_at);
+        usage::take_out(&mut purpose.sends, message.reserved_at);
     }
 }
 
@@ -410,6 +412,7 @@ mod tests {
             ended_at: None,
             wrong_guesses: 0,
             test: false,
+            known: false,
         }
     }
 

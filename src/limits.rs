@@ -3,6 +3,7 @@
 //! A log is a list of moments; a window of `max` per `per` is full while `max` of them are younger than `per`. So there are
 //! never more than `max` in *any* window, and what a check costs is bounded by `max`, not by the tables.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use crate::subject::SubjectKind;
 pub use crate::usage::Window;
 use crate::usage::{self, Fill, PurposeUsage, Usage};
 
-/// Every limit that an operator may set. Defaults: see each field.
+/// Every limit that an operator may set. Defaults: see each field. An empty list or a zero is a limit that is off.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Pause after the 1st, 2nd, ... message to the same phone for the same purpose: 30, 60, 120, 300, 600, 1800 s.
@@ -22,28 +23,46 @@ pub struct Limits {
     /// Messages per user: 5 in 1 h, 10 in 24 h.
     pub user: Vec<Window>,
     /// Distinct phones per user: 3 in 24 h.
-    pub user_phones: Window,
+    pub user_phones: Vec<Window>,
     /// Messages per client address (IPv4 whole, IPv6 by /64): 10 in 1 h, 30 in 24 h.
     pub ip: Vec<Window>,
     /// Distinct phones per client address: 5 in 1 h.
-    pub ip_phones: Window,
+    pub ip_phones: Vec<Window>,
     /// Messages per client network (IPv4 /24, IPv6 /48): 50 in 1 h, 150 in 24 h. May refuse a little early, never late.
     pub network: Vec<Window>,
     /// Messages in all: 1000 in 1 h, 10000 in 24 h. May refuse a little early, never late.
     pub everything: Vec<Window>,
     /// Refusals by the provider, per phone: 5 in 1 h.
-    pub refused_phone: Window,
-    /// Refusals by the provider, per user, client address or token: 20 in 1 h.
-    pub refused_other: Window,
+    pub refused_phone: Vec<Window>,
+    /// Refusals by the provider, per user or client address: 20 in 1 h.
+    pub refused_other: Vec<Window>,
     /// Wrong guesses that one code survives: 5.
     pub guesses_per_otp: u32,
-    /// Wrong guesses per phone and purpose across codes; full, it stops new codes: 15 in 24 h.
-    pub guesses_per_phone: Window,
-    /// Wrong guesses per client address: 30 in 1 h.
-    pub guesses_per_ip: Window,
-    /// Wrong guesses in a row without one success per user and phone, after which only `limits reset` opens it: 100
+    /// Wrong guesses at live codes of a user and phone, all purposes; full, it stops new codes: 15 in 24 h.
+    pub guesses_per_user: Vec<Window>,
+    /// Wrong guesses at live codes of a phone, all users and purposes; full, it stops new codes for users who did not verify the
+    /// phone in the last 90 days, and guesses at a test number's code: 15 in 24 h.
+    pub guesses_per_phone: Vec<Window>,
+    /// Codes that opened nothing, per client address: 30 in 1 h.
+    pub guesses_per_ip: Vec<Window>,
+    /// Codes that opened nothing, per access token of a user: 30 in 1 h. A service's token speaks for many, and has none.
+    pub guesses_per_token: Vec<Window>,
+    /// Wrong guesses at live codes in a row without one success per user and phone, after which only `limits reset` opens it: 100
     /// (NIST SP 800-63B-4 §3.2.2).
     pub guesses_in_a_row: u32,
+    /// What a purpose has of its own, by its name.
+    pub purposes: BTreeMap<String, PurposeLimits>,
+}
+
+/// The limits that a purpose may have of its own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PurposeLimits {
+    /// In place of [`Limits::cooldown`].
+    pub cooldown: Option<Vec<Duration>>,
+    /// Messages per phone for this purpose alone, besides [`Limits::phone`].
+    pub phone: Vec<Window>,
+    /// In place of [`Limits::guesses_per_otp`].
+    pub guesses_per_otp: Option<u32>,
 }
 
 impl Default for Limits {
@@ -54,22 +73,25 @@ impl Default for Limits {
             cooldown: [30, 60, 120, 300, 600, 1800].map(Duration::from_secs).to_vec(),
             phone: vec![Window::new(3, 600), Window::new(5, HOUR), Window::new(10, DAY)],
             user: vec![Window::new(5, HOUR), Window::new(10, DAY)],
-            user_phones: Window::new(3, DAY),
+            user_phones: vec![Window::new(3, DAY)],
             ip: vec![Window::new(10, HOUR), Window::new(30, DAY)],
-            ip_phones: Window::new(5, HOUR),
+            ip_phones: vec![Window::new(5, HOUR)],
             network: vec![Window::new(50, HOUR), Window::new(150, DAY)],
             everything: vec![Window::new(1000, HOUR), Window::new(10_000, DAY)],
-            refused_phone: Window::new(5, HOUR),
-            refused_other: Window::new(20, HOUR),
+            refused_phone: vec![Window::new(5, HOUR)],
+            refused_other: vec![Window::new(20, HOUR)],
             guesses_per_otp: 5,
-            guesses_per_phone: Window::new(15, DAY),
-            guesses_per_ip: Window::new(30, HOUR),
+            guesses_per_user: vec![Window::new(15, DAY)],
+            guesses_per_phone: vec![Window::new(15, DAY)],
+            guesses_per_ip: vec![Window::new(30, HOUR)],
+            guesses_per_token: vec![Window::new(30, HOUR)],
             guesses_in_a_row: 100,
+            purposes: BTreeMap::new(),
         }
     }
 }
 
-/// The limits by their names.
+/// The limits by their names: those of their settings, of `limits show` and of `--override` alike.
 #[derive(
     Clone,
     Copy,
@@ -84,8 +106,8 @@ impl Default for Limits {
     strum::VariantArray,
     strum::Display,
 )]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Limit {
     /// The pause after a message.
     Cooldown,
@@ -103,10 +125,22 @@ pub enum Limit {
     Network,
     /// Messages in all.
     Everything,
-    /// Refusals by the provider.
-    Refused,
-    /// Wrong guesses.
-    Guesses,
+    /// Refusals by the provider, per phone.
+    RefusedPhone,
+    /// Refusals by the provider, per user or client address.
+    RefusedOther,
+    /// Wrong guesses at one code.
+    GuessesPerOtp,
+    /// Wrong guesses per user and phone.
+    GuessesPerUser,
+    /// Wrong guesses per phone.
+    GuessesPerPhone,
+    /// Wrong guesses per client address.
+    GuessesPerIp,
+    /// Wrong guesses per access token of a user.
+    GuessesPerToken,
+    /// Wrong guesses in a row per user and phone.
+    GuessesInARow,
 }
 
 impl Limit {
@@ -122,10 +156,19 @@ impl Limit {
         name.parse().ok()
     }
 
+    /// True for those that count wrong guesses.
+    pub fn is_of_guesses(self) -> bool {
+        use Limit::{GuessesInARow, GuessesPerIp, GuessesPerOtp, GuessesPerPhone, GuessesPerToken, GuessesPerUser};
+        matches!(
+            self,
+            GuessesPerOtp | GuessesPerUser | GuessesPerPhone | GuessesPerIp | GuessesPerToken | GuessesInARow
+        )
+    }
+
     /// True where staff may let one message through. Spent guesses are opened by a reset alone: a code that could not be
     /// verified is not worth sending.
     pub fn can_be_overridden(self) -> bool {
-        self != Limit::Guesses
+        !self.is_of_guesses()
     }
 }
 
@@ -155,7 +198,7 @@ pub struct SendUsages<'a> {
     pub phone_short: &'a str,
     /// The purpose.
     pub purpose: &'a str,
-    /// The user's with that phone: guesses in a row.
+    /// The user's with that phone.
     pub pair: &'a Usage,
     /// The user's; none for the empty user.
     pub user: Option<&'a Usage>,
@@ -169,88 +212,62 @@ pub struct SendUsages<'a> {
     pub shard: (u32, u32),
     /// The caller vouches for the user (guess budgets of their own).
     pub known: bool,
+    /// There is to be a new code: spent guesses do not stop the live one from going out again.
+    pub new_code: bool,
+    /// The phone's guesses do not stop this user: they verified it not long ago.
+    pub verified: bool,
 }
 
 impl Limits {
     /// Every full limit that forbids one more message now. Empty: go ahead.
     pub fn hits(&self, who: &SendUsages<'_>, now: Timestamp) -> Vec<Hit> {
+        use SubjectKind::{Everything, Ip, Network, Pair, Phone, User};
         let mut hits = Vec::new();
-        let mut weigh = |limit: Limit, subject: SubjectKind, window: Window, fill: Fill| {
-            if let Some(wait) = fill.wait {
-                hits.push(Hit::new(limit, subject, window, Fill { used: fill.used, wait: Some(wait) }));
-            }
+        let mut weigh = |limit: Limit, subject, windows: &[Window], fill: &dyn Fn(Window) -> Fill| {
+            let full = windows.iter().map(|window| (*window, fill(*window))).filter(|(_, fill)| fill.wait.is_some());
+            hits.extend(full.map(|(window, fill)| Hit::new(limit, subject, window, fill)));
         };
         let purpose = who.phone.purpose(who.purpose);
-        if let Some((window, fill)) = self.cooldown(purpose, now) {
-            weigh(Limit::Cooldown, SubjectKind::Phone, window, fill);
+        if let Some((window, fill)) = self.cooldown(who.purpose, purpose, now) {
+            weigh(Limit::Cooldown, Phone, &[window], &|_| fill);
         }
-        for window in &self.phone {
-            weigh(Limit::Phone, SubjectKind::Phone, *window, who.phone.sends_in(*window, now));
+        weigh(Limit::Phone, Phone, &self.phone, &|window| who.phone.sends_in(window, now));
+        if let (Some(own), Some(purpose)) = (self.purposes.get(who.purpose), purpose) {
+            weigh(Limit::Phone, Phone, &own.phone, &|window| usage::fill(&purpose.sends, window, now));
         }
-        weigh(
-            Limit::Refused,
-            SubjectKind::Phone,
-            self.refused_phone,
-            usage::fill(&who.phone.refused, self.refused_phone, now),
-        );
-        if let Some(purpose) = purpose {
-            let guesses = if who.known { &purpose.known_guesses } else { &purpose.guesses };
-            weigh(
-                Limit::Guesses,
-                SubjectKind::Phone,
-                self.guesses_per_phone,
-                usage::fill(guesses, self.guesses_per_phone, now),
-            );
+        weigh(Limit::RefusedPhone, Phone, &self.refused_phone, &|window| usage::fill(&who.phone.refused, window, now));
+        if who.new_code {
+            let guesses = |usage: &Usage, window| usage::fill(usage.guesses_by(who.known), window, now);
+            weigh(Limit::GuessesPerUser, Pair, &self.guesses_per_user, &|window| guesses(who.pair, window));
+            if !who.verified {
+                weigh(Limit::GuessesPerPhone, Phone, &self.guesses_per_phone, &|window| guesses(who.phone, window));
+            }
         }
         if let Some(user) = who.user {
-            for window in &self.user {
-                weigh(Limit::User, SubjectKind::User, *window, user.sends_in(*window, now));
-            }
-            let phones = user.other_phones_in(self.user_phones, who.phone_short, now);
-            weigh(Limit::UserPhones, SubjectKind::User, self.user_phones, phones);
-            weigh(
-                Limit::Refused,
-                SubjectKind::User,
-                self.refused_other,
-                usage::fill(&user.refused, self.refused_other, now),
-            );
+            weigh(Limit::User, User, &self.user, &|window| user.sends_in(window, now));
+            let others = |window| user.other_phones_in(window, who.phone_short, now);
+            weigh(Limit::UserPhones, User, &self.user_phones, &others);
+            weigh(Limit::RefusedOther, User, &self.refused_other, &|window| usage::fill(&user.refused, window, now));
         }
         if let Some(ip) = who.ip {
-            for window in &self.ip {
-                weigh(Limit::Ip, SubjectKind::Ip, *window, ip.sends_in(*window, now));
-            }
-            weigh(
-                Limit::IpPhones,
-                SubjectKind::Ip,
-                self.ip_phones,
-                ip.other_phones_in(self.ip_phones, who.phone_short, now),
-            );
-            weigh(
-                Limit::Refused,
-                SubjectKind::Ip,
-                self.refused_other,
-                usage::fill(&ip.refused, self.refused_other, now),
-            );
+            weigh(Limit::Ip, Ip, &self.ip, &|window| ip.sends_in(window, now));
+            let others = |window| ip.other_phones_in(window, who.phone_short, now);
+            weigh(Limit::IpPhones, Ip, &self.ip_phones, &others);
+            weigh(Limit::RefusedOther, Ip, &self.refused_other, &|window| usage::fill(&ip.refused, window, now));
             // No message for a code that could not be verified from here.
-            weigh(
-                Limit::Guesses,
-                SubjectKind::Ip,
-                self.guesses_per_ip,
-                usage::fill(&ip.guesses, self.guesses_per_ip, now),
-            );
+            weigh(Limit::GuessesPerIp, Ip, &self.guesses_per_ip, &|window| usage::fill(&ip.guesses, window, now));
         }
         for (limit, subject, usage, windows, shard) in [
-            (Limit::Network, SubjectKind::Network, who.network, &self.network, (0, 1)),
-            (Limit::Everything, SubjectKind::Everything, who.everything, &self.everything, who.shard),
+            (Limit::Network, Network, who.network, &self.network, (0, 1)),
+            (Limit::Everything, Everything, who.everything, &self.everything, who.shard),
         ] {
-            for window in windows {
-                if let Some(usage) = usage {
-                    let part = window.shard(shard);
-                    let Fill { used, wait } = usage.slots_in(part, now);
-                    // Whoever is told of a full shard has found the others full as well.
-                    weigh(limit, subject, *window, Fill { used: used.saturating_add(window.max - part.max), wait });
-                }
-            }
+            let Some(usage) = usage else { continue };
+            weigh(limit, subject, windows, &|window| {
+                let part = window.shard(shard);
+                let Fill { used, wait } = usage.slots_in(part, now);
+                // Whoever is told of a full shard has found the others full as well.
+                Fill { used: used.saturating_add(window.max - part.max), wait }
+            });
         }
         hits.extend(self.closed(who.pair, who.known));
         hits
@@ -260,15 +277,50 @@ impl Limits {
     pub fn closed(&self, pair: &Usage, known: bool) -> Option<Hit> {
         let used = if known { pair.known_in_a_row } else { pair.in_a_row };
         let window = Window { max: self.guesses_in_a_row, per: Duration::ZERO };
-        (used >= self.guesses_in_a_row)
-            .then(|| Hit::new(Limit::Guesses, SubjectKind::User, window, Fill { used, wait: None }))
+        (window.max > 0 && used >= window.max)
+            .then(|| Hit::new(Limit::GuessesInARow, SubjectKind::Pair, window, Fill { used, wait: None }))
+    }
+
+    /// The budget that closes the fixed code of a test number, whoever asks and for whatever purpose, if it is spent.
+    pub fn test_code_closed(&self, phone: &Usage, now: Timestamp) -> Option<Hit> {
+        let mut guesses = [phone.guesses.as_slice(), &phone.known_guesses].concat();
+        guesses.sort_unstable();
+        spent(Limit::GuessesPerPhone, SubjectKind::Phone, &self.guesses_per_phone, &guesses, now)
+    }
+
+    /// The budget of wrong guesses of a client address or a user's access token, if it is spent.
+    pub fn caller_closed(&self, caller: SubjectKind, usage: &Usage, now: Timestamp) -> Option<Hit> {
+        let (limit, windows) = match caller {
+            SubjectKind::Token => (Limit::GuessesPerToken, &self.guesses_per_token),
+            _ => (Limit::GuessesPerIp, &self.guesses_per_ip),
+        };
+        spent(limit, caller, windows, &usage.guesses, now)
+    }
+
+    /// How many wrong guesses a code for this purpose survives; the largest number where that limit is off.
+    pub fn tries(&self, purpose: &str) -> u32 {
+        let own = self.purposes.get(purpose).and_then(|own| own.guesses_per_otp);
+        match own.unwrap_or(self.guesses_per_otp) {
+            0 => u32::MAX,
+            tries => tries,
+        }
+    }
+
+    /// The pauses between messages for this purpose.
+    pub fn pauses(&self, purpose: &str) -> &[Duration] {
+        self.purposes.get(purpose).and_then(|own| own.cooldown.as_deref()).unwrap_or(&self.cooldown)
     }
 
     /// The pause after the last message, if it is not over: after n messages the n-th rung of the ladder.
-    pub(crate) fn cooldown(&self, purpose: Option<&PurposeUsage>, now: Timestamp) -> Option<(Window, Fill)> {
-        let asked = self.rungs(purpose, now);
+    pub(crate) fn cooldown(
+        &self,
+        purpose: &str,
+        usage: Option<&PurposeUsage>,
+        now: Timestamp,
+    ) -> Option<(Window, Fill)> {
+        let (asked, pauses) = (self.rungs(usage, now), self.pauses(purpose));
         let last = Timestamp(*asked.last()?);
-        let rung = *self.cooldown.get(asked.len() - 1).or(self.cooldown.last())?;
+        let rung = *pauses.get(asked.len() - 1).or(pauses.last())?;
         let wait = (last + rung).since(now);
         let used = u32::try_from(asked.len()).unwrap_or(u32::MAX);
         (!wait.is_zero()).then_some((Window { max: 1, per: rung }, Fill { used, wait: Some(wait) }))
@@ -283,39 +335,50 @@ impl Limits {
         }
     }
 
-    /// Records one rung.
-    pub fn count_cooldown(&self, purpose: &mut PurposeUsage, now: Timestamp) {
-        if self.rungs(Some(purpose), now).is_empty() {
-            purpose.asked.clear();
+    /// Records a message to a phone with what is counted for its purpose: one rung, and the windows of its own.
+    pub fn count_for_purpose(&self, phone: &mut Usage, purpose: &str, now: Timestamp) {
+        let usage = phone.purpose_mut(purpose);
+        if self.rungs(Some(usage), now).is_empty() {
+            usage.asked.clear();
         }
-        purpose.asked.push(now.millis());
-        let surplus = purpose.asked.len().saturating_sub(self.cooldown.len().max(1));
-        purpose.asked.drain(..surplus);
+        usage.asked.push(now.millis());
+        let surplus = usage.asked.len().saturating_sub(self.pauses(purpose).len().max(1));
+        usage.asked.drain(..surplus);
+        match self.purposes.get(purpose) {
+            Some(own) if !own.phone.is_empty() => usage::count(&mut usage.sends, &own.phone, now),
+            _ => usage.sends.clear(),
+        }
     }
 
     /// The longest span that any limit looks back over: what a usage has to remember.
     pub fn longest(&self) -> Duration {
-        let single = [
-            self.user_phones,
-            self.ip_phones,
-            self.refused_phone,
-            self.refused_other,
-            self.guesses_per_phone,
-            self.guesses_per_ip,
+        let lists = [
+            &self.phone,
+            &self.user,
+            &self.user_phones,
+            &self.ip,
+            &self.ip_phones,
+            &self.network,
+            &self.everything,
+            &self.refused_phone,
+            &self.refused_other,
+            &self.guesses_per_user,
+            &self.guesses_per_phone,
+            &self.guesses_per_ip,
+            &self.guesses_per_token,
         ];
-        let lists = [&self.phone, &self.user, &self.ip, &self.network, &self.everything];
-        let windows = single.iter().chain(lists.into_iter().flatten());
+        let windows = lists.into_iter().chain(self.purposes.values().map(|own| &own.phone)).flatten();
         windows.map(|window| window.per).chain([QUIET]).max().unwrap_or(QUIET)
     }
 
     /// The windows of a user's messages, distinct phones included: what the log has to hold.
     pub fn user_windows(&self) -> Vec<Window> {
-        self.user.iter().copied().chain([self.user_phones]).collect()
+        [self.user.as_slice(), &self.user_phones].concat()
     }
 
     /// The windows of a client address's messages, distinct phones included.
     pub fn ip_windows(&self) -> Vec<Window> {
-        self.ip.iter().copied().chain([self.ip_phones]).collect()
+        [self.ip.as_slice(), &self.ip_phones].concat()
     }
 }
 
@@ -340,23 +403,22 @@ impl Hit {
 
     /// What is full, in words.
     pub fn message(&self) -> String {
-        let whom = match self.subject {
-            SubjectKind::Everything => "all phones together".to_owned(),
-            subject => format!("this {subject}"),
-        };
+        let whom = self.subject.in_words();
         let (used, max, window) = (self.used, self.max, span(self.window_seconds));
-        match (self.limit, self.retry_after_seconds) {
-            (Limit::Cooldown, _) => {
+        match self.limit {
+            Limit::Cooldown => {
                 format!("a message went to {whom} a moment ago; the pause is {} s", self.window_seconds)
             }
-            (Limit::Guesses, None) => {
+            Limit::GuessesInARow => {
                 format!("{used} wrong codes in a row were given for {whom}; it stays closed until it is reset")
             }
-            (Limit::Guesses, _) => format!("{used} wrong codes were given for {whom} in {window}"),
-            (Limit::UserPhones | Limit::IpPhones, _) => {
+            limit if limit.is_of_guesses() => format!("{used} wrong codes were given for {whom} in {window}"),
+            Limit::UserPhones | Limit::IpPhones => {
                 format!("{whom} has asked for {used} other phones; {max} are allowed in {window}")
             }
-            (Limit::Refused, _) => format!("the provider refused {used} messages of {whom} in {window}"),
+            Limit::RefusedPhone | Limit::RefusedOther => {
+                format!("the provider refused {used} messages of {whom} in {window}")
+            }
             _ => format!("{used} of {max} messages in {window} are used up for {whom}"),
         }
     }
@@ -366,9 +428,17 @@ impl Hit {
         if self.limit.can_be_overridden() {
             format!("Staff can let one through: smsotp send --override {} --reason TEXT", self.limit)
         } else {
-            "Staff can open it: smsotp limits reset PHONE --reason TEXT".to_owned()
+            format!("Staff can open it: smsotp limits reset {} --reason TEXT", self.subject.to_reset())
         }
     }
+}
+
+/// The first full window of a list of moments.
+fn spent(limit: Limit, subject: SubjectKind, windows: &[Window], moments: &[i64], now: Timestamp) -> Option<Hit> {
+    windows.iter().find_map(|window| {
+        let fill = usage::fill(moments, *window, now);
+        fill.wait.is_some().then(|| Hit::new(limit, subject, *window, fill))
+    })
 }
 
 /// A span in the largest whole unit.
@@ -400,6 +470,8 @@ mod tests {
             everything: None,
             shard: (0, 1),
             known: false,
+            new_code: true,
+            verified: false,
         }
     }
 
@@ -408,7 +480,7 @@ mod tests {
         let limits = Limits { phone: vec![], ..Limits::default() };
         let (mut phone, pair, mut now) = (Usage::default(), Usage::default(), Timestamp(1_000_000));
         for rung in [30, 60, 120, 300, 600, 1800, 1800, 1800] {
-            limits.count_cooldown(phone.purpose_mut("login"), now);
+            limits.count_for_purpose(&mut phone, "login", now);
             let early = now + Duration::from_millis(rung * 1000 - 1);
             let hits = limits.hits(&usages(&phone, &pair), early);
             assert_eq!(hits.len(), 1, "rung {rung}");
@@ -416,7 +488,7 @@ mod tests {
             now = now + Duration::from_secs(rung);
             assert_eq!(limits.hits(&usages(&phone, &pair), now), [], "rung {rung}");
         }
-        limits.count_cooldown(phone.purpose_mut("login"), now + QUIET);
+        limits.count_for_purpose(&mut phone, "login", now + QUIET);
         assert_eq!(phone.purpose("login").unwrap().asked.len(), 1, "a quiet day starts over");
     }
 
@@ -425,13 +497,17 @@ mod tests {
         let limits = Limits::default();
         let (mut phone, mut pair, now) = (Usage::default(), Usage::default(), Timestamp(1_000_000));
         for _ in 0..15 {
-            usage::count(&mut phone.purpose_mut("login").guesses, limits.guesses_per_phone, now);
+            phone.count_guess(false, &limits.guesses_per_phone, now);
         }
-        assert_eq!(limits.hits(&usages(&phone, &pair), now)[0].limit, Limit::Guesses);
+        assert_eq!(limits.hits(&usages(&phone, &pair), now)[0].limit, Limit::GuessesPerPhone);
+        // Not for whom a service vouches for, for whom verified the phone, and for the live code once more.
         assert_eq!(limits.hits(&SendUsages { known: true, ..usages(&phone, &pair) }, now), []);
+        assert_eq!(limits.hits(&SendUsages { verified: true, ..usages(&phone, &pair) }, now), []);
+        assert_eq!(limits.hits(&SendUsages { new_code: false, ..usages(&phone, &pair) }, now), []);
         pair.in_a_row = 100;
         let hits = limits.hits(&usages(&Usage::default(), &pair), now);
-        assert_eq!((hits[0].limit, hits[0].retry_after_seconds), (Limit::Guesses, None));
+        assert_eq!((hits[0].limit, hits[0].retry_after_seconds), (Limit::GuessesInARow, None));
+        assert_eq!(Limits { guesses_in_a_row: 0, ..limits }.closed(&pair, false), None, "off");
     }
 
     const NOW: Timestamp = Timestamp(1_699_999_980_000);
@@ -468,17 +544,20 @@ mod tests {
             cooldown: Vec::new(),
             phone: vec![THREE],
             user: vec![THREE],
-            user_phones: THREE,
+            user_phones: vec![THREE],
             ip: vec![THREE],
-            ip_phones: THREE,
+            ip_phones: vec![THREE],
             network: vec![THREE],
             everything: vec![THREE],
-            refused_phone: THREE,
-            refused_other: THREE,
+            refused_phone: vec![THREE],
+            refused_other: vec![THREE],
             guesses_per_otp: 3,
-            guesses_per_phone: THREE,
-            guesses_per_ip: THREE,
+            guesses_per_user: vec![THREE],
+            guesses_per_phone: vec![THREE],
+            guesses_per_ip: vec![THREE],
+            guesses_per_token: vec![THREE],
             guesses_in_a_row: 3,
+            purposes: BTreeMap::new(),
         }
     }
 
@@ -490,24 +569,25 @@ mod tests {
         fn send(usage: &mut Usage, to: &str) {
             usage.count_send(NOW, to, &[THREE]);
         }
-        let events: [(Limit, SubjectKind, Event); 13] = [
+        let events: [(Limit, SubjectKind, Event); 14] = [
             (Limit::Phone, SubjectKind::Phone, |who, _| send(&mut who.phone, "")),
-            (Limit::Refused, SubjectKind::Phone, |who, _| who.phone.refused.push(NOW.millis())),
-            (Limit::Guesses, SubjectKind::Phone, |who, _| who.phone.purpose_mut("login").guesses.push(NOW.millis())),
+            (Limit::RefusedPhone, SubjectKind::Phone, |who, _| who.phone.refused.push(NOW.millis())),
+            (Limit::GuessesPerPhone, SubjectKind::Phone, |who, _| who.phone.guesses.push(NOW.millis())),
+            (Limit::GuessesPerUser, SubjectKind::Pair, |who, _| who.pair.guesses.push(NOW.millis())),
             (Limit::User, SubjectKind::User, |who, _| send(&mut who.user, "a")),
             (Limit::UserPhones, SubjectKind::User, |who, nth| {
                 who.user.sends.push(usage::Entry(NOW.millis(), format!("b{nth}")));
             }),
-            (Limit::Refused, SubjectKind::User, |who, _| who.user.refused.push(NOW.millis())),
+            (Limit::RefusedOther, SubjectKind::User, |who, _| who.user.refused.push(NOW.millis())),
             (Limit::Ip, SubjectKind::Ip, |who, _| send(&mut who.ip, "a")),
             (Limit::IpPhones, SubjectKind::Ip, |who, nth| {
                 who.ip.sends.push(usage::Entry(NOW.millis(), format!("b{nth}")));
             }),
-            (Limit::Refused, SubjectKind::Ip, |who, _| who.ip.refused.push(NOW.millis())),
-            (Limit::Guesses, SubjectKind::Ip, |who, _| who.ip.guesses.push(NOW.millis())),
+            (Limit::RefusedOther, SubjectKind::Ip, |who, _| who.ip.refused.push(NOW.millis())),
+            (Limit::GuessesPerIp, SubjectKind::Ip, |who, _| who.ip.guesses.push(NOW.millis())),
             (Limit::Network, SubjectKind::Network, |who, _| who.network.count_slot(NOW, &[THREE])),
             (Limit::Everything, SubjectKind::Everything, |who, _| who.everything.count_slot(NOW, &[THREE])),
-            (Limit::Guesses, SubjectKind::User, |who, _| who.pair.in_a_row += 1),
+            (Limit::GuessesInARow, SubjectKind::Pair, |who, _| who.pair.in_a_row += 1),
         ];
         for (limit, subject, event) in events {
             // Distinct phones are messages as well, and not what this is about.
@@ -523,7 +603,7 @@ mod tests {
                 event(&mut who, nth);
             }
             let (window_seconds, wait) = match (limit, subject) {
-                (Limit::Guesses, SubjectKind::User) => (0, None),
+                (Limit::GuessesInARow, _) => (0, None),
                 // Until the whole slot of a sixtieth has left the window.
                 (Limit::Network | Limit::Everything, _) => (3600, Some(3660)),
                 _ => (3600, Some(3600)),
@@ -536,17 +616,19 @@ mod tests {
     #[test]
     fn whoever_is_vouched_for_has_budgets_of_guesses_of_their_own() {
         let mut who = Everybody::default();
-        who.phone.purpose_mut("login").known_guesses = vec![NOW.millis(); 3];
+        who.phone.known_guesses = vec![NOW.millis(); 3];
         assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
-        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].limit, Limit::Guesses);
+        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].limit, Limit::GuessesPerPhone);
         let mut who = Everybody::default();
         who.pair.known_in_a_row = 3;
         assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
         assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].retry_after_seconds, None);
-        // Another purpose's guesses are another budget.
-        let mut who = Everybody::default();
-        who.phone.purpose_mut("registration").guesses = vec![NOW.millis(); 3];
-        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
+        // A test number's fixed code has one budget, whoever guesses.
+        let mut phone =
+            Usage { known_guesses: vec![NOW.millis()], guesses: vec![NOW.millis() - 1], ..Usage::default() };
+        assert_eq!(three_of_each().test_code_closed(&phone, NOW), None);
+        phone.guesses.push(NOW.millis());
+        assert_eq!(three_of_each().test_code_closed(&phone, NOW).unwrap().used, 3);
     }
 
     #[test]
@@ -568,26 +650,51 @@ mod tests {
     fn a_quiet_day_ends_the_cooldown_to_the_millisecond() {
         let limits = Limits { cooldown: vec![QUIET * 2], ..three_of_each() };
         let mut purpose = PurposeUsage::default();
-        limits.count_cooldown(&mut purpose, NOW);
+        purpose.asked.push(NOW.millis());
         let almost = NOW + QUIET - Duration::from_millis(1);
-        let (window, fill) = limits.cooldown(Some(&purpose), almost).unwrap();
+        let (window, fill) = limits.cooldown("login", Some(&purpose), almost).unwrap();
         assert_eq!((window, fill.used), (Window { max: 1, per: QUIET * 2 }, 1));
         assert_eq!(fill.wait, Some(QUIET + Duration::from_millis(1)));
-        assert_eq!(limits.cooldown(Some(&purpose), NOW + QUIET), None);
+        assert_eq!(limits.cooldown("login", Some(&purpose), NOW + QUIET), None);
         assert_eq!(QUIET.as_secs(), 86_400);
-        assert_eq!(limits.cooldown(None, NOW), None);
+        assert_eq!(limits.cooldown("login", None, NOW), None);
     }
 
     #[test]
     fn no_more_steps_of_the_cooldown_are_kept_than_there_are() {
-        let mut purpose = PurposeUsage::default();
+        let mut phone = Usage::default();
         let limits = Limits { cooldown: [1, 2, 3].map(Duration::from_secs).to_vec(), ..three_of_each() };
         for n in 0..5 {
-            limits.count_cooldown(&mut purpose, NOW + Duration::from_secs(n));
+            limits.count_for_purpose(&mut phone, "login", NOW + Duration::from_secs(n));
         }
-        assert_eq!(purpose.asked, [2, 3, 4].map(|n| NOW.millis() + n * 1000));
-        three_of_each().count_cooldown(&mut purpose, NOW + Duration::from_secs(5));
-        assert_eq!(purpose.asked, [NOW.millis() + 5000], "the last message, although there is no cooldown");
+        assert_eq!(phone.purpose("login").unwrap().asked, [2, 3, 4].map(|n| NOW.millis() + n * 1000));
+        three_of_each().count_for_purpose(&mut phone, "login", NOW + Duration::from_secs(5));
+        let kept = PurposeUsage { asked: vec![NOW.millis() + 5000], sends: vec![] };
+        assert_eq!(phone.purpose("login"), Some(&kept), "the last message, although there is no cooldown");
+    }
+
+    #[test]
+    fn a_purpose_has_the_limits_that_it_was_given_and_else_those_of_all() {
+        let own = PurposeLimits {
+            cooldown: Some(vec![Duration::from_secs(7)]),
+            phone: vec![Window::new(2, 600)],
+            guesses_per_otp: Some(3),
+        };
+        let limits = Limits { purposes: BTreeMap::from([("payment".to_owned(), own)]), ..Limits::default() };
+        assert_eq!((limits.tries("payment"), limits.tries("login")), (3, 5));
+        assert_eq!((limits.pauses("payment"), limits.pauses("login").len()), (&[Duration::from_secs(7)][..], 6));
+        assert_eq!(Limits { guesses_per_otp: 0, ..Limits::default() }.tries("login"), u32::MAX, "off");
+        let (mut phone, pair) = (Usage::default(), Usage::default());
+        for second in [0, 7] {
+            let now = NOW + Duration::from_secs(second);
+            let who = SendUsages { purpose: "payment", ..usages(&phone, &pair) };
+            assert_eq!(limits.hits(&who, now), [], "{second}");
+            limits.count_for_purpose(&mut phone, "payment", now);
+        }
+        let later = NOW + Duration::from_secs(14);
+        let hits = limits.hits(&SendUsages { purpose: "payment", ..usages(&phone, &pair) }, later);
+        assert_eq!((hits.len(), hits[0].limit, hits[0].max, hits[0].used), (1, Limit::Phone, 2, 2));
+        assert_eq!(limits.hits(&usages(&phone, &pair), later), [], "another purpose");
     }
 
     #[test]
@@ -597,12 +704,12 @@ mod tests {
         for longer in [
             Limits { phone: vec![THREE, week], ..three_of_each() },
             Limits { network: vec![week], ..three_of_each() },
-            Limits { refused_other: week, ..three_of_each() },
-            Limits { guesses_per_ip: week, ..three_of_each() },
+            Limits { refused_other: vec![week], ..three_of_each() },
+            Limits { guesses_per_ip: vec![week], ..three_of_each() },
         ] {
             assert_eq!(longer.longest(), week.per);
         }
-        let limits = Limits { user_phones: week, ip_phones: Window::new(2, 60), ..three_of_each() };
+        let limits = Limits { user_phones: vec![week], ip_phones: vec![Window::new(2, 60)], ..three_of_each() };
         assert_eq!(limits.user_windows(), [THREE, week]);
         assert_eq!(limits.ip_windows(), [THREE, Window::new(2, 60)]);
     }
@@ -612,7 +719,7 @@ mod tests {
         for &limit in Limit::ALL {
             assert_eq!(Limit::parse(limit.as_str()), Some(limit));
             assert_eq!(limit.to_string(), limit.as_str());
-            assert_eq!(limit.can_be_overridden(), limit != Limit::Guesses);
+            assert_eq!(limit.can_be_overridden(), !limit.as_str().starts_with("guesses"));
         }
         assert_eq!(Limit::parse("none"), None);
     }
@@ -634,11 +741,14 @@ mod tests {
             ),
             (says(Limit::UserPhones, SubjectKind::User, 86_400), "has asked for 4 other phones; 3 are allowed in 1 d"),
             (says(Limit::IpPhones, SubjectKind::Ip, 61), "has asked for 4 other phones; 3 are allowed in 61 s"),
-            (says(Limit::Refused, SubjectKind::Phone, 3600), "the provider refused 4 messages of this phone in 1 h"),
-            (says(Limit::Guesses, SubjectKind::Phone, 0), "4 wrong codes were given for this phone in 0 s"),
             (
-                hit(Limit::Guesses, SubjectKind::User, 0, None).message(),
-                "4 wrong codes in a row were given for this user",
+                says(Limit::RefusedPhone, SubjectKind::Phone, 3600),
+                "the provider refused 4 messages of this phone in 1 h",
+            ),
+            (says(Limit::GuessesPerPhone, SubjectKind::Phone, 0), "4 wrong codes were given for this phone in 0 s"),
+            (
+                hit(Limit::GuessesInARow, SubjectKind::Pair, 0, None).message(),
+                "4 wrong codes in a row were given for this user and phone",
             ),
         ] {
             assert!(message.contains(words), "{message}");
@@ -646,6 +756,8 @@ mod tests {
         // Rounded up: whoever waits for so long does not come too early.
         assert_eq!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).retry_after_seconds, Some(2));
         assert!(hit(Limit::Phone, SubjectKind::Phone, 600, wait).hint().contains("--override phone"));
-        assert!(hit(Limit::Guesses, SubjectKind::Phone, 600, wait).hint().contains("limits reset"));
+        assert!(
+            hit(Limit::GuessesPerPhone, SubjectKind::Phone, 600, wait).hint().contains("limits reset PHONE --reason")
+        );
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::code::KeyId;
 use crate::error::{Code as ErrorCode, Error, Result};
 use crate::phone::Phone;
@@ -41,6 +42,8 @@ pub struct Otp {
     pub wrong_guesses: u32,
     /// A declared test number: nothing is sent and the code is fixed.
     pub test: bool,
+    /// A service vouched for whoever asked for it: wrong guesses at it count in the budgets of such callers.
+    pub known: bool,
 }
 
 /// Where an otp is in its life. All but [`State::Active`] are terminal.
@@ -92,12 +95,14 @@ impl State {
 impl Otp {
     /// True while it can still be verified.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.state == State::Active && now < self.expires_at
+        self.shown_state(now) == State::Active
     }
 
-    /// The state that a reader should be told: an active otp whose time is over is expired, written or not.
+    /// The state that a reader should be told: an active otp whose time is over is expired, written or not. So is one that was
+    /// made by a clock that was ahead: it would live for longer than it was meant to.
     pub fn shown_state(&self, now: Timestamp) -> State {
-        if self.state == State::Active && now >= self.expires_at { State::Expired } else { self.state }
+        let over = now >= self.expires_at || self.created_at.since(now) > CLOCK_SLACK;
+        if self.state == State::Active && over { State::Expired } else { self.state }
     }
 
     /// How long it can still be verified.
@@ -119,7 +124,10 @@ impl Otp {
     }
 }
 
-/// The identifier of the host system's user: up to 128 visible characters, bytes as given; empty where there is none.
+/// The identifier of the host system's user: up to 128 visible characters; empty where there is none.
+///
+/// It is kept in Unicode's normal form C without white space at either end, so that one name typed in two ways is one user.
+/// Everything else makes another user, capitals included: what is compared, bound and counted are the bytes of that form.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize)]
 #[serde(transparent)]
 pub struct User(Arc<str>);
@@ -130,10 +138,12 @@ impl User {
 
     /// Takes a user as given, or says what is wrong with it.
     pub fn parse(text: &str) -> Result<User> {
+        let text = text.trim();
         // What nearly all are: every character is a byte, and visible. Each row of the database is looked at in this way.
         if text.len() <= User::MAX && text.bytes().all(|b| matches!(b, b' '..=b'~')) {
             return Ok(User(text.into()));
         }
+        let text = ComposingNormalizerBorrowed::new_nfc().normalize(text);
         let length = text.chars().count();
         if length > User::MAX {
             return Err(Error::new(
@@ -152,7 +162,7 @@ impl User {
         }
         Ok(User(text.into()))
     }
-    /// The bytes as given.
+    /// The bytes of the normal form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -193,6 +203,7 @@ mod tests {
             ended_at: None,
             wrong_guesses: 0,
             test: false,
+            known: false,
         }
     }
 
@@ -224,6 +235,34 @@ mod tests {
         for bad in ["a\nb", "a\u{1b}[31m", "a\u{202e}b", "a\u{200b}b", "a\tb", "\u{0}", "a\u{a0}b"] {
             assert!(User::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn one_name_typed_in_two_ways_is_one_user() {
+        let user = |text: &str| User::parse(text).unwrap();
+        let jose = user("Jos\u{e9}");
+        for same in ["Jose\u{301}", " Jos\u{e9}", "Jose\u{301}\u{a0}", "Jos\u{e9}\n", "\tJos\u{e9} \u{3000}"] {
+            assert_eq!(user(same), jose, "{same:?}");
+        }
+        assert_eq!((user("  "), user("\u{212b}"), user("가")), (User::default(), user("\u{c5}"), user("가")));
+        // Another user is what differs after that: capitals, accents, a space inside, a ligature.
+        for other in ["JOS\u{c9}", "jos\u{e9}", "Jose", "Jo s\u{e9}", "ﬁ"] {
+            assert_ne!(user(other), jose, "{other:?}");
+        }
+        assert_ne!(user("ﬁ"), user("fi"));
+        // The length is that of what is kept.
+        assert!(User::parse(&"e\u{301}".repeat(128)).is_ok());
+        assert!(User::parse(&format!(" {} ", "x".repeat(128))).is_ok());
+    }
+
+    #[test]
+    fn a_code_from_a_clock_that_was_ahead_is_over() {
+        let made_at =
+            |ahead: i64| Otp { created_at: Timestamp(ahead), expires_at: Timestamp(ahead + 600_000), ..otp() };
+        let now = Timestamp(0);
+        assert!(made_at(300_000).is_live(now));
+        assert!(!made_at(300_001).is_live(now) && !made_at(86_400_000).is_live(now));
+        assert_eq!(made_at(86_400_000).shown_state(now), State::Expired);
     }
 
     #[test]
@@ -262,7 +301,7 @@ mod tests {
         assert!(error(&"x".repeat(129)).contains("129 characters"));
         assert!(error("a\u{200b}").contains("U+200B"));
         for hidden in ['\u{2028}', '\u{2066}', '\u{feff}', '\u{fffa}', '\u{e0041}', '\u{3000}', '\u{85}'] {
-            assert!(User::parse(&format!("é{hidden}")).is_err(), "U+{:04X}", hidden as u32);
+            assert!(User::parse(&format!("é{hidden}a")).is_err(), "U+{:04X}", hidden as u32);
         }
     }
 }

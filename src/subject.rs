@@ -52,6 +52,8 @@ pub enum Subject {
     Ip(IpAddr),
     /// A client network: IPv4 /24, IPv6 /48.
     Network(IpAddr),
+    /// An access token of a user, by its id.
+    Token(i64),
     /// Everyone, as a whole: for looking and for resets.
     Everything,
     /// One of the parts into which a store divides everyone: what a send is counted in.
@@ -67,6 +69,7 @@ impl Subject {
             Subject::Pair(..) => SubjectKind::Pair,
             Subject::Ip(_) => SubjectKind::Ip,
             Subject::Network(_) => SubjectKind::Network,
+            Subject::Token(_) => SubjectKind::Token,
             Subject::Everything | Subject::Shard(_) => SubjectKind::Everything,
         }
     }
@@ -84,6 +87,7 @@ impl Subject {
             // A phone holds no NUL, so the two parts cannot run into each other.
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
+            Subject::Token(id) => id.to_be_bytes().to_vec(),
             // With one shard alone that share is the whole.
             Subject::Everything | Subject::Shard(0) => Vec::new(),
             Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
@@ -98,6 +102,7 @@ impl Subject {
             Subject::Ip(ip) => ip.to_string(),
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
+            Subject::Token(id) => format!("token {id}"),
             Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
         }
     }
@@ -118,6 +123,8 @@ pub enum SubjectKind {
     Ip,
     /// A client network.
     Network,
+    /// An access token of a user.
+    Token,
     /// Everyone.
     Everything,
 }
@@ -126,6 +133,31 @@ impl SubjectKind {
     /// The word in the database and in answers.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// How a sentence names the one who is meant.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            SubjectKind::Phone => "this phone",
+            SubjectKind::User => "this user",
+            SubjectKind::Pair => "this user and phone",
+            SubjectKind::Ip => "this address",
+            SubjectKind::Network => "this network",
+            SubjectKind::Token => "this token",
+            SubjectKind::Everything => "all phones together",
+        }
+    }
+
+    /// How `limits reset` names it.
+    pub fn to_reset(self) -> &'static str {
+        match self {
+            SubjectKind::Phone => "PHONE",
+            SubjectKind::User => "--user ID",
+            SubjectKind::Pair => "PHONE --user ID",
+            SubjectKind::Ip | SubjectKind::Network => "--ip ADDRESS",
+            SubjectKind::Token => "--token-id ID",
+            SubjectKind::Everything => "--everything",
+        }
     }
 }
 

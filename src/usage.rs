@@ -29,12 +29,38 @@ impl Window {
         Window { max, per: Duration::from_secs(seconds) }
     }
 
+    /// The most events that any span of this length can hold.
+    pub fn most_in(self, span: Duration) -> u64 {
+        let windows = span.as_millis().div_ceil(self.per.as_millis().max(1));
+        u64::from(self.max).saturating_mul(u64::try_from(windows).unwrap_or(u64::MAX))
+    }
+
     /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
     pub fn shard(self, (nth, of): (u32, u32)) -> Window {
         let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
         Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
     }
 }
+
+/// As the settings take it: `3/10m`; a number alone where no time opens it again.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.per.is_zero() { write!(f, "{}", self.max) } else { write!(f, "{}/{}", self.max, span(self.per)) }
+    }
+}
+
+/// A time in the largest unit that leaves no rest, as the settings take it: `1d`, `90m`, `30s`.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (length, unit) = [(86_400, "d"), (3600, "h"), (60, "m")]
+        .into_iter()
+        .find(|(length, _)| seconds >= *length && seconds.is_multiple_of(*length))
+        .unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / length)
+}
+
+/// For how long a user counts as one who verified a phone: 90 days.
+pub const VERIFIED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// What is counted for one subject. Every list is oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,9 +75,13 @@ pub struct Usage {
     /// Messages that the provider refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<i64>,
-    /// Wrong guesses of a client address.
+    /// Wrong guesses: of a phone and of a user with a phone those at live codes, by strangers; of a client address and of an
+    /// access token all that opened nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub guesses: Vec<i64>,
+    /// Wrong guesses at live codes of a phone and of a user with a phone, by callers whom a service vouched for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub known_guesses: Vec<i64>,
     /// What is counted for a phone by purpose.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
     pub purposes: LiteMap<String, PurposeUsage>,
@@ -61,6 +91,9 @@ pub struct Usage {
     /// Wrong guesses in a row of a user and phone, by callers whom a service vouched for.
     #[serde(skip_serializing_if = "is_zero")]
     pub known_in_a_row: u32,
+    /// When the user last verified the phone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<i64>,
     /// When the recipient opted out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opted_out_at: Option<i64>,
@@ -98,12 +131,9 @@ pub struct PurposeUsage {
     /// Messages since the last success or quiet day: the rungs of the cooldown.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<i64>,
-    /// Wrong guesses by strangers.
+    /// Messages, where the purpose has windows of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub guesses: Vec<i64>,
-    /// Wrong guesses by callers whom a service vouched for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub known_guesses: Vec<i64>,
+    pub sends: Vec<i64>,
 }
 
 /// Counts per slot of a window: `SLOTS` slots to a window, so a wide limit may refuse up to one slot early, never late.
@@ -180,6 +210,11 @@ impl TryFrom<Packed> for Slots {
 /// holds at least all of that year's.
 pub const STREAK_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// Whether so many wrong guesses in a row close verification for good, which `closing` do; 0: none do.
+fn is_closed(streak: u32, closing: u32) -> bool {
+    closing > 0 && streak >= closing
+}
+
 /// How many slots a wide window is cut into.
 pub const SLOTS: u64 = 60;
 
@@ -199,18 +234,21 @@ impl Usage {
     }
 
     /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
-    /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good.
+    /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good; 0: none do.
     pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {
         let streak = self.in_a_row.max(self.known_in_a_row);
-        let lasting = streak >= closing || self.opted_out_at.is_some();
+        let lasting = is_closed(streak, closing) || self.opted_out_at.is_some();
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
-        (!lasting).then(|| Timestamp(self.seen) + kept)
+        let counted = Timestamp(self.seen) + kept;
+        let idle_at = self.verified_at.map_or(counted, |at| counted.max(Timestamp(at) + VERIFIED_FOR));
+        (!lasting).then_some(idle_at)
     }
 
     /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
     /// changes no answer.
     pub fn forget_streak(&mut self, now: Timestamp, closing: u32) {
-        if self.in_a_row.max(self.known_in_a_row) < closing && now.since(Timestamp(self.seen)) >= STREAK_KEPT {
+        if !is_closed(self.in_a_row.max(self.known_in_a_row), closing) && now.since(Timestamp(self.seen)) >= STREAK_KEPT
+        {
             (self.in_a_row, self.known_in_a_row) = (0, 0);
         }
     }
@@ -228,6 +266,39 @@ impl Usage {
                 self.refusals.insert(what.to_owned(), Refusals(now.millis(), 0));
                 Some(counted.map_or(0, |Refusals(_, count)| count))
             }
+        }
+    }
+
+    /// True where the user verified the phone not long ago.
+    pub fn verified_lately(&self, now: Timestamp) -> bool {
+        self.verified_at.is_some_and(|at| now < Timestamp(at) + VERIFIED_FOR)
+    }
+
+    /// The wrong guesses of those whom a service vouched for, or of the others.
+    pub fn guesses_by(&self, known: bool) -> &[i64] {
+        if known { &self.known_guesses } else { &self.guesses }
+    }
+
+    /// Records a wrong guess of those whom a service vouched for, or of the others.
+    pub fn count_guess(&mut self, known: bool, windows: &[Window], now: Timestamp) {
+        count(if known { &mut self.known_guesses } else { &mut self.guesses }, windows, now);
+    }
+
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was recorded. It still counts.
+    pub fn none_after(&mut self, now: Timestamp) {
+        let now = now.millis();
+        let of_purposes = self.purposes.iter_mut().flat_map(|(_, purpose)| [&mut purpose.asked, &mut purpose.sends]);
+        let lists = of_purposes.chain([&mut self.refused, &mut self.guesses, &mut self.known_guesses]);
+        lists.flatten().for_each(|at| *at = now.min(*at));
+        self.refusals.iter_mut().for_each(|(_, Refusals(told, _))| *told = now.min(*told));
+        self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));
+        [&mut self.verified_at, &mut self.opted_out_at].into_iter().flatten().for_each(|at| *at = now.min(*at));
+        self.seen = now.min(self.seen);
+        for slots in &mut self.slots {
+            let latest = now - now.rem_euclid(slots.slot_ms);
+            let ahead = slots.counts.split_off(slots.counts.partition_point(|(start, _)| *start < latest));
+            let sum = ahead.iter().fold(0u32, |sum, (_, n)| sum.saturating_add(*n));
+            slots.counts.extend((sum > 0).then_some((latest, sum)));
         }
     }
 
@@ -409,13 +480,13 @@ fn fill_of<A>(events: &[A], at: impl Fn(&A) -> i64, window: Window, now: Timesta
     Fill { used, wait: Some(leaves.since(now).max(Duration::from_millis(1))) }
 }
 
-/// Adds a moment to a list and forgets what the window does not count any more.
-pub fn count(moments: &mut Vec<i64>, window: Window, now: Timestamp) {
+/// Adds a moment to a list and forgets what no window counts any more.
+pub fn count(moments: &mut Vec<i64>, windows: &[Window], now: Timestamp) {
     moments.push(now.millis());
-    let from = (now - window.per).millis();
+    let (most, longest) = extent(windows);
+    let from = (now - longest).millis();
     moments.retain(|at| *at > from);
-    let surplus = moments.len().saturating_sub(usize::try_from(window.max).unwrap_or(usize::MAX).max(1));
-    moments.drain(..surplus);
+    moments.drain(..moments.len().saturating_sub(most));
 }
 
 /// Takes one moment out of a list, if it is there.
@@ -586,12 +657,12 @@ mod tests {
     fn a_list_of_moments_keeps_what_its_window_counts() {
         let mut moments = Vec::new();
         for second in 0..5 {
-            count(&mut moments, Window::new(3, 60), NOW + Duration::from_secs(second));
+            count(&mut moments, &[Window::new(3, 60)], NOW + Duration::from_secs(second));
         }
         assert_eq!(moments, [2000, 3000, 4000].map(|ms| NOW.millis() + ms));
-        count(&mut moments, Window::new(3, 60), NOW + Duration::from_secs(63));
+        count(&mut moments, &[Window::new(3, 60)], NOW + Duration::from_secs(63));
         assert_eq!(moments, [4000, 63_000].map(|ms| NOW.millis() + ms), "what is as old as the window is forgotten");
-        count(&mut moments, Window::new(0, 60), NOW + Duration::from_secs(64));
+        count(&mut moments, &[Window::new(0, 60)], NOW + Duration::from_secs(64));
         assert_eq!(moments, [NOW.millis() + 64_000], "the last one, although none is allowed");
         let mut twice = vec![1, 2, 2, 3];
         take_out(&mut twice, Timestamp(2));
@@ -742,7 +813,8 @@ mod tests {
         let mut usage = Usage { in_a_row: 1, known_in_a_row: 2, opted_out_at: Some(3), seen: 4, ..Usage::default() };
         usage.sends = vec![Entry(5, String::new()), Entry(6, "ab".into())];
         (usage.refused, usage.guesses) = (vec![7], vec![8]);
-        *usage.purpose_mut("login") = PurposeUsage { asked: vec![9], guesses: vec![10], known_guesses: vec![11] };
+        *usage.purpose_mut("login") = PurposeUsage { asked: vec![9], sends: vec![10] };
+        (usage.known_guesses, usage.verified_at) = (vec![11], Some(12));
         usage.purpose_mut("registration");
         let text = usage.to_json().unwrap();
         assert!(text.contains("\"registration\":{}") && text.contains("[5]"), "{text}");

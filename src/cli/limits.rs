@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
+use crate::usage::span;
 use crate::{phone, risk};
 
 /// Show and reset the limits
@@ -36,11 +37,14 @@ pub struct Show {
     /// Show what this address has used
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
-    /// The purpose whose budgets are meant
+    /// Show what this access token of a user has used
+    #[arg(long = "token-id", value_name = "ID")]
+    pub token: Option<i64>,
+    /// The purpose whose limits are meant
     #[arg(long, value_name = "NAME")]
     pub purpose: Option<String>,
-    /// What the limits mean: odds of a guessed code, worst cost of a day
-    #[arg(long, conflicts_with_all = ["phone", "user", "ip", "purpose"])]
+    /// What the limits allow: odds of a guessed code, worst cost of a day
+    #[arg(long, conflicts_with_all = ["phone", "user", "ip", "token", "purpose"])]
     pub risk: bool,
 }
 
@@ -51,8 +55,8 @@ pub struct Show {
 #[command(after_long_help = "Examples:\n  \
     $ smsotp limits reset +14155552671 --reason 'customer on the line'\n  \
     $ smsotp limits reset --user alice --reason 'load test of today'\n  \
-    $ smsotp limits reset --everything --reason 'the campaign was planned'")]
-#[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip", "everything"]).required(true).multiple(true)))]
+    $ smsotp limits reset +14155552671 --everything --clock --reason 'the clock was a day ahead'")]
+#[command(group(clap::ArgGroup::new("whom").args(["phone", "user", "ip", "token", "everything"]).required(true).multiple(true)))]
 pub struct Reset {
     /// The number
     pub phone: Option<String>,
@@ -62,12 +66,18 @@ pub struct Reset {
     /// The address
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
+    /// The access token of a user
+    #[arg(long = "token-id", value_name = "ID")]
+    pub token: Option<i64>,
     /// The limit on messages in all
     #[arg(long)]
     pub everything: bool,
     /// Also remove the opt-out of the number
     #[arg(long, requires = "phone")]
     pub opt_out: bool,
+    /// Forget nothing; only take what was recorded while the clock was ahead as if it had happened now
+    #[arg(long, conflicts_with = "opt_out")]
+    pub clock: bool,
     /// Why; kept in the audit log
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
@@ -78,11 +88,13 @@ pub struct Reset {
 pub struct LimitRow {
     /// What it counts: `phone`, `user`, `pair` (a user with a phone), `ip`, ...
     pub subject: String,
-    /// Its name, as `--override` takes it.
+    /// Its name, as settings and `--override` take it.
     pub limit: String,
     /// The purpose that it is for, where each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
+    /// As smsotp.toml takes it.
+    pub value: String,
     pub max: u32,
     /// In how long; absent where time does not open it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,17 +109,15 @@ pub struct LimitRow {
 
 impl Item for LimitRow {
     const KIND: &'static str = "limit";
-    const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "max", "window", "opens"];
+    const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "value", "opens"];
 
     fn cells(&self, view: &View) -> Vec<String> {
-        let window = self.window_seconds.map(std::time::Duration::from_secs);
         vec![
             self.subject.clone(),
             self.limit.clone(),
             view.text_if(self.purpose.as_deref()),
             self.used.map_or_else(|| view.nothing(), |used| used.to_string()),
-            self.max.to_string(),
-            window.map_or_else(|| view.nothing(), |window| view.span(window)),
+            self.value.clone(),
             view.time_if(self.opens_at),
         ]
     }
@@ -142,8 +152,8 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let config = call.config()?;
     if args.risk {
-        let risks =
-            risk::estimates(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
+        let risks = risk::Risks::of(&config.policy).lines();
+        let risks = risks.into_iter().map(|(question, answer)| Risk { question, answer }).collect();
         out.list(&List::whole(risks, "No risks."))?;
         return Ok(Class::Done);
     }
@@ -151,6 +161,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         phone: args.phone.as_deref().map(phone::shape).transpose()?,
         user: given::user(args.user.as_deref())?,
         ip: args.ip.as_deref().map(given::address).transpose()?,
+        token: args.token,
         purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
     };
     let statuses = if whom.is_nobody() {
@@ -163,6 +174,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let row = |status: LimitStatus| LimitRow {
         subject: status.subject.to_string(),
         limit: status.limit.to_string(),
+        value: value(&status),
         purpose: status.purpose,
         max: status.window.max,
         window_seconds: Some(status.window.per.as_secs()).filter(|seconds| *seconds > 0),
@@ -170,6 +182,16 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         opens_at: status.wait.map(|wait| now + wait),
     };
     out.list(&List::whole(statuses.into_iter().map(row).collect(), "No limits."))
+}
+
+/// A limit as smsotp.toml takes it: `"3/10m"`, `5`, and for the cooldown all of its pauses.
+fn value(status: &LimitStatus) -> String {
+    if status.pauses.is_empty() {
+        let window = status.window;
+        return if window.per.is_zero() { window.to_string() } else { format!("\"{window}\"") };
+    }
+    let pauses: Vec<String> = status.pauses.iter().map(|pause| format!("\"{}\"", span(*pause))).collect();
+    format!("[{}]", pauses.join(", "))
 }
 
 fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
@@ -181,12 +203,14 @@ fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(ip) = &args.ip {
         subjects.extend(Subject::of_client(given::address(ip)?));
     }
+    subjects.extend(args.token.map(Subject::Token));
     subjects.extend(args.everything.then_some(Subject::Everything));
     let app = call.open(OpenMode::Existing, out)?;
     let caller = os_caller();
     let mut forgotten = Forgotten::default();
     for subject in subjects {
-        let reset = engine::Reset { subject, user: user.clone(), opt_out: args.opt_out, reason: reason.clone() };
+        let (user, reason) = (user.clone(), reason.clone());
+        let reset = engine::Reset { subject, user, opt_out: args.opt_out, clock: args.clock, reason };
         forgotten.add(app.run(app.engine().reset(&caller, reset))?);
     }
     out.show(&forgotten)
@@ -201,15 +225,22 @@ impl Render for Forgotten {
             ("guesses", self.guesses.to_string()),
             ("refusals", self.refusals.to_string()),
             ("opt_out", self.opt_out.to_string()),
+            ("ahead", self.ahead.to_string()),
         ])
     }
 
     fn layout(&self, _: &View) -> Layout {
-        let Forgotten { sends, guesses, refusals, opt_out } = *self;
-        if sends + guesses + refusals == 0 && !opt_out {
+        let Forgotten { sends, guesses, refusals, opt_out, ahead } = *self;
+        if sends + guesses + refusals + ahead == 0 && !opt_out {
             return Layout::new().text("Nothing to do: nothing had been counted.");
         }
-        let page = Layout::new().text(format!("Reset: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+        let mut page = Layout::new();
+        if sends + guesses + refusals > 0 || ahead == 0 {
+            page = page.text(format!("Reset: {sends} messages, {guesses} wrong codes, {refusals} refusals."));
+        }
+        if ahead > 0 {
+            page = page.text(format!("Events ahead of the clock, of {ahead} subjects, now count from this moment."));
+        }
         if opt_out { page.text("The opt-out was removed.") } else { page }
     }
 }

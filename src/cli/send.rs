@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
-use crate::engine::{Destination, Override, SendAnswer, SendOtp};
+use crate::engine::{Caller, Destination, Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
 use crate::limits::Limit;
 use crate::message::State;
@@ -39,6 +39,9 @@ pub struct Args {
     /// The country of a number in national form, two letters
     #[arg(long, value_name = "COUNTRY")]
     pub region: Option<String>,
+    /// The user is signed in already: use the guess budgets of known users
+    #[arg(long, requires = "user")]
+    pub known: bool,
     /// Send a new code even if one is live
     #[arg(long)]
     pub new_code: bool,
@@ -139,13 +142,14 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             .hint("Whether a message went out is not known where the answer is not waited for"));
     }
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
-    let caller = given::caller(args.ip.as_deref())?;
+    let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
     let typed = given::phone_text(args.phone.as_deref(), call, out)?;
+    let user = given::user(args.user.as_deref())?;
     let request = SendOtp {
         to: Destination::parse(&typed, config.region.as_deref())?,
         purpose: given::purpose(&args.purpose)?,
-        user: given::user(args.user.as_deref())?,
+        user: user.clone(),
         new_code: args.new_code,
         override_limits: override_limits(&args)?,
         idempotency_key: args.idempotency_key,
@@ -192,7 +196,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         message_id: format!("m{}", sent.message_id),
         phone: out.phone(&phone),
         purpose: sent.purpose,
-        user: args.user.unwrap_or_default(),
+        user: user.as_str().to_owned(),
         state: state.as_str().to_owned(),
         expires_at: sent.expires_at,
         resent: sent.resent,

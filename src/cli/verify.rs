@@ -12,6 +12,7 @@ use crate::engine::{Caller, Verdict, VerifyAnswer, VerifyOtp};
 use crate::error::{Class, Result};
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone;
+use crate::subject::SubjectKind;
 
 /// Verify a code
 ///
@@ -105,7 +106,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let code = given::code(source, call, out)?;
     let app = call.open(OpenMode::Existing, out)?;
-    let request = VerifyOtp { phone: phone.clone(), purpose, user, code, idempotency_key: None };
+    let request = VerifyOtp { phone: phone.clone(), purpose, user: user.clone(), code, idempotency_key: None };
     let answer = {
         let _hold = call.signals.hold();
         app.run(app.engine().verify(&caller, request))?
@@ -119,19 +120,23 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         verified: *verdict == Verdict::Verified,
         reason: verdict.code().map(|code| code.name),
         message: words(&answer),
-        tries_left: match verdict {
-            Verdict::WrongCode { tries_left } => Some(*tries_left),
-            _ => None,
-        },
+        tries_left: verdict.tries_left(),
         retry_after_seconds,
         otp_id: answer.otp_id.map(|id| id.to_string()),
         phone: out.phone(&phone),
         purpose: args.purpose,
-        user: args.user.unwrap_or_default(),
+        user: user.as_str().to_owned(),
         test: answer.test,
     })?;
-    if matches!(verdict, Verdict::TooManyGuesses(_)) {
-        out.hint(&format!("Staff can reset it: smsotp limits reset {} --reason TEXT", out.pasted_phone(&phone)));
+    if let Verdict::TooManyGuesses(hit) = verdict {
+        let whose = match hit.subject {
+            SubjectKind::Pair if !user.is_empty() => {
+                format!("{} --user {}", out.pasted_phone(&phone), given::quoted(user.as_str()))
+            }
+            SubjectKind::Phone | SubjectKind::Pair => out.pasted_phone(&phone),
+            subject => subject.to_reset().to_owned(),
+        };
+        out.hint(&format!("Staff can reset it: smsotp limits reset {whose} --reason TEXT"));
     }
     Ok(verdict.code().map_or(Class::Done, |code| code.class))
 }

@@ -7,10 +7,11 @@ use toml::{Table, Value};
 use super::settings::{PURPOSE_KEYS, nearest};
 use super::source::{invalid, printable, unknown};
 use crate::error::Result;
-use crate::limits::{Limits, Window};
+use crate::limits::{Limits, PurposeLimits, Window};
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::template::Wording;
+use crate::usage::span;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// NIST SP 800-63B-4 §3.1.3.2: a code lives at most 10 minutes and has at least 6 digits.
@@ -20,6 +21,8 @@ const NIST_DIGITS_MIN: u8 = 6;
 const NIST_FAILURES_MAX: u32 = 100;
 /// Limits that remember each event: their subject's row grows with them, and is read and written with every operation.
 const LISTED_MAX: u32 = 10_000;
+/// More guesses at one code would make six digits too few.
+const TRIES_MAX: u32 = 10;
 /// Limits that count by slots of time cost the same whatever they allow; a service of a large country needs tens of millions.
 const COUNTED_MAX: u32 = 100_000_000;
 
@@ -47,7 +50,11 @@ pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
                     .hint("A name has 1 to 64 of a-z 0-9 _ - and starts with a letter.")
             })?;
             let mut settings = policy.purposes.get(&purpose).cloned().unwrap_or_default();
-            one_purpose(&mut settings, &purpose, value, &mut warnings)?;
+            let mut own = PurposeLimits::default();
+            one_purpose((&mut settings, &mut own), &purpose, value, &mut warnings)?;
+            if own != PurposeLimits::default() {
+                policy.limits.purposes.insert(purpose.as_str().to_owned(), own);
+            }
             policy.purposes.insert(purpose, settings);
         }
     }
@@ -55,7 +62,7 @@ pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
 }
 
 fn one_purpose(
-    settings: &mut PurposePolicy,
+    (settings, limits): (&mut PurposePolicy, &mut PurposeLimits),
     purpose: &Purpose,
     value: &Value,
     warnings: &mut Vec<String>,
@@ -84,7 +91,13 @@ fn one_purpose(
                 })?;
                 settings.text = Some(wording.to_owned());
             }
+            "cooldown" => limits.cooldown = Some(cooldown(&name, value)?),
+            "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
+            "guesses_per_otp" => limits.guesses_per_otp = Some(number(&name, value, 0, TRIES_MAX)?),
             _ => return Err(unknown(&name, nearest(key, PURPOSE_KEYS.iter().map(|row| row.0)))),
+        }
+        if ["cooldown", "phone", "guesses_per_otp"].contains(&key.as_str()) {
+            warnings.extend(off(&name, value));
         }
     }
     if settings.ttl > NIST_TTL_MAX {
@@ -103,23 +116,23 @@ fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Res
             "cooldown" => limits.cooldown = cooldown(&name, value)?,
             "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
             "user" => limits.user = windows(&name, value, LISTED_MAX)?,
-            "user_phones" => limits.user_phones = window(&name, value, LISTED_MAX)?,
+            "user_phones" => limits.user_phones = windows(&name, value, LISTED_MAX)?,
             "ip" => limits.ip = windows(&name, value, LISTED_MAX)?,
-            "ip_phones" => limits.ip_phones = window(&name, value, LISTED_MAX)?,
+            "ip_phones" => limits.ip_phones = windows(&name, value, LISTED_MAX)?,
             "network" => limits.network = windows(&name, value, COUNTED_MAX)?,
             "everything" => limits.everything = windows(&name, value, COUNTED_MAX)?,
-            "refused_phone" => limits.refused_phone = window(&name, value, LISTED_MAX)?,
-            "refused_other" => limits.refused_other = window(&name, value, LISTED_MAX)?,
-            "guesses_per_otp" => limits.guesses_per_otp = number(&name, value, 1, 10)?,
-            "guesses_per_phone" => limits.guesses_per_phone = window(&name, value, LISTED_MAX)?,
-            "guesses_per_ip" => limits.guesses_per_ip = window(&name, value, LISTED_MAX)?,
-            "guesses_in_a_row" => limits.guesses_in_a_row = number(&name, value, 1, 10_000)?,
+            "refused_phone" => limits.refused_phone = windows(&name, value, LISTED_MAX)?,
+            "refused_other" => limits.refused_other = windows(&name, value, LISTED_MAX)?,
+            "guesses_per_otp" => limits.guesses_per_otp = number(&name, value, 0, TRIES_MAX)?,
+            "guesses_per_user" => limits.guesses_per_user = windows(&name, value, LISTED_MAX)?,
+            "guesses_per_phone" => limits.guesses_per_phone = windows(&name, value, LISTED_MAX)?,
+            "guesses_per_ip" => limits.guesses_per_ip = windows(&name, value, LISTED_MAX)?,
+            "guesses_per_token" => limits.guesses_per_token = windows(&name, value, LISTED_MAX)?,
+            "guesses_in_a_row" => limits.guesses_in_a_row = number(&name, value, 0, 10_000)?,
             // The table of settings is the caller's first check; this one keeps the two in step.
             _ => return Err(unknown(&name, None)),
         }
-        if value.as_array().is_some_and(Vec::is_empty) {
-            warnings.push(format!("{name} is empty: this limit is off"));
-        }
+        warnings.extend(off(&name, value));
     }
     if limits.guesses_in_a_row > NIST_FAILURES_MAX {
         warnings.push("limits.guesses_in_a_row is above the 100 of NIST SP 800-63B-4 §3.2.2".to_owned());
@@ -127,7 +140,16 @@ fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Res
     Ok(())
 }
 
+/// A warning for a limit that is switched off: by `[]` where it is a list, by `0` everywhere.
+fn off(name: &str, value: &Value) -> Option<String> {
+    let off = value.as_integer() == Some(0) || value.as_array().is_some_and(Vec::is_empty);
+    off.then(|| format!("{name} = {value}: this limit is off"))
+}
+
 fn cooldown(name: &str, value: &Value) -> Result<Vec<Duration>> {
+    if value.as_integer() == Some(0) {
+        return Ok(Vec::new());
+    }
     let list = list(name, value)?;
     let step = |value: &Value| between(name, duration(name, value)?, Duration::from_secs(1), DAY);
     list.iter().map(step).collect()
@@ -135,6 +157,7 @@ fn cooldown(name: &str, value: &Value) -> Result<Vec<Duration>> {
 
 fn windows(name: &str, value: &Value, most: u32) -> Result<Vec<Window>> {
     match value {
+        Value::Integer(0) => Ok(Vec::new()),
         Value::String(_) => Ok(vec![window(name, value, most)?]),
         _ => list(name, value)?.iter().map(|value| window(name, value, most)).collect(),
     }
@@ -144,7 +167,7 @@ fn windows(name: &str, value: &Value, most: u32) -> Result<Vec<Window>> {
 fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     let form = || {
         invalid(name, "is not a number of events per time")
-            .hint(format!("Write it like \"5/1h\" or \"10/24h\" at {name}."))
+            .hint(format!("Write it like {name} = \"5/1h\" or [\"5/1h\", \"10/24h\"]; [] switches it off."))
     };
     let (max, per) = value.as_str().and_then(|text| text.split_once('/')).ok_or_else(form)?;
     let (max, per) = (max.trim(), per.trim());
@@ -153,7 +176,8 @@ fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     let per = if per.starts_with(|c: char| c.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
     let per = humantime::parse_duration(&per).map_err(|_| form())?;
     if !(1..=most).contains(&max) {
-        return Err(invalid(name, &format!("allows {max} events; 1 to {most} are possible")));
+        let what = format!("allows {max} events; 1 to {most} are possible");
+        return Err(invalid(name, &what).hint(format!("{name} = [] switches the limit off.")));
     }
     let per = between(name, per, Duration::from_secs(1), 31 * DAY)?;
     Ok(Window { max, per })
@@ -214,14 +238,4 @@ fn section<'v>(name: &str, value: &'v Value) -> Result<&'v Table> {
     value
         .as_table()
         .ok_or_else(|| invalid(name, "is not a section").hint(format!("Write [{name}] on a line of its own.")))
-}
-
-/// A time in the largest unit that leaves no rest, as the file would have it: `1d`, `90m`, `30s`.
-pub(super) fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (length, unit) = [(86_400, "d"), (3600, "h"), (60, "m")]
-        .into_iter()
-        .find(|(length, _)| seconds >= *length && seconds.is_multiple_of(*length))
-        .unwrap_or((1, "s"));
-    format!("{}{unit}", seconds / length)
 }

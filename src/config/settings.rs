@@ -89,30 +89,35 @@ settings! {
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";
-    "" | "keep" | "how long finished otps and messages are kept" | "1d" | "";
+    "" | "keep" | "how long finished otps and messages are kept" | "\"1d\"" | "";
     "" | "segments_max" | "SMS segments that an OTP message may take" | "1" | "";
-    "" | "limits.cooldown" | "pause after the 1st, 2nd, ... message to a phone for a purpose" | "30s 1m 2m 5m 10m 30m" | "";
-    "" | "limits.phone" | "messages per phone" | "3/10m 5/1h 10/1d" | "";
-    "" | "limits.user" | "messages per user" | "5/1h 10/1d" | "";
-    "" | "limits.user_phones" | "distinct phones per user" | "3/1d" | "";
-    "" | "limits.ip" | "messages per client address" | "10/1h 30/1d" | "";
-    "" | "limits.ip_phones" | "distinct phones per client address" | "5/1h" | "";
-    "" | "limits.network" | "messages per client network" | "50/1h 150/1d" | "";
-    "" | "limits.everything" | "all messages" | "1000/1h 10000/1d" | "";
-    "" | "limits.refused_phone" | "refusals by the provider per phone" | "5/1h" | "";
-    "" | "limits.refused_other" | "refusals by the provider per user, client address or token" | "20/1h" | "";
+    "" | "limits.cooldown" | "pause after the 1st, 2nd, ... message to a phone for a purpose" | "[\"30s\", \"1m\", \"2m\", \"5m\", \"10m\", \"30m\"]" | "";
+    "" | "limits.phone" | "messages per phone" | "[\"3/10m\", \"5/1h\", \"10/1d\"]" | "";
+    "" | "limits.user" | "messages per user" | "[\"5/1h\", \"10/1d\"]" | "";
+    "" | "limits.user_phones" | "distinct phones per user" | "[\"3/1d\"]" | "";
+    "" | "limits.ip" | "messages per client address" | "[\"10/1h\", \"30/1d\"]" | "";
+    "" | "limits.ip_phones" | "distinct phones per client address" | "[\"5/1h\"]" | "";
+    "" | "limits.network" | "messages per client network" | "[\"50/1h\", \"150/1d\"]" | "";
+    "" | "limits.everything" | "all messages" | "[\"1000/1h\", \"10000/1d\"]" | "";
+    "" | "limits.refused_phone" | "refusals by the provider per phone" | "[\"5/1h\"]" | "";
+    "" | "limits.refused_other" | "refusals by the provider per user or client address" | "[\"20/1h\"]" | "";
     "" | "limits.guesses_per_otp" | "wrong guesses after which a code is locked" | "5" | "";
-    "" | "limits.guesses_per_phone" | "wrong guesses per phone and purpose; once used up, no new codes are sent" | "15/1d" | "";
-    "" | "limits.guesses_per_ip" | "wrong guesses per client address" | "30/1h" | "";
+    "" | "limits.guesses_per_user" | "wrong guesses per user and phone, all purposes; once used up, no new codes are sent" | "[\"15/1d\"]" | "";
+    "" | "limits.guesses_per_phone" | "wrong guesses per phone, all users and purposes; once used up, no new codes are sent but to users who verified the phone in the last 90 days" | "[\"15/1d\"]" | "";
+    "" | "limits.guesses_per_ip" | "codes that opened nothing per client address" | "[\"30/1h\"]" | "";
+    "" | "limits.guesses_per_token" | "codes that opened nothing per access token of a user" | "[\"30/1h\"]" | "";
     "" | "limits.guesses_in_a_row" | "wrong guesses without one success per user and phone, until `limits reset`" | "100" | "";
 }
 
 /// The keys of a `[purposes.NAME]` section: name, meaning, default.
 pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
-    ("ttl", "how long a code is valid, 1 to 60 minutes", "10m"),
+    ("ttl", "how long a code is valid, 1 to 60 minutes", "\"10m\""),
     ("digits", "how many digits, 4 to 10", "6"),
-    ("resend", "what a re-send sends: the same code or a new one", "same"),
+    ("resend", "what a re-send sends: the same code or a new one", "\"same\""),
     ("text", "the wording: {code} once; {app}, {minutes} and {time} are optional", "built in"),
+    ("cooldown", "pause after the 1st, 2nd, ... message to a phone for this purpose", "`limits.cooldown`"),
+    ("phone", "messages per phone for this purpose, besides `limits.phone`", "[]"),
+    ("guesses_per_otp", "wrong guesses after which a code for this purpose is locked", "`limits.guesses_per_otp`"),
 ];
 
 /// The text of `.env.example`.

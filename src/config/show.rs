@@ -5,13 +5,12 @@ use url::Url;
 
 use super::checked::{Database, Setting};
 use super::given::GivenValues;
-use super::policy::span;
 use super::settings::{SETTINGS, SettingInfo};
 use super::source::{GivenValue, Source};
 use crate::keys::KeySource;
-use crate::limits::Window;
 use crate::policy::Policy;
-use crate::purpose::Resend;
+use crate::purpose::{Purpose, PurposePolicy, Resend};
+use crate::usage::span;
 
 /// Every setting with its value and origin, secrets hidden.
 pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, keys: &KeySource) -> Vec<Setting> {
@@ -42,13 +41,7 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
     let purposes = values.table.get("purposes").and_then(Value::as_table);
     for (purpose, settings_of) in &policy.purposes {
         let declared = purposes.is_some_and(|table| table.contains_key(purpose.as_str()));
-        let resend = if settings_of.resend == Resend::New { "new" } else { "same" };
-        let value = format!(
-            "ttl {}, {} digits, resend {resend}, {} text",
-            span(settings_of.ttl),
-            settings_of.digits,
-            if settings_of.text.is_some() { "own" } else { "built-in" },
-        );
+        let value = purpose_value(policy, purpose, settings_of);
         let origin = if declared { toml.clone().unwrap_or_default() } else { "default".to_owned() };
         settings.push(Setting { name: format!("purposes.{purpose}"), value, origin });
     }
@@ -84,31 +77,52 @@ fn is_set(table: &Table, key: &str) -> bool {
     }
 }
 
-/// The value in force of a setting that only `smsotp.toml` has.
+/// What smsotp.toml would say of a purpose: `ttl = "10m", digits = 6, resend = "same"`.
+fn purpose_value(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -> String {
+    let resend = if settings.resend == Resend::New { "new" } else { "same" };
+    let mut value = format!("ttl = \"{}\", digits = {}, resend = \"{resend}\"", span(settings.ttl), settings.digits);
+    if let Some(text) = &settings.text {
+        value.push_str(&format!(", text = {}", Value::from(text.as_str())));
+    }
+    if let Some(own) = policy.limits.purposes.get(purpose.as_str()) {
+        let cooldown =
+            own.cooldown.as_ref().map(|pauses| format!(", cooldown = {}", list(pauses.iter().map(|p| span(*p)))));
+        value.push_str(&cooldown.unwrap_or_default());
+        if !own.phone.is_empty() {
+            value.push_str(&format!(", phone = {}", list(&own.phone)));
+        }
+        value.push_str(&own.guesses_per_otp.map(|n| format!(", guesses_per_otp = {n}")).unwrap_or_default());
+    }
+    value
+}
+
+/// A list of strings as smsotp.toml has it.
+fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
+    Value::Array(items.into_iter().map(|item| Value::from(item.to_string())).collect()).to_string()
+}
+
+/// The value in force of a setting that only `smsotp.toml` has, as that file takes it.
 fn policy_value(policy: &Policy, key: &str) -> String {
     let limits = &policy.limits;
-    let one = |w: &Window| format!("{}/{}", w.max, span(w.per));
-    let many = |windows: &[Window]| {
-        if windows.is_empty() { "off".to_owned() } else { windows.iter().map(one).collect::<Vec<_>>().join(" ") }
-    };
     match key {
-        "countries" => policy.countries.as_ref().map_or_else(|| "all".to_owned(), |list| list.join(" ")),
-        "keep" => span(policy.keep),
+        "countries" => policy.countries.as_ref().map_or_else(|| "all".to_owned(), list),
+        "keep" => Value::from(span(policy.keep)).to_string(),
         "segments_max" => policy.segments_max.to_string(),
-        "limits.cooldown" if limits.cooldown.is_empty() => "off".to_owned(),
-        "limits.cooldown" => limits.cooldown.iter().map(|d| span(*d)).collect::<Vec<_>>().join(" "),
-        "limits.phone" => many(&limits.phone),
-        "limits.user" => many(&limits.user),
-        "limits.user_phones" => one(&limits.user_phones),
-        "limits.ip" => many(&limits.ip),
-        "limits.ip_phones" => one(&limits.ip_phones),
-        "limits.network" => many(&limits.network),
-        "limits.everything" => many(&limits.everything),
-        "limits.refused_phone" => one(&limits.refused_phone),
-        "limits.refused_other" => one(&limits.refused_other),
+        "limits.cooldown" => list(limits.cooldown.iter().map(|pause| span(*pause))),
+        "limits.phone" => list(&limits.phone),
+        "limits.user" => list(&limits.user),
+        "limits.user_phones" => list(&limits.user_phones),
+        "limits.ip" => list(&limits.ip),
+        "limits.ip_phones" => list(&limits.ip_phones),
+        "limits.network" => list(&limits.network),
+        "limits.everything" => list(&limits.everything),
+        "limits.refused_phone" => list(&limits.refused_phone),
+        "limits.refused_other" => list(&limits.refused_other),
         "limits.guesses_per_otp" => limits.guesses_per_otp.to_string(),
-        "limits.guesses_per_phone" => one(&limits.guesses_per_phone),
-        "limits.guesses_per_ip" => one(&limits.guesses_per_ip),
+        "limits.guesses_per_user" => list(&limits.guesses_per_user),
+        "limits.guesses_per_phone" => list(&limits.guesses_per_phone),
+        "limits.guesses_per_ip" => list(&limits.guesses_per_ip),
+        "limits.guesses_per_token" => list(&limits.guesses_per_token),
         "limits.guesses_in_a_row" => limits.guesses_in_a_row.to_string(),
         _ => String::new(),
     }

@@ -12,7 +12,7 @@ use toml::Value;
 
 use super::read::{parse_dotenv, read_sources};
 use super::*;
-use crate::limits::Window;
+use crate::limits::{Limit, Limits, Window};
 use crate::purpose::{Purpose, Resend};
 
 const SID: &str = "AC0123456789abcdef0123456789abcdef";
@@ -72,8 +72,8 @@ fn nothing_configured_means_the_defaults() {
     assert_eq!(config.provider, None);
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     assert!(config.settings.iter().all(|s| s.origin == "default"));
-    assert_eq!(setting(&config, "limits.phone").0, "3/10m 5/1h 10/1d");
-    assert_eq!(setting(&config, "purposes.login").0, "ttl 10m, 6 digits, resend same, built-in text");
+    assert_eq!(setting(&config, "limits.phone").0, "[\"3/10m\", \"5/1h\", \"10/1d\"]");
+    assert_eq!(setting(&config, "purposes.login").0, "ttl = \"10m\", digits = 6, resend = \"same\"");
 }
 
 #[test]
@@ -392,9 +392,83 @@ fn limits_and_purposes_are_read() {
     let warned = config.warnings.join("\n");
     assert!(warned.contains("purposes.login.ttl is above the 10 minutes of NIST SP 800-63B-4 §3.1.3.2"), "{warned}");
     assert!(warned.contains("purposes.login.digits is below the 6 digits"), "{warned}");
-    assert!(warned.contains("limits.ip is empty: this limit is off"), "{warned}");
-    assert_eq!(setting(&config, "limits.user"), ("2/10m 9/1d", "smsotp.toml (/etc/smsotp/smsotp.toml)"));
+    assert!(warned.contains("limits.ip = []: this limit is off"), "{warned}");
+    assert_eq!(setting(&config, "limits.user"), ("[\"2/10m\", \"9/1d\"]", "smsotp.toml (/etc/smsotp/smsotp.toml)"));
     assert_eq!(setting(&config, "limits.network").1, "default");
+}
+
+#[test]
+fn each_limit_takes_one_window_or_a_list_and_nothing_switches_it_off() {
+    type Windows = fn(&Limits) -> &Vec<Window>;
+    let lists: [(&str, Windows); 13] = [
+        ("phone", |limits| &limits.phone),
+        ("user", |limits| &limits.user),
+        ("user_phones", |limits| &limits.user_phones),
+        ("ip", |limits| &limits.ip),
+        ("ip_phones", |limits| &limits.ip_phones),
+        ("network", |limits| &limits.network),
+        ("everything", |limits| &limits.everything),
+        ("refused_phone", |limits| &limits.refused_phone),
+        ("refused_other", |limits| &limits.refused_other),
+        ("guesses_per_user", |limits| &limits.guesses_per_user),
+        ("guesses_per_phone", |limits| &limits.guesses_per_phone),
+        ("guesses_per_ip", |limits| &limits.guesses_per_ip),
+        ("guesses_per_token", |limits| &limits.guesses_per_token),
+    ];
+    for (name, windows) in lists {
+        let read = |value: &str| from_toml(&format!("[limits]\n{name} = {value}\n")).unwrap();
+        assert_eq!(*windows(&read("\"7/2h\"").policy.limits), [Window::new(7, 7200)], "{name}");
+        let two = read("[\"7/2h\", \"9/1d\"]");
+        assert_eq!(*windows(&two.policy.limits), [Window::new(7, 7200), Window::new(9, 86_400)], "{name}");
+        // It is shown as the file takes it: what is shown is read as the same.
+        let shown = setting(&two, &format!("limits.{name}")).0.to_owned();
+        assert_eq!(read(&shown).policy.limits, two.policy.limits, "{name} = {shown}");
+        for nothing in ["[]", "0"] {
+            let off = read(nothing);
+            assert!(windows(&off.policy.limits).is_empty(), "{name} = {nothing}");
+            assert!(
+                off.warnings.contains(&format!("limits.{name} = {nothing}: this limit is off")),
+                "{:?}",
+                off.warnings
+            );
+        }
+    }
+    for (name, nothing) in [("cooldown", "[]"), ("cooldown", "0"), ("guesses_per_otp", "0"), ("guesses_in_a_row", "0")]
+    {
+        let off = from_toml(&format!("[limits]\n{name} = {nothing}\n")).unwrap();
+        assert!(off.warnings.contains(&format!("limits.{name} = {nothing}: this limit is off")), "{:?}", off.warnings);
+        let limits = &off.policy.limits;
+        assert!(limits.cooldown.is_empty() || limits.tries("login") == u32::MAX || limits.guesses_in_a_row == 0);
+    }
+    // Every limit is a setting, under the same name.
+    for limit in Limit::ALL {
+        assert!(SETTINGS.iter().any(|info| info.key == format!("limits.{limit}")), "{limit}");
+    }
+    let shown = setting(&from_toml("").unwrap(), "limits.cooldown").0.to_owned();
+    assert_eq!(shown, "[\"30s\", \"1m\", \"2m\", \"5m\", \"10m\", \"30m\"]");
+}
+
+#[test]
+fn a_purpose_may_have_its_own_cooldown_guesses_and_windows_of_a_phone() {
+    let config = from_toml(
+        "[purposes.payment]\ncooldown = [\"5s\", \"1m\"]\nphone = \"2/10m\"\nguesses_per_otp = 3\ntext = '{code} \"now\"'\n\
+         [purposes.login]\ncooldown = []\nguesses_per_otp = 0\n[purposes.registration]\nttl = \"5m\"\n",
+    )
+    .unwrap();
+    let limits = &config.policy.limits;
+
+    assert_eq!(limits.pauses("payment"), [5, 60].map(Duration::from_secs));
+    assert_eq!((limits.purposes["payment"].phone.as_slice(), limits.tries("payment")), (&[Window::new(2, 600)][..], 3));
+    assert_eq!((limits.pauses("login").len(), limits.tries("login")), (0, u32::MAX));
+    assert!(!limits.purposes.contains_key("registration"));
+    assert_eq!(
+        setting(&config, "purposes.payment").0,
+        "ttl = \"10m\", digits = 6, resend = \"same\", text = '{code} \"now\"', cooldown = [\"5s\", \"1m\"], phone = [\"2/10m\"], \
+         guesses_per_otp = 3"
+    );
+    let warned = config.warnings.join("\n");
+    assert!(warned.contains("purposes.login.cooldown = []: this limit is off"), "{warned}");
+    assert!(warned.contains("purposes.login.guesses_per_otp = 0: this limit is off"), "{warned}");
 }
 
 #[test]
@@ -421,7 +495,7 @@ fn limits_that_count_by_slots_may_be_as_large_as_a_country() {
     assert_eq!(limits.everything, [Window::new(2_000_000, 3600), Window::new(100_000_000, 31 * 86_400)]);
     assert_eq!(limits.network, [Window::new(10_001, 3600)]);
     assert_eq!(limits.phone, [Window::new(10_000, 86_400)]);
-    assert_eq!(setting(&config, "limits.everything").0, "2000000/1h 100000000/31d");
+    assert_eq!(setting(&config, "limits.everything").0, "[\"2000000/1h\", \"100000000/31d\"]");
 }
 
 #[test]
@@ -440,11 +514,18 @@ fn rules_out_of_range_are_refused_by_name() {
         ("[limits]\nphone = [\"5\"]", "5/1h"),
         ("[limits]\nphone = [5]", "5/1h"),
         ("[limits]\nphone = 5", "limits.phone"),
-        ("[limits]\nuser_phones = []", "limits.user_phones"),
         ("[limits]\ncooldown = [\"30\"]", "limits.cooldown"),
         ("[limits]\ncooldown = \"30s\"", "is not a list"),
-        ("[limits]\nguesses_per_otp = 0", "1 to 10"),
-        ("[limits]\nguesses_per_otp = 5.5", "1 to 10"),
+        ("[limits]\nguesses_per_otp = 11", "0 to 10"),
+        ("[limits]\nguesses_per_otp = 5.5", "0 to 10"),
+        ("[limits]\nguesses_per_otp = []", "0 to 10"),
+        ("[limits]\nguesses_in_a_row = -1", "0 to 10000"),
+        ("[limits]\nuser_phones = 3", "limits.user_phones"),
+        ("[limits]\nip_phones = [\"5/1h\", 3]", "limits.ip_phones"),
+        ("[purposes.login]\nphone = \"0/1h\"", "purposes.login.phone = [] switches"),
+        ("[purposes.login]\ncooldown = \"30s\"", "is not a list"),
+        ("[purposes.login]\nguesses_per_otp = 11", "0 to 10"),
+        ("[purposes.login]\nuser = \"5/1h\"", "purposes.login.user"),
         ("limits = 3", "limits"),
         ("purposes = []", "purposes"),
         ("[purposes.login]\nttl = \"59s\"", "1m to 1h"),

@@ -42,12 +42,14 @@ pub struct Caller {
     pub ip: Option<IpAddr>,
     /// The service vouches that the user is already signed in: guess budgets of their own.
     pub known: bool,
+    /// The id of the access token, where it speaks for one user alone: what that user guesses through it has a budget.
+    pub user_token: Option<i64>,
 }
 
 impl Caller {
     /// A caller without a client address.
     pub fn new(actor: Actor) -> Caller {
-        Caller { actor, ip: None, known: false }
+        Caller { actor, ip: None, known: false, user_token: None }
     }
 }
 

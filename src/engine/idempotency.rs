@@ -1,5 +1,7 @@
 //! Idempotency keys: the same key for the same thing gets the same answer.
 
+use super::context::Caller;
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::IndexKey;
@@ -9,7 +11,9 @@ use crate::store::Reply;
 const KEY_MAX: usize = 255;
 
 /// The row of a key and of what was asked under it. Tags alone: keys may hold what a caller would not want kept.
-pub(super) fn reply_of(index: &IndexKey, key: &str, asked: &str) -> Result<Reply> {
+///
+/// The same key is another one for each verb, for each access token, and for the command line.
+pub(super) fn reply_of(index: &IndexKey, caller: &Caller, verb: &str, key: &str, asked: &str) -> Result<Reply> {
     if key.is_empty() || key.len() > KEY_MAX || key.chars().any(char::is_control) {
         return Err(Error::new(
             Code::VALUE_INVALID,
@@ -17,8 +21,13 @@ pub(super) fn reply_of(index: &IndexKey, key: &str, asked: &str) -> Result<Reply
         )
         .hint("Use something unique for each thing to be done once, for example a UUID."));
     }
+    // A key holds no control character, so none can be made to look like another caller's.
+    let whose = match caller.actor {
+        Actor::Token(id) => format!("token {id}"),
+        Actor::Os { .. } | Actor::Cron | Actor::System => String::new(),
+    };
     Ok(Reply {
-        tag: index.tag("idempotency-key", key.as_bytes()),
+        tag: index.tag("idempotency-key", format!("{verb}\0{whose}\0{key}").as_bytes()),
         fingerprint: index.tag("idempotency-ask", asked.as_bytes()),
         message_id: None,
         answer: None,

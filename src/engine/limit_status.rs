@@ -23,6 +23,8 @@ pub struct LimitQuery {
     pub user: User,
     /// A client address.
     pub ip: Option<IpAddr>,
+    /// An access token of a user.
+    pub token: Option<i64>,
     /// The purpose whose budgets are meant; all that are known where none is given.
     pub purpose: Option<Purpose>,
 }
@@ -38,6 +40,8 @@ pub struct LimitStatus {
     pub purpose: Option<String>,
     /// How many in how long; a span of zero means that only success or a reset opens it.
     pub window: Window,
+    /// The pauses of the cooldown, one after the other; empty for every other limit.
+    pub pauses: Vec<Duration>,
     /// How many count now; `None` where nobody was asked about.
     pub used: Option<u32>,
     /// If it is full: how long until there is room.
@@ -47,20 +51,23 @@ pub struct LimitStatus {
 impl LimitQuery {
     /// True where no one in particular is asked about.
     pub fn is_nobody(&self) -> bool {
-        self.phone.is_none() && self.user.is_empty() && self.ip.is_none()
+        self.phone.is_none() && self.user.is_empty() && self.ip.is_none() && self.token.is_none()
     }
 }
 
 /// The limits themselves, without anyone's usage.
 pub fn limits_of_nobody(policy: &Policy) -> Vec<LimitStatus> {
-    let limits = &policy.limits;
     let empty = Usage::default();
-    let mut rows = of_phone(limits, &empty, Timestamp(0), &[String::new()]);
-    rows.extend(of_pair(limits, &empty));
-    rows.extend(of_user(limits, &empty, Timestamp(0)));
-    rows.extend(of_ip(limits, &empty, Timestamp(0)));
-    rows.extend(of_wide(SubjectKind::Network, Limit::Network, &limits.network, &empty, Timestamp(0)));
-    rows.extend(of_wide(SubjectKind::Everything, Limit::Everything, &limits.everything, &empty, Timestamp(0)));
+    // What holds for every purpose, and what some have of their own.
+    let purposes: Vec<String> = [String::new()].into_iter().chain(policy.limits.purposes.keys().cloned()).collect();
+    let limits = Counted { limits: &policy.limits, now: Timestamp(0) };
+    let mut rows = limits.of_phone(&empty, &purposes);
+    rows.extend(limits.of_pair(&empty));
+    rows.extend(limits.of_user(&empty));
+    rows.extend(limits.of_ip(&empty));
+    rows.extend(limits.of_token(&empty));
+    rows.extend(limits.of_wide(SubjectKind::Network, &empty));
+    rows.extend(limits.of_wide(SubjectKind::Everything, &empty));
     for row in &mut rows {
         (row.used, row.wait) = (None, None);
     }
@@ -69,8 +76,7 @@ pub fn limits_of_nobody(policy: &Policy) -> Vec<LimitStatus> {
 
 /// How full the limits of someone are now.
 pub(super) async fn limit_status(ctx: &Context, whom: &LimitQuery) -> Result<Vec<LimitStatus>> {
-    let limits = &ctx.policy.limits;
-    let now = ctx.reads().now().await?;
+    let limits = Counted { limits: &ctx.policy.limits, now: ctx.reads().now().await? };
     let mut rows = Vec::new();
     if let Some(phone) = &whom.phone {
         let usage = usage_of(ctx, Subject::Phone(phone.clone())).await?;
@@ -78,31 +84,22 @@ pub(super) async fn limit_status(ctx: &Context, whom: &LimitQuery) -> Result<Vec
             Some(purpose) => vec![purpose.as_str().to_owned()],
             None => usage.purposes.keys().cloned().collect(),
         };
-        rows.extend(of_phone(limits, &usage, now, &purposes));
-        rows.extend(of_pair(limits, &usage_of(ctx, Subject::Pair(whom.user.clone(), phone.clone())).await?));
+        rows.extend(limits.of_phone(&usage, &purposes));
+        rows.extend(limits.of_pair(&usage_of(ctx, Subject::Pair(whom.user.clone(), phone.clone())).await?));
     }
     if !whom.user.is_empty() {
-        rows.extend(of_user(limits, &usage_of(ctx, Subject::User(whom.user.clone())).await?, now));
+        rows.extend(limits.of_user(&usage_of(ctx, Subject::User(whom.user.clone())).await?));
     }
     if let Some(ip) = whom.ip {
         let [ip, network] = Subject::of_client(ip);
-        rows.extend(of_ip(limits, &usage_of(ctx, ip).await?, now));
-        rows.extend(of_wide(
-            SubjectKind::Network,
-            Limit::Network,
-            &limits.network,
-            &usage_of(ctx, network).await?,
-            now,
-        ));
+        rows.extend(limits.of_ip(&usage_of(ctx, ip).await?));
+        rows.extend(limits.of_wide(SubjectKind::Network, &usage_of(ctx, network).await?));
+    }
+    if let Some(id) = whom.token {
+        rows.extend(limits.of_token(&usage_of(ctx, Subject::Token(id)).await?));
     }
     // It closes for everyone alike.
-    rows.extend(of_wide(
-        SubjectKind::Everything,
-        Limit::Everything,
-        &limits.everything,
-        &usage_of(ctx, Subject::Everything).await?,
-        now,
-    ));
+    rows.extend(limits.of_wide(SubjectKind::Everything, &usage_of(ctx, Subject::Everything).await?));
     Ok(rows)
 }
 
@@ -111,77 +108,120 @@ async fn usage_of(ctx: &Context, subject: Subject) -> Result<Usage> {
     Ok(found.into_iter().next().flatten().map(|fact| fact.usage).unwrap_or_default())
 }
 
-fn row(subject: SubjectKind, limit: Limit, window: Window, fill: Fill) -> LimitStatus {
-    LimitStatus { subject, limit, purpose: None, window, used: Some(fill.used), wait: fill.wait }
+/// The limits, and the moment at which they are looked at.
+struct Counted<'a> {
+    limits: &'a Limits,
+    now: Timestamp,
 }
 
-fn of_phone(limits: &Limits, phone: &Usage, now: Timestamp, purposes: &[String]) -> Vec<LimitStatus> {
-    let mut rows: Vec<LimitStatus> = limits
-        .phone
-        .iter()
-        .map(|window| row(SubjectKind::Phone, Limit::Phone, *window, phone.sends_in(*window, now)))
-        .collect();
-    rows.push(row(
-        SubjectKind::Phone,
-        Limit::Refused,
-        limits.refused_phone,
-        usage::fill(&phone.refused, limits.refused_phone, now),
-    ));
-    for name in purposes {
-        let known = phone.purpose(name);
-        let (window, fill) = limits.cooldown(known, now).unwrap_or_else(|| {
-            let per = limits.cooldown.first().copied().unwrap_or_default();
-            (Window { max: 1, per }, Fill { used: 0, wait: None })
-        });
-        let purpose = Some(name.clone()).filter(|name| !name.is_empty());
-        rows.push(LimitStatus { purpose: purpose.clone(), ..row(SubjectKind::Phone, Limit::Cooldown, window, fill) });
-        let window = limits.guesses_per_phone;
-        let guesses = known.map_or(&[][..], |purpose| &purpose.guesses);
-        rows.push(LimitStatus {
-            purpose,
-            ..row(SubjectKind::Phone, Limit::Guesses, window, usage::fill(guesses, window, now))
-        });
+impl Counted<'_> {
+    fn rows(
+        &self,
+        subject: SubjectKind,
+        limit: Limit,
+        windows: &[Window],
+        fill: impl Fn(Window) -> Fill,
+    ) -> Vec<LimitStatus> {
+        windows.iter().map(|window| row(subject, limit, *window, fill(*window))).collect()
     }
-    rows
+
+    fn of_phone(&self, phone: &Usage, purposes: &[String]) -> Vec<LimitStatus> {
+        use SubjectKind::Phone;
+        let (limits, now) = (self.limits, self.now);
+        let mut rows = self.rows(Phone, Limit::Phone, &limits.phone, |window| phone.sends_in(window, now));
+        for name in purposes {
+            let (used, own) = (phone.purpose(name), limits.purposes.get(name));
+            let mut of_purpose = Vec::new();
+            if let Some(own) = own {
+                let sends = used.map_or(&[][..], |purpose| &purpose.sends);
+                of_purpose.extend(self.rows(Phone, Limit::Phone, &own.phone, |window| usage::fill(sends, window, now)));
+            }
+            let pauses = limits.pauses(name);
+            // Without anyone's usage, a purpose is named for what it has of its own.
+            let shown = name.is_empty() || used.is_some() || own.is_none_or(|own| own.cooldown.is_some());
+            if let Some(first) = pauses.first().filter(|_| shown) {
+                let free = (Window { max: 1, per: *first }, Fill { used: 0, wait: None });
+                let (window, fill) = limits.cooldown(name, used, now).unwrap_or(free);
+                let pauses = pauses.to_vec();
+                of_purpose.push(LimitStatus { pauses, ..row(Phone, Limit::Cooldown, window, fill) });
+            }
+            if let Some(tries) = own.and_then(|own| own.guesses_per_otp) {
+                of_purpose.push(of_otp(tries));
+            }
+            let purpose = Some(name.clone()).filter(|name| !name.is_empty());
+            rows.extend(of_purpose.into_iter().map(|row| LimitStatus { purpose: purpose.clone(), ..row }));
+        }
+        rows.extend(self.rows(Phone, Limit::RefusedPhone, &limits.refused_phone, |window| {
+            usage::fill(&phone.refused, window, now)
+        }));
+        rows.push(of_otp(limits.guesses_per_otp));
+        rows.extend(self.rows(Phone, Limit::GuessesPerPhone, &limits.guesses_per_phone, |window| {
+            usage::fill(&phone.guesses, window, now)
+        }));
+        rows
+    }
+
+    fn of_pair(&self, pair: &Usage) -> Vec<LimitStatus> {
+        let (limits, now) = (self.limits, self.now);
+        let mut rows = self.rows(SubjectKind::Pair, Limit::GuessesPerUser, &limits.guesses_per_user, |window| {
+            usage::fill(&pair.guesses, window, now)
+        });
+        let window = Window { max: limits.guesses_in_a_row, per: Duration::ZERO };
+        let fill = Fill { used: pair.in_a_row, wait: None };
+        rows.extend((window.max > 0).then(|| row(SubjectKind::Pair, Limit::GuessesInARow, window, fill)));
+        rows
+    }
+
+    fn of_user(&self, user: &Usage) -> Vec<LimitStatus> {
+        use SubjectKind::User;
+        let (limits, now) = (self.limits, self.now);
+        let mut rows = self.rows(User, Limit::User, &limits.user, |window| user.sends_in(window, now));
+        rows.extend(
+            self.rows(User, Limit::UserPhones, &limits.user_phones, |window| user.other_phones_in(window, "", now)),
+        );
+        rows.extend(
+            self.rows(User, Limit::RefusedOther, &limits.refused_other, |window| {
+                usage::fill(&user.refused, window, now)
+            }),
+        );
+        rows
+    }
+
+    fn of_ip(&self, ip: &Usage) -> Vec<LimitStatus> {
+        use SubjectKind::Ip;
+        let (limits, now) = (self.limits, self.now);
+        let mut rows = self.rows(Ip, Limit::Ip, &limits.ip, |window| ip.sends_in(window, now));
+        rows.extend(self.rows(Ip, Limit::IpPhones, &limits.ip_phones, |window| ip.other_phones_in(window, "", now)));
+        rows.extend(
+            self.rows(Ip, Limit::GuessesPerIp, &limits.guesses_per_ip, |window| usage::fill(&ip.guesses, window, now)),
+        );
+        rows.extend(
+            self.rows(Ip, Limit::RefusedOther, &limits.refused_other, |window| usage::fill(&ip.refused, window, now)),
+        );
+        rows
+    }
+
+    fn of_token(&self, token: &Usage) -> Vec<LimitStatus> {
+        self.rows(SubjectKind::Token, Limit::GuessesPerToken, &self.limits.guesses_per_token, |window| {
+            usage::fill(&token.guesses, window, self.now)
+        })
+    }
+
+    fn of_wide(&self, subject: SubjectKind, usage: &Usage) -> Vec<LimitStatus> {
+        let (limit, windows) = match subject {
+            SubjectKind::Network => (Limit::Network, &self.limits.network),
+            _ => (Limit::Everything, &self.limits.everything),
+        };
+        self.rows(subject, limit, windows, |window| usage.slots_in(window, self.now))
+    }
 }
 
-fn of_pair(limits: &Limits, pair: &Usage) -> Vec<LimitStatus> {
-    let window = Window { max: limits.guesses_in_a_row, per: Duration::ZERO };
-    vec![row(SubjectKind::Pair, Limit::Guesses, window, Fill { used: pair.in_a_row, wait: None })]
+fn row(subject: SubjectKind, limit: Limit, window: Window, fill: Fill) -> LimitStatus {
+    LimitStatus { subject, limit, purpose: None, window, pauses: Vec::new(), used: Some(fill.used), wait: fill.wait }
 }
 
-fn of_user(limits: &Limits, user: &Usage, now: Timestamp) -> Vec<LimitStatus> {
-    let mut rows: Vec<LimitStatus> = limits
-        .user
-        .iter()
-        .map(|window| row(SubjectKind::User, Limit::User, *window, user.sends_in(*window, now)))
-        .collect();
-    let window = limits.user_phones;
-    rows.push(row(SubjectKind::User, Limit::UserPhones, window, user.other_phones_in(window, "", now)));
-    rows.push(row(
-        SubjectKind::User,
-        Limit::Refused,
-        limits.refused_other,
-        usage::fill(&user.refused, limits.refused_other, now),
-    ));
-    rows
-}
-
-fn of_ip(limits: &Limits, ip: &Usage, now: Timestamp) -> Vec<LimitStatus> {
-    let mut rows: Vec<LimitStatus> =
-        limits.ip.iter().map(|window| row(SubjectKind::Ip, Limit::Ip, *window, ip.sends_in(*window, now))).collect();
-    rows.push(row(SubjectKind::Ip, Limit::IpPhones, limits.ip_phones, ip.other_phones_in(limits.ip_phones, "", now)));
-    let window = limits.guesses_per_ip;
-    rows.push(row(SubjectKind::Ip, Limit::Guesses, window, usage::fill(&ip.guesses, window, now)));
-    rows.push(row(
-        SubjectKind::Ip,
-        Limit::Refused,
-        limits.refused_other,
-        usage::fill(&ip.refused, limits.refused_other, now),
-    ));
-    rows
-}
-
-fn of_wide(subject: SubjectKind, limit: Limit, windows: &[Window], usage: &Usage, now: Timestamp) -> Vec<LimitStatus> {
-    windows.iter().map(|window| row(subject, limit, *window, usage.slots_in(*window, now))).collect()
+/// The tries of one code: nobody's usage, so nothing of it is used.
+fn of_otp(tries: u32) -> LimitStatus {
+    let window = Window { max: tries, per: Duration::ZERO };
+    LimitStatus { used: None, ..row(SubjectKind::Phone, Limit::GuessesPerOtp, window, Fill { used: 0, wait: None }) }
 }

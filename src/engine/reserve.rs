@@ -17,7 +17,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
-use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind};
+use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is.
@@ -213,7 +213,11 @@ impl Reservation {
                 "Ask for a mobile number.",
             );
         }
-        let mut hits = self.policy.limits.hits(&self.usages(facts, &phone.id.short())?, now);
+        let verified = facts.pair()?.usage.verified_lately(now);
+        let new_code = self.resendable(facts, now).is_none();
+        let short = phone.id.short();
+        let who = SendUsages { verified, new_code, ..self.usages(facts, &short)? };
+        let mut hits = self.policy.limits.hits(&who, now);
         if let Some(Override { limits, .. }) = &self.override_limits {
             hits.retain(|hit| !limits.contains(&hit.limit));
         }
@@ -236,6 +240,8 @@ impl Reservation {
             everything: Some(&facts.everything()?.usage),
             shard: self.shard,
             known: self.caller.known,
+            new_code: true,
+            verified: false,
         })
     }
 
@@ -263,11 +269,7 @@ impl Reservation {
             let about = if refusal.code == Code::OPTED_OUT { facts.phone()? } else { asker };
             return Ok((about, (refusal.code.name, QUIET)));
         };
-        let about = match (hit.limit, hit.subject) {
-            // Wrong guesses in a row are counted for the user with the phone.
-            (Limit::Guesses, SubjectKind::User) => pair,
-            (_, kind) => facts.role(kind).unwrap_or(pair),
-        };
+        let about = facts.role(hit.subject).unwrap_or(pair);
         Ok((about, (hit.limit.as_str(), hit.remembered())))
     }
 
@@ -282,22 +284,22 @@ impl Reservation {
 
     fn otp(&self, facts: &Facts, now: Timestamp) -> Result<(Otp, bool, Vec<Change>)> {
         let mut changes = Vec::new();
-        if let Some(old) = &facts.otp {
-            let again = old.is_live(now)
-                && !self.new_code
-                && self.settings.resend == Resend::Same
-                && old.left(now) >= WORTH_RESENDING
-                && !old.test;
-            if again {
-                // Before anything is recorded: without its key the code cannot be sent again.
-                code_of(&self.keyring, old)?;
-                return Ok((old.clone(), true, changes));
-            }
-            changes.push(replaced(old, now));
+        if let Some(old) = self.resendable(facts, now) {
+            // Before anything is recorded: without its key the code cannot be sent again.
+            code_of(&self.keyring, old)?;
+            return Ok((old.clone(), true, changes));
         }
+        changes.extend(facts.otp.as_ref().map(|old| replaced(old, now)));
         let otp = self.draw(facts, now, false)?;
         changes.push(Change::NewOtp(otp.clone()));
         Ok((otp, false, changes))
+    }
+
+    /// The otp whose code goes out once more instead of a new one.
+    fn resendable<'a>(&self, facts: &'a Facts, now: Timestamp) -> Option<&'a Otp> {
+        let again = !self.new_code && self.settings.resend == Resend::Same;
+        let live = facts.otp.as_ref().filter(|otp| again && otp.is_live(now) && !otp.test);
+        live.filter(|otp| otp.left(now) >= WORTH_RESENDING)
     }
 
     /// A new otp whose code differs from every other of the phone and purpose that is still in the database.
@@ -318,6 +320,7 @@ impl Reservation {
             ended_at: None,
             wrong_guesses: 0,
             test,
+            known: self.caller.known,
         };
         for _ in 0..DRAWS_MAX {
             fill_random(&mut otp.nonce)?;
@@ -359,7 +362,7 @@ impl Reservation {
         let mut changes = vec![
             phone.updated(now, limits, |usage| {
                 usage.count_send(now, "", &limits.phone);
-                limits.count_cooldown(usage.purpose_mut(self.purpose.as_str()), now);
+                limits.count_for_purpose(usage, self.purpose.as_str(), now);
             }),
             facts.everything()?.updated(now, limits, |usage| usage.count_slot(now, &limits.everything)),
         ];
@@ -420,15 +423,17 @@ impl Reservation {
 
     /// A declared test number: an otp as any other, but nothing goes out and no sending limit is charged.
     fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
-        let no_sending =
-            SendUsages { user: None, ip: None, network: None, everything: None, ..self.usages(facts, "")? };
-        let hits = self.policy.limits.hits(&no_sending, now);
-        let guesses = hits.into_iter().filter(|hit| hit.limit == Limit::Guesses).collect();
-        if let Some(refusal) = Refusal::of_limits(guesses) {
+        let live = facts.otp.as_ref().filter(|otp| otp.is_live(now) && otp.test && !self.new_code);
+        // Whoever verified it proved nothing: its code is fixed.
+        let who = SendUsages { new_code: live.is_none(), verified: false, ..self.usages(facts, "")? };
+        let no_sending = SendUsages { user: None, ip: None, network: None, everything: None, ..who };
+        let mut hits = self.policy.limits.hits(&no_sending, now);
+        hits.retain(|hit| hit.limit.is_of_guesses());
+        hits.extend(self.policy.limits.test_code_closed(&facts.phone()?.usage, now).filter(|_| hits.is_empty()));
+        if let Some(refusal) = Refusal::of_limits(hits) {
             return self.refused(facts, now, refusal);
         }
         let mut changes = Vec::new();
-        let live = facts.otp.as_ref().filter(|otp| otp.is_live(now) && otp.test && !self.new_code);
         let (otp, resent) = match live {
             Some(otp) => (otp.clone(), true),
             None => {

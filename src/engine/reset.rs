@@ -20,6 +20,8 @@ pub struct Reset {
     pub user: User,
     /// Also forget that the recipient opted out.
     pub opt_out: bool,
+    /// Forget nothing: only take what a clock that was ahead recorded as if it had happened now.
+    pub clock: bool,
     /// Why, for the audit log.
     pub reason: String,
 }
@@ -35,11 +37,17 @@ pub struct Forgotten {
     pub refusals: usize,
     /// An opt-out.
     pub opt_out: bool,
+    /// Subjects that a clock had taken ahead.
+    pub ahead: usize,
 }
 
 /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
 pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Result<Forgotten> {
-    let mut subjects = vec![reset.subject.clone()];
+    let mut subjects = match reset.subject {
+        // What lies ahead is taken back where it is counted; what is forgotten is forgotten as a whole.
+        Subject::Everything if reset.clock => (0..ctx.store.operations.shards()).map(Subject::Shard).collect(),
+        _ => vec![reset.subject.clone()],
+    };
     if let Subject::Phone(phone) = &reset.subject {
         subjects.push(Subject::Pair(reset.user.clone(), phone.clone()));
     }
@@ -49,14 +57,20 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
         let mut forgotten = Forgotten::default();
         let mut changes = Vec::new();
         for fact in &facts.subjects {
-            forgotten.count(&fact.usage, reset.opt_out);
+            forgotten.ahead += usize::from(fact.usage.seen > facts.now.millis());
+            if !reset.clock {
+                forgotten.count(&fact.usage, reset.opt_out);
+            }
             changes.push(fact.updated(facts.now, &policy.limits, |usage| {
-                *usage = Usage {
-                    opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
-                    // A reset is also the way out where the clock once ran ahead.
-                    seen: usage.seen.min(facts.now.millis()),
-                    ..Usage::default()
-                };
+                usage.none_after(facts.now);
+                if !reset.clock {
+                    *usage = Usage {
+                        opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
+                        verified_at: usage.verified_at,
+                        seen: usage.seen,
+                        ..Usage::default()
+                    };
+                }
             }));
         }
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -64,6 +78,8 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
             .number("sends", number(forgotten.sends))
             .number("guesses", number(forgotten.guesses))
             .flag("opt_out", forgotten.opt_out)
+            .flag("clock", reset.clock)
+            .number("ahead", number(forgotten.ahead))
             .word("counts", reset.subject.kind().as_str())
             .note("reason", &reset.reason);
         let mut event = Event::new(facts.now, actor.clone(), "limits.reset", "done").details(details);
@@ -82,15 +98,16 @@ impl Forgotten {
         self.guesses += other.guesses;
         self.refusals += other.refusals;
         self.opt_out |= other.opt_out;
+        self.ahead += other.ahead;
     }
 
     fn count(&mut self, usage: &Usage, opt_out: bool) {
         let slots = usage.slots.iter().flat_map(|slots| &slots.counts).map(|(_, n)| *n);
         self.sends += usage.sends.len() + usize::try_from(slots.max().unwrap_or(0)).unwrap_or(0);
         self.refusals += usage.refused.len();
-        self.guesses += usage.guesses.len()
-            + usize::try_from(usage.in_a_row + usage.known_in_a_row).unwrap_or(0)
-            + usage.purposes.values().map(|p| p.guesses.len() + p.known_guesses.len()).sum::<usize>();
+        // The same wrong guess is counted for the phone, for the user with the phone, and in their row.
+        let in_a_row = usize::try_from(usage.in_a_row.saturating_add(usage.known_in_a_row)).unwrap_or(usize::MAX);
+        self.guesses = self.guesses.max(in_a_row).max(usage.guesses.len() + usage.known_guesses.len());
         self.opt_out |= opt_out && usage.opted_out_at.is_some();
     }
 }

@@ -20,7 +20,7 @@ use crate::store::Reply;
 /// Sends a code: a new one, or the live one again.
 pub(super) async fn send(ctx: &Context, caller: &Caller, request: SendOtp) -> Result<SendAnswer> {
     let segments = check(ctx, &request).await?;
-    let reply = reply_for(ctx, &request)?;
+    let reply = reply_for(ctx, caller, &request)?;
     if let Some(reply) = &reply
         && let Some(answer) = replay(ctx, caller, reply, request.to.phone()).await?
     {
@@ -72,11 +72,11 @@ fn measure(ctx: &Context, request: &SendOtp) -> Result<u32> {
     Ok(measured.segments)
 }
 
-fn reply_for(ctx: &Context, request: &SendOtp) -> Result<Option<Reply>> {
+fn reply_for(ctx: &Context, caller: &Caller, request: &SendOtp) -> Result<Option<Reply>> {
     let Some(key) = &request.idempotency_key else { return Ok(None) };
     let (phone, user) = (request.to.phone().as_str(), request.user.as_str());
     let asked = format!("send\0{phone}\0{}\0{user}\0{}", request.purpose, request.new_code);
-    reply_of(&ctx.store.operations.keys().index, key, &asked).map(Some)
+    reply_of(&ctx.store.operations.keys().index, caller, "send", key, &asked).map(Some)
 }
 
 /// The answer that the key got before, if it was used before.

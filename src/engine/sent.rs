@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::delivery::Blame;
 use crate::error::{self, Error, Result};
-use crate::limits::{Hit, Limit};
+use crate::limits::Hit;
 use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::store::Reply;
@@ -85,7 +85,7 @@ impl Refusal {
         // Whoever waits for the longest waits for all of them.
         hits.sort_by_key(|hit| std::cmp::Reverse(hit.retry_after_seconds.unwrap_or(u64::MAX)));
         let first = hits.first()?;
-        let guesses = first.limit == Limit::Guesses;
+        let guesses = first.limit.is_of_guesses();
         Some(Refusal {
             code: if guesses { error::Code::TOO_MANY_GUESSES } else { error::Code::RATE_LIMITED },
             message: first.message(),

@@ -148,12 +148,15 @@ impl Outcome {
         let refused = matches!(self.delivery, Delivery::Refused(_));
         let opted_out = matches!(&self.delivery, Delivery::Refused(Refused { opted_out: true, .. }));
         let phone = facts.phone()?.updated(now, limits, |usage| {
-            delivery::give_back(usage, message, Some(otp.purpose.as_str()));
+            // A message that gave a code to guess at is one of those that bound how often that can be done.
+            if otp.wrong_guesses == 0 {
+                delivery::give_back(usage, message, Some(otp.purpose.as_str()));
+            }
             if opted_out {
                 usage.opted_out_at = Some(now.millis());
             }
             if refused {
-                usage::count(&mut usage.refused, limits.refused_phone, now);
+                usage::count(&mut usage.refused, &limits.refused_phone, now);
             }
         });
         let mut changes = vec![phone];
@@ -161,12 +164,12 @@ impl Outcome {
             user.updated(now, limits, |usage| {
                 delivery::give_back(usage, message, None);
                 if refused {
-                    usage::count(&mut usage.refused, limits.refused_other, now);
+                    usage::count(&mut usage.refused, &limits.refused_other, now);
                 }
             })
         }));
         changes.extend(facts.address().filter(|_| refused).map(|address| {
-            address.updated(now, limits, |usage| usage::count(&mut usage.refused, limits.refused_other, now))
+            address.updated(now, limits, |usage| usage::count(&mut usage.refused, &limits.refused_other, now))
         }));
         Ok(changes)
     }
@@ -212,7 +215,9 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         if fate == Fate::Failed {
             let limits = &policy.limits;
             let purpose = Some(otp.purpose.as_str());
-            changes.push(facts.phone()?.updated(now, limits, |usage| delivery::give_back(usage, message, purpose)));
+            if otp.wrong_guesses == 0 {
+                changes.push(facts.phone()?.updated(now, limits, |usage| delivery::give_back(usage, message, purpose)));
+            }
             changes.extend(
                 facts.user().map(|user| user.updated(now, limits, |usage| delivery::give_back(usage, message, None))),
             );

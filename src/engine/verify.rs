@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::context::{Caller, Context, code_of};
-use super::idempotency::{mismatch, reply_of};
+use super::idempotency::reply_of;
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::{IndexKey, Keyring};
-use crate::limits::{Hit, Limit, QUIET};
+use crate::limits::{Hit, QUIET};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::policy::Policy;
@@ -18,7 +20,6 @@ use crate::purpose::Purpose;
 use crate::store::{
     Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind, TestNumber,
 };
-use crate::usage;
 
 /// What to verify.
 pub struct VerifyOtp {
@@ -30,7 +31,7 @@ pub struct VerifyOtp {
     pub user: User,
     /// What was typed in.
     pub code: Code,
-    /// A caller who lost the answer "verified" gets it again under the same key.
+    /// A caller who lost the answer "verified" gets it again under the same key, for the same code and within its life.
     pub idempotency_key: Option<String>,
 }
 
@@ -91,19 +92,48 @@ impl Verdict {
             Verdict::NotFound => error::Code::NOT_FOUND,
         })
     }
+
+    /// How many guesses are left, where the code was wrong and guesses are counted.
+    pub fn tries_left(&self) -> Option<u32> {
+        match self {
+            Verdict::WrongCode { tries_left } => Some(*tries_left).filter(|left| *left < TRIES_COUNTED),
+            _ => None,
+        }
+    }
+
+    /// The budget that is spent, where it is the caller's own: that of their address, of their token, or of the user whom the
+    /// token speaks for. That one may be told to anybody; others would tell that there is a code.
+    pub fn closed_for_caller(&self, caller: &Caller) -> Option<&Hit> {
+        let own = |hit: &&Hit| match hit.subject {
+            SubjectKind::Ip | SubjectKind::Token => true,
+            SubjectKind::Pair => caller.user_token.is_some(),
+            _ => false,
+        };
+        match self {
+            Verdict::TooManyGuesses(hit) => Some(hit).filter(own),
+            _ => None,
+        }
+    }
 }
+
+/// More tries than any setting allows: where that many are left, they are not counted.
+const TRIES_COUNTED: u32 = u32::MAX / 2;
 
 /// Verifies a code. Of any number of callers with the right code, in any number of processes, exactly one is answered
 /// `verified`; and no more wrong guesses are compared than the budgets hold. With an idempotency key, a caller who lost the
-/// answer "verified" gets it again; a "no" is not kept: asked again, it is decided again, and counts again.
+/// answer "verified" gets it again for the same code within its life; everything else under the key is decided, and counts, as
+/// without one.
 pub(super) async fn verify(ctx: &Context, caller: &Caller, request: VerifyOtp) -> Result<VerifyAnswer> {
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
     let index = &ctx.store.operations.keys().index;
     let (phone, purpose, user) = (&request.phone, &request.purpose, &request.user);
     let mut subjects = vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone())];
     subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
-    let what = format!("verify\0{}\0{purpose}\0{}", phone.as_str(), user.as_str());
-    let reply = request.idempotency_key.as_ref().map(|key| reply_of(index, key, &what)).transpose()?;
+    subjects.extend(caller.user_token.map(Subject::Token));
+    let code = request.code.expose();
+    let what = Zeroizing::new(format!("verify\0{}\0{purpose}\0{}\0{code}", phone.as_str(), user.as_str()));
+    let key = request.idempotency_key.as_ref();
+    let reply = key.map(|key| reply_of(index, caller, "verify", key, &what)).transpose()?;
     let needs = Needs {
         subjects,
         otp: OtpNeed::Of(user.clone(), phone.clone(), purpose.clone()),
@@ -147,8 +177,20 @@ struct Judgement {
     verdict: Verdict,
     /// The otp that it is about, as it will be.
     otp: Option<Otp>,
-    /// It counts as a wrong guess.
-    guess: bool,
+    counts: Counts,
+}
+
+/// What a code that opened nothing counts as.
+#[derive(Clone, Copy, PartialEq)]
+enum Counts {
+    /// Nothing: it was right, or had been, or nothing was compared.
+    Nothing,
+    /// Nothing, and nothing is written: "verified" is answered again.
+    Again,
+    /// Asking where no code lives: against the caller alone, or strangers could lock anybody out.
+    Asking,
+    /// A wrong guess at a live code: also against the phone and the user.
+    Guess,
 }
 
 impl Judgement {
@@ -157,16 +199,16 @@ impl Judgement {
     fn refusal<'f>(&self, facts: &'f Facts) -> Result<Option<(&'f SubjectFact, (&'static str, Duration))>> {
         let pair = facts.pair()?;
         if let Verdict::TooManyGuesses(hit) = &self.verdict {
-            let about = match (hit.limit, hit.subject) {
-                // Wrong guesses in a row are counted for the user with the phone.
-                (Limit::Guesses, SubjectKind::User) => pair,
-                (_, kind) => facts.role(kind).unwrap_or(pair),
-            };
+            let about = facts.role(hit.subject).unwrap_or(pair);
             return Ok(Some((about, (hit.limit.as_str(), hit.remembered()))));
         }
-        let unchanged = facts.otp.iter().chain(&facts.recent).any(|otp| Some(otp) == self.otp.as_ref());
-        let code = self.verdict.code().filter(|_| unchanged && !self.guess);
+        let code = self.verdict.code().filter(|_| self.counts == Counts::Nothing && self.leaves_otp(facts));
         Ok(code.map(|code| (pair, (code.name, QUIET))))
+    }
+
+    /// No otp is changed by it.
+    fn leaves_otp(&self, facts: &Facts) -> bool {
+        self.otp.as_ref().is_none_or(|otp| facts.otp.iter().chain(&facts.recent).any(|one| one == otp))
     }
 }
 
@@ -174,12 +216,9 @@ impl Verification {
     fn decide(&self, facts: &Facts) -> Result<Decision<VerifyAnswer>> {
         let now = facts.checked_now()?;
         let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
-        if let Some(known) = &facts.reply {
-            return self.again(facts, known, test);
-        }
         self.shape(facts, test)?;
         let judged = match self.closed(facts, now)? {
-            Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, guess: false },
+            Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, counts: Counts::Nothing },
             None => self.judge(facts, test, now)?,
         };
         let other_user = judged.verdict == Verdict::NotFound
@@ -191,6 +230,9 @@ impl Verification {
             verdict: judged.verdict.clone(),
         };
         let verified = judged.verdict == Verdict::Verified;
+        if judged.counts == Counts::Again {
+            return Ok(Decision::Nothing(answer));
+        }
         let refusal = judged.refusal(facts)?;
         let refused = refusal.as_ref().map(|(about, what)| about.refused(*what, now));
         if let Some(Refused::Counted(refusal)) = refused {
@@ -206,19 +248,6 @@ impl Verification {
             changes.push(Change::PutReply(Reply { answer, created_at: now, ..reply.clone() }));
         }
         Ok(Decision::Write { changes, event, answer })
-    }
-
-    /// The "verified" that this key was answered before. Whoever asks has to know the code again: the database cannot tell
-    /// which code it was, but the otp's can be computed.
-    fn again(&self, facts: &Facts, known: &Reply, test: Option<&TestNumber>) -> Result<Decision<VerifyAnswer>> {
-        let same = self.reply.as_ref().is_some_and(|reply| reply.fingerprint == known.fingerprint);
-        let id: i64 = known.answer.as_ref().and_then(|id| id.parse().ok()).filter(|_| same).ok_or_else(mismatch)?;
-        let otp = facts.recent.iter().find(|otp| otp.id == id).ok_or_else(mismatch)?;
-        if !self.equals(Some(otp), self.is_test_code(test), facts.now)? {
-            return Err(mismatch());
-        }
-        let verdict = Verdict::Verified;
-        Ok(Decision::Nothing(VerifyAnswer { verdict, otp_id: Some(id), other_user: false, test: otp.test }))
     }
 
     /// A code of the wrong length is a slip of the finger and no guess: it is refused before anything is counted. The length
@@ -238,13 +267,12 @@ impl Verification {
     /// The budgets that close verification itself, whether or not an otp exists.
     fn closed(&self, facts: &Facts, now: Timestamp) -> Result<Option<Hit>> {
         let limits = &self.policy.limits;
-        if let Some(address) = facts.address() {
-            let fill = usage::fill(&address.usage.guesses, limits.guesses_per_ip, now);
-            if fill.wait.is_some() {
-                return Ok(Some(Hit::new(Limit::Guesses, SubjectKind::Ip, limits.guesses_per_ip, fill)));
-            }
-        }
-        Ok(limits.closed(&facts.pair()?.usage, self.caller.known))
+        let callers = [(SubjectKind::Ip, facts.address()), (SubjectKind::Token, facts.caller_token())];
+        let spent = callers.into_iter().find_map(|(kind, fact)| limits.caller_closed(kind, &fact?.usage, now));
+        Ok(match spent {
+            None => limits.closed(&facts.pair()?.usage, self.caller.known),
+            spent => spent,
+        })
     }
 
     /// Compares, in the same steps whatever is there: one code for the otp at hand, one for an older one of the user's.
@@ -257,41 +285,69 @@ impl Verification {
         // An older code whose key is gone cannot be told from a wrong one, and need not be.
         let was_older = self.equals(older, test, now).unwrap_or(false);
         let Some(newest) = newest else {
-            return Ok(Judgement { verdict: Verdict::NotFound, otp: None, guess: true });
+            return Ok(Judgement { verdict: Verdict::NotFound, otp: None, counts: Counts::Asking });
         };
+        let test_closed = self.policy.limits.test_code_closed(&facts.phone()?.usage, now).filter(|_| newest.test);
         let mut otp = newest.clone();
         let verdict = match otp.shown_state(now) {
-            State::Active if otp.wrong_guesses >= self.policy.limits.guesses_per_otp => {
+            State::Active if otp.wrong_guesses >= self.tries() => {
                 otp.end(State::Locked, now);
                 Verdict::Locked
             }
-            State::Active if right => {
-                otp.end(State::Verified, now);
-                Verdict::Verified
-            }
-            State::Active => return Ok(self.wrong(otp, was_older, now)),
+            State::Active => match &test_closed {
+                Some(hit) => Verdict::TooManyGuesses(hit.clone()),
+                None if right => {
+                    otp.end(State::Verified, now);
+                    Verdict::Verified
+                }
+                None => return Ok(self.wrong(otp, was_older, now)),
+            },
             State::Expired => {
                 otp.end(State::Expired, now);
                 Verdict::Expired
             }
-            State::Verified => Verdict::AlreadyUsed,
+            State::Verified => match self.again(facts, &otp, now).filter(|_| test_closed.is_none()) {
+                Some(true) => {
+                    return Ok(Judgement { verdict: Verdict::Verified, otp: Some(otp), counts: Counts::Again });
+                }
+                // As at a live code: "verified" could be guessed here, too.
+                Some(false) => {
+                    otp.wrong_guesses += 1;
+                    return Ok(Judgement { verdict: Verdict::AlreadyUsed, otp: Some(otp), counts: Counts::Guess });
+                }
+                None => Verdict::AlreadyUsed,
+            },
             State::Superseded => Verdict::Superseded,
             State::Locked => Verdict::Locked,
             State::Revoked => Verdict::Revoked,
             State::Failed => Verdict::SendFailed,
         };
         // Whoever knows the code that was sent is not guessing, even where it opens nothing any more.
-        Ok(Judgement { guess: !right && verdict != Verdict::Verified, verdict, otp: Some(otp) })
+        let counts = if right || test_closed.is_some() { Counts::Nothing } else { Counts::Asking };
+        Ok(Judgement { counts, verdict, otp: Some(otp) })
     }
 
     fn wrong(&self, mut otp: Otp, was_older: bool, now: Timestamp) -> Judgement {
         otp.wrong_guesses += 1;
-        let tries_left = self.policy.limits.guesses_per_otp.saturating_sub(otp.wrong_guesses);
+        let tries_left = self.tries().saturating_sub(otp.wrong_guesses);
         if tries_left == 0 {
             otp.end(State::Locked, now);
         }
         let verdict = if was_older { Verdict::Superseded } else { Verdict::WrongCode { tries_left } };
-        Judgement { verdict, otp: Some(otp), guess: true }
+        Judgement { verdict, otp: Some(otp), counts: Counts::Guess }
+    }
+
+    fn tries(&self) -> u32 {
+        self.policy.limits.tries(self.purpose.as_str())
+    }
+
+    /// Whether a used otp was verified under this key with this very code; `None` where the key cannot answer for it: it was
+    /// used for another otp or not at all, the code's life is over, or its tries are spent.
+    fn again(&self, facts: &Facts, otp: &Otp, now: Timestamp) -> Option<bool> {
+        let (asked, known) = (self.reply.as_ref()?, facts.reply.as_ref()?);
+        let of_otp = known.answer.as_ref()?.parse() == Ok(otp.id);
+        let answers = of_otp && now < otp.expires_at && otp.wrong_guesses < self.tries();
+        answers.then(|| bool::from(subtle::ConstantTimeEq::ct_eq(&asked.fingerprint[..], &known.fingerprint[..])))
     }
 
     /// Is it the code of a declared test number? The same work is done where there is none.
@@ -338,40 +394,50 @@ impl Verification {
             ended_at: Some(now),
             wrong_guesses: 0,
             test: false,
+            known: false,
         }
     }
 
-    /// Every answer writes the same rows: the otp, the phone, the user with the phone, the address, the audit log.
+    /// Every answer writes the same rows: the otp, the phone, the user with the phone, the caller, the audit log.
     fn consequences(&self, facts: &Facts, judged: Judgement, now: Timestamp) -> Result<(Vec<Change>, Event)> {
         let limits = &self.policy.limits;
-        let (known, guess) = (self.caller.known, judged.guess);
+        let (known, guess) = (self.caller.known, judged.counts == Counts::Guess);
         let verified = judged.verdict == Verdict::Verified;
         let otp_id = judged.otp.as_ref().map(|otp| otp.id);
+        let (test, known_otp) = judged.otp.as_ref().map_or((false, false), |otp| (otp.test, otp.known));
+        let unchanged = judged.leaves_otp(facts);
         let phone = facts.phone()?;
         let mut changes = vec![
-            // Where there is no otp, the same statement is run on one that nobody has.
+            // Where there is no otp, the same statements are run on one that nobody has. Where none changes, a row is written in
+            // its place: a database writes no page that stays as it is.
+            Change::Padding(unchanged),
             Change::PutOtp(judged.otp.unwrap_or_else(|| self.nobody(now))),
             phone.updated_if_any(now, limits, |usage| {
-                let purpose = usage.purpose_mut(self.purpose.as_str());
                 if verified {
-                    purpose.asked.clear();
+                    usage.purpose_mut(self.purpose.as_str()).asked.clear();
                 }
                 if guess {
-                    let guesses = if known { &mut purpose.known_guesses } else { &mut purpose.guesses };
-                    usage::count(guesses, limits.guesses_per_phone, now);
+                    usage.count_guess(known_otp, &limits.guesses_per_phone, now);
                 }
             }),
             facts.pair()?.updated_if_any(now, limits, |usage| {
                 let streak = if known { &mut usage.known_in_a_row } else { &mut usage.in_a_row };
                 *streak = if verified { 0 } else { streak.saturating_add(u32::from(guess)) };
+                if guess {
+                    usage.count_guess(known_otp, &limits.guesses_per_user, now);
+                }
+                if verified && !test {
+                    usage.verified_at = Some(now.millis());
+                }
             }),
         ];
-        changes.extend(facts.address().map(|address| {
-            address.updated(now, limits, |usage| {
-                if guess {
-                    usage::count(&mut usage.guesses, limits.guesses_per_ip, now);
+        let callers = [(facts.address(), &limits.guesses_per_ip), (facts.caller_token(), &limits.guesses_per_token)];
+        changes.extend(callers.into_iter().filter_map(|(caller, windows)| {
+            Some(caller?.updated(now, limits, |usage| {
+                if judged.counts != Counts::Nothing {
+                    usage.count_guess(false, windows, now);
                 }
-            })
+            }))
         }));
         let mut details = Details::new().note("purpose", self.purpose.as_str());
         if let Some(id) = otp_id {

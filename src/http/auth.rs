@@ -44,20 +44,21 @@ async fn any_bearer(state: &ServerState, headers: &HeaderMap) -> Result<Token, P
 pub(super) fn on_behalf(token: &Token, claims: &Claims<'_>, client: Client) -> Result<(User, Caller), Problem> {
     let actor = Actor::Token(token.id);
     if let Some(own) = &token.user {
-        if claims.user.is_some_and(|user| user != own.as_str()) {
+        if claims.user.map(User::parse).transpose()?.is_some_and(|user| user != *own) {
             return Err(Problem::new(Code::FORBIDDEN, "the token speaks for another user"));
         }
         if claims.client_ip.is_some() || claims.known.is_some() {
             return Err(Problem::new(Code::FORBIDDEN, "client_ip and known are for tokens of services"));
         }
-        return Ok((own.clone(), Caller { actor, ip: client.ip, known: false }));
+        let user_token = Some(token.id);
+        return Ok((own.clone(), Caller { actor, ip: client.ip, known: false, user_token }));
     }
-    let user = match claims.user {
-        Some(user) if !user.is_empty() => User::parse(user).map_err(Problem::from)?,
+    let user = match claims.user.map(User::parse).transpose()? {
+        Some(user) if !user.is_empty() => user,
         _ => return Err(Problem::new(Code::VALUE_INVALID, "user is missing: the token is a service's")),
     };
     let ip = claims
         .client_ip
         .map(|ip| ip.parse().map_err(|_| Problem::new(Code::VALUE_INVALID, "client_ip is not an IP address")));
-    Ok((user, Caller { actor, ip: ip.transpose()?, known: claims.known == Some(true) }))
+    Ok((user, Caller { actor, ip: ip.transpose()?, known: claims.known == Some(true), user_token: None }))
 }

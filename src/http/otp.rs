@@ -195,18 +195,18 @@ pub(super) async fn send(
     operation_id = "verify_otp",
     tag = "otp",
     security(("bearer" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Asked again with the same key and the same code, \"verified\" is answered again. 1 to 200 visible ASCII characters.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Asked again with the same key and the same code while that code would be valid, \"verified\" is answered again; anything else counts as without a key. 1 to 200 visible ASCII characters.")),
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "Right, and consumed: never again.", body = VerifyResponse),
-        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, with `verified` false; or the body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid_code`: the one answer to every code that opens nothing, for whatever reason, with `verified` false; or the body is not JSON.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow it.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 408, description = "The body did not come in time.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, unknown or wrong.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 429, description = "A guess budget is closed, whether or not a code exists; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "A guess budget of the caller is closed (the client's address, the token, or the token's own user); `Retry-After` says when to come back. A closed budget of a phone or of another user is answered as any other no.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -236,21 +236,15 @@ pub(super) async fn verify(
             Ok(Json(VerifyResponse { message, verified: true, otp_id: answer.otp_id, test: answer.test })
                 .into_response())
         }
-        Verdict::TooManyGuesses(hit) => {
-            let why = "too many wrong codes were given";
-            let problem = Problem::new(error::Code::TOO_MANY_GUESSES, why).not_verified();
-            Err(problem.retry_after(hit.retry_after_seconds))
-        }
         no => {
-            let problem = Problem::new(error::Code::INVALID_CODE, "the code is not valid").not_verified();
-            if !request.token.scopes.allows(Scope::Read) {
-                return Err(problem);
+            // What closes for others would tell that there is a code: only the caller's own budgets are told.
+            if let Some(hit) = no.closed_for_caller(&caller) {
+                let problem = Problem::new(error::Code::TOO_MANY_GUESSES, "too many wrong codes were given");
+                return Err(problem.not_verified().retry_after(hit.retry_after_seconds));
             }
-            let tries_left = match no {
-                Verdict::WrongCode { tries_left } => Some(*tries_left),
-                _ => None,
-            };
-            Err(problem.reason(outcome, tries_left))
+            let problem = Problem::new(error::Code::INVALID_CODE, "the code is not valid").not_verified();
+            let reader = request.token.scopes.allows(Scope::Read);
+            Err(if reader { problem.reason(outcome, no.tries_left()) } else { problem })
         }
     }
 }
@@ -279,7 +273,7 @@ impl AuthorizedRequest {
         Ok(AuthorizedRequest { token, headers: head.headers, body, client })
     }
 
-    /// The key of this bearer's: the same key of another token is another one.
+    /// The idempotency key, if one is given.
     fn idempotency_key(&self) -> Result<Option<String>, Problem> {
         let mut keys = self.headers.get_all("idempotency-key").iter();
         let Some(key) = keys.next() else { return Ok(None) };
@@ -291,7 +285,7 @@ impl AuthorizedRequest {
                 format!("Idempotency-Key has to be one key of 1 to {KEY_MAX} visible ASCII characters"),
             ));
         }
-        Ok(Some(format!("token:{}:{text}", self.token.id)))
+        Ok(Some(text.to_owned()))
     }
 }
 

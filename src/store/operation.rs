@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Operate;
 use crate::audit::Event;
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -15,9 +15,6 @@ use crate::purpose::Purpose;
 use crate::subject::{Subject, SubjectId, SubjectKind};
 use crate::token::Token;
 use crate::usage::{PurposeUsage, Usage};
-
-/// How far ahead of the present a subject's newest event may lie before the clock is held to be wrong.
-pub const CLOCK_SLACK: Duration = Duration::from_secs(300);
 
 /// How many otps of a phone and purpose a new code is compared with.
 pub const RECENT_MAX: u32 = 64;
@@ -199,6 +196,10 @@ impl Facts {
     pub fn address(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Ip)
     }
+    /// That of the user's access token that asks; `None` where no such token does.
+    pub fn caller_token(&self) -> Option<&SubjectFact> {
+        self.role(SubjectKind::Token)
+    }
     /// The client network's; `None` where no address is known.
     pub fn network(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Network)
@@ -221,17 +222,29 @@ impl Facts {
     /// The present as these subjects see it: their time never runs back.
     ///
     /// # Errors
-    /// `CLOCK_WRONG` where the newest event of one of them lies more than five minutes ahead.
+    /// `CLOCK_WRONG` where the newest event of one of them lies more than five minutes ahead; it names who that is.
     pub fn checked_now(&self) -> Result<Timestamp> {
         let seen = self.latest();
-        if seen.since(self.now) > CLOCK_SLACK {
-            return Err(Error::new(
-                Code::CLOCK_WRONG,
-                format!("the clock says {}, but the database already has events of {seen}", self.now),
-            )
-            .hint("Set the clock right (is NTP running?); if it was ahead before, wait until it has caught up."));
+        if seen.since(self.now) <= CLOCK_SLACK {
+            return Ok(seen);
         }
-        Ok(seen)
+        let ahead = self.subjects.iter().filter(|fact| Timestamp(fact.usage.seen).since(self.now) > CLOCK_SLACK);
+        let mut kinds: Vec<SubjectKind> = ahead.map(|fact| fact.subject.kind()).collect();
+        // A user with a phone is ahead because the phone is, and is reset with it.
+        if kinds.contains(&SubjectKind::Phone) {
+            kinds.retain(|kind| *kind != SubjectKind::Pair);
+        }
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.in_words()).collect();
+        let mut resets: Vec<&str> = kinds.iter().map(|kind| kind.to_reset()).collect();
+        resets.dedup();
+        let (names, resets) = (names.join(", "), resets.join(" "));
+        Err(Error::new(
+            Code::CLOCK_WRONG,
+            format!("the clock says {}, but the database has events of {names} from {seen}", self.now),
+        )
+        .hint(format!(
+            "Set the clock right if it is wrong (is NTP running?). If it was ahead at {seen} and is right now: smsotp limits reset {resets} --clock --reason TEXT"
+        )))
     }
 
     /// The present, or the newest event of these subjects where that lies ahead of it: for what has to be recorded whatever
@@ -248,6 +261,9 @@ pub enum Change {
     NewOtp(Otp),
     /// The state, end and guesses of an otp. An id that is not there changes nothing, in the same statement.
     PutOtp(Otp),
+    /// Where no otp changes, a row that stands for one, so that both cost the same. `false`: one does; the same statement then
+    /// finds no row.
+    Padding(bool),
     /// A new message, under [`Facts::next_message_id`].
     NewMessage(Message),
     /// Everything of a message that may change.

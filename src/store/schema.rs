@@ -157,6 +157,7 @@ table! {
     "ended_at"      Int   Changing  ended_at,
     "wrong_guesses" Int   Changing  wrong_guesses,
     "test"          Bool  Fixed     test,
+    "known"         Bool  Fixed     known,
 }
 
 table! {
@@ -253,6 +254,15 @@ pub fn exported() -> [&'static Table; 9] {
         SealedHead::table(),
     ]
 }
+
+/// Writes the row with this id that stands for an otp where there is none: the columns of an otp that an update writes.
+pub fn pad(dialect: Dialect) -> String {
+    let (table, id) = (dialect.table("padding"), dialect.place(1));
+    format!("UPDATE {table} SET state = 'active', ended_at = NULL, wrong_guesses = wrong_guesses + 1 WHERE id = {id}")
+}
+
+/// An id that [`pad`] finds no row with.
+pub const NO_PADDING: i64 = -1;
 
 /// One of the database's keys, wrapped under one secret key.
 #[derive(Clone, Debug)]

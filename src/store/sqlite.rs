@@ -33,7 +33,7 @@ use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{Record, SubjectRow};
+use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
 use crate::store::value::{Stored, Value};
 use crate::store::{
     AuditPrune, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
@@ -244,6 +244,10 @@ impl Sqlite {
         match change {
             Change::NewOtp(otp) => rows::insert(connection, otp),
             Change::PutOtp(otp) => rows::update(connection, otp),
+            Change::Padding(needed) => {
+                let id = if *needed { 0 } else { NO_PADDING };
+                rows::execute(connection, &PAD, [id]).map(drop)
+            }
             Change::NewMessage(message) => rows::insert(connection, message),
             Change::PutMessage(message) => rows::update(connection, message),
             Change::PutUsage(id, usage, idle_at) => self.put_usage(connection, facts, *id, (usage, *idle_at), true),
@@ -452,6 +456,9 @@ static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {
     let select = &rows::statements::<Otp>().select;
     format!(r#"{select} WHERE "user" = ?1 AND phone_number = ?2 AND purpose = ?3 AND state = 'active'"#)
 });
+
+/// What stands for an otp where there is none.
+static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 
 /// The newest otps of a phone and purpose.
 static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {

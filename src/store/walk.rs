@@ -1,10 +1,10 @@
 //! How a page of otps is found, in SQL for both stores: a bounded walk down the ids. The conditions that an index can answer select the
 //! rows that the walk visits; the rest of the filter selects among them.
 
+use super::Filter;
 use super::schema::{self, Dialect, Record};
 use super::value::{Stored, Value};
-use super::{CLOCK_SLACK, Filter};
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::otp::{Otp, State};
 
 /// How many rows one page visits at most.

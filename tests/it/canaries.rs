@@ -90,7 +90,9 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
     let subject = Subject::Phone(ask(PHONE).to.phone().clone());
     heard.say(&format!(
         "{:?}",
-        engine.reset(&caller(), Reset { subject, user: ada(), opt_out: true, reason: PHONE.to_owned() }).await
+        engine
+            .reset(&caller(), Reset { subject, user: ada(), opt_out: true, clock: false, reason: PHONE.to_owned() })
+            .await
     ));
     world.policy.limits.cooldown = vec![Duration::from_secs(60)];
     heard.say(&format!("{:?}", refusal(&world.engine(), OTHER).await));

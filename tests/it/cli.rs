@@ -1,8 +1,10 @@
 //! Every verb as a stranger types it: what comes out, in which form, with which exit code.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
+use smsotp::clock::{Clock, SystemClock};
 
 use super::desk::{BINARY, Desk, code_in, wrong};
 
@@ -377,7 +379,10 @@ fn codes_of_twilio_are_explained_offline() {
 #[test]
 fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason() {
     let desk = Desk::new();
-    desk.run("limits show").expect(0).shows("phone\tphone\t\t\t3\t600\t\n");
+    desk.run("limits show").expect(0).shows("phone\tphone\t\t\t\"3/10m\"\t\n");
+    // As smsotp.toml takes them, the whole ladder of the cooldown included.
+    let shown = desk.run("limits show -o table").expect(0);
+    shown.shows("[\"30s\", \"1m\", \"2m\", \"5m\", \"10m\", \"30m\"]").shows("guesses_in_a_row");
     desk.run("limits show --risk").expect(0).shows("guessed");
     desk.run("limits show --risk +14155552671").expect(2);
 
@@ -388,7 +393,9 @@ fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason(
         ran.rows().iter().find(|row| row[..2].join(" ") == limit).map(|row| row[3].to_owned()).unwrap()
     };
     assert_eq!(used(&format!("limits show {PHONE}"), "phone phone"), "1");
-    assert_eq!(used(&format!("limits show {PHONE}"), "phone guesses"), "1");
+    assert_eq!(used(&format!("limits show {PHONE}"), "phone guesses_per_phone"), "1");
+    assert_eq!(used(&format!("limits show {PHONE} --user ada"), "pair guesses_per_user"), "1");
+    assert_eq!(used("limits show --ip 203.0.113.7", "ip guesses_per_ip"), "1");
     assert_eq!(used("limits show --user ada", "user user"), "1");
     assert_eq!(used("limits show --ip 203.0.113.7", "ip ip"), "1");
 
@@ -402,6 +409,39 @@ fn limits_are_shown_for_nobody_for_someone_as_odds_and_are_opened_with_a_reason(
     desk.run("limits reset --everything --reason planned -o table").expect(0).shows("Reset: 1 messages");
     desk.run("limits reset --everything --reason again -o table").expect(0).shows("Nothing to do");
     assert_eq!(desk.run(&format!("send {PHONE} --user ada")).code(), 0, "an opened limit lets through");
+}
+
+#[test]
+fn after_a_clock_that_was_ahead_the_error_shows_the_way_out() {
+    let desk = Desk::new();
+    desk.send(&format!("{PHONE} --user ada"));
+    let ahead = SystemClock.now() + Duration::from_secs(86_400);
+    let sql = format!("UPDATE subjects SET usage = json_set(usage, '$.seen', {})", ahead.millis());
+    rusqlite::Connection::open(desk.db()).unwrap().execute_batch(&sql).unwrap();
+
+    let stopped = desk.run(&format!("send {PHONE} --user ada")).expect(74);
+    stopped
+        .says("clock")
+        .says("this phone")
+        .says(&ahead.to_string()[..16])
+        .says("limits reset PHONE --everything --user ID --clock");
+    desk.run(&format!("limits reset {PHONE} --clock --opt-out --reason x")).expect(2);
+    let way_out = format!("limits reset {PHONE} --user ada --everything --clock --reason NTP-was-off -o table");
+    desk.run(&way_out).expect(0).shows("now count from this moment");
+    // It opened nothing: the cooldown still holds.
+    desk.run(&format!("send {PHONE} --user ada")).expect(75).says("a moment ago");
+    desk.run("audit list --json").expect(0).shows("NTP-was-off");
+}
+
+#[test]
+fn one_name_typed_in_two_ways_is_one_user() {
+    let desk = Desk::new();
+    let code = desk.send(&format!("{PHONE} --user Jose\u{301}"));
+    let args = ["verify", PHONE, &code, "--user", " Jos\u{e9}", "--json"];
+    let answer = desk.run_args(args).expect(0).json("verification");
+    assert_eq!(answer["user"], "Jos\u{e9}");
+    assert_eq!(desk.run_args(["list", "--user", "Jose\u{301} "]).expect(0).rows().len(), 1);
+    assert_eq!(desk.run("list --user jos\u{e9}").expect(0).rows().len(), 0, "capitals are another user");
 }
 
 #[test]

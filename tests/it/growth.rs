@@ -32,7 +32,7 @@ fn rows(database: &Database) -> (usize, i64) {
 }
 
 async fn refused_guesses_from_one_address_at_any_number_of_phones_leave_one_row(database: &mut Database) {
-    database.policy.limits = Limits { guesses_per_ip: Window::new(3, 3600), ..unlimited() };
+    database.policy.limits = Limits { guesses_per_ip: vec![Window::new(3, 3600)], ..unlimited() };
     let engine = database.engine().await;
     let code = smsotp::code::Code::parse("000000").unwrap();
     let ask = async |nth: usize| engine.verify(&client(ADDRESS), guess(&phone(nth), &code)).await.unwrap().verdict;

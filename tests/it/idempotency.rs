@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use smsotp::audit::Actor;
 use smsotp::code::Code as Otp;
-use smsotp::engine::{Engine, SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp};
+use smsotp::engine::{Caller, Engine, SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp};
 use smsotp::error::Code;
 use smsotp::limits::Limit;
 use smsotp::message::State;
@@ -14,7 +15,8 @@ use smsotp::sandbox::Fault;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, block_on, caller, dispatch, guess, purge, refused, send, send_and_die, send_as, verdict,
+    OTHER, PHONE, World, ask, block_on, caller, dispatch, guess, phone_subject, purge, refused, send, send_and_die,
+    send_as, usage, verdict,
 };
 
 on_every_store![
@@ -26,7 +28,10 @@ on_every_store![
     whoever_asks_while_the_first_is_at_work_has_to_come_back,
     when_the_first_asker_died_the_key_says_what_became_of_its_message,
     a_verified_code_is_verified_again_for_the_same_key_and_code_alone,
+    a_used_key_answers_no_more_guesses_than_a_live_code,
+    a_key_answers_verified_for_as_long_as_the_code_would_live,
     a_wrong_code_under_a_key_is_decided_anew_each_time,
+    the_keys_of_tokens_of_the_command_line_and_of_each_verb_are_apart,
 ];
 
 /// The key is as much each phone's own as its user's.
@@ -167,19 +172,90 @@ async fn a_verified_code_is_verified_again_for_the_same_key_and_code_alone(datab
     // Without the key, or under another one, the code is used.
     assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::AlreadyUsed);
     assert_eq!(verify_with(&engine, "l", guess(PHONE, &code)).await.unwrap().verdict, Verdict::AlreadyUsed);
-    // Whoever knows the key and not the code learns nothing from it.
+    // Anything else under the key is an ordinary attempt: decided, counted and recorded as without one.
     let bob = VerifyOtp { user: User::parse("bob").unwrap(), ..guess(PHONE, &code) };
-    for other in [guess(PHONE, &World::wrong(&code)), guess(OTHER, &code), bob] {
-        let error = verify_with(&engine, "k", other).await.unwrap_err();
-        assert_eq!(error.code(), Code::IDEMPOTENCY_MISMATCH);
+    for (other, kind) in [
+        (guess(PHONE, &World::wrong(&code)), Verdict::AlreadyUsed),
+        (guess(OTHER, &code), Verdict::NotFound),
+        (bob, Verdict::NotFound),
+    ] {
+        let rows = database.audit().len();
+        assert_eq!(verify_with(&engine, "k", other).await.unwrap().verdict, kind);
+        assert_eq!(database.audit().len(), rows + 1);
     }
-    // A key of a send is another key.
+    // A newer code is what is at hand: the older one's key is an ordinary attempt at it.
+    database.advance(31);
+    send(&engine, PHONE).await;
+    let newer = database.code_on(PHONE);
     assert_eq!(
-        send_as(&engine, &caller(), SendOtp { idempotency_key: Some("m".to_owned()), ..ask(OTHER) }).await.state,
-        State::Accepted
+        verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap().verdict,
+        Verdict::WrongCode { tries_left: 4 }
     );
-    let error = verify_with(&engine, "m", guess(OTHER, &database.code_on(OTHER))).await.unwrap_err();
-    assert_eq!(error.code(), Code::IDEMPOTENCY_MISMATCH);
+    assert_eq!(verify_with(&engine, "k", guess(PHONE, &newer)).await.unwrap().verdict, Verdict::Verified);
+    assert_eq!(verify_with(&engine, "k", guess(PHONE, &newer)).await.unwrap().verdict, Verdict::Verified, "again");
+    assert_eq!(verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap().verdict, Verdict::AlreadyUsed);
+}
+
+async fn a_used_key_answers_no_more_guesses_than_a_live_code(database: &mut Database) {
+    let engine = database.engine().await;
+    send(&engine, PHONE).await;
+    let code = database.code_on(PHONE);
+    verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap();
+    let rows = database.audit().len();
+    for n in 1..=20 {
+        let answer = verify_with(&engine, "k", guess(PHONE, &World::wrong(&code))).await.unwrap();
+        assert_eq!(answer.verdict, Verdict::AlreadyUsed, "{n}");
+        // Five of them are compared with what the key could answer. They count as at a live code.
+        let usage = usage(&engine, phone_subject(PHONE)).await;
+        assert_eq!((usage.guesses.len(), database.audit().len()), (n.min(5), rows + n));
+    }
+    let late = verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap();
+    assert_eq!(late.verdict, Verdict::AlreadyUsed, "the right code is one more guess by then");
+}
+
+async fn a_key_answers_verified_for_as_long_as_the_code_would_live(database: &mut Database) {
+    let engine = database.engine().await;
+    let sent = send(&engine, PHONE).await;
+    let code = database.code_on(PHONE);
+    let first = verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap();
+    database.clock.set(sent.expires_at - Duration::from_millis(1));
+    assert_eq!(verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap(), first);
+    for later in [Duration::ZERO, Duration::from_secs(60), Duration::from_secs(86_400)] {
+        database.clock.set(sent.expires_at + later);
+        let answer = verify_with(&engine, "k", guess(PHONE, &code)).await.unwrap();
+        assert_eq!(answer.verdict, Verdict::AlreadyUsed, "{later:?} after its end");
+    }
+}
+
+async fn the_keys_of_tokens_of_the_command_line_and_of_each_verb_are_apart(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let token = |id| Caller::new(Actor::Token(id));
+    let terminal = Caller::new(Actor::Os { uid: 0, name: "root".to_owned() });
+    let keyed = |key: &str| SendOtp { idempotency_key: Some(key.to_owned()), ..ask(PHONE) };
+    let mut sent = Vec::new();
+    for (caller, key) in [
+        (token(1), "s1"),
+        (token(2), "s1"),
+        (token(12), "s1"),
+        (terminal.clone(), "s1"),
+        (terminal.clone(), "token:1:s1"),
+        (terminal.clone(), "token 1 s1"),
+        (token(1), "2 s1"),
+    ] {
+        let first = send_as(&engine, &caller, keyed(key)).await;
+        assert_eq!(send_as(&engine, &caller, keyed(key)).await, first, "the same asker's is the same");
+        assert!(!sent.contains(&first.message_id), "{caller:?} {key}");
+        sent.push(first.message_id);
+        database.advance(1);
+    }
+    // Whoever runs the command, it is the same command line.
+    let cron = send_as(&engine, &Caller::new(Actor::Cron), keyed("s1")).await;
+    assert!(sent.contains(&cron.message_id));
+    // A key that a send had is free for a verification, and the other way round.
+    let answer = verify_with(&engine, "s1", guess(PHONE, &database.code_on(PHONE))).await.unwrap();
+    assert_eq!(answer.verdict, Verdict::Verified);
+    assert_eq!(send_as(&engine, &terminal, keyed("s1")).await.message_id, sent[3]);
 }
 
 async fn a_wrong_code_under_a_key_is_decided_anew_each_time(database: &mut Database) {

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smsotp::engine::{Engine, SendAnswer, SendOtp, Step, Verdict};
+use smsotp::engine::{Engine, Reset, SendAnswer, SendOtp, Step, Verdict, VerifyOtp};
 use smsotp::error::Code;
-use smsotp::limits::{Limit, Limits, Window};
+use smsotp::limits::{Limit, Limits, PurposeLimits, Window};
 use smsotp::message::State;
 use smsotp::otp::User;
 use smsotp::purpose::Purpose;
+use smsotp::sandbox::Fault;
 use smsotp::store::{Subject, SubjectKind};
 
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, ada, ask, caller, client, guess, phone_subject, refusal, refused, reset, send, send_as, sent,
+    OTHER, PHONE, World, ada, ask, caller, client, guess, phone_subject, refusal, refused, reset, send, send_as, sent,
     unlimited, verdict,
 };
 
@@ -30,6 +31,8 @@ on_every_store![
     an_expired_code_that_nobody_met_is_not_revived_by_a_clock_that_steps_back,
     a_clock_that_steps_back_while_the_provider_answers_loses_no_outcome,
     a_reset_is_the_way_out_after_a_clock_that_was_far_ahead,
+    after_a_clock_that_was_a_day_ahead_the_error_names_who_and_since_when_and_the_way_out_forgets_nothing,
+    a_purpose_may_have_limits_of_its_own,
 ];
 
 /// On PostgreSQL a story's clock cannot go back to before its beginning: this leaves room.
@@ -104,14 +107,14 @@ async fn every_limit_counts_its_own_subject_and_leaves_others_alone(database: &m
             ("a", "192.0.3.1", 1),
         ),
         (
-            Limits { user_phones: two[0], ..unlimited() },
+            Limits { user_phones: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("a", "192.0.2.1", 2)],
             ("a", "192.0.2.1", 3),
             Limit::UserPhones,
             ("a", "192.0.2.1", 1),
         ),
         (
-            Limits { ip_phones: two[0], ..unlimited() },
+            Limits { ip_phones: two.clone(), ..unlimited() },
             [("a", "192.0.2.1", 1), ("b", "192.0.2.1", 2)],
             ("c", "192.0.2.1", 3),
             Limit::IpPhones,
@@ -131,7 +134,7 @@ async fn every_limit_counts_its_own_subject_and_leaves_others_alone(database: &m
 
 async fn the_empty_user_is_nobody_in_particular_and_limits_no_one_else(database: &mut Database) {
     database.policy.limits =
-        Limits { user: vec![Window::new(1, 3600)], user_phones: Window::new(1, 3600), ..unlimited() };
+        Limits { user: vec![Window::new(1, 3600)], user_phones: vec![Window::new(1, 3600)], ..unlimited() };
     let engine = database.engine().await;
     for n in 0..3 {
         let nobody = SendOtp { user: User::default(), ..ask(&phone(n)) };
@@ -141,7 +144,7 @@ async fn the_empty_user_is_nobody_in_particular_and_limits_no_one_else(database:
 
 async fn many_messages_to_one_phone_do_not_make_the_database_forget_the_others(database: &mut Database) {
     database.policy.limits =
-        Limits { user: vec![Window::new(2, 600)], user_phones: Window::new(3, 86_400), ..unlimited() };
+        Limits { user: vec![Window::new(2, 600)], user_phones: vec![Window::new(3, 86_400)], ..unlimited() };
     let engine = database.engine().await;
     for n in [0, 1, 2, 0, 0, 0, 0, 0, 0] {
         send(&engine, &phone(n)).await;
@@ -271,4 +274,103 @@ async fn a_reset_is_the_way_out_after_a_clock_that_was_far_ahead(database: &mut 
         reset(&engine, subject).await;
     }
     assert_eq!(send(&engine, PHONE).await.state, State::Accepted);
+}
+
+async fn after_a_clock_that_was_a_day_ahead_the_error_names_who_and_since_when_and_the_way_out_forgets_nothing(
+    database: &mut Database,
+) {
+    let day = vec![Window::new(2, 86_400)];
+    database.policy.limits =
+        Limits { phone: day.clone(), user: day.clone(), ip: day.clone(), everything: day, ..unlimited() };
+    let engine = database.engine().await;
+    let right = database.now();
+    database.advance(86_400);
+    let ahead = database.now();
+    let from = client("192.0.2.1");
+    send_as(&engine, &from, ask(PHONE)).await;
+    let code = database.code_on(PHONE);
+    database.clock.set(right);
+
+    let error = engine.send(&from, ask(PHONE)).await.unwrap_err();
+    assert_eq!(error.code(), Code::CLOCK_WRONG);
+    let said = format!("{error} {}", error.hint_text().unwrap());
+    assert!(said.contains(&ahead.to_string()) && !said.contains(PHONE), "{said}");
+    assert!(said.contains("this phone") && said.contains("this user") && said.contains("this address"), "{said}");
+    assert!(said.contains("smsotp limits reset PHONE"), "{said}");
+    assert!(said.contains("--user ID --ip ADDRESS --clock --reason TEXT"), "{said}");
+    // A phone of its own does not stand in the error where the user alone is ahead.
+    let error = engine.send(&caller(), ask(OTHER)).await.unwrap_err();
+    assert!(!error.to_string().contains("this phone") && error.to_string().contains("this user"), "{error}");
+
+    let clock = |subject| Reset { subject, user: ada(), opt_out: false, clock: true, reason: "OPS-13".to_owned() };
+    let [ip, network] = Subject::of_client("192.0.2.1".parse().unwrap());
+    for subject in [phone_subject(PHONE), Subject::User(ada()), ip, network, Subject::Everything] {
+        assert!(engine.reset(&caller(), clock(subject.clone())).await.unwrap().ahead > 0, "{subject:?}");
+        assert_eq!(engine.reset(&caller(), clock(subject)).await.unwrap().ahead, 0, "a second time");
+    }
+    let row = database.words("SELECT CAST(body AS TEXT) FROM audit");
+    assert!(row.iter().any(|body| body.contains("\"clock\":true") && body.contains("OPS-13")), "{row:?}");
+    // The code of that day is over: it would have lived for a day and ten minutes.
+    assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Expired);
+    // What was sent still counts, from now on.
+    send_as(&engine, &from, ask(PHONE)).await;
+    let no = refused(engine.send(&from, ask(PHONE)).await.unwrap());
+    let of_phone = no.hits.iter().find(|hit| hit.limit == Limit::Phone).unwrap();
+    assert_eq!((of_phone.used, of_phone.retry_after_seconds), (2, Some(86_400)));
+    database.advance(86_400 + 1440);
+    send_as(&engine, &from, ask(PHONE)).await;
+}
+
+async fn a_purpose_may_have_limits_of_its_own(database: &mut Database) {
+    let payment = Purpose::parse("payment").unwrap();
+    database.policy.purposes.insert(payment.clone(), Default::default());
+    let own = PurposeLimits {
+        cooldown: Some(vec![Duration::from_secs(5)]),
+        phone: vec![Window::new(2, 600)],
+        guesses_per_otp: Some(2),
+    };
+    let cooldown = Limits::default().cooldown;
+    database.policy.limits = Limits {
+        cooldown,
+        phone: vec![Window::new(4, 600)],
+        purposes: [("payment".to_owned(), own)].into(),
+        ..unlimited()
+    };
+    let engine = database.engine().await;
+    let pay = || SendOtp { purpose: payment.clone(), ..ask(PHONE) };
+    let refused_by = async |ask: SendOtp| {
+        let no = refused(engine.send(&caller(), ask).await.unwrap());
+        (no.hits[0].limit, no.hits[0].max, no.retry_after_seconds.unwrap())
+    };
+
+    send_as(&engine, &caller(), pay()).await;
+    assert_eq!(refused_by(pay()).await, (Limit::Cooldown, 1, 5));
+    database.advance(5);
+    send_as(&engine, &caller(), pay()).await;
+    database.advance(5);
+    assert_eq!(refused_by(pay()).await, (Limit::Phone, 2, 590), "two for this purpose");
+    let code = World::wrong(&database.code_on(PHONE));
+    for left in [1, 0] {
+        let ask = VerifyOtp { purpose: payment.clone(), ..guess(PHONE, &code) };
+        let answer = engine.verify(&caller(), ask).await.unwrap();
+        assert_eq!(answer.verdict, Verdict::WrongCode { tries_left: left });
+    }
+    // Others have what all have, and what they all have counts this purpose, too.
+    send(&engine, PHONE).await;
+    assert_eq!(refused_by(ask(PHONE)).await, (Limit::Cooldown, 1, 30));
+    assert_eq!(
+        verdict(&engine, PHONE, &World::wrong(&database.code_on(PHONE))).await,
+        Verdict::WrongCode { tries_left: 4 }
+    );
+    database.advance(30);
+    send(&engine, PHONE).await;
+    database.advance(120);
+    assert_eq!(refused_by(ask(PHONE)).await, (Limit::Phone, 4, 440));
+    // A message that surely was not sent is given back to them.
+    database.advance(600);
+    database.sandbox.fault(Fault::Code(30_001), 2);
+    for _ in 0..2 {
+        assert_eq!(send_as(&engine, &caller(), pay()).await.state, State::Failed);
+    }
+    assert_eq!(send_as(&engine, &caller(), pay()).await.state, State::Accepted);
 }

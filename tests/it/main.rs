@@ -20,6 +20,7 @@ mod docs;
 mod failover;
 mod generated;
 mod growth;
+mod guessing;
 mod hostile;
 mod idempotency;
 mod keys;

@@ -123,7 +123,7 @@ async fn a_dry_run_counts_exactly_what_the_real_one_takes_and_changes_nothing(da
 async fn limits_lockouts_and_the_audit_log_outlive_every_purge(database: &mut Database) {
     database.policy.limits = Limits {
         phone: vec![Window::new(2, 86_400)],
-        guesses_per_phone: Window::new(5, 86_400),
+        guesses_per_phone: vec![Window::new(5, 86_400)],
         guesses_in_a_row: 5,
         ..unlimited()
     };
@@ -140,7 +140,7 @@ async fn limits_lockouts_and_the_audit_log_outlive_every_purge(database: &mut Da
 
     assert_eq!(database.number("SELECT count(*) FROM otps"), 0);
     assert_eq!(refusal(&engine, PHONE).await.hits[0].limit, Limit::Phone);
-    assert_eq!(refusal(&engine, OTHER).await.hits[0].limit, Limit::Guesses);
+    assert_eq!(refusal(&engine, OTHER).await.hits[0].limit, Limit::GuessesInARow);
     assert_eq!(database.audit().len(), rows + 1 + 2);
     // A lockout has no end but staff's: a year and a purge later it is still there.
     database.advance(365 * 86_400);

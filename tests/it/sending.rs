@@ -371,7 +371,7 @@ async fn an_opt_out_at_the_provider_is_kept_and_respected_until_it_is_reset(data
 
     let reset = |opt_out| {
         let reason = "the customer asked".to_owned();
-        Reset { subject: phone_subject(PHONE), user: ada(), opt_out, reason }
+        Reset { subject: phone_subject(PHONE), user: ada(), opt_out, clock: false, reason }
     };
     assert!(!engine.reset(&caller(), reset(false)).await.unwrap().opt_out);
     assert_eq!(refusal(&engine, PHONE).await.code, error::Code::OPTED_OUT);

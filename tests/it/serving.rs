@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use serde_json::json;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Engine, Revoke, SendOtp, Verdict};
+use smsotp::engine::{AddTestNumber, Caller, Engine, Revoke, SendOtp, Verdict, VerifyOtp};
 use smsotp::http::{Backend, Server, ServerSettings, TrustedProxies};
+use smsotp::limits::Window as Span;
+use smsotp::otp::User;
 use smsotp::phone::Phone;
 use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
 use crate::served::Place;
 use crate::window::{Answer, SEND, TEST, VERIFY, Window, service_token, settings, token_of};
-use crate::world::{PHONE, World, block_on, caller, send, send_as, verify};
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, client, guess, send, send_as, verify};
 
 /// Declares the seed's number with the seed's code.
 fn declare_the_seeds_number(world: &World) {
@@ -304,9 +306,132 @@ fn every_no_is_the_same_no_and_takes_the_same_steps() {
 }
 
 #[test]
+fn whatever_is_closed_and_whatever_key_is_given_every_no_takes_the_same_steps() {
+    let mut world = World::unlimited();
+    world.policy.limits.guesses_per_user = vec![Span::new(5, 86_400)];
+    world.policy.limits.guesses_per_phone = vec![Span::new(5, 86_400)];
+    world.policy.limits.guesses_in_a_row = 5;
+    let engine = world.engine();
+    let number = |n: u32| format!("+1415555{:04}", 100 + n);
+    // Nothing was ever asked for at 1. A live code at 2. At 3 the user's row of wrong codes is spent, at 4 another user's, and
+    // the phone's budget with it.
+    block_on(send(&engine, &number(2)));
+    for (n, user) in [(3, "ada"), (4, "bob")] {
+        let user = User::parse(user).unwrap();
+        block_on(send_as(&engine, &caller(), SendOtp { user: user.clone(), ..ask(&number(n)) }));
+        let code = World::wrong(&world.code_on(&number(n)));
+        for _ in 0..5 {
+            let wrong = VerifyOtp { user: user.clone(), ..guess(&number(n), &code) };
+            block_on(engine.verify(&caller(), wrong)).unwrap();
+        }
+    }
+    // A used code at 5.
+    block_on(send(&engine, &number(5)));
+    let used = world.code_on(&number(5));
+    let keyed = |n: u32, code: &Code, key: Option<&str>| VerifyOtp {
+        idempotency_key: key.map(str::to_owned),
+        ..guess(&number(n), code)
+    };
+    block_on(engine.verify(&caller(), keyed(5, &used, Some("used")))).unwrap();
+
+    let store =
+        Arc::new(Sqlite::open(&world.db(), &world.keyring(), world.shared_clock(), SqliteOptions::default()).unwrap());
+    let steps: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&steps);
+    store.on_statement(move |sql| noted.lock().unwrap().push(sql.to_owned())).unwrap();
+    let traced = Engine::new(store, world.keyring(), Arc::new(world.policy.clone()));
+    for asker in [caller(), client("192.0.2.1"), Caller { user_token: Some(1), ..client("192.0.2.1") }] {
+        for key in [None, Some("used"), Some("new")] {
+            let mut seen: Vec<(String, Vec<String>)> = Vec::new();
+            for n in 1..=5 {
+                let code = if n == 5 { World::wrong(&used) } else { Code::parse("000000").unwrap() };
+                steps.lock().unwrap().clear();
+                let answer = block_on(traced.verify(&asker, keyed(n, &code, key))).unwrap();
+                assert_ne!(answer.verdict, Verdict::Verified);
+                seen.push((format!("{:?}", answer.verdict), steps.lock().unwrap().clone()));
+            }
+            assert!(seen[2].0.starts_with("TooManyGuesses"), "{seen:?}");
+            for (verdict, steps) in &seen {
+                assert_eq!(*steps, seen[0].1, "{asker:?} {key:?}: {verdict} takes other steps than {}", seen[0].0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_closes_for_others_is_the_same_no_and_only_the_callers_own_budget_is_told() {
+    let mut world = World::unlimited();
+    world.policy.limits.guesses_in_a_row = 3;
+    let engine = world.engine();
+    let (blind, reader) = (service_token(&engine, "send,verify"), service_token(&engine, "verify,read"));
+    let own = token_of(&engine, "ada", "send,verify");
+    let window = Window::open(&world);
+    block_on(send(&engine, PHONE));
+    let wrong = World::wrong(&world.code_on(PHONE));
+    for _ in 0..3 {
+        block_on(verify(&engine, PHONE, &wrong));
+    }
+    let as_service =
+        json!({"phone_number": PHONE, "otp_code": wrong.expose(), "purpose": "login", "user": "ada"}).to_string();
+    let nowhere =
+        json!({"phone_number": OTHER, "otp_code": wrong.expose(), "purpose": "login", "user": "ada"}).to_string();
+    let as_ada = json!({"phone_number": PHONE, "otp_code": wrong.expose(), "purpose": "login"}).to_string();
+
+    let (closed, unknown) = (window.post(VERIFY, &blind, &as_service), window.post(VERIFY, &blind, &nowhere));
+    assert_eq!((closed.status, closed.code().as_str()), (400, "invalid_code"));
+    assert_eq!((closed.status, &closed.body, closed.header("retry-after")), (unknown.status, &unknown.body, None));
+    let told = window.post(VERIFY, &reader, &as_service);
+    assert_eq!((told.status, told.json()["reason"].as_str()), (400, Some("too_many_guesses")));
+    // The user whom a token speaks for may know that their own guesses are spent.
+    let told = window.post(VERIFY, &own, &as_ada);
+    assert_eq!((told.status, told.code().as_str(), &told.json()["verified"]), (429, "too_many_guesses", &json!(false)));
+}
+
+#[test]
+fn a_stranger_with_a_token_that_only_verifies_keeps_nobody_from_codes() {
+    let world = World::new();
+    let engine = world.engine();
+    let (eve, ada) = (token_of(&engine, "eve", "verify"), token_of(&engine, "ada", "send,verify"));
+    let window = Window::open(&world);
+    let guess = json!({"phone_number": PHONE, "otp_code": "000000", "purpose": "login"}).to_string();
+    let mut answers = Vec::new();
+    for _ in 0..120 {
+        answers.push(window.post(VERIFY, &eve, &guess).status);
+    }
+    // Thirty are answered as any other no, then her own token is closed.
+    assert_eq!((&answers[..30], &answers[30..]), (&[400; 30][..], &[429; 90][..]));
+
+    let ask = json!({"phone_number": PHONE, "purpose": "login"}).to_string();
+    assert_eq!(window.post(SEND, &ada, &ask).status, 200);
+    let right =
+        json!({"phone_number": PHONE, "otp_code": world.code_on(PHONE).expose(), "purpose": "login"}).to_string();
+    assert_eq!(window.post(VERIFY, &ada, &right).status, 200);
+}
+
+#[test]
+fn one_name_typed_in_two_ways_is_one_user_of_the_api() {
+    let world = World::new();
+    let engine = world.engine();
+    let (service, own) = (service_token(&engine, "send,verify"), token_of(&engine, "Jos\u{e9}", "send,verify"));
+    let window = Window::open(&world);
+    let body = |user: &str, code: Option<&Code>| {
+        let mut body = json!({"phone_number": PHONE, "purpose": "login", "user": user});
+        if let Some(code) = code {
+            body["otp_code"] = json!(code.expose());
+        }
+        body.to_string()
+    };
+    assert_eq!(window.post(SEND, &service, &body("Jose\u{301}", None)).status, 200);
+    let code = world.code_on(PHONE);
+    assert_eq!(window.post(VERIFY, &service, &body("JOS\u{c9}", Some(&code))).status, 400, "capitals are another user");
+    assert_eq!(window.post(VERIFY, &own, &body("Jose\u{301} ", Some(&code))).status, 200);
+    assert_eq!(window.post(SEND, &service, &body(" ", None)).code(), "value_invalid", "nobody");
+}
+
+#[test]
 fn a_reader_is_told_why_and_a_budget_says_when_to_come_back() {
     let mut world = World::unlimited();
-    world.policy.limits.guesses_per_ip = smsotp::limits::Window::new(3, 3600);
+    world.policy.limits.guesses_per_ip = vec![Span::new(3, 3600)];
     let engine = world.engine();
     let (reader, blind) = (service_token(&engine, "verify,read"), service_token(&engine, "verify"));
     block_on(send(&engine, PHONE));
@@ -411,12 +536,8 @@ fn the_same_key_gets_the_same_answer_and_sends_once() {
     let wrong = json!({"phone_number": PHONE, "otp_code": World::wrong(&code).expose(), "purpose": "login"});
     let verified = ask(VERIFY, &token, "v1", &right);
     assert_eq!((verified.status, &verified.body), (200, &ask(VERIFY, &token, "v1", &right).body));
-    let mismatch = ask(VERIFY, &token, "v1", &wrong);
-    assert_eq!(
-        (mismatch.status, mismatch.code().as_str()),
-        (422, "idempotency_mismatch"),
-        "the key alone opens nothing"
-    );
+    assert_eq!(ask(VERIFY, &token, "v1", &wrong).code(), "invalid_code", "the key alone opens nothing");
+    assert_eq!(ask(VERIFY, &other, "v1", &right).code(), "invalid_code", "another bearer's key is another key");
     assert_eq!(ask(VERIFY, &token, "v2", &right).code(), "invalid_code");
     for bad in ["", "k\u{e9}", &"k".repeat(201)] {
         assert_eq!(ask(SEND, &token, bad, &body).status, 422, "{bad:?}");

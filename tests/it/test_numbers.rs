@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use smsotp::code::{Binding, Code, derive};
-use smsotp::engine::{AddTestNumber, Destination, Engine, SendAnswer, SendOtp, Sent, Verdict};
+use smsotp::engine::{AddTestNumber, Caller, Destination, Engine, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use smsotp::error;
 use smsotp::message::State;
+use smsotp::otp::User;
 use smsotp::phone::{self, Phone};
+use smsotp::purpose::{BUILT_IN, Purpose};
 
 use crate::stores::{Database, on_every_store};
-use crate::world::{PHONE, World, ask, caller, guess, holds, purge, refused, send, send_as, sent, verdict, verify};
+use crate::world::{
+    PHONE, World, ask, caller, guess, holds, phone_subject, purge, refused, reset, send, send_as, sent, verdict, verify,
+};
 
 on_every_store![
     nothing_is_sent_and_the_fixed_code_verifies_once,
     the_fixed_code_is_worth_nothing_elsewhere_and_the_computed_one_nothing_here,
     no_guess_budget_is_lifted_for_a_test_number,
+    codes_that_are_held_for_many_users_give_no_more_guesses_at_the_fixed_code,
     no_sending_limit_holds_a_pipeline_back,
     a_test_number_ends_by_itself,
     a_removed_test_number_takes_its_living_codes_along,
@@ -92,6 +97,41 @@ async fn no_guess_budget_is_lifted_for_a_test_number(database: &mut Database) {
     }
     let no = refused(engine.send(&caller(), typed()).await.unwrap());
     assert_eq!(no.code, error::Code::TOO_MANY_GUESSES);
+}
+
+async fn codes_that_are_held_for_many_users_give_no_more_guesses_at_the_fixed_code(database: &mut Database) {
+    let engine = database.engine().await;
+    declare(database, &engine).await;
+    let of = |nth: usize| (User::parse(&format!("u{}", nth / 4)).unwrap(), Purpose::parse(BUILT_IN[nth % 4]).unwrap());
+    // Whoever verified it before has no more than others: they proved nothing.
+    send_test(&engine).await;
+    assert_eq!(verdict(&engine, TEST, &fixed()).await, Verdict::Verified);
+    for nth in 0..40 {
+        let (user, purpose) = of(nth);
+        send_as(&engine, &caller(), SendOtp { user, purpose, ..typed() }).await;
+    }
+    let mut compared = 0;
+    for nth in 0..200 {
+        let (user, purpose) = of(nth % 40);
+        let known = Caller { known: nth % 2 == 0, ..caller() };
+        let ask = VerifyOtp { user, purpose, ..guess(TEST, &World::wrong(&fixed())) };
+        match engine.verify(&known, ask).await.unwrap().verdict {
+            Verdict::WrongCode { .. } => compared += 1,
+            verdict => assert!(matches!(verdict, Verdict::TooManyGuesses(_)), "{verdict:?}"),
+        }
+    }
+    assert_eq!(compared, 15, "one budget for the fixed code, not one for each otp");
+    let (user, purpose) = of(39);
+    let right = engine.verify(&caller(), VerifyOtp { user, purpose, ..guess(TEST, &fixed()) }).await.unwrap();
+    assert!(matches!(right.verdict, Verdict::TooManyGuesses(_)), "{right:?}");
+    for user in ["ada", "new"] {
+        let user = User::parse(user).unwrap();
+        let no = refused(engine.send(&caller(), SendOtp { user, new_code: true, ..typed() }).await.unwrap());
+        assert_eq!(no.code, error::Code::TOO_MANY_GUESSES);
+    }
+    reset(&engine, phone_subject(TEST)).await;
+    send_test(&engine).await;
+    assert_eq!(verdict(&engine, TEST, &fixed()).await, Verdict::Verified);
 }
 
 async fn no_sending_limit_holds_a_pipeline_back(database: &mut Database) {

@@ -94,7 +94,7 @@ fn a_token_of_a_user_speaks_for_that_user_alone() {
 #[test]
 fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
     let mut world = World::unlimited();
-    world.policy.limits.guesses_per_phone = smsotp::limits::Window::new(2, 86_400);
+    world.policy.limits.guesses_per_user = vec![smsotp::limits::Window::new(2, 86_400)];
     world.policy.limits.ip = vec![smsotp::limits::Window::new(1, 3600)];
     let token = service_token(&world.engine(), "send,verify");
     let window = Window::open(&world);
@@ -113,6 +113,10 @@ fn a_service_names_the_user_and_may_vouch_for_what_it_knows() {
     assert_eq!(from(OTHER, "203.0.113.1").status, 429);
     assert_eq!(from(OTHER, "203.0.113.2").status, 200);
 
+    // The code of the live otp ends, so that the next one is new.
+    world.policy.limits.guesses_per_otp = 2;
+    let window = Window::open(&world);
+    let send = |body: serde_json::Value| window.post(SEND, &token, &body.to_string());
     // Guesses by callers that nobody vouches for close asking for these, and not for whom the service knows.
     let code = World::wrong(&world.code_on(PHONE));
     let guess = json!({"phone_number": PHONE, "user": "ada", "otp_code": code.expose()}).to_string();

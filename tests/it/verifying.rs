@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use smsotp::audit::Actor;
 use smsotp::clock::Timestamp;
 use smsotp::code::Code;
-use smsotp::engine::{Caller, Revoke, SendOtp, Verdict, VerifyOtp};
+use smsotp::engine::{Caller, Engine, Revoke, SendAnswer, SendOtp, Subject, Verdict, VerifyOtp};
 use smsotp::error;
-use smsotp::limits::{Limits, Window};
+use smsotp::limits::{Limit, Limits, Window};
 use smsotp::otp::User;
 use smsotp::phone::Phone;
 use smsotp::purpose::Purpose;
@@ -15,8 +16,8 @@ use smsotp::sandbox::Fault;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, caller, client, code_in, guess, phone_subject, purge, refusal, refused, reset, revoke,
-    send, send_as, unlimited, usage, verdict,
+    OTHER, PHONE, World, ada, ask, caller, client, guess, phone_subject, purge, refusal, refused, reset, revoke, send,
+    send_as, unlimited, usage, verdict,
 };
 
 on_every_store![
@@ -28,11 +29,14 @@ on_every_store![
     a_code_is_worth_nothing_for_another_phone_purpose_or_user,
     a_row_that_was_moved_to_another_phone_purpose_or_user_in_the_database_verifies_nothing,
     what_is_no_code_is_bad_data_and_no_guess,
-    fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_left,
+    fifteen_wrong_guesses_of_a_user_stop_their_new_codes_for_all_purposes_but_no_guess_that_is_left,
+    fifteen_wrong_guesses_at_a_phone_do_not_stop_whoever_verified_it_in_the_last_90_days,
+    guesses_count_in_the_budgets_of_those_who_asked_for_the_code,
     thirty_wrong_guesses_close_an_address_and_its_64_bits_for_an_hour,
     a_hundred_wrong_guesses_in_a_row_close_a_user_and_phone_until_staff_opens_them,
     a_success_ends_the_row_of_wrong_guesses,
-    a_guess_where_no_code_lives_counts_like_any_other,
+    asking_where_no_code_lives_closes_nothing_but_the_caller,
+    a_token_of_a_user_has_a_budget_of_its_own_for_codes_that_open_nothing,
     what_is_over_says_how_it_ended,
     revoke_ends_what_lives_for_a_phone_and_nothing_else,
     a_spent_address_learns_when_to_come_back_and_not_whether_a_code_exists,
@@ -189,31 +193,106 @@ async fn what_is_no_code_is_bad_data_and_no_guess(database: &mut Database) {
     assert_eq!(wrong, Verdict::WrongCode { tries_left: 4 });
 }
 
-async fn fifteen_wrong_guesses_for_a_phone_stop_new_codes_but_no_guess_that_is_left(database: &mut Database) {
+/// Spends every guess of a new code of this user and purpose.
+async fn spend(database: &Database, engine: &Engine, caller: &Caller, user: &str, purpose: &str) {
+    let user = User::parse(user).unwrap();
+    let purpose = Purpose::parse(purpose).unwrap();
+    send_as(engine, caller, SendOtp { user: user.clone(), purpose: purpose.clone(), ..ask(PHONE) }).await;
+    let code = World::wrong(&database.code_on(PHONE));
+    for left in (0..5).rev() {
+        let (user, purpose) = (user.clone(), purpose.clone());
+        let answer = engine.verify(caller, VerifyOtp { user, purpose, ..guess(PHONE, &code) }).await.unwrap();
+        assert_eq!(answer.verdict, Verdict::WrongCode { tries_left: left });
+    }
+}
+
+/// Whether a new code for this user and purpose is refused, and by which limits.
+async fn refused_by(engine: &Engine, caller: &Caller, user: &str, purpose: &str) -> Vec<Limit> {
+    let (user, purpose) = (User::parse(user).unwrap(), Purpose::parse(purpose).unwrap());
+    let ask = SendOtp { user, purpose, new_code: true, ..ask(PHONE) };
+    match engine.send(caller, ask).await.unwrap() {
+        SendAnswer::Sent(_) => Vec::new(),
+        SendAnswer::Refused(no) => no.hits.iter().map(|hit| hit.limit).collect(),
+    }
+}
+
+async fn fifteen_wrong_guesses_of_a_user_stop_their_new_codes_for_all_purposes_but_no_guess_that_is_left(
+    database: &mut Database,
+) {
+    database.policy.limits = Limits { guesses_per_user: Limits::default().guesses_per_user, ..unlimited() };
+    let engine = database.engine().await;
+    let anybody = caller();
+    for purpose in ["login", "registration"] {
+        spend(database, &engine, &anybody, "ada", purpose).await;
+    }
+    // A code that is live before the fifteenth guess takes all that are left in it after that.
+    send(&engine, PHONE).await;
+    let live = database.code_on(PHONE);
+    spend(database, &engine, &anybody, "ada", "password_reset").await;
+    for purpose in ["login", "registration", "password_reset", "phone_verification"] {
+        assert_eq!(refused_by(&engine, &anybody, "ada", purpose).await, [Limit::GuessesPerUser], "{purpose}");
+    }
+    let no = refused(engine.send(&anybody, SendOtp { new_code: true, ..ask(PHONE) }).await.unwrap());
+    assert_eq!((no.code, no.hits[0].used, no.retry_after_seconds), (error::Code::TOO_MANY_GUESSES, 15, Some(86_400)));
+    assert!(no.hint.contains("limits reset PHONE --user ID"), "{}", no.hint);
+    assert!(send(&engine, PHONE).await.resent, "it is no new code");
+    assert_eq!(verdict(&engine, PHONE, &World::wrong(&live)).await, Verdict::WrongCode { tries_left: 4 });
+    assert_eq!(verdict(&engine, PHONE, &live).await, Verdict::Verified);
+    // Another user of the phone has a budget of their own.
+    assert_eq!(refused_by(&engine, &anybody, "bob", "login").await, []);
+    reset(&engine, phone_subject(PHONE)).await;
+    assert_eq!(refused_by(&engine, &anybody, "ada", "login").await, []);
+}
+
+async fn fifteen_wrong_guesses_at_a_phone_do_not_stop_whoever_verified_it_in_the_last_90_days(database: &mut Database) {
     database.policy.limits = Limits { guesses_per_phone: Limits::default().guesses_per_phone, ..unlimited() };
     let engine = database.engine().await;
-    for _ in 0..2 {
-        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
+    let anybody = caller();
+    // Strangers, each with an account and a purpose of their own, cannot keep the owner of the phone from codes.
+    send(&engine, PHONE).await;
+    assert_eq!(verdict(&engine, PHONE, &database.code_on(PHONE)).await, Verdict::Verified);
+    let strangers = [("eve", "login"), ("mallory", "registration"), ("", "login")];
+    for (user, purpose) in strangers {
+        spend(database, &engine, &anybody, user, purpose).await;
+    }
+    for (user, purpose) in [("eve", "registration"), ("trudy", "login"), ("", "password_reset")] {
+        assert_eq!(refused_by(&engine, &anybody, user, purpose).await, [Limit::GuessesPerPhone], "{user} {purpose}");
+    }
+    for purpose in ["login", "registration"] {
+        assert_eq!(refused_by(&engine, &anybody, "ada", purpose).await, [], "{purpose}");
+    }
+    // A purge does not forget who verified the phone, and after 90 days they are a stranger like any other.
+    database.advance(90 * 86_400 - 1);
+    purge(&engine, Duration::ZERO).await;
+    for (user, purpose) in strangers {
+        spend(database, &engine, &anybody, user, purpose).await;
+    }
+    assert_eq!(refused_by(&engine, &anybody, "ada", "login").await, []);
+    database.advance(1);
+    assert_eq!(refused_by(&engine, &anybody, "ada", "login").await, [Limit::GuessesPerPhone]);
+}
+
+async fn guesses_count_in_the_budgets_of_those_who_asked_for_the_code(database: &mut Database) {
+    let Limits { guesses_per_user, guesses_per_phone, .. } = Limits::default();
+    database.policy.limits = Limits { guesses_per_user, guesses_per_phone, ..unlimited() };
+    let engine = database.engine().await;
+    let (anybody, known) = (caller(), Caller { known: true, ..caller() });
+    for purpose in ["login", "registration", "password_reset"] {
+        spend(database, &engine, &anybody, "ada", purpose).await;
+    }
+    let closed = [Limit::GuessesPerUser, Limit::GuessesPerPhone];
+    assert_eq!(refused_by(&engine, &anybody, "ada", "login").await, closed);
+    // Whoever is vouched for has budgets of their own, and whoever is not cannot spend them twice by taking turns.
+    for purpose in ["login", "registration", "password_reset"] {
+        let purpose = Purpose::parse(purpose).unwrap();
+        send_as(&engine, &known, SendOtp { purpose: purpose.clone(), ..ask(PHONE) }).await;
+        let code = World::wrong(&database.code_on(PHONE));
         for _ in 0..5 {
-            verdict(&engine, PHONE, &World::wrong(&database.code_on(PHONE))).await;
+            let ask = VerifyOtp { purpose: purpose.clone(), ..guess(PHONE, &code) };
+            engine.verify(&anybody, ask).await.unwrap();
         }
     }
-    // Ten are gone. Five more for another user of the same phone close the phone for new codes.
-    send(&engine, PHONE).await;
-    for _ in 0..5 {
-        engine.verify(&caller(), of(PHONE, "login", "eve", &Code::parse("000000").unwrap())).await.unwrap();
-    }
-    let no = refusal(&engine, PHONE).await;
-    assert_eq!((no.code, no.hits[0].used), (error::Code::TOO_MANY_GUESSES, 15));
-    assert_eq!(no.retry_after_seconds, Some(24 * 3600));
-    // Another purpose has a budget of its own, and so has who is vouched for.
-    let registration = Purpose::parse("registration").unwrap();
-    send_as(&engine, &caller(), SendOtp { purpose: registration, ..ask(PHONE) }).await;
-    send_as(&engine, &Caller { known: true, ..caller() }, ask(PHONE)).await;
-
-    let code = code_in(&database.texts(PHONE)[2]);
-    assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
-    assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified);
+    assert_eq!(refused_by(&engine, &known, "ada", "login").await, closed);
 }
 
 async fn thirty_wrong_guesses_close_an_address_and_its_64_bits_for_an_hour(database: &mut Database) {
@@ -286,30 +365,76 @@ async fn a_success_ends_the_row_of_wrong_guesses(database: &mut Database) {
     }
 }
 
-async fn a_guess_where_no_code_lives_counts_like_any_other(somebody: &mut Database) {
-    let nobody = somebody.another();
-    let (empty, full) = (nobody.engine().await, somebody.engine().await);
-    send(&full, PHONE).await;
-    let before = somebody.audit().len();
-    let code = World::wrong(&somebody.code_on(PHONE));
-    for n in 1..=15 {
-        for engine in [&empty, &full] {
-            engine.verify(&client("192.0.2.1"), guess(PHONE, &code)).await.unwrap();
-            let usage = usage(engine, phone_subject(PHONE)).await;
-            assert_eq!(usage.purpose("login").unwrap().guesses.len(), n);
-        }
-        assert_eq!((nobody.audit().len(), somebody.audit().len() - before), (n, n));
+/// Every way in which no code lives, by its phone: the verdict on a wrong code there.
+async fn without_a_live_code(database: &mut Database, engine: &Engine) -> Vec<(String, &'static str)> {
+    let number = |nth: usize| phone(100 + nth);
+    for nth in 1..=4 {
+        send(engine, &number(nth)).await;
     }
-    // The budgets close at the same guess for both.
-    for engine in [&empty, &full] {
-        for _ in 15..30 {
-            engine.verify(&client("192.0.2.1"), guess(PHONE, &code)).await.unwrap();
-        }
-        let closed = engine.verify(&client("192.0.2.1"), guess(PHONE, &code)).await.unwrap().verdict;
-        assert!(matches!(closed, Verdict::TooManyGuesses(_)), "{closed:?}");
+    assert_eq!(verdict(engine, &number(1), &database.code_on(&number(1))).await, Verdict::Verified);
+    revoke(engine, &number(2)).await;
+    for _ in 0..5 {
+        verdict(engine, &number(3), &World::wrong(&database.code_on(&number(3)))).await;
     }
-    assert_eq!(nobody.audit().len(), somebody.audit().len() - before);
-    nobody.verify().await;
+    database.advance(600);
+    database.sandbox.fault(Fault::Code(30_001), 1);
+    send(engine, &number(5)).await;
+    let kinds = ["NotFound", "AlreadyUsed", "Revoked", "Locked", "Expired", "SendFailed"];
+    (0..6).map(number).zip(kinds).collect()
+}
+
+async fn asking_where_no_code_lives_closes_nothing_but_the_caller(database: &mut Database) {
+    let Limits { guesses_per_user, guesses_per_phone, guesses_per_ip, guesses_in_a_row, .. } = Limits::default();
+    database.policy.limits =
+        Limits { guesses_per_user, guesses_per_phone, guesses_per_ip, guesses_in_a_row, ..unlimited() };
+    let engine = database.engine().await;
+    let somewhere = without_a_live_code(database, &engine).await;
+    let code = Code::parse("000000").unwrap();
+    for (to, kind) in &somewhere {
+        let before = usage(&engine, phone_subject(to)).await;
+        let of_user = Subject::Pair(ada(), Phone::from_e164(to).unwrap());
+        let before = (before.guesses, usage(&engine, of_user.clone()).await.in_a_row);
+        // Five addresses, thirty times each: more than any budget of the phone or the user.
+        for nth in 0..120 {
+            let from = client(&format!("192.0.2.{}", nth % 5));
+            let verdict = engine.verify(&from, guess(to, &code)).await.unwrap().verdict;
+            assert!(format!("{verdict:?}").starts_with(kind), "{verdict:?}, not {kind}");
+        }
+        let after = (usage(&engine, phone_subject(to)).await.guesses, usage(&engine, of_user).await.in_a_row);
+        assert_eq!(after, before, "{kind}");
+        // The owner asks for a code, and it verifies.
+        send(&engine, to).await;
+        assert_eq!(verdict(&engine, to, &database.code_on(to)).await, Verdict::Verified, "{kind}");
+        database.advance(3600);
+    }
+    // The caller's address has its budget, whatever is there.
+    for nth in 0..30 {
+        engine.verify(&client("192.0.2.77"), guess(&somewhere[nth % 6].0, &code)).await.unwrap();
+    }
+    send(&engine, PHONE).await;
+    let closed = engine.verify(&client("192.0.2.77"), guess(PHONE, &database.code_on(PHONE))).await.unwrap().verdict;
+    assert!(matches!(&closed, Verdict::TooManyGuesses(hit) if hit.limit == Limit::GuessesPerIp), "{closed:?}");
+}
+
+async fn a_token_of_a_user_has_a_budget_of_its_own_for_codes_that_open_nothing(database: &mut Database) {
+    database.policy.limits = Limits { guesses_per_token: vec![Window::new(3, 3600)], ..unlimited() };
+    let engine = database.engine().await;
+    let of_token = |id| Caller { user_token: Some(id), ..Caller::new(Actor::Token(id)) };
+    send(&engine, PHONE).await;
+    let code = database.code_on(PHONE);
+    for nth in 0..3 {
+        assert_eq!(engine.verify(&of_token(7), guess(&phone(nth), &code)).await.unwrap().verdict, Verdict::NotFound);
+    }
+    let closed = engine.verify(&of_token(7), guess(PHONE, &code)).await.unwrap().verdict;
+    let Verdict::TooManyGuesses(hit) = &closed else { panic!("{closed:?}") };
+    assert_eq!((hit.limit, hit.retry_after_seconds), (Limit::GuessesPerToken, Some(3600)));
+    assert_eq!(closed.closed_for_caller(&of_token(7)), Some(hit));
+    // Another token is free, and so is this one after the hour, or after a reset.
+    let wrong = World::wrong(&code);
+    let other = engine.verify(&of_token(8), guess(PHONE, &wrong)).await.unwrap().verdict;
+    assert_eq!(other, Verdict::WrongCode { tries_left: 4 });
+    assert_eq!(reset(&engine, Subject::Token(7)).await.guesses, 3);
+    assert_eq!(engine.verify(&of_token(7), guess(PHONE, &code)).await.unwrap().verdict, Verdict::Verified);
 }
 
 async fn what_is_over_says_how_it_ended(database: &mut Database) {
@@ -368,7 +493,7 @@ fn codes_are_spread_evenly_over_all_that_there_are() {
 }
 
 async fn a_spent_address_learns_when_to_come_back_and_not_whether_a_code_exists(database: &mut Database) {
-    database.policy.limits = Limits { guesses_per_ip: Window::new(3, 3600), ..unlimited() };
+    database.policy.limits = Limits { guesses_per_ip: vec![Window::new(3, 3600)], ..unlimited() };
     let engine = database.engine().await;
     send(&engine, PHONE).await;
     let code = database.code_on(PHONE);

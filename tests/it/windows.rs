@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use smsotp::engine::{Caller, Engine, SendAnswer, SendOtp, Verdict};
+use smsotp::engine::{Caller, Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::error::Code;
 use smsotp::limits::{Hit, Limit, Limits, Window};
 use smsotp::message::State;
@@ -15,7 +15,7 @@ use smsotp::store::SubjectKind;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    PHONE, World, ask, caller, client, code_in, guess, refusal, refused, send, send_as, sent, unlimited, verdict,
+    PHONE, World, ask, caller, client, code_in, guess, refusal, refused, send, sent, unlimited, verdict,
 };
 
 on_every_store![
@@ -24,7 +24,7 @@ on_every_store![
     each_window_of_distinct_phones_is_exact,
     each_window_of_refusals_by_the_provider_is_exact,
     each_window_of_a_network_and_of_everything_opens_when_it_says,
-    the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own,
+    the_window_of_guesses_for_a_phone_is_exact_over_all_users_and_purposes,
     the_window_of_guesses_from_an_address_is_exact,
 ];
 
@@ -180,15 +180,15 @@ async fn each_window_of_distinct_phones_is_exact(database: &mut Database) {
         Scene {
             limit: Limit::UserPhones,
             subject: SubjectKind::User,
-            window: Limits::default().user_phones,
-            limits: |window| Limits { user_phones: window, ..unlimited() },
+            window: Limits::default().user_phones[0],
+            limits: |window| Limits { user_phones: vec![window], ..unlimited() },
             asker: of_user,
         },
         Scene {
             limit: Limit::IpPhones,
             subject: SubjectKind::Ip,
-            window: Limits::default().ip_phones,
-            limits: |window| Limits { ip_phones: window, ..unlimited() },
+            window: Limits::default().ip_phones[0],
+            limits: |window| Limits { ip_phones: vec![window], ..unlimited() },
             asker: of_address,
         },
     ];
@@ -203,14 +203,31 @@ async fn each_window_of_distinct_phones_is_exact(database: &mut Database) {
 async fn each_window_of_refusals_by_the_provider_is_exact(database: &mut Database) {
     database.sandbox.fault(Fault::Code(21_211), 1000);
     let defaults = Limits::default();
-    let (phone, other) = (defaults.refused_phone, defaults.refused_other);
-    let of_phones = |window| Limits { refused_phone: window, ..unlimited() };
-    let of_others = |window| Limits { refused_other: window, ..unlimited() };
-    let limit = Limit::Refused;
+    let (phone, other) = (defaults.refused_phone[0], defaults.refused_other[0]);
+    let of_phones = |window| Limits { refused_phone: vec![window], ..unlimited() };
+    let of_others = |window| Limits { refused_other: vec![window], ..unlimited() };
     for scene in [
-        Scene { limit, subject: SubjectKind::Phone, window: phone, limits: of_phones, asker: of_phone },
-        Scene { limit, subject: SubjectKind::User, window: other, limits: of_others, asker: of_user },
-        Scene { limit, subject: SubjectKind::Ip, window: other, limits: of_others, asker: of_address },
+        Scene {
+            limit: Limit::RefusedPhone,
+            subject: SubjectKind::Phone,
+            window: phone,
+            limits: of_phones,
+            asker: of_phone,
+        },
+        Scene {
+            limit: Limit::RefusedOther,
+            subject: SubjectKind::User,
+            window: other,
+            limits: of_others,
+            asker: of_user,
+        },
+        Scene {
+            limit: Limit::RefusedOther,
+            subject: SubjectKind::Ip,
+            window: other,
+            limits: of_others,
+            asker: of_address,
+        },
     ] {
         meet(database, &scene, State::Failed).await;
     }
@@ -255,33 +272,40 @@ async fn each_window_of_a_network_and_of_everything_opens_when_it_says(database:
     }
 }
 
-async fn the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own(database: &mut Database) {
-    let window = Limits::default().guesses_per_phone;
-    database.policy.limits = Limits { guesses_per_phone: window, ..unlimited() };
+async fn the_window_of_guesses_for_a_phone_is_exact_over_all_users_and_purposes(database: &mut Database) {
+    let window = Limits::default().guesses_per_phone[0];
+    database.policy.limits = Limits { guesses_per_phone: vec![window], ..unlimited() };
     let engine = database.engine().await;
+    let of = |user: &str, purpose: &str| (User::parse(user).unwrap(), Purpose::parse(purpose).unwrap());
+    let send_to = async |(user, purpose): (User, Purpose)| {
+        engine.send(&caller(), SendOtp { user, purpose, new_code: true, ..ask(PHONE) }).await.unwrap()
+    };
+    let wrong = async |(user, purpose): (User, Purpose)| {
+        let code = World::wrong(&database.code_on(PHONE));
+        engine.verify(&caller(), VerifyOtp { user, purpose, ..guess(PHONE, &code) }).await.unwrap().verdict
+    };
     let mut first = None;
-    for _ in 0..3 {
-        send_as(&engine, &caller(), SendOtp { new_code: true, ..ask(PHONE) }).await;
+    for who in [of("ada", "login"), of("bob", "login"), of("ada", "registration")] {
+        sent(send_to(who.clone()).await);
         for left in (0..5).rev() {
             first.get_or_insert(database.now());
-            let wrong = verdict(&engine, PHONE, &World::wrong(&database.code_on(PHONE))).await;
-            assert_eq!(wrong, Verdict::WrongCode { tries_left: left });
+            assert_eq!(wrong(who.clone()).await, Verdict::WrongCode { tries_left: left });
             database.advance(GAP);
         }
     }
     let wait = (first.unwrap() + window.per).since(database.now());
     let full = |wait: u64| Hit {
-        limit: Limit::Guesses,
+        limit: Limit::GuessesPerPhone,
         subject: SubjectKind::Phone,
         max: 15,
         window_seconds: 86_400,
         used: 15,
         retry_after_seconds: Some(wait),
     };
-    let no = refusal(&engine, PHONE).await;
-    assert_eq!((no.code, no.hits), (Code::TOO_MANY_GUESSES, vec![full(wait.as_secs())]));
-    let registration = SendOtp { purpose: Purpose::parse("registration").unwrap(), ..ask(PHONE) };
-    send_as(&engine, &caller(), registration).await;
+    for who in [of("ada", "login"), of("eve", "password_reset"), of("", "registration")] {
+        let no = refused(send_to(who).await);
+        assert_eq!((no.code, no.hits), (Code::TOO_MANY_GUESSES, vec![full(wait.as_secs())]));
+    }
     database.clock.advance(wait - MILLISECOND);
     assert_eq!(refusal(&engine, PHONE).await.hits, [full(1)]);
     database.clock.advance(MILLISECOND);
@@ -289,13 +313,16 @@ async fn the_window_of_guesses_for_a_phone_is_exact_and_each_purposes_own(databa
     // Room for one guess: the next one closes it again.
     let code = code_in(database.texts(PHONE).last().unwrap());
     assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 4 });
-    assert_eq!(refusal(&engine, PHONE).await.hits, [full(GAP)]);
-    assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "never a guess that is left in a living code");
+    assert_eq!(refused(send_to(of("ada", "login")).await).hits, [full(GAP)]);
+    // The live code goes out again, and takes every guess that is left in it.
+    assert!(send(&engine, PHONE).await.resent);
+    assert_eq!(verdict(&engine, PHONE, &World::wrong(&code)).await, Verdict::WrongCode { tries_left: 3 });
+    assert_eq!(verdict(&engine, PHONE, &code).await, Verdict::Verified, "never a guess that is left in a live one");
 }
 
 async fn the_window_of_guesses_from_an_address_is_exact(database: &mut Database) {
-    let window = Limits::default().guesses_per_ip;
-    database.policy.limits = Limits { guesses_per_ip: window, ..unlimited() };
+    let window = Limits::default().guesses_per_ip[0];
+    database.policy.limits = Limits { guesses_per_ip: vec![window], ..unlimited() };
     let engine = database.engine().await;
     send(&engine, PHONE).await;
     let code = database.code_on(PHONE);
@@ -305,7 +332,7 @@ async fn the_window_of_guesses_from_an_address_is_exact(database: &mut Database)
         database.advance(GAP);
     }
     let full = |wait: u64| Hit {
-        limit: Limit::Guesses,
+        limit: Limit::GuessesPerIp,
         subject: SubjectKind::Ip,
         max: 30,
         window_seconds: 3600,

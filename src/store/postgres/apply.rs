@@ -9,11 +9,11 @@ use super::Postgres;
 use super::connect::Session;
 use super::errors::{Failure, at_commit};
 use super::facts::{FactsAndHead, FactsQuery};
-use super::rows::{self, Statement, bytes, text};
+use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
 use crate::error::{Code, Error, Result};
 use crate::store::Change;
-use crate::store::schema::{Record, SubjectRow};
+use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
 use crate::store::value::Stored;
 use crate::usage::Usage;
 
@@ -32,6 +32,9 @@ static AUDIT: LazyLock<String> = LazyLock::new(|| {
         places.join(", ")
     )
 });
+
+/// What stands for an otp where there is none. Each chain has a row of its own, so that nobody waits for another chain's.
+static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,10 @@ impl Writes {
             match change {
                 Change::NewOtp(otp) => statements.push(rows::insert(&otp)),
                 Change::PutOtp(otp) => statements.push(rows::update(&otp)),
+                Change::Padding(needed) => {
+                    let id = if needed { i64::from(loaded.head.chain) } else { NO_PADDING };
+                    statements.push(Statement::new(PAD.as_str(), vec![int(id)]));
+                }
                 Change::NewMessage(message) => statements.push(rows::insert(&message)),
                 Change::PutMessage(message) => statements.push(rows::update(&message)),
                 change @ (Change::PutUsage(..) | Change::LeaveUnknown(_)) => {

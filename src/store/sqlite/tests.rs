@@ -120,7 +120,8 @@ async fn operations(scene: &Scene) {
         engine.dispatch(&caller(), 100, |_, _| ()).await.unwrap();
     }
     let subject = Subject::Phone(phone.clone());
-    let reset = Reset { subject, user: User::parse("ada").unwrap(), opt_out: true, reason: String::new() };
+    let reset =
+        Reset { subject, user: User::parse("ada").unwrap(), opt_out: true, clock: false, reason: String::new() };
     engine.reset(&caller(), reset).await.unwrap();
     engine.send(&caller(), SendOtp { new_code: true, ..ask(None) }).await.unwrap();
     for code in ["123456", "654321"] {
@@ -254,6 +255,7 @@ fn otp(state: State) -> Otp {
         ended_at: (state != State::Active).then_some(Timestamp(1_500)),
         wrong_guesses: 2,
         test: true,
+        known: true,
     }
 }
 

@@ -45,6 +45,7 @@ CREATE TABLE smsotp.otps (
     ended_at      bigint,
     wrong_guesses bigint  NOT NULL DEFAULT 0,
     test          boolean NOT NULL DEFAULT false,
+    known         boolean NOT NULL DEFAULT false,
     over_at       bigint  GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) STORED,    -- what purge counts from
     is_verified   boolean GENERATED ALWAYS AS (state = 'verified') STORED
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
@@ -54,6 +55,18 @@ CREATE UNIQUE INDEX otps_live ON smsotp.otps ("user", phone_number, purpose) WHE
 CREATE INDEX otps_phone ON smsotp.otps (phone_number, purpose, id);
 CREATE INDEX otps_user ON smsotp.otps ("user", id) WHERE "user" <> '';
 CREATE INDEX otps_over ON smsotp.otps (over_at, id);
+
+-- What is written in place of an otp where there is none, so that a wrong code costs the same with and without one: a row for each
+-- audit chain, under whose lock it is written, with the columns of an otp that change, and as many indexes over them.
+CREATE TABLE smsotp.padding (
+    id            bigint  PRIMARY KEY,
+    state         text    NOT NULL,
+    ended_at      bigint,
+    wrong_guesses bigint  NOT NULL
+) WITH (fillfactor = 25);
+CREATE UNIQUE INDEX padding_live ON smsotp.padding (id) WHERE state = 'active';
+CREATE INDEX padding_over ON smsotp.padding (ended_at, id);
+INSERT INTO smsotp.padding SELECT n, 'active', NULL, 0 FROM generate_series(0, 32) AS n;
 
 -- One SMS each. Its text is not kept.
 CREATE TABLE smsotp.messages (

@@ -46,6 +46,7 @@ CREATE TABLE otps (
     ended_at      INTEGER,
     wrong_guesses INTEGER NOT NULL DEFAULT 0,
     test          INTEGER NOT NULL DEFAULT 0,
+    known         INTEGER NOT NULL DEFAULT 0,
     over_at       INTEGER GENERATED ALWAYS AS (coalesce(ended_at, expires_at)) VIRTUAL,   -- what purge counts from
     is_verified   INTEGER GENERATED ALWAYS AS (state = 'verified') VIRTUAL
 ) STRICT;
@@ -54,6 +55,18 @@ CREATE UNIQUE INDEX otps_live ON otps ("user", phone_number, purpose) WHERE stat
 CREATE INDEX otps_phone ON otps (phone_number, purpose, id);
 CREATE INDEX otps_user ON otps ("user", id) WHERE "user" <> '';
 CREATE INDEX otps_over ON otps (over_at, id);
+
+-- What is written in place of an otp where there is none, so that a wrong code costs the same with and without one: a row with
+-- the columns of an otp that change, and as many indexes over them.
+CREATE TABLE padding (
+    id            INTEGER PRIMARY KEY,
+    state         TEXT    NOT NULL,
+    ended_at      INTEGER,
+    wrong_guesses INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX padding_live ON padding (id) WHERE state = 'active';
+CREATE INDEX padding_over ON padding (ended_at, id);
+INSERT INTO padding VALUES (0, 'active', NULL, 0);
 
 -- One SMS each. Its text is not kept.
 CREATE TABLE messages (
