@@ -53,6 +53,8 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
             changes.push(fact.updated(facts.now, &policy.limits, |usage| {
                 *usage = Usage {
                     opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
+                    // Whoever replays an old STOP would take back what staff has just done.
+                    texts: usage.texts.clone(),
                     // A reset is also the way out where the clock once ran ahead.
                     seen: usage.seen.min(facts.now.millis()),
                     ..Usage::default()
