@@ -1317,7 +1317,7 @@ _smsotp() {
                     return 0
                     ;;
                 --state)
-                    COMPREPLY=($(compgen -W "active verified superseded locked revoked failed expired" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "active verified superseded locked revoked failed expired queued sending unknown accepted sent undelivered delivered read canceled" -- "${cur}"))
                     return 0
                     ;;
                 --since)
@@ -1716,7 +1716,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__show)
-            opts="-o -q -v -h --purpose --user --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --purpose --user --no-refresh --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

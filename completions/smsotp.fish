@@ -118,13 +118,22 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -s h -l help -d 'P
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l phone -d 'Only this number' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l purpose -d 'Only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l user -d 'Only this user' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l state -d 'Only these states, separated by commas' -r -f -a "active\t''
+complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l state -d 'Only codes in these states, or with a message in one of them, separated by commas' -r -f -a "active\t''
 verified\t''
 superseded\t''
 locked\t''
 revoked\t''
 failed\t''
-expired\t''"
+expired\t''
+queued\t''
+sending\t''
+unknown\t''
+accepted\t''
+sent\t''
+undelivered\t''
+delivered\t''
+read\t''
+canceled\t''"
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l since -d 'Only rows from this moment on: a date, RFC 3339, or a span back from now' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l until -d 'Only rows before this moment' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l limit -d 'At most this many rows' -r
@@ -157,6 +166,7 @@ jsonl\t'One JSON object per line'"
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set or TERM is dumb'
 always\t'Always'
 never\t'Never'"
+complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l no-refresh -d 'Show what the database knows, without asking the provider'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l json -d 'Write results and errors as JSON: short for -o json'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s q -l quiet -d 'Print results and errors only'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s v -l verbose -d 'Log each step to standard error; -vv adds details'

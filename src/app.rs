@@ -63,7 +63,7 @@ impl App {
             Ok(Arc::new(Sqlite::open(path, keyring, Arc::new(SystemClock), options)?).into())
         })?;
         tracing::info!(target: "smsotp", keys = %keyring.origin(), "opened the database");
-        let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone()));
+        let engine = engine(&config, store, &keyring);
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 
@@ -108,6 +108,17 @@ impl App {
     /// `CONFIG_INVALID`.
     pub fn with_any_provider(self, printer: Printer) -> Result<App> {
         if chosen_provider(&self.config).is_some() { self.with_provider(printer, None) } else { Ok(self) }
+    }
+
+    /// Gives the engine the configured provider, if there is one that works: for what is worth doing without.
+    #[must_use]
+    pub fn with_a_provider_that_works(mut self) -> App {
+        match chosen_provider(&self.config).map(|_| provider(&self.config, Box::new(|_| {}), None)) {
+            Some(Ok(provider)) => self.engine = self.engine.clone().with_provider(provider),
+            Some(Err(error)) => tracing::info!(target: "smsotp", code = error.code().name, "no provider: {error}"),
+            None => {}
+        }
+        self
     }
 
     /// Fails where something is missing, before anything is opened or made.
@@ -224,6 +235,18 @@ pub enum Rotated {
     Promoted(String),
 }
 
+/// Without callbacks a message's state is asked for, first so long after it was accepted.
+const POLL: Duration = Duration::from_secs(10);
+
+/// With callbacks it is asked for only where none arrived.
+const POLL_LATE: Duration = Duration::from_secs(120);
+
+/// The engine, which sees to it that every message is asked for until its end is known: by `dispatch`, or by `serve`.
+fn engine(config: &Config, store: Store, keyring: &Arc<Keyring>) -> Engine {
+    let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
+    Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after)
+}
+
 /// The caller of a command line: the user of the operating system.
 pub fn os_caller() -> Caller {
     Caller::new(os_actor())
@@ -338,9 +361,9 @@ pub fn test_message(config: &Config, to: &Phone, longest: Duration) -> Result<Te
     let answer = runtime.block_on(async {
         match twilio.send(&message).await {
             Delivery::Accepted { provider_id, state } => Ok(follow(&twilio, provider_id, state, longest).await),
-            Delivery::Refused(refused) => {
-                let code = refused.code.map(|code| format!(" ({code})")).unwrap_or_default();
-                Err((format!("Refused{code}: {}", refused.meaning), refused.fix))
+            Delivery::Refused(reason) | Delivery::Ended { reason, .. } => {
+                let code = reason.code.map(|code| format!(" ({code})")).unwrap_or_default();
+                Err((format!("Refused{code}: {}", reason.meaning), reason.fix))
             }
             Delivery::Busy { why, .. } | Delivery::Unreachable { why } => {
                 Err((format!("Not sent: {why}"), Some("Nothing went out; try again".to_owned())))

@@ -25,9 +25,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(30);
 /// Absent on two looks so far apart means: never accepted.
 const LOOKS_APART: Duration = Duration::from_secs(600);
 
-/// The first pause before another attempt; it doubles, up to [`PAUSE_MAX`], and up to a half of it is left to chance.
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// The first pause before another attempt; it doubles, up to [`PAUSE_MAX`], and up to a half of it is left to chance. So a
+/// provider that stays busy is asked six times in 45 s and eight times in two minutes.
+const PAUSE: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// An accepted message is asked for until it is so old: "sent" may be the last that is ever heard of it.
 const POLL_FOR: Duration = Duration::from_secs(3600);
@@ -48,10 +49,22 @@ pub enum Delivery {
         /// How far it got already: [`State::Accepted`], or further.
         state: State,
     },
+    /// The provider took it, and its answer says already that it came to nothing: [`State::Failed`], [`State::Undelivered`] or
+    /// [`State::Canceled`].
+    Ended {
+        /// The provider's id of the message.
+        provider_id: String,
+        /// How it ended.
+        state: State,
+        /// Why.
+        reason: Reason,
+    },
     /// The provider will not send it: it surely was not sent.
-    Refused(Refused),
+    Refused(Reason),
     /// The provider asks to come back: surely not sent.
     Busy {
+        /// The provider's error code.
+        code: Option<u32>,
         /// For how long not to come back.
         retry_after: Option<Duration>,
         /// The provider's reason.
@@ -69,13 +82,13 @@ pub enum Delivery {
     },
 }
 
-/// A provider's refusal, explained.
+/// Why a provider refused a message, or could not bring it to its recipient: explained.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Reason {
     /// The provider's error code.
     pub code: Option<u32>,
-    /// The HTTP status of the refusal.
-    pub http_status: u16,
+    /// The HTTP status of the answer, where one gave the reason.
+    pub http_status: Option<u16>,
     /// What it means, in our text or the provider's.
     pub meaning: String,
     /// What to do about it.
@@ -113,6 +126,7 @@ impl Delivery {
     pub fn as_str(&self) -> &'static str {
         match self {
             Delivery::Accepted { .. } => "accepted",
+            Delivery::Ended { .. } => "ended",
             Delivery::Refused(_) => "refused",
             Delivery::Busy { .. } => "busy",
             Delivery::Unreachable { .. } => "unreachable",
@@ -122,7 +136,15 @@ impl Delivery {
 
     /// True where the message surely did not go out: only then is anything given back, or tried again.
     pub fn is_surely_unsent(&self) -> bool {
-        !matches!(self, Delivery::Accepted { .. } | Delivery::Maybe { .. })
+        matches!(self, Delivery::Refused(_) | Delivery::Busy { .. } | Delivery::Unreachable { .. })
+    }
+
+    /// Why the provider will not bring the message to its recipient, where it says so.
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Delivery::Ended { reason, .. } | Delivery::Refused(reason) => Some(reason),
+            _ => None,
+        }
     }
 }
 
@@ -160,10 +182,23 @@ pub fn retry_pause(attempts: u32, delivery: &Delivery, random: u8) -> Duration {
     }
 }
 
-/// When another attempt is worth making: not after the caller stops waiting, and not for a code that would arrive dead.
-pub fn retry_at(now: Timestamp, pause: Duration, until: Timestamp, expires_at: Timestamp) -> Option<Timestamp> {
+/// When another attempt is due; `None`: there is none. Nothing is sent again for a code that would arrive dead. What a busy
+/// provider did not take waits for whoever comes by, but where there was no connection the caller is not kept waiting for
+/// longer than `until` (`None`: nobody waits) and then has a clear answer.
+pub fn retry_at(
+    delivery: &Delivery,
+    now: Timestamp,
+    pause: Duration,
+    until: Option<Timestamp>,
+    expires_at: Timestamp,
+) -> Option<Timestamp> {
     let at = now + pause;
-    (at < until && expires_at.since(at) >= LEAST_LEFT).then_some(at)
+    let in_time = match delivery {
+        Delivery::Busy { .. } => true,
+        Delivery::Unreachable { .. } => until.is_none_or(|until| at < until),
+        _ => false,
+    };
+    (in_time && expires_at.since(at) >= LEAST_LEFT).then_some(at)
 }
 
 /// Records how an attempt ended. `retry_at`: when it will be tried again if it surely was not sent. `poll_after`: when an
@@ -184,10 +219,16 @@ pub fn settle(
             message.provider_id = Some(provider_id.clone());
             message.due_at = poll_after.filter(|_| !message.state.is_final()).map(|after| now + after);
         }
-        Delivery::Refused(refused) => {
+        Delivery::Ended { provider_id, state, reason } => {
+            message.state = *state;
+            message.provider_id = Some(provider_id.clone());
+            message.error_code = reason.code;
+            message.error = Some(reason.meaning.clone());
+        }
+        Delivery::Refused(reason) => {
             message.state = State::Failed;
-            message.error_code = refused.code;
-            message.error = Some(refused.meaning.clone());
+            message.error_code = reason.code;
+            message.error = Some(reason.meaning.clone());
         }
         Delivery::Maybe { why } => {
             message.state = State::Unknown;
@@ -198,6 +239,9 @@ pub fn settle(
             message.error = Some(why.clone());
             message.state = if retry_at.is_some() { State::Queued } else { State::Failed };
             message.due_at = retry_at;
+            if let Delivery::Busy { code, .. } = delivery {
+                message.error_code = *code;
+            }
         }
     }
 }
@@ -236,6 +280,8 @@ pub enum Fate {
     Failed,
     /// Its outcome is still open.
     Open,
+    /// Its outcome is still open, because the provider cannot be asked or takes nothing now.
+    NotNow,
     /// Somebody else settled it, or it is not there.
     Gone,
 }
@@ -247,8 +293,9 @@ impl Fate {
     }
 }
 
-/// Records what was found out about a message; `None` where it is not open any more, or somebody is at work on it.
-pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<(Message, Fate)> {
+/// Records what was found out about a message; `None` where it is not open any more, or somebody is at work on it. `why`: what
+/// the error code of a failed delivery means.
+pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now: Timestamp) -> Option<(Message, Fate)> {
     let open = match message.state {
         State::Queued => matches!(finding, Finding::Unwanted),
         State::Sending => message.due_at.is_none_or(|due| due <= now),
@@ -263,7 +310,7 @@ pub fn conclude(message: &Message, finding: &Finding, now: Timestamp) -> Option<
         Finding::Found { provider_id, state, error_code } => {
             next.state = *state;
             next.provider_id = Some(provider_id.clone());
-            (next.error_code, next.error) = (*error_code, None);
+            (next.error_code, next.error) = (*error_code, why.map(|why| why.meaning.clone()));
             Fate::Found
         }
         Finding::Absent => match message.missed_at {
@@ -309,8 +356,8 @@ pub struct News {
     pub error_code: Option<u32>,
 }
 
-/// The message as the news leave it; `None` where they are old, or say nothing that is known.
-pub fn report(message: &Message, news: &News, now: Timestamp) -> Option<Message> {
+/// The message as the news leave it; `None` where they are old, or say nothing that is new. `why`: what their error code means.
+pub fn report(message: &Message, news: &News, why: Option<&Reason>, now: Timestamp) -> Option<Message> {
     let moved = message.state.after_report(news.state);
     let identified = message.provider_id.is_none() && news.provider_id.len() <= PROVIDER_ID_MAX;
     if moved.is_none() && !identified {
@@ -323,8 +370,7 @@ pub fn report(message: &Message, news: &News, now: Timestamp) -> Option<Message>
     next.updated_at = now.max(message.updated_at);
     if let Some(state) = moved {
         next.state = state;
-        next.error_code = news.error_code;
-        next.error = None;
+        (next.error_code, next.error) = (news.error_code, why.map(|why| why.meaning.clone()));
         // Nobody has to look for it any more.
         next.due_at = next.due_at.filter(|_| !state.is_final());
     }
@@ -417,18 +463,30 @@ mod tests {
     }
 
     fn busy(retry_after: Option<u64>) -> Delivery {
-        Delivery::Busy { retry_after: retry_after.map(seconds), why: "busy".into() }
+        Delivery::Busy { code: Some(20_429), retry_after: retry_after.map(seconds), why: "busy".into() }
     }
 
-    fn refused() -> Delivery {
-        Delivery::Refused(Refused {
+    fn reason() -> Reason {
+        Reason {
             code: Some(21_211),
-            http_status: 400,
+            http_status: Some(400),
             meaning: "no such number".into(),
             fix: None,
             blame: Blame::Request,
             opted_out: false,
-        })
+        }
+    }
+
+    fn refused() -> Delivery {
+        Delivery::Refused(reason())
+    }
+
+    fn ended(state: State) -> Delivery {
+        Delivery::Ended { provider_id: "SM1".into(), state, reason: reason() }
+    }
+
+    fn unreachable() -> Delivery {
+        Delivery::Unreachable { why: "no route".into() }
     }
 
     fn accepted(state: State) -> Delivery {
@@ -465,39 +523,69 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_up_to_eight_seconds_and_is_never_shorter_than_asked_for() {
+    fn the_pause_doubles_up_to_a_minute_and_is_never_shorter_than_asked_for() {
         let pause = |attempts, random| retry_pause(attempts, &busy(None), random).as_millis();
-        for (attempts, whole) in [(0, 500), (1, 500), (2, 1000), (3, 2000), (4, 4000), (5, 8000), (6, 8000), (99, 8000)]
+        for (attempts, whole) in
+            [(0, 2000), (1, 2000), (2, 4000), (3, 8000), (4, 16_000), (5, 32_000), (6, 60_000), (99, 60_000)]
         {
             assert_eq!(pause(attempts, 0), whole / 2, "{attempts}");
             assert_eq!(pause(attempts, 128), whole / 2 + whole / 4, "{attempts}");
             assert!(pause(attempts, 255) < whole, "{attempts}");
         }
         assert_eq!(retry_pause(1, &busy(Some(3)), 255), seconds(3));
-        assert_eq!(retry_pause(9, &busy(Some(3)), 0), seconds(4), "nor shorter than ours");
-        assert_eq!(retry_pause(1, &Delivery::Unreachable { why: String::new() }, 0), Duration::from_millis(250));
+        assert_eq!(retry_pause(9, &busy(Some(3)), 0), seconds(30), "nor shorter than ours");
+        assert_eq!(retry_pause(1, &unreachable(), 0), seconds(1));
     }
 
     #[test]
-    fn no_attempt_is_planned_after_the_caller_stops_waiting_or_for_a_code_that_would_arrive_dead() {
+    fn a_provider_that_stays_busy_is_asked_six_times_in_the_time_that_a_person_waits() {
+        for random in [0, 255] {
+            let (mut at, mut asked) = (Duration::ZERO, 0);
+            while at < seconds(45) {
+                asked += 1;
+                at += retry_pause(asked, &busy(None), random);
+            }
+            assert!((5..=6).contains(&asked), "{asked}");
+        }
+    }
+
+    #[test]
+    fn no_attempt_is_planned_for_a_code_that_would_arrive_dead() {
         let (far, pause) = (NOW + seconds(3600), seconds(10));
-        assert_eq!(retry_at(NOW, pause, far, far), Some(NOW + pause));
-        assert_eq!(retry_at(NOW, pause, NOW + pause + MS, far), Some(NOW + pause));
-        assert_eq!(retry_at(NOW, pause, NOW + pause, far), None);
-        assert_eq!(retry_at(NOW, pause, far, NOW + pause + seconds(15)), Some(NOW + pause));
-        assert_eq!(retry_at(NOW, pause, far, NOW + pause + seconds(15) - MS), None);
+        for until in [None, Some(far)] {
+            for delivery in [busy(None), unreachable()] {
+                let at = |expires_at| retry_at(&delivery, NOW, pause, until, expires_at);
+                assert_eq!(at(far), Some(NOW + pause));
+                assert_eq!(at(NOW + pause + seconds(15)), Some(NOW + pause));
+                assert_eq!(at(NOW + pause + seconds(15) - MS), None);
+            }
+        }
+        for delivery in
+            [accepted(State::Accepted), ended(State::Failed), refused(), Delivery::Maybe { why: "reset".into() }]
+        {
+            assert_eq!(retry_at(&delivery, NOW, pause, None, far), None, "{delivery:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_a_connection_is_answered_in_time_and_a_busy_provider_is_asked_later() {
+        let (far, pause) = (NOW + seconds(3600), seconds(10));
+        let at = |delivery: &Delivery, until| retry_at(delivery, NOW, pause, Some(until), far);
+        assert_eq!(at(&unreachable(), NOW + pause + MS), Some(NOW + pause));
+        assert_eq!(at(&unreachable(), NOW + pause), None);
+        assert_eq!(at(&busy(None), NOW), Some(NOW + pause));
     }
 
     #[test]
     fn only_what_surely_was_not_sent_may_be_tried_again() {
         let maybe = Delivery::Maybe { why: "reset".into() };
-        let unreachable = Delivery::Unreachable { why: "no route".into() };
         for (delivery, word, unsent) in [
             (accepted(State::Accepted), "accepted", false),
+            (ended(State::Undelivered), "ended", false),
             (maybe, "maybe", false),
             (refused(), "refused", true),
             (busy(None), "busy", true),
-            (unreachable, "unreachable", true),
+            (unreachable(), "unreachable", true),
         ] {
             assert_eq!((delivery.as_str(), delivery.is_surely_unsent()), (word, unsent));
         }
@@ -525,6 +613,11 @@ mod tests {
 
     #[test]
     fn what_was_not_accepted_fails_waits_or_is_unknown() {
+        for state in [State::Failed, State::Undelivered, State::Canceled] {
+            let over = settled(&ended(state), None, Some(seconds(10)));
+            assert_eq!((over.state, over.provider_id.as_deref(), over.due_at), (state, Some("SM1"), None));
+            assert_eq!((over.error_code, over.error.as_deref()), (Some(21_211), Some("no such number")));
+        }
         let failed = settled(&refused(), None, None);
         assert_eq!((failed.state, failed.error_code, failed.due_at), (State::Failed, Some(21_211), None));
         assert_eq!(failed.error.as_deref(), Some("no such number"));
@@ -538,6 +631,7 @@ mod tests {
             let waiting = settled(&delivery, again, None);
             assert_eq!((waiting.state, waiting.due_at), (State::Queued, again));
             assert_eq!(waiting.error.as_deref(), Some("busy"));
+            assert_eq!(waiting.error_code.is_some(), matches!(delivery, Delivery::Busy { .. }));
             let failed = settled(&delivery, None, None);
             assert_eq!((failed.state, failed.due_at), (State::Failed, None));
         }
@@ -551,26 +645,29 @@ mod tests {
     fn a_finding_counts_only_for_a_message_that_is_open_and_that_nobody_is_at_work_on() {
         let findings = [found(State::Sent), Finding::Absent, Finding::NotNow, Finding::Never];
         for finding in &findings {
-            assert!(conclude(&message(State::Sending), finding, NOW + seconds(60) - MS).is_none(), "{finding:?}");
-            assert!(conclude(&message(State::Sending), finding, NOW + seconds(60)).is_some(), "{finding:?}");
+            assert!(conclude(&message(State::Sending), finding, None, NOW + seconds(60) - MS).is_none(), "{finding:?}");
+            assert!(conclude(&message(State::Sending), finding, None, NOW + seconds(60)).is_some(), "{finding:?}");
             let without_lease = Message { due_at: None, ..message(State::Sending) };
-            assert!(conclude(&without_lease, finding, NOW).is_some(), "{finding:?}");
-            assert!(conclude(&message(State::Unknown), finding, NOW).is_some(), "{finding:?}");
-            assert!(conclude(&message(State::Queued), finding, NOW).is_none(), "it was not sent: {finding:?}");
+            assert!(conclude(&without_lease, finding, None, NOW).is_some(), "{finding:?}");
+            assert!(conclude(&message(State::Unknown), finding, None, NOW).is_some(), "{finding:?}");
+            assert!(conclude(&message(State::Queued), finding, None, NOW).is_none(), "it was not sent: {finding:?}");
         }
-        for state in State::ALL.iter().copied().filter(|state| !state.is_open()) {
+        for state in State::ALL.iter().copied().filter(|state| !state.is_open() && *state != State::Queued) {
             for finding in findings.iter().chain([&Finding::Unwanted]) {
-                assert!(conclude(&message(state), finding, NOW + seconds(600)).is_none(), "{state:?} {finding:?}");
+                assert!(
+                    conclude(&message(state), finding, None, NOW + seconds(600)).is_none(),
+                    "{state:?} {finding:?}"
+                );
             }
         }
-        let (unwanted, fate) = conclude(&message(State::Queued), &Finding::Unwanted, NOW).unwrap();
+        let (unwanted, fate) = conclude(&message(State::Queued), &Finding::Unwanted, None, NOW).unwrap();
         assert_eq!((unwanted.state, unwanted.due_at, fate), (State::Failed, None, Fate::Failed));
         assert!(unwanted.error.unwrap().contains("while its code was alive"));
     }
 
     #[test]
     fn what_was_found_has_the_state_that_the_provider_says() {
-        let (sent, fate) = conclude(&message(State::Unknown), &found(State::Sent), NOW + MS).unwrap();
+        let (sent, fate) = conclude(&message(State::Unknown), &found(State::Sent), None, NOW + MS).unwrap();
         assert_eq!((sent.state, sent.provider_id.as_deref(), fate), (State::Sent, Some("SM1"), Fate::Found));
         assert_eq!((sent.error_code, sent.error, sent.due_at), (Some(30_003), None, None));
         assert_eq!(sent.updated_at, NOW + MS);
@@ -578,29 +675,29 @@ mod tests {
 
     #[test]
     fn absent_on_two_looks_ten_minutes_apart_is_never_accepted() {
-        let (once, fate) = conclude(&message(State::Sending), &Finding::Absent, NOW + seconds(60)).unwrap();
+        let (once, fate) = conclude(&message(State::Sending), &Finding::Absent, None, NOW + seconds(60)).unwrap();
         assert_eq!((once.state, once.missed_at, fate), (State::Unknown, Some(NOW + seconds(60)), Fate::Open));
         assert_eq!(once.due_at, Some(NOW + seconds(660)));
-        let (early, fate) = conclude(&once, &Finding::Absent, NOW + seconds(660) - MS).unwrap();
+        let (early, fate) = conclude(&once, &Finding::Absent, None, NOW + seconds(660) - MS).unwrap();
         assert_eq!((early.missed_at, early.due_at, fate), (once.missed_at, once.due_at, Fate::Open));
-        let (twice, fate) = conclude(&once, &Finding::Absent, NOW + seconds(660)).unwrap();
+        let (twice, fate) = conclude(&once, &Finding::Absent, None, NOW + seconds(660)).unwrap();
         assert_eq!((twice.state, twice.due_at, fate), (State::Failed, None, Fate::Failed));
         assert_eq!(twice.error.as_deref(), Some("the provider never accepted it"));
     }
 
     #[test]
     fn where_nobody_can_be_asked_a_message_stays_unknown() {
-        let (later, fate) = conclude(&message(State::Sending), &Finding::NotNow, NOW + seconds(60)).unwrap();
+        let (later, fate) = conclude(&message(State::Sending), &Finding::NotNow, None, NOW + seconds(60)).unwrap();
         assert_eq!((later.state, later.due_at, fate), (State::Unknown, Some(NOW + seconds(90)), Fate::Open));
         assert_eq!(later.missed_at, None, "that was no look");
-        let (never, fate) = conclude(&message(State::Sending), &Finding::Never, NOW + seconds(60)).unwrap();
+        let (never, fate) = conclude(&message(State::Sending), &Finding::Never, None, NOW + seconds(60)).unwrap();
         assert_eq!((never.state, never.due_at, fate), (State::Unknown, None, Fate::Open));
     }
 
     #[test]
     fn each_fate_has_its_word() {
-        let words = [Fate::Sent, Fate::Found, Fate::Failed, Fate::Open, Fate::Gone].map(Fate::as_str);
-        assert_eq!(words, ["sent", "found", "failed", "open", "gone"]);
+        let words = [Fate::Sent, Fate::Found, Fate::Failed, Fate::Open, Fate::NotNow, Fate::Gone].map(Fate::as_str);
+        assert_eq!(words, ["sent", "found", "failed", "open", "not_now", "gone"]);
     }
 
     fn news(state: State, id: &str) -> News {
@@ -610,20 +707,20 @@ mod tests {
     #[test]
     fn news_move_a_message_forward_or_bring_its_id() {
         let known = Message { provider_id: Some("SM1".into()), ..message(State::Accepted) };
-        let sent = report(&known, &news(State::Sent, "SM1"), NOW + seconds(1)).unwrap();
+        let sent = report(&known, &news(State::Sent, "SM1"), None, NOW + seconds(1)).unwrap();
         assert_eq!((sent.state, sent.error_code, sent.error.as_ref()), (State::Sent, Some(30_003), None));
         assert_eq!((sent.due_at, sent.updated_at), (known.due_at, NOW + seconds(1)), "it may still be asked for");
-        let over = report(&known, &news(State::Undelivered, "SM1"), NOW - seconds(1)).unwrap();
+        let over = report(&known, &news(State::Undelivered, "SM1"), None, NOW - seconds(1)).unwrap();
         assert_eq!((over.state, over.due_at), (State::Undelivered, None));
         assert_eq!(over.updated_at, NOW, "its time never runs back");
-        assert!(report(&known, &news(State::Accepted, "SM1"), NOW).is_none());
+        assert!(report(&known, &news(State::Accepted, "SM1"), None, NOW).is_none());
 
         let nameless = Message { due_at: None, ..message(State::Accepted) };
-        let named = report(&nameless, &news(State::Accepted, &"S".repeat(64)), NOW).unwrap();
+        let named = report(&nameless, &news(State::Accepted, &"S".repeat(64)), None, NOW).unwrap();
         assert_eq!((named.state, named.provider_id), (State::Accepted, Some("S".repeat(64))));
         assert_eq!((named.error_code, named.error.as_deref()), (Some(1), Some("before")), "the rest stays");
-        assert!(report(&nameless, &news(State::Accepted, &"S".repeat(65)), NOW).is_none());
-        let moved = report(&nameless, &news(State::Sent, &"S".repeat(65)), NOW).unwrap();
+        assert!(report(&nameless, &news(State::Accepted, &"S".repeat(65)), None, NOW).is_none());
+        let moved = report(&nameless, &news(State::Sent, &"S".repeat(65)), None, NOW).unwrap();
         assert_eq!((moved.state, moved.provider_id), (State::Sent, None));
     }
 

@@ -12,6 +12,7 @@ mod inbound;
 mod keys;
 mod limit_status;
 mod purge;
+mod refresh;
 mod request;
 mod reserve;
 mod reset;
@@ -36,8 +37,8 @@ pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
-pub use dispatch::Dispatched;
-pub use inbound::{Inbound, InboundAnswer};
+pub use dispatch::{Dispatch, Dispatched};
+pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
 pub use purge::{Purge, PurgeReport};
@@ -120,8 +121,8 @@ impl Engine {
         self
     }
 
-    /// Has the worker ask the provider what became of accepted messages, first so long after they were accepted. For
-    /// providers that do not call back, and against lost callbacks.
+    /// Has `dispatch` and the worker ask the provider what became of accepted messages, first so long after they were accepted.
+    /// For providers that do not call back, and against lost callbacks.
     #[must_use]
     pub fn polling(mut self, after: Duration) -> Engine {
         self.context.poll_after = Some(after);
@@ -201,18 +202,24 @@ impl Engine {
 
 /// Messages after they were handed over.
 impl Engine {
-    /// Looks at up to `limit` messages that are due, the longest due first. The error of one message is passed to `on_error`,
-    /// and the others go on. Trouble with the provider leaves messages open for the next run.
+    /// Looks at messages that are due, the longest due first. The error of one message is passed to `on_error`, and the others go
+    /// on. Trouble with the provider leaves messages open for the next run.
     ///
     /// # Errors
-    /// `STORE_BUSY` and `STORE_FAILED`, which every message would meet.
+    /// `STORE_BUSY` where one message after the other finds the database locked.
     pub async fn dispatch(
         &self,
         caller: &Caller,
-        limit: u32,
+        what: Dispatch,
         on_error: impl FnMut(i64, &Error) + Send,
     ) -> Result<Dispatched> {
-        dispatch::dispatch(&self.context, caller, limit, on_error).await
+        dispatch::dispatch(&self.context, caller, what, on_error).await
+    }
+
+    /// Asks the provider what became of the messages of an otp. Nothing is sent. Answers the error of the provider where it could
+    /// not be asked: what is known then is as old as it was.
+    pub async fn refresh(&self, caller: &Caller, otp: &Otp) -> Result<Option<Error>> {
+        refresh::refresh(&self.context, caller, otp).await
     }
 
     /// Works as `serve` does between requests, until its future is dropped: `dispatch` again and again, purge on a schedule.
@@ -229,8 +236,8 @@ impl Engine {
     ///
     /// # Errors
     /// `CLOCK_WRONG`.
-    pub async fn inbound(&self, caller: &Caller, from: &Phone, what: Inbound) -> Result<InboundAnswer> {
-        inbound::inbound(&self.context, caller, from, what).await
+    pub async fn inbound(&self, caller: &Caller, text: InboundText<'_>) -> Result<InboundAnswer> {
+        inbound::inbound(&self.context, caller, text).await
     }
 
     /// Follows a message for at most `within` and answers what the database then says of it.

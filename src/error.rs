@@ -99,7 +99,7 @@ pub const CLASSES: &[ClassRow] = &[
         class: Class::Policy,
         exit: 77,
         status: 403,
-        meaning: "policy forbids it: opted out, a country or a kind of number that gets no codes",
+        meaning: "policy forbids it: opted out, a country or a kind of number that gets no codes, fraud",
     },
     ClassRow {
         class: Class::Config,
@@ -170,6 +170,8 @@ codes! {
     PROVIDER_BUSY = "provider_busy", TryLater;
     /// The database is locked by someone else.
     STORE_BUSY = "store_busy", TryLater;
+    /// The provider sends nothing to this recipient, or takes the request for fraud.
+    PROVIDER_FORBIDS = "provider_forbids", Policy;
     /// The recipient opted out.
     OPTED_OUT = "opted_out", Policy;
     /// This kind of number gets no codes.

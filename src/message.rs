@@ -94,14 +94,20 @@ impl State {
         name.parse().ok()
     }
 
-    /// True while its outcome is open: purge leaves it alone.
+    /// True while it may be out and nobody knows: purge leaves it alone. What waits for an attempt is not out, and after the end of
+    /// its code it never will be.
     pub fn is_open(self) -> bool {
-        matches!(self, State::Queued | State::Sending | State::Unknown)
+        matches!(self, State::Sending | State::Unknown)
     }
 
     /// True where the provider took it, or may have.
     pub fn may_be_out(self) -> bool {
         !matches!(self, State::Queued | State::Failed | State::Canceled)
+    }
+
+    /// True where the provider took it and its end is not known: it is worth asking for.
+    pub fn is_on_its_way(self) -> bool {
+        matches!(self, State::Accepted | State::Sent)
     }
 
     /// True where no later report will change it (a delivered WhatsApp message may still be read).
@@ -155,8 +161,9 @@ mod tests {
     fn each_state_says_whether_it_is_open_may_be_out_or_is_final() {
         use State::*;
         let those = |is: fn(State) -> bool| State::ALL.iter().copied().filter(|state| is(*state)).collect::<Vec<_>>();
-        assert_eq!(those(State::is_open), [Queued, Sending, Unknown]);
+        assert_eq!(those(State::is_open), [Sending, Unknown]);
         assert_eq!(those(State::may_be_out), [Sending, Unknown, Accepted, Sent, Undelivered, Delivered, Read]);
+        assert_eq!(those(State::is_on_its_way), [Accepted, Sent]);
         assert_eq!(those(State::is_final), [Undelivered, Delivered, Read, Failed, Canceled]);
         for &state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
-pub use crate::delivery::{Blame, Delivery, Refused};
+pub use crate::delivery::{Blame, Delivery, Reason};
 use crate::error::Result;
 use crate::message::State;
 use crate::phone::Phone;
@@ -58,6 +58,11 @@ pub trait Provider: Send + Sync {
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
     async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
+
+    /// What an error code of a delivery that failed means. `None`: this provider has no such codes.
+    fn explain(&self, _error_code: u32) -> Option<Reason> {
+        None
+    }
 
     /// How far the provider's clock is ahead of ours, as far as its last answer showed: times are compared on one clock only.
     fn clock_skew_ms(&self) -> i64 {

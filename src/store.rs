@@ -32,7 +32,7 @@ use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -50,6 +50,8 @@ pub struct Filter {
     pub purpose: Option<Purpose>,
     /// In one of these states, as shown: an active otp whose time is over counts as expired. Empty: in any.
     pub states: Vec<State>,
+    /// Or with a message in one of these states.
+    pub deliveries: Vec<message::State>,
     /// Made at or after.
     pub since: Option<Timestamp>,
     /// Made before.
@@ -213,8 +215,8 @@ pub trait Read: Send + Sync {
     async fn otp(&self, id: i64) -> Result<Option<Otp>>;
     /// One page of otps, newest first. Its cost is bounded, whatever the filter.
     async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page>;
-    /// How many messages each of these otps has.
-    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>>;
+    /// How many messages each of these otps has, and how far its newest one got.
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>>;
     /// The newest otps of a phone, all purposes, newest first.
     async fn of_phone(&self, phone: &Phone, limit: u32) -> Result<Vec<Otp>>;
     /// The messages of an otp, oldest first, at most 50.
@@ -223,8 +225,9 @@ pub trait Read: Send + Sync {
     async fn reply(&self, tag: [u8; 32]) -> Result<Option<Reply>>;
     /// One message.
     async fn message(&self, id: i64) -> Result<Option<Message>>;
-    /// The ids the worker has to look at, the longest due first.
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
+    /// The ids of the messages to look at, the longest due first; `early`: also those that are on their way and will be asked for
+    /// later.
+    async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>>;
     /// The provider ids that are known for a phone: the newest 200.
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
 

@@ -100,6 +100,9 @@ pub struct Usage {
     /// Answers "no" that the audit log tells of once in a while, and how often they were given since.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
     pub refusals: LiteMap<String, Refusals>,
+    /// The recipient's STOPs and STARTs, oldest first: each counts once, however often it comes in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<Text>,
     /// The newest moment seen: a subject's time never runs back.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub seen: i64,
@@ -123,6 +126,21 @@ pub struct Entry(
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub String,
 );
+
+/// A STOP or START of the recipient's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Text(
+    /// When it came in first, in milliseconds.
+    pub i64,
+    /// The start of a keyed tag of the provider's id of it.
+    pub String,
+);
+
+/// So many STOPs and STARTs of a phone are remembered.
+pub const TEXTS_MAX: usize = 64;
+
+/// For so long: Twilio itself keeps its messages for 400 days.
+pub const TEXTS_KEPT: Duration = Duration::from_secs(400 * 86_400);
 
 /// What is counted for a phone and one purpose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,7 +259,8 @@ impl Usage {
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
         let counted = Timestamp(self.seen) + kept;
         let idle_at = self.verified_at.map_or(counted, |at| counted.max(Timestamp(at) + VERIFIED_FOR));
-        (!lasting).then_some(idle_at)
+        let heard = self.texts.last().map_or(Timestamp(0), |text| Timestamp(text.0) + TEXTS_KEPT);
+        (!lasting).then_some(idle_at.max(heard))
     }
 
     /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
@@ -293,6 +312,7 @@ impl Usage {
         self.refusals.iter_mut().for_each(|(_, Refusals(told, _))| *told = now.min(*told));
         self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));
         [&mut self.verified_at, &mut self.opted_out_at].into_iter().flatten().for_each(|at| *at = now.min(*at));
+        self.texts.iter_mut().for_each(|text| text.0 = now.min(text.0));
         self.seen = now.min(self.seen);
         for slots in &mut self.slots {
             let latest = now - now.rem_euclid(slots.slot_ms);
@@ -300,6 +320,19 @@ impl Usage {
             let sum = ahead.iter().fold(0u32, |sum, (_, n)| sum.saturating_add(*n));
             slots.counts.extend((sum > 0).then_some((latest, sum)));
         }
+    }
+
+    /// Remembers a STOP or START, and forgets those that are too old or too many.
+    pub fn note_text(&mut self, now: Timestamp, tag: &str) {
+        let from = (now - TEXTS_KEPT).millis();
+        self.texts.retain(|text| text.0 > from);
+        self.texts.push(Text(now.millis(), tag.to_owned()));
+        self.texts.drain(..self.texts.len().saturating_sub(TEXTS_MAX));
+    }
+
+    /// Whether a STOP or START came in after a moment.
+    pub fn has_texted_since(&self, at: Timestamp) -> bool {
+        self.texts.last().is_some_and(|text| text.0 > at.millis())
     }
 
     /// As the database keeps it.
@@ -805,6 +838,26 @@ mod tests {
         assert_eq!(count(&mut usage, "phone", 200), Some(0));
         assert_eq!(Usage { seen: 0, ..usage.clone() }.to_json().unwrap().matches("phone").count(), 1);
         assert_eq!(serde_json::from_str::<Usage>(&usage.to_json().unwrap()).unwrap(), usage);
+    }
+
+    #[test]
+    fn the_newest_texts_are_remembered_for_as_long_as_they_can_be_replayed() {
+        let (mut usage, longest) = (Usage::default(), Duration::from_secs(86_400));
+        let begun = Timestamp(1_700_000_000_000);
+        assert!(!usage.has_texted_since(Timestamp(0)));
+        for nth in 0..70_u64 {
+            usage.note_text(begun + Duration::from_secs(nth), &format!("{nth:016x}"));
+        }
+        let last = begun + Duration::from_secs(69);
+        assert_eq!(usage.texts.len(), TEXTS_MAX);
+        assert_eq!((usage.texts[0].1.as_str(), usage.texts[63].0), (&*format!("{:016x}", 6), last.millis()));
+        assert!(usage.has_texted_since(last - Duration::from_millis(1)) && !usage.has_texted_since(last));
+        assert_eq!(usage.idle_at(longest, 5), Some(last + TEXTS_KEPT), "a purge does not forget them sooner");
+        assert_eq!(Usage { opted_out_at: Some(1), ..usage.clone() }.idle_at(longest, 5), None);
+        usage.note_text(last + TEXTS_KEPT, "new");
+        assert_eq!(usage.texts.len(), 1);
+        let read: Usage = serde_json::from_str(&usage.to_json().unwrap()).unwrap();
+        assert_eq!(read, usage);
     }
 
     #[test]

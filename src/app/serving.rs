@@ -3,25 +3,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{App, OpenMode, built, chosen_provider, open_store, runtime, twilio};
+use super::{App, OpenMode, built, chosen_provider, engine, open_store, runtime, twilio};
 use crate::check::Check;
 use crate::clock::SystemClock;
 use crate::config::{Config, Database, ProviderName};
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::provider::twilio::checks;
 use crate::store::sqlite::group::open_grouped;
 
 /// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
-
-/// Without callbacks the worker asks for a message's state, first so long after it was accepted.
-const POLL: Duration = Duration::from_secs(10);
-
-/// With callbacks it asks only where none arrived.
-const POLL_LATE: Duration = Duration::from_secs(120);
 
 /// Runs the provider's checks.
 pub type TwilioChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
@@ -42,8 +34,7 @@ impl App {
             open_store(&config, OpenMode::MayCreate, (&runtime, notice), |path, keyring, options| {
                 open_grouped(path, keyring, Arc::new(SystemClock), options)
             })?;
-        let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
-        let engine = Engine::new(store, Arc::clone(&keyring), Arc::new(config.policy.clone())).polling(poll_after);
+        let engine = engine(&config, store, &keyring);
         Ok(App { engine, keyring, config, runtime: Some(runtime) })
     }
 

@@ -13,6 +13,9 @@ pub struct CheckItem {
     pub mark: Mark,
     /// What was found and what it means.
     pub meaning: String,
+    /// The same, a sentence each.
+    #[serde(skip)]
+    sentences: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -34,8 +37,14 @@ impl Checks {
 
     /// Adds a check; a bad one fails the whole.
     pub fn add(&mut self, name: &str, mark: Mark, meaning: impl Into<String>, next: Option<String>) {
+        self.add_sentences(name, mark, vec![meaning.into()], next);
+    }
+
+    /// Adds a check that takes more than one sentence.
+    pub fn add_sentences(&mut self, name: &str, mark: Mark, sentences: Vec<String>, next: Option<String>) {
         self.passed &= mark != Mark::Fail;
-        self.items.push(CheckItem { name: name.to_owned(), mark, meaning: meaning.into(), next });
+        let meaning = sentences.join(". ");
+        self.items.push(CheckItem { name: name.to_owned(), mark, meaning, sentences, next });
     }
 
     /// Shows the checks; the class is `No` where one failed.
@@ -64,11 +73,8 @@ impl Render for Checks {
     fn layout(&self, _: &View) -> Layout {
         let width = self.items.iter().map(|check| check.name.len()).max().unwrap_or(0);
         self.items.iter().fold(Layout::new(), |page, check| {
-            let page = page.check(check.mark, format!("{:width$}  {}", check.name, check.meaning));
-            match &check.next {
-                Some(next) => page.note(next),
-                None => page,
-            }
+            let lines = check.sentences.iter().chain(&check.next).cloned().collect();
+            page.check(check.mark, format!("{:width$}", check.name), lines)
         })
     }
 }

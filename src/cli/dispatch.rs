@@ -2,14 +2,14 @@
 
 use super::Call;
 use crate::app::{OpenMode, os_caller};
-use crate::engine::Dispatched;
+use crate::engine::{Dispatch, Dispatched};
 use crate::error::{Class, Error, Result};
 use crate::output::{Layout, Output, Render, Table, View};
 
 /// Send messages that are due, and settle those whose outcome is unknown
 ///
-/// Retries messages that were certainly not sent, and asks the provider about those whose outcome is unknown. It sends nothing
-/// twice. Made for cron: silent with -q.
+/// Retries messages that were certainly not sent, and asks the provider about those whose outcome is unknown and those that
+/// it accepted: each is asked for until its end is known, or for an hour. It sends nothing twice. Made for cron: silent with -q.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp dispatch\n  \
@@ -52,7 +52,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let _hold = call.signals.hold();
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
-    let dispatched = app.run(app.engine().dispatch(&os_caller(), args.limit, on_error))?;
+    let dispatched =
+        app.run(app.engine().dispatch(&os_caller(), Dispatch { limit: args.limit, early: true }, on_error))?;
     out.show_unless_quiet(&dispatched)?;
     for (id, _, error) in &errors {
         out.warn(&format!("message m{id}: {error}"));

@@ -10,7 +10,7 @@ use crate::engine::Filter;
 use crate::error::{Class, Result};
 use crate::otp::{Otp, State};
 use crate::output::{Item, List, Output, View};
-use crate::phone;
+use crate::{message, phone};
 
 /// List codes: who, what for, in which state
 ///
@@ -19,22 +19,39 @@ use crate::phone;
 #[command(after_long_help = "Examples:\n  \
     $ smsotp list\n  \
     $ smsotp list --phone +14155552671 --state active\n  \
-    $ smsotp list --since 24h --state failed,locked --json")]
+    $ smsotp list --since 24h --state undelivered,failed --json")]
 pub struct Args {
     /// Only this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
     #[command(flatten)]
     pub only: given::Only,
-    /// Only these states, separated by commas
+    /// Only codes in these states, or with a message in one of them, separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = STATES)]
     pub state: Vec<String>,
     #[command(flatten)]
     pub page: given::Page,
 }
 
-/// The states by which codes are listed.
-pub const STATES: [&str; 7] = ["active", "verified", "superseded", "locked", "revoked", "failed", "expired"];
+/// The states by which codes are listed: their own, and those of their messages. `failed` is both.
+pub const STATES: [&str; 16] = [
+    "active",
+    "verified",
+    "superseded",
+    "locked",
+    "revoked",
+    "failed",
+    "expired",
+    "queued",
+    "sending",
+    "unknown",
+    "accepted",
+    "sent",
+    "undelivered",
+    "delivered",
+    "read",
+    "canceled",
+];
 
 /// One code.
 #[derive(Clone, Debug, Serialize)]
@@ -46,6 +63,9 @@ pub struct OtpRow {
     pub user: String,
     pub purpose: String,
     pub state: String,
+    /// How far its newest message got.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<&'static str>,
     pub is_verified: bool,
     /// Messages that carried it.
     pub messages: u32,
@@ -57,7 +77,7 @@ pub struct OtpRow {
 impl Item for OtpRow {
     const KIND: &'static str = "otp";
     const COLUMNS: &'static [&'static str] =
-        &["id", "phone", "user", "purpose", "state", "messages", "tries", "created", "expires"];
+        &["id", "phone", "user", "purpose", "state", "messages", "tries", "created", "expires", "delivery"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
@@ -70,19 +90,21 @@ impl Item for OtpRow {
             self.tries.to_string(),
             view.time(self.created_at),
             view.time(self.expires_at),
+            view.text_if(self.delivery),
         ]
     }
 }
 
 impl OtpRow {
     /// The row of an otp, with the number masked unless revealed.
-    pub fn of(otp: &Otp, messages: u32, out: &Output) -> OtpRow {
+    pub fn of(otp: &Otp, messages: u32, newest: Option<message::State>, out: &Output) -> OtpRow {
         OtpRow {
             id: otp.id.to_string(),
             phone_number: out.phone(&otp.phone),
             user: otp.user.as_str().to_owned(),
             purpose: otp.purpose.as_str().to_owned(),
             state: otp.shown_state(out.view().now).as_str().to_owned(),
+            delivery: newest.map(message::State::as_str),
             is_verified: otp.state == State::Verified,
             messages,
             tries: otp.wrong_guesses,
@@ -105,6 +127,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         user,
         purpose,
         states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
+        deliveries: args.state.iter().filter_map(|word| message::State::parse(word)).collect(),
         since,
         until,
         before: args.page.after(after)?,
@@ -112,7 +135,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::Reading, out)?;
     let page = app.run(app.engine().list(&filter))?;
-    let rows = page.rows.iter().map(|(otp, messages)| OtpRow::of(otp, *messages, out)).collect();
+    let rows = page.rows.iter().map(|(otp, messages, newest)| OtpRow::of(otp, *messages, *newest, out)).collect();
     if page.cut {
         out.warn("only a part of the database was searched; --after goes on");
     }

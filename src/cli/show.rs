@@ -5,17 +5,18 @@ use serde::Serialize;
 use super::Call;
 use super::given::{self, Id};
 use super::list::OtpRow;
-use crate::app::OpenMode;
+use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
+use crate::otp::Otp;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::{message, phone};
 
 /// Show everything that happened to one code
 ///
 /// One timeline: the request, the limits, the provider, the tries, the end. It holds no code and no whole phone number,
-/// so it can be pasted into a ticket.
+/// so it can be pasted into a ticket. The provider is asked first what became of messages whose end is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp show 17\n  \
@@ -27,6 +28,9 @@ pub struct Args {
     pub what: String,
     #[command(flatten)]
     pub only: given::Only,
+    /// Show what the database knows, without asking the provider
+    #[arg(long)]
+    pub no_refresh: bool,
 }
 
 /// One step of a code's life.
@@ -117,17 +121,37 @@ impl Render for Timeline {
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let wanted = wanted(&args)?;
     let app = call.open(OpenMode::Reading, out)?;
+    let app = if args.no_refresh { app } else { app.with_a_provider_that_works() };
     let found = app.run(app.engine().find(&wanted))?;
     let Some(otp) = found else {
         return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
     };
+    let otp = refreshed(&app, otp, out)?;
     let timeline = app.run(app.engine().timeline(otp))?;
     out.show(&Timeline {
-        otp: OtpRow::of(&timeline.otp, u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX), out),
+        otp: OtpRow::of(
+            &timeline.otp,
+            u32::try_from(timeline.messages.len()).unwrap_or(u32::MAX),
+            timeline.messages.last().map(|message| message.state),
+            out,
+        ),
         messages: timeline.messages.iter().map(Message::of).collect(),
         events: timeline.steps.iter().map(Event::of).collect(),
     })
+}
+
+/// Asks the provider about the messages of an otp. What the database knows is worth showing also where that is not possible.
+fn refreshed(app: &App, otp: Otp, out: &Output) -> Result<Otp> {
+    let not_asked = match app.run(app.engine().refresh(&os_caller(), &otp)) {
+        Ok(not_asked) => not_asked,
+        // A database that cannot be written to is shown as it is.
+        Err(error) => Some(error),
+    };
+    if let Some(error) = not_asked {
+        out.warn(&format!("what became of its messages could not be found out now: {error}"));
+    }
+    Ok(app.run(app.engine().find(&Wanted::Otp(otp.id)))?.unwrap_or(otp))
 }
 
 fn wanted(args: &Args) -> Result<Wanted> {

@@ -38,13 +38,12 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     call.signals.watch();
     let mut checks = Checks::new("twilio");
     for check in app::twilio_checks(&config, destination)? {
-        let meaning = match check.mark {
+        let sentences = match check.mark {
             // That nothing is known about what was not looked at goes without saying.
-            Mark::Skip => check.finding,
-            _ if check.meaning.is_empty() => check.finding,
-            _ => format!("{}. {}", check.finding, check.meaning),
+            Mark::Skip => vec![check.finding],
+            _ => vec![check.finding, check.meaning],
         };
-        checks.add(check.name, check.mark, meaning, check.next);
+        checks.add_sentences(check.name, check.mark, sentences, check.next);
     }
     if let Some(number) = to {
         let (mark, meaning, next) = match checks.passed {

@@ -11,7 +11,7 @@ use super::settle::{Claim, claim, conclude, polled};
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::delivery::{Fate, Finding, News};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::message::{Message, State};
 use crate::otp::Otp;
 use crate::provider::RemoteMessage;
@@ -20,9 +20,6 @@ use crate::provider::RemoteMessage;
 /// whole seconds.
 const EARLIER: Duration = Duration::from_secs(120);
 
-/// How long one attempt may go on trying by itself: once.
-const ONCE: Duration = Duration::ZERO;
-
 /// Takes the message as far as it can be taken now.
 pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<Fate> {
     let Some(message) = ctx.reads().message(id).await? else { return Ok(Fate::Gone) };
@@ -30,16 +27,21 @@ pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<F
     let Some(otp) = ctx.reads().otp(otp_id).await? else { return Ok(Fate::Gone) };
     let now = ctx.reads().now().await?;
     match message.state {
+        // Until then the provider does not take it.
+        State::Queued if message.due_at.is_some_and(|due| due > now) && otp.is_live(now) => Ok(Fate::Open),
         State::Queued => try_again(ctx, caller, &otp, id).await,
         State::Sending if message.due_at.is_some_and(|due| due > now) => Ok(Fate::Open),
         State::Sending | State::Unknown => {
             let Some(finding) = look_for(ctx, &otp, &message).await? else { return Ok(Fate::Open) };
-            conclude(ctx, caller, &otp, id, finding).await
+            let unheard = matches!(finding, Finding::NotNow) && !is_keyless(ctx, &otp);
+            let fate = conclude(ctx, caller, &otp, id, finding).await?;
+            Ok(if unheard && fate == Fate::Open { Fate::NotNow } else { fate })
         }
-        State::Accepted | State::Sent if message.due_at.is_some() => {
-            let news = ask(ctx, &message).await;
-            polled(ctx, caller, &message, news).await
-        }
+        State::Accepted | State::Sent if message.due_at.is_some() => match ask(ctx, &message).await {
+            Ok(news) => polled(ctx, caller, &message, news).await,
+            // Trouble with the provider is nobody's error: it is asked again.
+            Err(_) => polled(ctx, caller, &message, None).await.map(|_| Fate::NotNow),
+        },
         _ => Ok(Fate::Gone),
     }
 }
@@ -61,10 +63,11 @@ async fn try_again(ctx: &Context, caller: &Caller, otp: &Otp, id: i64) -> Result
     };
     ctx.reached(Step::Claimed);
     let ticket = Ticket { otp: otp.clone(), message, resent: false, reply: None };
-    let sent = deliver(ctx, &Caller { ip: None, ..caller.clone() }, ticket, ONCE).await?;
+    let sent = deliver(ctx, &Caller { ip: None, ..caller.clone() }, ticket, None).await?;
     Ok(match sent.state {
-        State::Failed => Fate::Failed,
-        State::Queued | State::Unknown | State::Sending => Fate::Open,
+        State::Failed | State::Undelivered | State::Canceled => Fate::Failed,
+        State::Queued => Fate::NotNow,
+        State::Unknown | State::Sending => Fate::Open,
         _ => Fate::Sent,
     })
 }
@@ -77,7 +80,7 @@ fn is_keyless(ctx: &Context, otp: &Otp) -> bool {
 }
 
 /// Looks at the provider for a message that we do not know and that carries our code. `None`: it is not for us to look.
-async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<Finding>> {
+pub(super) async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<Finding>> {
     let Some(provider) = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider) else {
         return Ok(None);
     };
@@ -92,7 +95,7 @@ async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<
         Ok(Some(listed)) => listed,
         Ok(None) => return Ok(Some(Finding::Never)),
         Err(error) => {
-            tracing::warn!(target: "smsotp", code = error.code().name, "the provider could not be asked for message m{}", message.id);
+            not_now(message, &error);
             return Ok(Some(Finding::NotNow));
         }
     };
@@ -110,17 +113,17 @@ async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<
     }))
 }
 
-/// Asks the provider what became of an accepted message; `None` where it says nothing.
-pub(super) async fn ask(ctx: &Context, message: &Message) -> Option<News> {
-    let provider = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider)?;
-    let provider_id = message.provider_id.clone()?;
-    match provider.fetch(&provider_id).await {
-        Ok(found) => found.map(|found| News { provider_id, state: found.state, error_code: found.error_code }),
-        Err(error) => {
-            tracing::warn!(target: "smsotp", code = error.code().name, "the provider could not be asked for message m{}", message.id);
-            None
-        }
-    }
+/// Asks the provider what became of a message that is on its way. `None`: it says nothing of it, or it is not for us to ask.
+pub(super) async fn ask(ctx: &Context, message: &Message) -> Result<Option<News>> {
+    let provider = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider);
+    let (Some(provider), Some(provider_id)) = (provider, message.provider_id.clone()) else { return Ok(None) };
+    let found = provider.fetch(&provider_id).await.inspect_err(|error| not_now(message, error))?;
+    Ok(found.map(|found| News { provider_id, state: found.state, error_code: found.error_code }))
+}
+
+fn not_now(message: &Message, error: &Error) {
+    let (id, code) = (message.id, error.code().name);
+    tracing::warn!(target: "smsotp", code, "the provider could not be asked for message m{id}: {error}");
 }
 
 /// True where a text holds the code by itself, not as a part of a longer number.

@@ -10,7 +10,7 @@ use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
 use crate::otp::Otp;
 use crate::policy::Policy;
-use crate::provider::Provider;
+use crate::provider::{Provider, Reason};
 use crate::purpose::Purpose;
 use crate::store::{self, Decision, Facts, Needs, Read, Store};
 
@@ -73,7 +73,8 @@ pub enum Step {
 pub enum Waited {
     /// An operation in the store, from the wait for its turn to its commit.
     Store,
-    /// A message handed to the provider, with how it ended: `accepted`, `refused`, `busy`, `unreachable`, `maybe`.
+    /// A message handed to the provider, with how it ended: `accepted`, `ended`, `refused`, `busy`, `unreachable`,
+    /// `maybe`.
     Provider(&'static str),
 }
 
@@ -115,6 +116,11 @@ impl Context {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
                 .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
         })
+    }
+
+    /// What the provider's error code of a failed delivery means.
+    pub fn explain(&self, error_code: Option<u32>) -> Option<Reason> {
+        self.provider.as_ref()?.explain(error_code?)
     }
 
     /// What an unknown purpose is answered.

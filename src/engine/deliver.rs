@@ -8,23 +8,32 @@ use super::settle::{Claim, claim, conclude, settle};
 use super::text;
 use crate::delivery::{Delivery, Finding, LEAST_LEFT};
 use crate::error::Result;
-use crate::message::State;
 use crate::provider::Outgoing;
 
 /// Twilio's longest ValidityPeriod, in seconds.
 const VALIDITY_MAX: u64 = 36_000;
 
-/// Hands a claimed message over, again and again while it certainly was not sent and time is left, and records the outcome.
-pub(super) async fn deliver(ctx: &Context, caller: &Caller, ticket: Ticket, timeout: Duration) -> Result<Box<Sent>> {
+/// Hands a claimed message over, again and again while it certainly was not sent and `timeout` is not over, and records the
+/// outcome. Without a timeout nobody waits for it: it is handed over once.
+pub(super) async fn deliver(
+    ctx: &Context,
+    caller: &Caller,
+    ticket: Ticket,
+    timeout: Option<Duration>,
+) -> Result<Box<Sent>> {
     let mut ticket = ticket;
-    let until = ticket.message.attempt_at.unwrap_or(ticket.message.reserved_at) + timeout;
+    let begun = ticket.message.attempt_at.unwrap_or(ticket.message.reserved_at);
+    let until = timeout.map(|timeout| begun + timeout);
     loop {
         let delivery = hand_over(ctx, &ticket).await?;
         ctx.reached(Step::Answered);
         let settled = settle(ctx, caller, &ticket, delivery, until).await?;
         ctx.reached(Step::Settled);
-        let (Some(retry_at), State::Queued) = (settled.retry_at, settled.sent.state) else {
-            return Ok(Box::new(settled.sent));
+        let Some(retry_at) = settled.retry_at.filter(|at| until.is_some_and(|until| *at < until)) else {
+            // Somebody else may have heard of its end before us: then the database has a code and no explanation.
+            let unexplained = settled.sent.blame.is_none();
+            let why = ctx.explain(settled.sent.error_code.filter(|_| unexplained));
+            return Ok(Box::new(settled.sent.because(why.as_ref())));
         };
         tokio::time::sleep(retry_at.since(ctx.reads().now().await?)).await;
         match claim(ctx, caller, ticket.message.id).await? {
@@ -65,6 +74,10 @@ async fn hand_over(ctx: &Context, ticket: &Ticket) -> Result<Delivery> {
 /// What the database says of a message that is not ours to send any more.
 async fn as_recorded(ctx: &Context, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
     let (otp, message) = (ctx.reads().otp(ticket.otp.id).await?, ctx.reads().message(ticket.message.id).await?);
-    let recorded = otp.zip(message).map(|(otp, message)| Sent::of(&otp, &message, ticket.resent));
+    let now = ctx.reads().now().await?;
+    let recorded = otp.zip(message).map(|(otp, message)| {
+        let why = ctx.explain(message.error_code);
+        Sent::of(&otp, &message, ticket.resent, now).because(why.as_ref())
+    });
     Ok(Box::new(recorded.unwrap_or(last_seen)))
 }

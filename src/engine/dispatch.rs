@@ -1,11 +1,30 @@
 //! dispatch: try again what waits for it, and find out what became of what is unknown, was left behind or was accepted.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::advance::advance;
 use super::context::{Caller, Context};
+use super::settle::postpone;
 use crate::delivery::Fate;
 use crate::error::{Code, Error, Result};
+
+/// A message that could not be taken further makes room for the others for so long.
+const POSTPONED: Duration = Duration::from_secs(30);
+
+/// After so many in a row that the provider would not hear of, or that found the database locked, a run ends: each may have waited
+/// for its time limit, and the next would wait as well.
+const IN_VAIN_MAX: u32 = 3;
+
+/// How much one run looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch {
+    /// At most so many messages.
+    pub limit: u32,
+    /// Also ask for every accepted message whose end is not known and that will be asked for later.
+    pub early: bool,
+}
 
 /// What one run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -14,7 +33,7 @@ pub struct Dispatched {
     pub looked_at: u32,
     /// Sent after all.
     pub sent: u32,
-    /// Found at the provider: they had been accepted.
+    /// Found out: how they ended, or that they had been accepted.
     pub found: u32,
     /// Found never to have been accepted, or with no time left.
     pub failed: u32,
@@ -24,35 +43,43 @@ pub struct Dispatched {
     pub errors: u32,
 }
 
-/// Looks at up to `limit` messages that are due, the longest due first. The error of one message is passed to `on_error`, and
-/// the others go on; the error of the database ends the run.
+/// Looks at messages that are due, the longest due first. The error of one message is passed to `on_error`, and the others go
+/// on.
 pub(super) async fn dispatch(
     ctx: &Context,
     caller: &Caller,
-    limit: u32,
+    what: Dispatch,
     mut on_error: impl FnMut(i64, &Error) + Send,
 ) -> Result<Dispatched> {
     let mut done = Dispatched::default();
+    let (mut unheard, mut locked) = (0, 0);
     let now = ctx.reads().now().await?;
-    for id in ctx.reads().due(now, limit).await? {
+    for id in ctx.reads().due(now, what.early, what.limit).await? {
         done.looked_at += 1;
-        match advance(ctx, caller, id).await {
+        let fate = advance(ctx, caller, id).await;
+        unheard = if matches!(fate, Ok(Fate::NotNow)) { unheard + 1 } else { 0 };
+        locked = if fate.as_ref().is_err_and(|error| error.code() == Code::STORE_BUSY) { locked + 1 } else { 0 };
+        match &fate {
             Ok(Fate::Sent) => done.sent += 1,
             Ok(Fate::Found) => done.found += 1,
             Ok(Fate::Failed) => done.failed += 1,
-            Ok(Fate::Open) => done.open += 1,
+            Ok(Fate::Open | Fate::NotNow) => done.open += 1,
             Ok(Fate::Gone) => {}
-            Err(error) if is_everyones(&error) => return Err(error),
             Err(error) => {
                 done.errors += 1;
-                on_error(id, &error);
+                on_error(id, error);
             }
+        }
+        if locked == IN_VAIN_MAX {
+            return fate.map(|_| done);
+        }
+        let is_stuck = ctx.provider.is_some() && matches!(fate, Ok(Fate::Open | Fate::NotNow) | Err(_));
+        if is_stuck && let Err(error) = postpone(ctx, id, POSTPONED).await {
+            tracing::warn!(target: "smsotp", code = error.code().name, "message m{id} could not be postponed: {error}");
+        }
+        if unheard == IN_VAIN_MAX {
+            break;
         }
     }
     Ok(done)
-}
-
-/// True where the next message would meet the same error: the database is locked, full or gone.
-fn is_everyones(error: &Error) -> bool {
-    [Code::STORE_BUSY, Code::STORE_FAILED].contains(&error.code())
 }

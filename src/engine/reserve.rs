@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::context::{Caller, Context, code_of};
 use super::request::{Override, SendOtp};
-use super::sent::{Refusal, Sent, Ticket};
+use super::sent::{OPTED_OUT_HINT, Refusal, Sent, Ticket};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, LEASE};
@@ -36,6 +36,17 @@ pub(super) enum Reserved {
     Refused(Box<Refusal>),
     /// Messages of the same otp whose outcome is open: settle them first.
     Orphans(Vec<i64>),
+    /// A message of the same otp waits for the provider, which takes it no sooner than then.
+    Waits(Box<Sent>, Timestamp),
+}
+
+/// What was done already about earlier messages of the same otp.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LookedAfter {
+    /// Those whose outcome was open were settled, as far as that goes now.
+    pub orphans: bool,
+    /// The one that waits for the provider was waited for.
+    pub waited: bool,
 }
 
 /// This shard of everything is full for so many seconds, and another may have room.
@@ -51,7 +62,7 @@ pub(super) async fn reserve(
     request: &SendOtp,
     segments: u32,
     reply: Option<Reply>,
-    orphans_settled: bool,
+    looked_after: LookedAfter,
 ) -> Result<Reserved> {
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
     let reservation = Reservation {
@@ -69,7 +80,7 @@ pub(super) async fn reserve(
         endings: request.endings.clone(),
         segments,
         reply,
-        orphans_settled,
+        looked_after,
         test_numbers: ctx.test_numbers,
         shard: (0, 1),
         last_shard: true,
@@ -109,7 +120,7 @@ struct Reservation {
     endings: Endings,
     segments: u32,
     reply: Option<Reply>,
-    orphans_settled: bool,
+    looked_after: LookedAfter,
     test_numbers: bool,
     /// Which shard of everything counts it, of how many.
     shard: (u32, u32),
@@ -149,7 +160,7 @@ impl Reservation {
         if self.test_numbers && facts.test_number.as_ref().is_some_and(|number| now < number.until) {
             return self.for_test_number(facts, now);
         }
-        if !self.orphans_settled {
+        if !self.looked_after.orphans {
             let gone = facts.messages.iter().filter(|message| delivery::is_orphan(message, now));
             let orphans: Vec<i64> = gone.map(|message| message.id).collect();
             if !orphans.is_empty() {
@@ -158,6 +169,10 @@ impl Reservation {
         }
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now));
         if let Some((otp, waiting)) = self.waiting(facts, live, now)? {
+            if let Some(due) = waiting.due_at.filter(|due| *due > now && !self.looked_after.waited) {
+                let sent = Box::new(Sent::of(otp, waiting, false, now));
+                return Ok(Decision::Nothing(Ok(Reserved::Waits(sent, due))));
+            }
             return self.take_over(facts, otp, waiting, now);
         }
         if let Some(refusal) = self.refusal(facts, now)? {
@@ -176,11 +191,7 @@ impl Reservation {
         let masked = self.phone.masked();
         let no = |code, message, hint: &str| Ok(Some(Refusal::new(code, message, hint)));
         if phone.usage.opted_out_at.is_some() {
-            return no(
-                Code::OPTED_OUT,
-                format!("{masked} has opted out of messages"),
-                "They must text START to your number; then: smsotp limits reset PHONE --opt-out --reason TEXT",
-            );
+            return no(Code::OPTED_OUT, format!("{masked} has opted out of messages"), OPTED_OUT_HINT);
         }
         let Some(number) = &self.number else {
             return if self.test_numbers {
@@ -450,7 +461,7 @@ impl Reservation {
             ..self.message(&otp, facts.next_message_id, now)
         };
         changes.extend([Change::NewMessage(message.clone()), self.seen(facts, now)?]);
-        let sent = Sent::of(&otp, &message, resent);
+        let sent = Sent::of(&otp, &message, resent, now);
         if let Some(reply) = &self.reply {
             let (message_id, answer) = (Some(message.id), Some(sent.to_json()?));
             changes.push(Change::PutReply(Reply { message_id, answer, created_at: now, ..reply.clone() }));

@@ -9,7 +9,7 @@ use super::context::{Caller, Context, Step};
 use super::deliver::deliver;
 use super::idempotency::{mismatch, reply_of};
 use super::request::{Destination, SendOtp};
-use super::reserve::{Reserved, reserve};
+use super::reserve::{LookedAfter, Reserved, reserve};
 use super::sent::{SendAnswer, Sent};
 use super::text;
 use crate::error::{self, Error, Result};
@@ -26,21 +26,33 @@ pub(super) async fn send(ctx: &Context, caller: &Caller, request: SendOtp) -> Re
     {
         return Ok(answer);
     }
-    let mut orphans_settled = false;
+    let mut looked_after = LookedAfter::default();
+    let mut timeout = request.timeout;
     loop {
-        match reserve(ctx, caller, &request, segments, reply.clone(), orphans_settled).await? {
+        match reserve(ctx, caller, &request, segments, reply.clone(), looked_after).await? {
             Reserved::Go(ticket) => {
                 ctx.reached(Step::Reserved);
-                return deliver(ctx, caller, *ticket, request.timeout).await.map(SendAnswer::Sent);
+                return deliver(ctx, caller, *ticket, Some(timeout)).await.map(SendAnswer::Sent);
+            }
+            Reserved::Waits(sent, due) => {
+                let pause = due.since(ctx.reads().now().await?);
+                if pause >= timeout {
+                    return Ok(SendAnswer::Sent(sent));
+                }
+                tokio::time::sleep(pause).await;
+                timeout -= pause;
+                looked_after.waited = true;
             }
             Reserved::Done(sent) => return Ok(SendAnswer::Sent(sent)),
             Reserved::Refused(refusal) => return Ok(SendAnswer::Refused(refusal)),
             Reserved::Orphans(ids) => {
                 // Each send first settles what an earlier one left open; if that cannot be done now, it stays open.
                 for id in ids {
-                    advance(ctx, caller, id).await?;
+                    if let Err(error) = advance(ctx, caller, id).await {
+                        tracing::warn!(target: "smsotp", code = error.code().name, "message m{id} could not be looked at: {error}");
+                    }
                 }
-                orphans_settled = true;
+                looked_after.orphans = true;
             }
         }
     }
@@ -103,5 +115,7 @@ async fn replay(ctx: &Context, caller: &Caller, asked: &Reply, phone: &Phone) ->
     let Some(message) = ctx.reads().message(id).await? else { return Ok(None) };
     let Some(otp_id) = message.otp_id else { return Ok(None) };
     let otp = ctx.reads().otp(otp_id).await?;
-    Ok(otp.map(|otp| SendAnswer::Sent(Box::new(Sent::of(&otp, &message, false)))))
+    let now = ctx.reads().now().await?;
+    let why = ctx.explain(message.error_code);
+    Ok(otp.map(|otp| SendAnswer::Sent(Box::new(Sent::of(&otp, &message, false, now).because(why.as_ref())))))
 }

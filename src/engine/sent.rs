@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::delivery::Blame;
+use crate::delivery::{Blame, Reason};
 use crate::error::{self, Error, Result};
 use crate::limits::Hit;
 use crate::message::{self, Message};
@@ -45,10 +45,13 @@ pub struct Sent {
     pub error: Option<String>,
     /// What to do about it.
     pub fix: Option<String>,
-    /// The HTTP status of a refusal: 401, 403 and 3xx mean that credentials or set-up are wrong.
-    pub http_status: Option<u16>,
     /// Who has to act.
     pub blame: Option<Blame>,
+    /// The provider refused it because the recipient opted out.
+    #[serde(default)]
+    pub opted_out: bool,
+    /// The provider was busy: in how many seconds it is worth asking again.
+    pub retry_after_seconds: Option<u64>,
     /// The code is valid until then.
     pub expires_at: Timestamp,
     /// How many SMS segments it takes.
@@ -130,7 +133,8 @@ impl fmt::Debug for Sent {
 }
 
 impl Sent {
-    pub(super) fn of(otp: &Otp, message: &Message, resent: bool) -> Sent {
+    pub(super) fn of(otp: &Otp, message: &Message, resent: bool, now: Timestamp) -> Sent {
+        let waits = message.due_at.filter(|_| message.state == message::State::Queued);
         Sent {
             otp_id: otp.id,
             message_id: message.id,
@@ -142,13 +146,21 @@ impl Sent {
             error_code: message.error_code,
             error: message.error.clone(),
             fix: None,
-            http_status: None,
             blame: None,
+            opted_out: false,
+            retry_after_seconds: waits.map(|due| whole_seconds(due.since(now))),
             expires_at: otp.expires_at,
             segments: message.segments,
             resent,
             test: otp.test,
         }
+    }
+
+    /// The same with what a provider says of why it will not arrive.
+    #[must_use]
+    pub(super) fn because(self, reason: Option<&Reason>) -> Sent {
+        let Some(reason) = reason else { return self };
+        Sent { fix: reason.fix.clone(), blame: Some(reason.blame), opted_out: reason.opted_out, ..self }
     }
 
     /// The answer as it is kept for an idempotency key. It may outlive its otp, so it holds no phone: whoever asks with the
@@ -163,37 +175,66 @@ impl Sent {
     pub fn failure(&self) -> Option<Error> {
         use error::Code;
         use message::State;
-        let why = self.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
+        let why = self.error.as_deref().unwrap_or("no reason was given");
         let number = self.error_code.map(|code| format!(" ({code})")).unwrap_or_default();
-        let setup = matches!(self.http_status, Some(300..=399 | 401 | 403));
         let (code, message) = match self.state {
+            State::Accepted | State::Sent | State::Delivered | State::Read => return None,
             State::Unknown | State::Sending => {
                 (Code::MAYBE_SENT, format!("it is not known whether the message was sent: {why}"))
             }
-            State::Queued => (Code::PROVIDER_BUSY, format!("the message waits for its next attempt: {why}")),
-            State::Failed if setup => {
-                (Code::PROVIDER_CONFIG, format!("the provider refused our credentials or set-up{number}: {why}"))
-            }
-            State::Failed if self.http_status.is_none() && self.provider_id.is_none() => {
-                (Code::PROVIDER_UNREACHABLE, format!("the message could not be sent{number}: {why}"))
-            }
-            State::Failed | State::Undelivered | State::Canceled => {
-                (Code::PROVIDER_REFUSED, format!("the provider refused the message{number}: {why}"))
-            }
-            _ => return None,
+            State::Queued => (Code::PROVIDER_BUSY, format!("the message waits for its next attempt{number}: {why}")),
+            _ if self.opted_out => (Code::OPTED_OUT, format!("the recipient has opted out of messages{number}: {why}")),
+            ended if self.provider_id.is_some() => (
+                Code::PROVIDER_REFUSED,
+                format!("the provider took the message, and it is {}{number}: {why}", ended.as_str()),
+            ),
+            _ if self.retry_after_seconds.is_some() => (
+                Code::PROVIDER_BUSY,
+                format!("the message was not sent{number}: {why}; its code would be over before the next attempt"),
+            ),
+            _ => match self.blame {
+                Some(Blame::Setup) => {
+                    (Code::PROVIDER_CONFIG, format!("the provider refused our credentials or set-up{number}: {why}"))
+                }
+                Some(Blame::Recipient | Blame::Fraud) => {
+                    (Code::PROVIDER_FORBIDS, format!("the provider sends nothing to this recipient{number}: {why}"))
+                }
+                None if self.error_code.is_none() => {
+                    (Code::PROVIDER_UNREACHABLE, format!("the message could not be sent: {why}"))
+                }
+                _ => (Code::PROVIDER_REFUSED, format!("the provider refused the message{number}: {why}")),
+            },
         };
+        let explain = self.error_code.map(|code| format!(" More: smsotp explain {code}")).unwrap_or_default();
         let hint = match (code, &self.fix, self.error_code) {
             (Code::MAYBE_SENT, ..) => {
                 "Do not repeat it. `smsotp dispatch` asks the provider; the code stays valid if it arrives.".to_owned()
             }
-            (Code::PROVIDER_BUSY, ..) => "`smsotp dispatch` sends it; so does sending again.".to_owned(),
-            (_, Some(fix), Some(code)) => format!("{fix}. More: smsotp explain {code}"),
+            (Code::PROVIDER_BUSY, ..) if self.state == State::Queued => {
+                format!("It is kept: `smsotp dispatch` or `serve` sends it, and so does asking again then.{explain}")
+            }
+            (Code::PROVIDER_BUSY, ..) => format!("Ask again then.{explain}"),
+            (Code::OPTED_OUT, ..) => OPTED_OUT_HINT.to_owned(),
+            (_, Some(fix), Some(_)) => format!("{fix}.{explain}"),
             (_, Some(fix), None) => fix.clone(),
             (_, None, Some(code)) => format!("`smsotp explain {code}` says what it means."),
             (_, None, None) => {
                 "Nothing went out. `smsotp test-twilio` checks the connection to Twilio; then send again.".to_owned()
             }
         };
-        Some(Error::new(code, message).hint(hint))
+        let error = Error::new(code, message).hint(hint);
+        Some(match self.retry_after_seconds.filter(|_| code == Code::PROVIDER_BUSY) {
+            Some(seconds) => error.retry_after(Duration::from_secs(seconds)),
+            None => error,
+        })
     }
+}
+
+/// What is done about an opt-out, whoever found it out.
+pub(super) const OPTED_OUT_HINT: &str =
+    "They must text START to your number; then: smsotp limits reset PHONE --opt-out --reason TEXT";
+
+/// Rounded up: who waits so long has waited long enough.
+pub(super) fn whole_seconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis().div_ceil(1000)).unwrap_or(u64::MAX).max(1)
 }

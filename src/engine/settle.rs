@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::context::{Caller, Context};
-use super::sent::{Sent, Ticket};
+use super::sent::{Sent, Ticket, whole_seconds};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
-use crate::delivery::{self, Delivery, Fate, Finding, News, Refused};
+use crate::delivery::{self, Blame, Delivery, Fate, Finding, News, Reason};
 use crate::error::{self, Error, Result};
 use crate::message::{Message, State};
 use crate::otp::{Otp, User};
@@ -55,22 +55,24 @@ pub(super) struct Settled {
     pub retry_at: Option<Timestamp>,
 }
 
-/// Records the outcome of one attempt, if it is still ours to record. `until`: for how long the caller waits for another one.
+/// Records the outcome of one attempt, if it is still ours to record. `until`: for how long the caller waits for another one;
+/// `None`: nobody waits.
 pub(super) async fn settle(
     ctx: &Context,
     caller: &Caller,
     ticket: &Ticket,
     delivery: Delivery,
-    until: Timestamp,
+    until: Option<Timestamp>,
 ) -> Result<Settled> {
-    // Only what was surely not sent is given back, and only then the otp's other messages matter.
+    // Only what was surely not sent is given back; the otp's other messages matter only to what came to nothing.
     let unsent = delivery.is_surely_unsent();
+    let in_vain = unsent || matches!(delivery, Delivery::Ended { .. });
     let mut subjects = vec![Subject::Phone(ticket.message.phone.clone())];
     if unsent {
         subjects = phone_and_user(&ticket.message.phone, &ticket.otp.user);
         subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
     }
-    let needs = Needs { subjects, message: Some(ticket.message.id), messages: unsent, ..Needs::default() };
+    let needs = Needs { subjects, message: Some(ticket.message.id), messages: in_vain, ..Needs::default() };
     let mut random = [0u8; 1];
     crate::keys::fill_random(&mut random)?;
     let outcome = Outcome {
@@ -82,7 +84,7 @@ pub(super) async fn settle(
         pause: delivery::retry_pause(ticket.message.attempts, &delivery, random[0]),
         delivery,
         until,
-        poll_after: ctx.poll_after,
+        poll_after: ctx.poll_after.filter(|_| !ctx.provider.as_ref().is_some_and(|provider| provider.is_local())),
     };
     ctx.operate(needs, move |facts| outcome.decide(facts)).await
 }
@@ -94,7 +96,7 @@ struct Outcome {
     resent: bool,
     reply: Option<Reply>,
     delivery: Delivery,
-    until: Timestamp,
+    until: Option<Timestamp>,
     pause: std::time::Duration,
     poll_after: Option<std::time::Duration>,
 }
@@ -111,24 +113,29 @@ impl Outcome {
         let (mut message, mut otp) = (message.clone(), otp.clone());
         if message.state != State::Sending || message.attempts != self.attempts {
             // Our lease ran out and somebody else settled it: the database has their outcome.
-            let sent = Sent::of(&otp, &message, self.resent);
+            let sent = Sent::of(&otp, &message, self.resent, facts.now);
             return Ok(Decision::Nothing(Settled { sent, retry_at: None }));
         }
         // What became of a message is recorded whatever the clock says: the provider has been asked.
         let now = facts.latest();
-        let again = delivery::retry_at(now, self.pause, self.until, otp.expires_at);
+        let again = delivery::retry_at(&self.delivery, now, self.pause, self.until, otp.expires_at);
         delivery::settle(&mut message, &self.delivery, again, self.poll_after, now);
         let retry_at = message.due_at.filter(|_| message.state == State::Queued);
         let mut changes = Vec::new();
-        if message.state == State::Failed {
-            if let Some(ended) = delivery::otp_after_failure(&otp, &facts.messages, message.id, now) {
-                otp = ended;
-                changes.push(Change::PutOtp(otp.clone()));
-            }
+        let ended = matches!(self.delivery, Delivery::Ended { .. });
+        if (ended || message.state == State::Failed)
+            && let Some(over) = delivery::otp_after_failure(&otp, &facts.messages, message.id, now)
+        {
+            otp = over;
+            changes.push(Change::PutOtp(otp.clone()));
+        }
+        if ended {
+            changes.extend(opt_out(facts, &self.policy, &message, self.delivery.reason(), now)?);
+        } else if message.state == State::Failed {
             changes.extend(self.give_back(facts, &message, &otp, now)?);
         }
         changes.push(Change::PutMessage(message.clone()));
-        let sent = self.answer(&otp, &message);
+        let sent = self.answer(&otp, &message, now);
         if let Some(reply) = self.reply.as_ref().filter(|_| retry_at.is_none()) {
             changes.push(Change::PutReply(Reply { answer: Some(sent.to_json()?), ..reply.clone() }));
         }
@@ -146,7 +153,7 @@ impl Outcome {
     fn give_back(&self, facts: &Facts, message: &Message, otp: &Otp, now: Timestamp) -> Result<Vec<Change>> {
         let limits = &self.policy.limits;
         let refused = matches!(self.delivery, Delivery::Refused(_));
-        let opted_out = matches!(&self.delivery, Delivery::Refused(Refused { opted_out: true, .. }));
+        let opted_out = self.delivery.reason().is_some_and(|reason| reason.opted_out);
         let phone = facts.phone()?.updated(now, limits, |usage| {
             // A message that gave a code to guess at is one of those that bound how often that can be done.
             if otp.wrong_guesses == 0 {
@@ -174,17 +181,31 @@ impl Outcome {
         Ok(changes)
     }
 
-    fn answer(&self, otp: &Otp, message: &Message) -> Sent {
-        let mut sent = Sent::of(otp, message, self.resent);
-        if let Delivery::Refused(refused) = &self.delivery {
-            sent.fix.clone_from(&refused.fix);
-            sent.http_status = Some(refused.http_status);
-            sent.blame = Some(refused.blame);
-        } else if sent.state == State::Failed {
-            sent.blame = Some(delivery::Blame::Provider);
+    fn answer(&self, otp: &Otp, message: &Message, now: Timestamp) -> Sent {
+        let mut sent = Sent::of(otp, message, self.resent, now).because(self.delivery.reason());
+        if let Delivery::Busy { .. } = self.delivery {
+            sent.blame = Some(Blame::Limit);
+            sent.retry_after_seconds = Some(whole_seconds(self.pause));
         }
         sent
     }
+}
+
+/// The change of a phone whose owner has opted out, as the provider says of a message that it had taken; not where the owner
+/// has texted since that message.
+fn opt_out(
+    facts: &Facts,
+    policy: &Policy,
+    message: &Message,
+    why: Option<&Reason>,
+    now: Timestamp,
+) -> Result<Option<Change>> {
+    let phone = facts.phone()?;
+    let sent_at = message.attempt_at.unwrap_or(message.reserved_at);
+    let opted_out = why.is_some_and(|why| why.opted_out)
+        && phone.usage.opted_out_at.is_none()
+        && !phone.usage.has_texted_since(sent_at);
+    Ok(opted_out.then(|| phone.updated(now, &policy.limits, |usage| usage.opted_out_at = Some(now.millis()))))
 }
 
 /// Records what was found out about an open message of an otp, if it is still open.
@@ -196,6 +217,10 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         ..Needs::default()
     };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    let why = match &finding {
+        Finding::Found { error_code, .. } => ctx.explain(*error_code),
+        _ => None,
+    };
     ctx.operate(needs, move |facts| {
         let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok(Decision::Nothing(Fate::Gone)) };
         let now = facts.now.max(message.updated_at);
@@ -205,13 +230,14 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         {
             return Ok(Decision::Nothing(Fate::Open));
         }
-        let Some((next, fate)) = delivery::conclude(message, &finding, now) else {
+        let Some((next, fate)) = delivery::conclude(message, &finding, why.as_ref(), now) else {
             return Ok(Decision::Nothing(Fate::Gone));
         };
         if message.state == State::Unknown && matches!(finding, Finding::NotNow) {
             return Ok(Decision::Reschedule { message_id: id, due_at: next.due_at, answer: fate });
         }
         let mut changes = vec![Change::PutMessage(next)];
+        changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
         if fate == Fate::Failed {
             let limits = &policy.limits;
             let purpose = Some(otp.purpose.as_str());
@@ -231,23 +257,50 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
     .await
 }
 
-/// Records what a poll learned, and when to ask again.
+/// Has a message that is still due make room for the others.
+pub(super) async fn postpone(ctx: &Context, id: i64, by: std::time::Duration) -> Result<()> {
+    let is_due = |message: &Message, now: Timestamp| message.due_at.is_some_and(|due| due <= now);
+    let now = ctx.reads().now().await?;
+    if !ctx.reads().message(id).await?.is_some_and(|message| is_due(&message, now)) {
+        return Ok(());
+    }
+    ctx.operate(Needs { message: Some(id), ..Needs::default() }, move |facts| {
+        let stuck = facts.message.as_ref().is_some_and(|message| is_due(message, facts.now));
+        let due_at = Some(facts.now + by);
+        Ok(match stuck {
+            true => Decision::Reschedule { message_id: id, due_at, answer: () },
+            false => Decision::Nothing(()),
+        })
+    })
+    .await
+}
+
+/// Records what a poll learned, and when to ask again. Where it learned nothing no row changes but for that time.
 pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news: Option<News>) -> Result<Fate> {
     let subjects = vec![Subject::Phone(asked.phone.clone())];
     let needs = Needs { subjects, message: Some(asked.id), ..Needs::default() };
-    let actor = caller.actor.clone();
+    let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    let why = news.as_ref().and_then(|news| ctx.explain(news.error_code));
     ctx.operate(needs, move |facts| {
-        let polled = |message: &&Message| message.due_at.is_some() && !message.state.is_open();
-        let Some(message) = facts.message.as_ref().filter(polled) else { return Ok(Decision::Nothing(Fate::Gone)) };
+        // Somebody else may have heard of its end meanwhile.
+        let is_on_its_way = |message: &&Message| message.state.is_on_its_way();
+        let Some(message) = facts.message.as_ref().filter(is_on_its_way) else {
+            return Ok(Decision::Nothing(Fate::Gone));
+        };
         let now = facts.now.max(message.updated_at);
-        let Some(mut next) = news.as_ref().and_then(|news| delivery::report(message, news, now)) else {
+        let Some(mut next) = news.as_ref().and_then(|news| delivery::report(message, news, why.as_ref(), now)) else {
             let due_at = delivery::next_poll(message, now);
-            return Ok(Decision::Reschedule { message_id: message.id, due_at, answer: Fate::Open });
+            return Ok(match due_at == message.due_at {
+                true => Decision::Nothing(Fate::Open),
+                false => Decision::Reschedule { message_id: message.id, due_at, answer: Fate::Open },
+            });
         };
         next.due_at = delivery::next_poll(&next, now);
         let fate = if next.state.is_final() { Fate::Found } else { Fate::Open };
         let event = news_event(&next, now, "poll", actor.clone()).subject(&facts.phone()?.id.0);
-        Ok(Decision::Write { changes: vec![Change::PutMessage(next)], event, answer: fate })
+        let mut changes = vec![Change::PutMessage(next)];
+        changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
+        Ok(Decision::Write { changes, event, answer: fate })
     })
     .await
 }
@@ -279,7 +332,8 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
     let StatusReport { message_id, news, to } = report;
     let Some(known) = ctx.reads().message(message_id).await? else { return Ok(Reported::Unknown) };
     let needs = Needs { subjects: vec![Subject::Phone(known.phone)], message: Some(message_id), ..Needs::default() };
-    let actor = caller.actor.clone();
+    let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    let why = ctx.explain(news.error_code);
     ctx.operate(needs, move |facts| {
         // Our id came back in the callback's address; the provider's id and the recipient have to fit what we know.
         let is_about = |message: &&Message| {
@@ -290,12 +344,14 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
         let Some(message) = facts.message.as_ref().filter(is_about) else {
             return Ok(Decision::Nothing(Reported::Unknown));
         };
-        let Some(next) = delivery::report(message, &news, facts.now) else {
+        let Some(next) = delivery::report(message, &news, why.as_ref(), facts.now) else {
             return Ok(Decision::Nothing(Reported::Old));
         };
         let state = next.state;
         let event = news_event(&next, next.updated_at, "report", actor.clone()).subject(&facts.phone()?.id.0);
-        Ok(Decision::Write { changes: vec![Change::PutMessage(next)], event, answer: Reported::Moved(state) })
+        let mut changes = vec![Change::PutMessage(next)];
+        changes.extend(opt_out(facts, &policy, message, why.as_ref(), facts.now)?);
+        Ok(Decision::Write { changes, event, answer: Reported::Moved(state) })
     })
     .await
 }

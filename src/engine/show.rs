@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::audit::Row;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::message::Message;
+use crate::message::{Message, State};
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -55,8 +55,8 @@ pub enum Wanted {
 /// One page of otps, newest first, each with how many messages it has.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// The rows.
-    pub rows: Vec<(Otp, u32)>,
+    /// The rows, each with how far its newest message got.
+    pub rows: Vec<(Otp, u32, Option<State>)>,
     /// How many more match, counted up to a bound.
     pub more: u32,
     /// True where only a part of the database was looked through: `next` goes on from there.
@@ -70,7 +70,7 @@ pub(super) async fn list(ctx: &Context, filter: &Filter) -> Result<Listing> {
     let page = ctx.reads().list(filter, ctx.reads().now().await?).await?;
     let ids: Vec<i64> = page.otps.iter().map(|otp| otp.id).collect();
     let counts = ctx.reads().message_counts(&ids).await?;
-    let rows = page.otps.into_iter().zip(counts).collect();
+    let rows = page.otps.into_iter().zip(counts).map(|(otp, (count, newest))| (otp, count, newest)).collect();
     Ok(Listing { rows, more: page.more, cut: page.cut, next: page.next })
 }
 

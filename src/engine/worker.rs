@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::context::{Caller, Context};
-use super::dispatch::{Dispatched, dispatch};
+use super::dispatch::{Dispatch, Dispatched, dispatch};
 use super::purge::{Purge, PurgeReport, purge};
 use crate::audit::Actor;
 
@@ -48,9 +48,10 @@ pub(super) async fn work(ctx: &Context, how: Work, mut on_work: impl FnMut(&Work
         let on_error = |id: i64, error: &crate::error::Error| {
             tracing::warn!(target: "smsotp", code = error.code().name, "message m{id} could not be looked at: {error}");
         };
-        match dispatch(ctx, &caller, STEP, on_error).await {
+        match dispatch(ctx, &caller, Dispatch { limit: STEP, early: false }, on_error).await {
             Ok(done) => {
-                pause = how.every;
+                let in_vain = done.errors > 0 && done.errors == done.looked_at;
+                pause = if in_vain { (pause * 2).min(PAUSE_MAX) } else { how.every };
                 on_work(&Worked::Step(done));
                 if done.looked_at == STEP && done.open + done.errors < STEP / 2 {
                     // There is more, and it moves.

@@ -12,7 +12,7 @@ use url::Url;
 use super::problem::{Problem, ProblemDocument};
 use super::{ServerState, body};
 use crate::audit::Actor;
-use crate::engine::{Caller, Inbound, InboundAnswer, News, StatusReport};
+use crate::engine::{Caller, Inbound, InboundAnswer, InboundText, News, StatusReport};
 use crate::error::Code;
 use crate::phone;
 use crate::provider::twilio::signature::{self, Payload};
@@ -156,7 +156,7 @@ pub(super) async fn status(State(state): State<Arc<ServerState>>, request: Reque
     operation_id = "twilio_inbound",
     tag = "callbacks",
     params(("X-Twilio-Signature" = Option<String>, Header, description = "The signature over the public address and all parameters.")),
-    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: From, Body, OptOutType, ..."),
+    request_body(content = String, content_type = "application/x-www-form-urlencoded", description = "Twilio's parameters: MessageSid, From, Body, OptOutType, ... Each MessageSid counts once."),
     responses(
         (status = 200, description = "TwiML; empty where there is nothing to say.", body = String, content_type = "text/xml"),
         (status = 400, description = "The body broke off, or is JSON and not an object.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -170,8 +170,9 @@ pub(super) async fn status(State(state): State<Arc<ServerState>>, request: Reque
 pub(super) async fn inbound(State(state): State<Arc<ServerState>>, request: Request) -> Result<Response, Problem> {
     let signed = SignedRequest::read(&state, request, |_| None).await?;
     let from = signed.one("From").and_then(|from| phone::shape(from).ok());
-    let (Some(from), Some(text)) = (from, signed.one("Body")) else {
-        // WhatsApp addresses, short codes, alphanumeric senders: no codes are sent to these.
+    let id = signed.one("MessageSid").or_else(|| signed.one("SmsSid")).filter(|id| !id.is_empty());
+    let (Some(from), Some(text), Some(id)) = (from, signed.one("Body"), id) else {
+        // WhatsApp addresses, short codes, alphanumeric senders: no codes are sent to these. And every text of Twilio's has an id.
         state.metrics.called_back("inbound", "incomplete");
         return Ok(twiml(None));
     };
@@ -183,7 +184,7 @@ pub(super) async fn inbound(State(state): State<Arc<ServerState>>, request: Requ
         Some("HELP") => Inbound::Help,
         _ => Inbound::of(text),
     };
-    let answer = state.engine.inbound(&Caller::new(Actor::System), &from, what).await?;
+    let answer = state.engine.inbound(&Caller::new(Actor::System), InboundText { id, from: &from, what }).await?;
     let app = &state.engine.policy().app_name;
     let (outcome, reply) = match (answer, what) {
         (InboundAnswer::OptedOut, _) => (

@@ -45,7 +45,8 @@ pub(super) async fn alive() -> Json<Health> {
     )
 )]
 pub(super) async fn ready(State(state): State<Arc<ServerState>>) -> Result<Json<Health>, Problem> {
-    let answer = tokio::time::timeout(READY_WITHIN, state.engine.reads().due(crate::clock::Timestamp(0), 1)).await;
+    let answer =
+        tokio::time::timeout(READY_WITHIN, state.engine.reads().due(crate::clock::Timestamp(0), false, 1)).await;
     match answer {
         Ok(Ok(_)) => Ok(Json(Health { status: "ready" })),
         Ok(Err(error)) => Err(error.into()),

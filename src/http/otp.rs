@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{Destination, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
+use crate::message;
 use crate::phone;
 use crate::purpose::{self, Purpose};
 use crate::template::Endings;
@@ -303,9 +304,21 @@ fn sent_response(sent: &Sent) -> Result<Response, Problem> {
         .into_response());
     };
     // What is wrong with the server's own set-up is nobody's business outside.
+    let is_public = failure.class() != error::Class::Config && !sent.opted_out;
     let problem = match failure.class() {
         error::Class::Config => Problem::new(failure.code(), "the provider refused the server's credentials or set-up"),
         _ => Problem::from(failure),
+    };
+    // The engine's hints are for whoever has a terminal.
+    let problem = match (sent.state, &sent.fix) {
+        (message::State::Unknown | message::State::Sending, _) => {
+            problem.hint("Do not repeat it: the server finds out, and the code stays valid if it arrives.")
+        }
+        (message::State::Queued, _) => {
+            problem.hint("It is kept, and sent as soon as the provider takes it; asking again then sends it too.")
+        }
+        (_, Some(fix)) if is_public => problem.hint(fix.clone()),
+        _ => problem,
     };
     Err(problem.about(sent.otp_id, sent.error_code))
 }

@@ -1,6 +1,7 @@
 //! What a result looks like: a [`Table`] of rows, and a [`Layout`] of lines for a person. Neither depends on where it is printed.
 
 use comfy_table::{ContentArrangement, presets};
+use unicode_width::UnicodeWidthStr;
 
 use super::escape::visible;
 use crate::check::Mark;
@@ -80,8 +81,7 @@ enum Block {
     Text(String),
     Heading(String),
     Field(&'static str, String),
-    Check(Mark, String),
-    Note(String),
+    Check(Mark, String, Vec<String>),
     Table(Table),
     Blank,
 }
@@ -114,15 +114,10 @@ impl Layout {
             None => self,
         }
     }
-    /// A check with its mark.
+    /// A check with its mark, its name, and what there is to say of it: each sentence on lines of its own.
     #[must_use]
-    pub fn check(self, mark: Mark, text: impl Into<String>) -> Layout {
-        self.with(Block::Check(mark, text.into()))
-    }
-    /// An indented line below the one before.
-    #[must_use]
-    pub fn note(self, text: impl Into<String>) -> Layout {
-        self.with(Block::Note(text.into()))
+    pub fn check(self, mark: Mark, name: impl Into<String>, sentences: Vec<String>) -> Layout {
+        self.with(Block::Check(mark, name.into(), sentences))
     }
     /// A table.
     #[must_use]
@@ -142,14 +137,14 @@ impl Layout {
 
     /// The layout as text; every line is escaped, so that colours come from `paint` only.
     pub(super) fn to_text(&self, width: Option<u16>, paint: Paint) -> String {
+        let room = width.map_or(usize::MAX, usize::from);
         let mut text = String::new();
         for (n, line) in self.0.iter().enumerate() {
             match line {
                 Block::Text(line) => push_line(&mut text, "", &visible(line)),
                 Block::Heading(line) => push_line(&mut text, "", &paint.bold(&visible(line))),
-                Block::Note(line) => push_line(&mut text, "       ", &visible(line)),
-                Block::Check(mark, line) => {
-                    push_line(&mut text, "", &format!("{} {}", paint.mark(*mark), visible(line)));
+                Block::Check(mark, name, sentences) => {
+                    push_check(&mut text, &format!("{} {name}", paint.mark(*mark)), name.width(), sentences, room);
                 }
                 Block::Field(name, value) => {
                     let pad = self.field_width(n);
@@ -168,6 +163,49 @@ impl Layout {
         let before = self.0[..at].iter().rev().map_while(name);
         before.chain(self.0[at..].iter().map_while(name)).max().unwrap_or(0)
     }
+}
+
+/// Columns of a mark and the blank behind it.
+const MARK: usize = 7;
+
+/// A check: its sentences stand beside its name, each with a hanging indent, or below it where the terminal is too narrow.
+fn push_check(text: &mut String, head: &str, name: usize, sentences: &[String], room: usize) {
+    let sentences: Vec<_> = sentences.iter().map(|sentence| visible(sentence)).collect();
+    let beside = if name > 0 { MARK + name + 2 } else { MARK };
+    let longest = sentences.iter().map(|sentence| longest_word(sentence)).max().unwrap_or(0);
+    let fits = longest.max(NARROW) <= room.saturating_sub(beside);
+    let indent = if fits { beside } else { MARK };
+    let mut lines = sentences.iter().flat_map(|sentence| wrap(sentence, room.saturating_sub(indent)));
+    let first = if fits || name == 0 { lines.next() } else { None };
+    let first = first.map(|line| format!("{head}{}{line}", if name > 0 { "  " } else { "" }));
+    push_line(text, "", first.as_deref().unwrap_or(head).trim_end());
+    lines.for_each(|line| push_line(text, &" ".repeat(indent), &line));
+}
+
+/// Sentences in fewer columns are hard to read.
+const NARROW: usize = 24;
+
+fn longest_word(text: &str) -> usize {
+    text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0)
+}
+
+/// Lines of at most `width` columns, broken at blanks; a longer word stays whole.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    if text.width() <= width {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn push_line(text: &mut String, indent: &str, line: &str) {
@@ -251,18 +289,48 @@ mod tests {
 
     #[test]
     fn a_layout_aligns_its_fields_and_escapes_its_values() {
-        let layout = Layout::new()
-            .text("Code sent.")
-            .field("id", "12")
-            .field("expires", "in 10 min")
-            .blank()
-            .check(Mark::Fail, "sender \u{1b}[31mred")
-            .note("set TWILIO_PHONE_NUMBER");
+        let layout = Layout::new().text("Code sent.").field("id", "12").field("expires", "in 10 min").blank().check(
+            Mark::Fail,
+            "sender",
+            vec!["\u{1b}[31mred".into(), "set TWILIO_PHONE_NUMBER".into()],
+        );
 
         assert_eq!(
             layout.to_text(None, Paint(false)),
-            "Code sent.\nid      12\nexpires in 10 min\n\n[FAIL] sender \\u{1b}[31mred\n       set TWILIO_PHONE_NUMBER\n"
+            "Code sent.\nid      12\nexpires in 10 min\n\n[FAIL] sender  \\u{1b}[31mred\n               set TWILIO_PHONE_NUMBER\n"
         );
         assert!(layout.to_text(None, Paint(true)).contains("\u{1b}[1;31m[FAIL]\u{1b}[0m"));
+    }
+
+    #[test]
+    fn a_checks_sentences_hang_beside_its_name_or_below_it_and_never_run_over() {
+        let account = format!("account AC{} with its Auth Token", "a".repeat(32));
+        let layout =
+            Layout::new().check(Mark::Ok, "credentials", vec![account, "Present and well-formed".into()]).check(
+                Mark::Skip,
+                "number     ",
+                vec!["not checked: no destination is given".into(), "Give one with --to".into()],
+            );
+
+        let wide = layout.to_text(Some(80), Paint(false));
+        let narrow = layout.to_text(Some(44), Paint(false));
+
+        assert_eq!(
+            wide,
+            format!(
+                "[ ok ] credentials  account AC{} with its Auth Token\n                    Present and well-formed\n\
+                 [skip] number       not checked: no destination is given\n                    Give one with --to\n",
+                "a".repeat(32)
+            )
+            .replace(" Auth Token\n", " Auth\n                    Token\n")
+        );
+        assert_eq!(
+            narrow,
+            format!(
+                "[ ok ] credentials\n       account\n       AC{}\n       with its Auth Token\n       Present and well-formed\n\
+                 [skip] number       not checked: no\n                    destination is given\n                    Give one with --to\n",
+                "a".repeat(32)
+            )
+        );
     }
 }

@@ -19,7 +19,7 @@ pub use self::account::Account;
 pub use self::client::Timeouts;
 use self::client::{ApiClient, ExchangeError, Request};
 pub use self::settings::{Credentials, Sender, Settings};
-use super::{Delivery, Outgoing, Provider, RemoteMessage};
+use super::{Delivery, Outgoing, Provider, Reason, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::phone::Phone;
@@ -148,6 +148,10 @@ impl Provider for Twilio {
         }
         found.sort_by_key(|message| std::cmp::Reverse(message.created_at));
         Ok(Some(found))
+    }
+
+    fn explain(&self, error_code: u32) -> Option<Reason> {
+        Some(outcome::reason_of(error_code))
     }
 
     fn clock_skew_ms(&self) -> i64 {

@@ -31,6 +31,25 @@ pub enum Fault {
         /// Seconds for the `Retry-After` header.
         retry_after: Option<u64>,
     },
+    /// 503/20503, with `Retry-After` in seconds if given. Not accepted.
+    Status503 {
+        /// Seconds for the `Retry-After` header.
+        retry_after: Option<u64>,
+    },
+    /// This HTTP status with this error code. Not accepted.
+    Denied {
+        /// The HTTP status.
+        status: u16,
+        /// Twilio's error code, if any.
+        code: Option<u32>,
+    },
+    /// The answer says already that the message came to nothing: `failed`, `undelivered` or `canceled`. Accepted.
+    Ended {
+        /// The message's status.
+        status: String,
+        /// Its error code, if any.
+        error_code: Option<u32>,
+    },
     /// 500/20500. Not accepted.
     Error500,
     /// 500/20500, but accepted.
@@ -93,8 +112,11 @@ impl Fault {
             | HalfAnswer
             | Trickle(_)
             | MalformedJson
-            | NoSid => true,
+            | NoSid
+            | Ended { .. } => true,
             Status429 { .. }
+            | Status503 { .. }
+            | Denied { .. }
             | Error500
             | Error503
             | Hang
@@ -110,13 +132,9 @@ impl Fault {
     /// The answer where the request is not carried out.
     pub(super) async fn refuse(self, connection: &ClientConnection) -> Response {
         match self {
-            Fault::Status429 { retry_after } => {
-                let mut response = TwilioError::new(20429, "Too Many Requests").into_response();
-                if let Some(seconds) = retry_after {
-                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-                }
-                response
-            }
+            Fault::Status429 { retry_after } => later(TwilioError::new(20429, "Too Many Requests"), retry_after),
+            Fault::Status503 { retry_after } => later(TwilioError::new(20503, "Service Unavailable"), retry_after),
+            Fault::Denied { status, code } => denied(status, code),
             Fault::Error503 => TwilioError::new(20503, "Service Unavailable").into_response(),
             Fault::Hang => std::future::pending().await,
             Fault::Reset => connection.reset().await,
@@ -147,6 +165,7 @@ impl Fault {
             Fault::Trickle(every) => with_body(answer, |whole| Body::new(SlowBody::new(whole, every))).await,
             Fault::MalformedJson => with_body(answer, |whole| Body::from(whole.slice(..whole.len() / 2))).await,
             Fault::NoSid => with_body(answer, without_sid).await,
+            Fault::Ended { status, error_code } => with_body(answer, |whole| ended(&whole, &status, error_code)).await,
             _ => answer,
         }
     }
@@ -195,6 +214,27 @@ fn error_text(code: u32) -> String {
         20429 => "Too Many Requests".to_owned(),
         _ => format!("Refused with {code} (HTTP {}) on request", status_of(code)),
     }
+}
+
+fn later(error: TwilioError, retry_after: Option<u64>) -> Response {
+    let mut response = error.into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn denied(status: u16, code: Option<u32>) -> Response {
+    let http_status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+    let body = json!({"code": code, "message": "Refused on request", "status": status});
+    (http_status, axum::Json(body)).into_response()
+}
+
+fn ended(whole: &Bytes, status: &str, error_code: Option<u32>) -> Body {
+    let Ok(Value::Object(mut map)) = serde_json::from_slice(whole) else { return Body::from(whole.clone()) };
+    map.insert("status".to_owned(), status.into());
+    map.insert("error_code".to_owned(), error_code.into());
+    Body::from(Value::Object(map).to_string())
 }
 
 fn html_page(status: u16) -> Response {

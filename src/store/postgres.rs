@@ -37,7 +37,7 @@ use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
@@ -406,7 +406,7 @@ impl Read for Postgres {
         read::list(self, filter, now).await
     }
 
-    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>> {
         read::message_counts(self, otp_ids).await
     }
 
@@ -426,8 +426,8 @@ impl Read for Postgres {
         rows::first(&self.query(&rows::find::<Message>(int(id))).await?)
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-        read::due(self, now, limit).await
+    async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
+        read::due(self, now, early, limit).await
     }
 
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {

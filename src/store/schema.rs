@@ -473,8 +473,22 @@ pub fn shown_state_in(states: &[State], now: &str) -> String {
 
 /// The condition that a message, whose state is in the column `state`, is still open: [`message::State::is_open`].
 pub fn is_open(state: &str) -> String {
-    let open = message::State::ALL.iter().copied().filter(|state| state.is_open());
-    format!("{state} IN ({})", list(open.map(|state| format!("'{}'", state.as_str())), ", "))
+    message_state_in(state, message::State::ALL.iter().copied().filter(|state| state.is_open()))
+}
+
+/// The condition that a message is worth asking for: [`message::State::is_on_its_way`].
+pub fn is_on_its_way() -> String {
+    message_state_in("state", message::State::ALL.iter().copied().filter(|state| state.is_on_its_way()))
+}
+
+/// The condition that an otp, whose id is in the column `otp`, has a message in one of `states`.
+pub fn has_message_in(dialect: Dialect, states: &[message::State], otp: &str) -> String {
+    let (table, state) = (dialect.table(Message::table().name), message_state_in("m.state", states.iter().copied()));
+    format!("EXISTS (SELECT 1 FROM {table} AS m WHERE m.otp_id = {otp} AND {state})")
+}
+
+fn message_state_in(column: &str, states: impl Iterator<Item = message::State>) -> String {
+    format!("{column} IN ({})", list(states.map(|state| format!("'{}'", state.as_str())), ", "))
 }
 
 /// The error for a database that a version before the first release made: its tables had other names, and nothing migrates them.

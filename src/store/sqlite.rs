@@ -29,7 +29,7 @@ use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
@@ -328,7 +328,7 @@ impl Read for Sqlite {
         read::list(&self.connection(), filter, now)
     }
 
-    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<u32>> {
+    async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>> {
         read::message_counts(&self.connection(), otp_ids)
     }
 
@@ -350,8 +350,8 @@ impl Read for Sqlite {
         rows::find(&self.connection(), [id])
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-        read::due(&self.connection(), now, limit)
+    async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
+        read::due(&self.connection(), now, early, limit)
     }
 
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>> {

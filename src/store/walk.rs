@@ -62,7 +62,7 @@ impl<'a> Walk<'a> {
 
     /// Whether only live otps are wanted: there are few at a time, and they have an index of their own.
     fn only_live(&self) -> bool {
-        self.filter.states == [State::Active]
+        self.filter.states == [State::Active] && self.filter.deliveries.is_empty()
     }
 
     fn terms(&self) -> Terms<'a> {
@@ -95,8 +95,15 @@ impl<'a> Walk<'a> {
         if let Some(purpose) = &filter.purpose {
             terms.matching.push(format!("purpose = {}", value(purpose.to_value())));
         }
-        if !filter.states.is_empty() && !self.only_live() {
-            terms.matching.push(schema::shown_state_in(&filter.states, &value(self.now.millis().into())));
+        if !self.only_live() {
+            let mut states = Vec::new();
+            if !filter.states.is_empty() {
+                states.push(schema::shown_state_in(&filter.states, &value(self.now.millis().into())));
+            }
+            if !filter.deliveries.is_empty() {
+                states.push(schema::has_message_in(self.dialect, &filter.deliveries, "visited.id"));
+            }
+            terms.matching.extend((!states.is_empty()).then(|| format!("({})", states.join(" OR "))));
         }
         for (term, at) in [("created_at <", filter.until), ("created_at >=", filter.since)] {
             terms.matching.extend(at.map(|at| format!("{term} {}", value(at.millis().into()))));

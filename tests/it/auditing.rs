@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smsotp::audit::BreakKind;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Inbound, NewToken, Revoke, SendOtp, Step, Verdict, Whose};
+use smsotp::engine::{AddTestNumber, Inbound, InboundText, NewToken, Revoke, SendOtp, Step, Verdict, Whose};
 use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
 use smsotp::token::Scopes;
@@ -43,10 +43,13 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
     assert_eq!(added(database, verdict(&engine, PHONE, &database.code_on(PHONE))).await, ["verify already_used"]);
     assert_eq!(added(database, verdict(&engine, OTHER, &guess)).await, ["verify not_found"]);
     let phone = ask(PHONE).to.phone().clone();
-    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Stop)).await, ["opt-out done"]);
-    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Stop)).await, none);
+    let staff = caller();
+    let text = |id, what| engine.inbound(&staff, InboundText { id, from: &phone, what });
+    assert_eq!(added(database, text("SM1", Inbound::Stop)).await, ["opt-out done"]);
+    assert_eq!(added(database, text("SM1", Inbound::Stop)).await, none);
+    assert_eq!(added(database, text("SM2", Inbound::Stop)).await, ["opt-out unchanged"]);
     assert_eq!(added(database, refusal(&engine, PHONE)).await, ["send opted_out"]);
-    assert_eq!(added(database, engine.inbound(&caller(), &phone, Inbound::Start)).await, ["opt-in done"]);
+    assert_eq!(added(database, text("SM3", Inbound::Start)).await, ["opt-in done"]);
 
     // The worker: what was accepted is asked for, and what is unknown is looked for.
     let sid = database.sandbox.messages()[0].sid.clone();
@@ -88,7 +91,7 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
     let clock = Arc::clone(&database.clock);
     let hasty = engine.on_step(move |step| {
         if step == Step::Settled {
-            clock.advance(Duration::from_secs(2));
+            clock.advance(Duration::from_secs(4));
         }
     });
     let retried = added(database, send(&hasty, PHONE)).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use smsotp::engine::Verdict;
+use smsotp::engine::{Inbound, InboundAnswer, InboundText, Sent, Verdict};
 use smsotp::http::ServerSettings;
 use smsotp::message::State;
 use smsotp::provider::twilio::signature::sign;
@@ -15,13 +15,18 @@ use smsotp::sandbox::Fault;
 
 use crate::stores::{Database, on_every_store};
 use crate::window::{Answer, INBOUND, PUBLIC, STATUS, Window, settings};
-use crate::world::{OTHER, PHONE, World, block_on, dispatch, refusal, send, verdict};
+use crate::world::{
+    OTHER, PHONE, World, ask, block_on, caller, dispatch, phone_subject, purge, refusal, reset, send, usage, verdict,
+};
 
 on_every_store![
     a_delivery_is_recorded_forward_only_and_once,
     an_undelivered_message_keeps_its_error_code_and_one_of_unknown_outcome_gets_its_id,
     what_is_not_about_the_message_changes_nothing,
     stop_ends_messages_at_once_and_start_begins_them_again,
+    a_text_counts_once_however_often_it_comes_in,
+    what_is_remembered_of_texts_is_bounded,
+    an_opt_out_that_a_report_tells_of_is_kept_unless_the_owner_has_texted_since,
     where_no_callback_comes_the_worker_asks_until_it_knows,
 ];
 
@@ -233,8 +238,11 @@ async fn stop_ends_messages_at_once_and_start_begins_them_again(database: &mut D
     database.unlimited();
     let engine = database.engine().await;
     let window = Window::with(database, engine.clone(), settings());
+    let sids = std::cell::Cell::new(0);
     let text = |from: &str, body: &str, known: Option<&str>| {
-        let mut pairs = vec![("From", from), ("To", "+12025550100"), ("Body", body), ("MessageSid", "SM1")];
+        sids.set(sids.get() + 1);
+        let sid = format!("SM{}", sids.get());
+        let mut pairs = vec![("From", from), ("To", "+12025550100"), ("Body", body), ("MessageSid", &sid)];
         pairs.extend(known.map(|kind| ("OptOutType", kind)));
         call(database, &window, INBOUND, &pairs)
     };
@@ -263,6 +271,93 @@ async fn stop_ends_messages_at_once_and_start_begins_them_again(database: &mut D
     let forged = params(&[("From", PHONE), ("Body", "STOP")]);
     assert_eq!(post(&window, INBOUND, "AAAA", &form(&forged)).status, 403);
     send(&engine, PHONE).await;
+}
+
+/// A text of PHONE's owner with this id, as Twilio posts it.
+fn texted(database: &Database, window: &Window, sid: &str, body: &str) -> Answer {
+    let pairs = [("From", PHONE), ("To", "+12025550100"), ("Body", body), ("MessageSid", sid)];
+    call(database, window, INBOUND, &pairs)
+}
+
+async fn a_text_counts_once_however_often_it_comes_in(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let window = Window::with(database, engine.clone(), settings());
+    let text = |sid: &str, body: &str| texted(database, &window, sid, body);
+
+    assert!(text("SM1", "PARAR").body.contains("<Message>"));
+    // A second STOP changes nothing now, and would change something if it came in again later.
+    text("SM2", "stop");
+    assert!(text("SM3", "START").body.contains("<Message>"));
+    send(&engine, PHONE).await;
+    let rows = database.audit().len();
+    for sid in ["SM1", "SM2", "SM1", "SM3"] {
+        let answer = text(sid, if sid == "SM3" { "START" } else { "STOP" });
+        assert_eq!((answer.status, answer.body.contains("<Message>")), (200, false), "{sid}");
+    }
+    assert_eq!(database.audit().len(), rows);
+    send(&engine, PHONE).await;
+
+    // It is remembered in the database: by another server, after a reset by staff, a purge and a year.
+    reset(&engine, phone_subject(PHONE)).await;
+    database.advance(366 * 86_400);
+    purge(&engine, Duration::ZERO).await;
+    let other = Window::with(database, database.engine().await, settings());
+    texted(database, &other, "SM1", "STOP");
+    send(&engine, PHONE).await;
+
+    // A new one is heard, and a START from before it does not undo it.
+    texted(database, &other, "SM4", "Cancelar");
+    texted(database, &other, "SM3", "START");
+    assert_eq!(refusal(&engine, PHONE).await.code.name, "opted_out");
+    let nameless = [("From", PHONE), ("Body", "START")];
+    assert_eq!(call(database, &other, INBOUND, &nameless).status, 200);
+    assert_eq!(refusal(&engine, PHONE).await.code.name, "opted_out", "every text of Twilio's has an id");
+}
+
+async fn what_is_remembered_of_texts_is_bounded(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let from = ask(PHONE).to.phone().clone();
+    for nth in 0..200 {
+        let id = format!("SM{nth}");
+        engine.inbound(&caller(), InboundText { id: &id, from: &from, what: Inbound::Stop }).await.unwrap();
+    }
+    assert_eq!(usage(&engine, phone_subject(PHONE)).await.texts.len(), 64);
+    assert_eq!(database.audit().len(), 64, "who texts on and on fills no log");
+    // What changes something is always heard and remembered.
+    for (nth, what) in [Inbound::Start, Inbound::Stop, Inbound::Start].into_iter().enumerate() {
+        let id = format!("later {nth}");
+        engine.inbound(&caller(), InboundText { id: &id, from: &from, what }).await.unwrap();
+    }
+    let replayed = InboundText { id: "later 1", from: &from, what: Inbound::Stop };
+    assert_eq!(engine.inbound(&caller(), replayed).await.unwrap(), InboundAnswer::Unchanged);
+    let kept = usage(&engine, phone_subject(PHONE)).await;
+    assert_eq!((kept.texts.len(), kept.opted_out_at), (64, None));
+    // In the end nothing of a phone that is not opted out stays.
+    database.advance(401 * 86_400);
+    purge(&engine, Duration::ZERO).await;
+    assert_eq!(database.number("SELECT count(*) FROM subjects WHERE kind = 'phone'"), 0);
+}
+
+async fn an_opt_out_that_a_report_tells_of_is_kept_unless_the_owner_has_texted_since(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let window = Window::with(database, engine.clone(), settings());
+    let report = |sent: &Sent| {
+        let path = format!("{STATUS}?m={}", sent.message_id);
+        let sid = sent.provider_id.as_deref().unwrap();
+        call(database, &window, &path, &[("MessageSid", sid), ("MessageStatus", "failed"), ("ErrorCode", "21610")])
+    };
+    let before = send(&engine, PHONE).await;
+    database.advance(60);
+    texted(database, &window, "SM1", "STOP");
+    texted(database, &window, "SM2", "START");
+    assert_eq!(report(&before).status, 204);
+    let after = send(&engine, PHONE).await;
+
+    assert_eq!(report(&after).status, 204);
+    assert_eq!(refusal(&engine, PHONE).await.code.name, "opted_out");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use smsotp::clock::{Clock, SystemClock};
 use smsotp::code::{self, Binding};
-use smsotp::engine::{Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
+use smsotp::engine::{Dispatch, Engine, SendAnswer, SendOtp, Verdict, VerifyOtp};
 use smsotp::error::Code;
 use smsotp::message::State as MessageState;
 use smsotp::otp::{Otp, State, User};
@@ -184,7 +184,7 @@ fn judge(database: &Database, pair: &Pair, told: &[(i64, Told)]) {
             }
         }
         // What nobody was told of is settled, and still nothing goes out twice.
-        engine.dispatch(&caller(), 1000, |_, _| ()).await.unwrap();
+        engine.dispatch(&caller(), Dispatch { limit: 1000, early: false }, |_, _| ()).await.unwrap();
         let mut seen = HashSet::new();
         assert!(database.world.sandbox.messages().iter().all(|message| seen.insert(message.to.clone())));
         let heads = engine.reads().audit_heads().await.unwrap();

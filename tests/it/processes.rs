@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smsotp::clock::{Clock, Timestamp};
 use smsotp::code::Code;
-use smsotp::engine::{Engine, Purge, SendAnswer, SendOtp, Sent, Step, Verdict, VerifyOtp};
+use smsotp::engine::{Dispatch, Engine, Purge, SendAnswer, SendOtp, Sent, Step, Verdict, VerifyOtp};
 use smsotp::error::Result;
 use smsotp::limits::{Limits, Window};
 use smsotp::otp::User;
@@ -156,7 +156,7 @@ impl Job {
                 Said::Verdict { word, otp: answer.otp_id, evaluated }
             }
             Operation::Dispatch => {
-                let done = engine.dispatch(&caller(), 100, |_, _| ()).await?;
+                let done = engine.dispatch(&caller(), Dispatch { limit: 100, early: false }, |_, _| ()).await?;
                 Said::Dispatched { sent: done.sent, found: done.found }
             }
             Operation::Purge { older_than } => {

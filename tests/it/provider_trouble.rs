@@ -16,7 +16,7 @@ fn scene() -> (Desk, Sandbox) {
 /// The state of the newest code's newest message.
 #[track_caller]
 fn message_state(desk: &Desk) -> String {
-    let timeline = desk.run(&format!("show {PHONE} --json")).expect(0).json("timeline");
+    let timeline = desk.run(&format!("show {PHONE} --no-refresh --json")).expect(0).json("timeline");
     let messages = timeline["messages"].as_array().unwrap();
     format!("{} {}", timeline["otp"]["state"].as_str().unwrap(), messages.last().unwrap()["state"].as_str().unwrap())
 }
@@ -32,14 +32,23 @@ fn each_fault_has_its_exit_code_and_its_place_in_the_database() {
     use Fault::*;
     let surely_not = ["failed failed"];
     let maybe = ["active unknown"];
-    let cases: [(Fault, i32, &str, [&str; 1]); 17] = [
+    let waits = ["active queued"];
+    let ended = |status: &str, error_code| Ended { status: status.into(), error_code };
+    let cases: [(Fault, i32, &str, [&str; 1]); 24] = [
         (Unauthorized, 78, "provider_config", surely_not),
         (Redirect("http://127.0.0.1:1/".into()), 78, "provider_config", surely_not),
         (Code(21211), 69, "provider_refused", surely_not),
         (Code(30001), 69, "provider_refused", surely_not),
         (Problem(21211), 69, "provider_refused", surely_not),
-        (Status429 { retry_after: Some(60) }, 69, "provider_unreachable", surely_not),
-        (Status429 { retry_after: None }, 69, "provider_unreachable", surely_not),
+        (Denied { status: 403, code: Some(60410) }, 77, "provider_forbids", surely_not),
+        (Denied { status: 403, code: Some(60205) }, 77, "provider_forbids", surely_not),
+        (Denied { status: 403, code: Some(20403) }, 78, "provider_config", surely_not),
+        (Code(21610), 77, "opted_out", surely_not),
+        (ended("failed", Some(30008)), 69, "provider_refused", ["failed failed"]),
+        (ended("undelivered", Some(30003)), 69, "provider_refused", ["failed undelivered"]),
+        (Status429 { retry_after: Some(120) }, 75, "provider_busy", waits),
+        (Status429 { retry_after: None }, 75, "provider_busy", waits),
+        (Status503 { retry_after: Some(120) }, 75, "provider_busy", waits),
         (Error500, 76, "maybe_sent", maybe),
         (Error503, 76, "maybe_sent", maybe),
         (HtmlPage(502), 76, "maybe_sent", maybe),
@@ -63,6 +72,11 @@ fn each_fault_has_its_exit_code_and_its_place_in_the_database() {
                 let error = ran.error(code);
                 assert!(ran.out.is_empty() && error["hint"].is_string(), "{fault:?}: {ran:?}");
                 assert_eq!(error["details"]["otp_id"], "1", "{fault:?}");
+                if let Status429 { retry_after } | Status503 { retry_after } = &fault {
+                    let wait = error["retry_after_seconds"].as_u64().unwrap();
+                    assert!(retry_after.map_or(wait <= 4, |told| wait == told), "{fault:?}: {error}");
+                    assert!(error["details"]["provider_code"].is_u64(), "{error}");
+                }
                 assert!(!error["message"].as_str().unwrap().contains("<html>"), "{error}");
                 assert_eq!(message_state(&desk), state, "{fault:?}");
                 desk.run("db check").expect(0);
@@ -167,13 +181,67 @@ fn who_opted_out_gets_nothing_more_until_staff_takes_it_back() {
     let (desk, sandbox) = scene();
     sandbox.fault(Fault::Code(21610), 1);
 
-    desk.run(&format!("send {PHONE}")).expect(69).says("21610");
-    let refused = desk.run(&format!("send {PHONE} --json")).expect(77);
-    refused.error("opted_out");
+    let first = desk.run(&format!("send {PHONE} --json")).expect(77);
+    let second = desk.run(&format!("send {PHONE} --json")).expect(77);
+    assert_eq!(first.error("opted_out")["hint"], second.error("opted_out")["hint"]);
+    assert_eq!(first.error("opted_out")["details"]["provider_code"], 21610);
     desk.run(&format!("limits reset {PHONE} --opt-out --reason asked")).expect(0);
     desk.run(&format!("send {PHONE}")).expect(0);
 
     assert_eq!(sandbox.messages().len(), 1);
+}
+
+#[test]
+fn a_provider_that_stays_busy_is_not_hammered() {
+    let (desk, sandbox) = scene();
+    sandbox.fault(Fault::Status429 { retry_after: None }, 100);
+
+    desk.run(&format!("send {PHONE} --timeout 8s --json")).expect(75).error("provider_busy");
+    assert!((3..=4).contains(&sandbox.requests()), "{} requests in 8 s", sandbox.requests());
+
+    sandbox.clear_faults();
+    make_due(&desk);
+    assert_eq!(desk.run("dispatch --json").expect(0).json("dispatched")["sent"], 1);
+    let code = desk.run("sandbox inbox --code").expect(0).out;
+    desk.pipe(&format!("verify {PHONE} -"), code).expect(0);
+}
+
+#[test]
+fn without_a_server_support_still_learns_what_became_of_a_message() {
+    let (desk, sandbox) = Desk::with_sandbox(Options { pace: Pace::Manual, ..Options::default() });
+    let lost = |to: &str| {
+        desk.run(&format!("send {to}")).expect(0);
+        let message = sandbox.messages().pop().unwrap();
+        sandbox.set_status(&message.sid, "undelivered", Some(30003));
+    };
+
+    // `show` asks about the one at hand, unless it is not to.
+    lost(PHONE);
+    let timeline = |line: &str| desk.run(line).expect(0).json("timeline")["messages"][0].clone();
+    assert_eq!(timeline("show 1 --no-refresh --json")["state"], "accepted");
+    let asked = timeline("show 1 --json");
+    assert_eq!((&asked["state"], &asked["error_code"]), (&"undelivered".into(), &30003.into()));
+    assert!(asked["error"].as_str().is_some_and(|error| error.len() > 10), "{asked}");
+    assert_eq!(timeline("show 1 --no-refresh --json"), asked, "it was recorded");
+
+    // `dispatch` asks about every one, at once and not only when a server would.
+    lost("+442079460000");
+    lost("+442079460001");
+    let dispatched = desk.run("dispatch --json").expect(0).json("dispatched");
+    assert_eq!((&dispatched["looked_at"], &dispatched["found"]), (&2.into(), &2.into()), "{dispatched}");
+    assert_eq!(desk.run("dispatch --json").expect(0).json("dispatched")["looked_at"], 0);
+
+    let listed = desk.run("list --state undelivered --json").expect(0).json("otp_list");
+    let deliveries: Vec<_> = listed["items"].as_array().unwrap().iter().map(|row| row["delivery"].clone()).collect();
+    assert_eq!(deliveries, ["undelivered", "undelivered", "undelivered"]);
+    assert!(desk.run("list --state failed").expect(0).out.is_empty());
+
+    // Where Twilio cannot be asked, what is known is shown all the same.
+    desk.run("send +442079460002").expect(0);
+    sandbox.fault_on(On::Other, Fault::Error503, 1);
+    desk.run("show 4").expect(0).shows("accepted").says("could not be found out");
+    std::fs::write(desk.cwd().join(".env"), "TWILIO_ACCOUNT_SID=AC1\n").unwrap();
+    desk.run("show 4").expect(0).shows("accepted");
 }
 
 #[test]

@@ -17,8 +17,8 @@ use smsotp::store::Subject;
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, ada, ask, block_on, caller, client, code_in, dispatch, guess, login, phone_subject, purge, refusal,
-    refused, send, send_and_die, send_as, twilio, unlimited, usage, verdict,
+    OTHER, PHONE, ada, ask, block_on, caller, client, code_in, dispatch, dispatch_all, guess, login, phone_subject,
+    purge, refusal, refused, send, send_and_die, send_as, twilio, unlimited, usage, verdict,
 };
 
 on_every_store![
@@ -27,7 +27,9 @@ on_every_store![
     what_was_given_back_can_be_asked_for_again_at_once,
     an_otp_with_a_message_that_may_be_out_does_not_fail_with_a_later_one,
     what_surely_was_not_sent_is_tried_again_inside_the_timeout,
-    when_the_timeout_is_used_up_the_message_has_failed_and_is_given_back,
+    when_the_timeout_is_used_up_the_message_waits_for_dispatch_and_stays_counted,
+    a_provider_that_is_busy_is_left_alone_until_the_time_that_it_named,
+    the_outcome_decides_the_exit_code_and_the_first_answer_is_as_the_second,
     a_provider_that_cannot_be_reached_fails_as_surely_not_sent,
     asking_again_waits_longer_each_time_and_sends_the_same_code,
     the_text_says_the_minutes_left_and_the_validity_the_seconds,
@@ -96,10 +98,27 @@ fn outcomes() -> Vec<Outcome> {
     let row = |fault: Option<Fault>, message, otp, counts, blame| Outcome { fault, message, otp, counts, blame };
     let maybe = |fault| row(Some(fault), State::Unknown, "active", ALL, None);
     let refused = |fault, blame| row(Some(fault), State::Failed, "failed", GIVEN_BACK, Some(blame));
+    let busy = |fault| row(Some(fault), State::Queued, "active", ALL, Some(Blame::Limit));
+    let ended = |status: &str, error_code, blame| {
+        let fault = Fault::Ended { status: status.to_owned(), error_code };
+        row(Some(fault), State::parse(status).unwrap(), "failed", ALL, Some(blame))
+    };
     vec![
         row(None, State::Accepted, "active", ALL, None),
         row(Some(Fault::Latency(Duration::from_millis(5))), State::Accepted, "active", ALL, None),
         refused(Fault::Code(21_211), Blame::Request),
+        refused(Fault::Code(21_606), Blame::Setup),
+        refused(Fault::Denied { status: 403, code: Some(20_403) }, Blame::Setup),
+        refused(Fault::Denied { status: 403, code: None }, Blame::Setup),
+        refused(Fault::Denied { status: 403, code: Some(60_410) }, Blame::Fraud),
+        refused(Fault::Denied { status: 403, code: Some(60_205) }, Blame::Recipient),
+        refused(Fault::Denied { status: 404, code: None }, Blame::Provider),
+        busy(Fault::Status429 { retry_after: Some(120) }),
+        busy(Fault::Status503 { retry_after: Some(120) }),
+        refused(Fault::Status429 { retry_after: Some(3600) }, Blame::Limit),
+        ended("failed", Some(30_008), Blame::Carrier),
+        ended("undelivered", Some(30_003), Blame::Recipient),
+        ended("canceled", None, Blame::Provider),
         refused(Fault::Unauthorized, Blame::Setup),
         refused(Fault::Redirect("http://127.0.0.1:9/".to_owned()), Blame::Setup),
         maybe(Fault::Error500),
@@ -142,8 +161,9 @@ async fn every_outcome_leaves_in_the_database_what_the_table_says(database: &mut
         assert_eq!(counted, row.counts, "{fault:?}");
         assert_eq!(sent.blame, row.blame, "{fault:?}");
         assert_eq!(database.sandbox.requests() - requests, 1, "{fault:?}: never again by itself");
-        // The worker looks for what may be out, and for nothing else.
-        assert_eq!(of("count(due_at)", "messages") == "1", row.message == State::Unknown, "{fault:?}");
+        // The worker looks for what may be out and tries again what waits, and nothing else.
+        let due = matches!(row.message, State::Unknown | State::Queued);
+        assert_eq!(of("count(due_at)", "messages") == "1", due, "{fault:?}");
         let settled = format!("settle {}", row.message.as_str());
         assert_eq!(database.audit()[audit..], ["send reserved".to_owned(), settled], "{fault:?}");
     }
@@ -186,7 +206,7 @@ async fn hasty(database: &Database, seconds: u64) -> Engine {
 
 async fn what_surely_was_not_sent_is_tried_again_inside_the_timeout(database: &mut Database) {
     database.sandbox.fault(Fault::Status429 { retry_after: None }, 2);
-    let engine = hasty(database, 2).await;
+    let engine = hasty(database, 4).await;
     assert_eq!(send_as(&engine, &caller(), ask_alone(PHONE)).await.state, State::Accepted);
     assert_eq!((database.sandbox.requests(), database.sandbox.messages().len()), (3, 1));
     assert_eq!(database.number("SELECT attempts FROM messages"), 3);
@@ -194,14 +214,114 @@ async fn what_surely_was_not_sent_is_tried_again_inside_the_timeout(database: &m
     assert_eq!(counts(&engine, PHONE, IP).await, [1, 1, 0, 0, 1]);
 }
 
-async fn when_the_timeout_is_used_up_the_message_has_failed_and_is_given_back(database: &mut Database) {
+async fn when_the_timeout_is_used_up_the_message_waits_for_dispatch_and_stays_counted(database: &mut Database) {
     database.sandbox.fault(Fault::Status429 { retry_after: Some(1) }, 99);
     let engine = hasty(database, 16).await;
     let sent = send_as(&engine, &caller(), ask_alone(PHONE)).await;
-    assert_eq!((sent.state, sent.blame), (State::Failed, Some(Blame::Provider)));
-    assert!(database.sandbox.requests() >= 3);
-    assert_eq!(database.word("SELECT state FROM otps"), "failed");
-    assert_eq!(counts(&engine, PHONE, IP).await, [0, 0, 0, 0, 1]);
+    let failure = sent.failure().unwrap();
+    assert_eq!(
+        (sent.state, failure.code(), sent.error_code),
+        (State::Queued, error::Code::PROVIDER_BUSY, Some(20_429))
+    );
+    assert!(failure.retry_after_hint().is_some_and(|after| after >= Duration::from_secs(1)));
+    let requests = database.sandbox.requests();
+    assert!((3..=5).contains(&requests), "{requests} requests in 45 s");
+    assert_eq!(database.word("SELECT state FROM otps"), "active");
+    assert_eq!(counts(&engine, PHONE, IP).await, [1, 1, 0, 0, 1]);
+
+    // It is sent as soon as the provider takes it, once.
+    database.sandbox.clear_faults();
+    database.advance(60);
+    assert_eq!(dispatch(&database.engine().await).await.sent, 1);
+    assert_eq!(verdict_of_user(&engine, &database.code_on(PHONE)).await, Verdict::Verified);
+}
+
+async fn verdict_of_user(engine: &Engine, code: &smsotp::code::Code) -> Verdict {
+    let ask = VerifyOtp { user: user_of(PHONE), ..guess(PHONE, code) };
+    engine.verify(&caller(), ask).await.unwrap().verdict
+}
+
+async fn a_provider_that_is_busy_is_left_alone_until_the_time_that_it_named(database: &mut Database) {
+    for (nth, fault) in [Fault::Status429 { retry_after: Some(120) }, Fault::Status503 { retry_after: Some(120) }]
+        .into_iter()
+        .enumerate()
+    {
+        let to = phone(nth);
+        database.sandbox.fault(fault, 1);
+        let engine = database.engine().await;
+        let before = database.sandbox.requests();
+
+        let first = send_as(&engine, &caller(), ask_alone(&to)).await;
+        assert_eq!((first.state, first.retry_after_seconds), (State::Queued, Some(120)));
+
+        // Neither a second ask nor a worker comes sooner.
+        database.advance(60);
+        let second = send_as(&engine, &caller(), ask_alone(&to)).await;
+        assert_eq!((second.state, second.message_id), (State::Queued, first.message_id));
+        let left = second.retry_after_seconds.unwrap();
+        assert!((54..=61).contains(&left), "{left}");
+        assert_eq!(dispatch_all(&engine).await.looked_at, 0);
+        assert_eq!(database.sandbox.requests() - before, 1);
+
+        database.advance(66);
+        assert_eq!(send_as(&engine, &caller(), ask_alone(&to)).await.state, State::Accepted);
+        assert_eq!((database.sandbox.requests() - before, database.texts(&to).len()), (2, 1));
+    }
+}
+
+async fn the_outcome_decides_the_exit_code_and_the_first_answer_is_as_the_second(database: &mut Database) {
+    database.unlimited();
+    let denied = |status, code| Fault::Denied { status, code };
+    let ended = |status: &str, error_code| Fault::Ended { status: status.to_owned(), error_code };
+    let engine = database.engine().await;
+    for (nth, (fault, code)) in [
+        (Fault::Unauthorized, error::Code::PROVIDER_CONFIG),
+        (denied(401, Some(70_051)), error::Code::PROVIDER_CONFIG),
+        (denied(403, Some(20_005)), error::Code::PROVIDER_CONFIG),
+        (denied(403, Some(20_006)), error::Code::PROVIDER_CONFIG),
+        (denied(403, None), error::Code::PROVIDER_CONFIG),
+        (denied(407, None), error::Code::PROVIDER_CONFIG),
+        (Fault::Redirect("http://127.0.0.1:9/".to_owned()), error::Code::PROVIDER_CONFIG),
+        (Fault::Code(21_606), error::Code::PROVIDER_CONFIG),
+        (denied(403, Some(60_410)), error::Code::PROVIDER_FORBIDS),
+        (denied(403, Some(60_205)), error::Code::PROVIDER_FORBIDS),
+        (denied(400, Some(21_614)), error::Code::PROVIDER_FORBIDS),
+        (denied(400, Some(30_450)), error::Code::PROVIDER_FORBIDS),
+        (Fault::Code(21_610), error::Code::OPTED_OUT),
+        (ended("failed", Some(21_610)), error::Code::OPTED_OUT),
+        (Fault::Code(21_211), error::Code::PROVIDER_REFUSED),
+        (denied(400, Some(21_608)), error::Code::PROVIDER_REFUSED),
+        (denied(404, None), error::Code::PROVIDER_REFUSED),
+        (denied(413, None), error::Code::PROVIDER_REFUSED),
+        (ended("failed", Some(30_008)), error::Code::PROVIDER_REFUSED),
+        (ended("undelivered", Some(30_003)), error::Code::PROVIDER_REFUSED),
+        (ended("canceled", None), error::Code::PROVIDER_REFUSED),
+        (Fault::Status429 { retry_after: Some(300) }, error::Code::PROVIDER_BUSY),
+        (Fault::Status429 { retry_after: Some(3600) }, error::Code::PROVIDER_BUSY),
+        (Fault::Status503 { retry_after: Some(300) }, error::Code::PROVIDER_BUSY),
+        (Fault::Error503, error::Code::MAYBE_SENT),
+        (denied(409, Some(20_409)), error::Code::MAYBE_SENT),
+        (denied(408, None), error::Code::MAYBE_SENT),
+        (denied(529, None), error::Code::MAYBE_SENT),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let to = phone(nth);
+        database.sandbox.fault(fault.clone(), 1);
+        let key = Some(format!("key of {to}"));
+        let ask = || SendOtp { idempotency_key: key.clone(), ..ask_alone(&to) };
+        let first = send_as(&engine, &caller(), ask()).await.failure().unwrap();
+        assert_eq!(first.code(), code, "{fault:?}: {first}");
+        assert!(first.hint_text().is_some() && !first.message().contains("no reason was given"), "{fault:?}: {first}");
+        // The same key, the same answer.
+        let again = send_as(&engine, &caller(), ask()).await.failure().unwrap();
+        assert_eq!((again.code(), again.class()), (code, first.class()), "{fault:?}: {again}");
+        if code == error::Code::OPTED_OUT {
+            let second = refused(engine.send(&caller(), ask_alone(&to)).await.unwrap());
+            assert_eq!((second.code, Some(second.hint.as_str())), (code, first.hint_text()));
+        }
+    }
 }
 
 async fn a_provider_that_cannot_be_reached_fails_as_surely_not_sent(database: &mut Database) {
@@ -295,7 +415,7 @@ async fn nothing_is_sent_in_the_last_fifteen_seconds(database: &mut Database) {
         let late = database.now() + Duration::from_secs(60) - left;
         let engine = database.engine().await.on_step(move |step| match step {
             Step::Claimed => clock.set(late),
-            Step::Settled => clock.advance(Duration::from_secs(2)),
+            Step::Settled => clock.advance(Duration::from_secs(4)),
             _ => {}
         });
         let sent = send_as(&engine, &caller(), SendOtp { timeout: Duration::from_secs(3600), ..ask_alone(&to) }).await;
@@ -337,7 +457,7 @@ async fn meanwhile(database: &Database, operation: impl FnOnce() + std::marker::
         let operation = if step == Step::Settled { operation.lock().unwrap().take() } else { None };
         if let Some(operation) = operation {
             std::thread::scope(|scope| scope.spawn(operation).join().unwrap());
-            clock.advance(Duration::from_secs(2));
+            clock.advance(Duration::from_secs(4));
         }
     })
 }

@@ -13,6 +13,7 @@ use smsotp::otp::User;
 use smsotp::phone::Phone;
 use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 
+use crate::processes::phone;
 use crate::served::Place;
 use crate::window::{Answer, SEND, TEST, VERIFY, Window, service_token, settings, token_of};
 use crate::world::{OTHER, PHONE, World, ask, block_on, caller, client, guess, send, send_as, verify};
@@ -147,6 +148,43 @@ fn what_the_provider_refuses_or_leaves_open_is_a_problem_with_the_challenge_in_i
     let maybe = ask(PHONE);
     assert_eq!((maybe.status, maybe.code().as_str()), (502, "maybe_sent"));
     assert!(maybe.json()["otp_id"].as_i64().unwrap() > 0);
+}
+
+#[test]
+fn each_answer_of_the_provider_has_its_status_and_its_code() {
+    use smsotp::sandbox::Fault;
+    let world = World::new();
+    let token = service_token(&world.engine(), "send");
+    let window = Window::open(&world);
+    let denied = |status, code| Fault::Denied { status, code };
+    let ended = |status: &str, error_code| Fault::Ended { status: status.to_owned(), error_code };
+    for (nth, (fault, status, code, provider_code, after)) in [
+        (Fault::Status429 { retry_after: Some(120) }, 503, "provider_busy", Some(20429), Some("120")),
+        (Fault::Status503 { retry_after: Some(60) }, 503, "provider_busy", Some(20503), Some("60")),
+        (denied(403, Some(60410)), 403, "provider_forbids", Some(60410), None),
+        (denied(403, Some(60205)), 403, "provider_forbids", Some(60205), None),
+        (Fault::Code(21610), 403, "opted_out", Some(21610), None),
+        (denied(403, Some(20403)), 502, "provider_config", Some(20403), None),
+        (Fault::Unauthorized, 502, "provider_config", Some(20003), None),
+        (Fault::Code(21211), 502, "provider_refused", Some(21211), None),
+        (ended("failed", Some(30008)), 502, "provider_refused", Some(30008), None),
+        (ended("undelivered", None), 502, "provider_refused", None, None),
+        (Fault::Error503, 502, "maybe_sent", None, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.sandbox.fault(fault.clone(), 1);
+        let body = json!({"phone_number": phone(nth), "user": format!("user {nth}")}).to_string();
+
+        let answer = window.post(SEND, &token, &body);
+
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{fault:?}: {}", answer.body);
+        assert_eq!(answer.json()["provider_code"].as_u64(), provider_code, "{fault:?}");
+        assert_eq!(answer.header("retry-after"), after, "{fault:?}");
+        assert!(!answer.body.contains("no reason was given"), "{}", answer.body);
+        assert!(code == "opted_out" || !answer.body.contains("smsotp "), "hints for a caller: {}", answer.body);
+    }
 }
 
 #[test]

@@ -188,6 +188,21 @@ impl Database {
         "DROP TRIGGER refused".to_owned()
     }
 
+    /// From now on the database refuses changes of one row; the statement that ends it.
+    pub fn refuse_changes(&self, table: &str, id: i64) -> String {
+        if self.url.is_some() {
+            self.change(&format!(
+                "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$; \
+                 CREATE TRIGGER refused BEFORE UPDATE ON {table} FOR EACH ROW WHEN (OLD.id = {id}) EXECUTE FUNCTION refuse()"
+            ));
+            return format!("DROP TRIGGER refused ON {table}");
+        }
+        self.change(&format!(
+            "CREATE TRIGGER refused BEFORE UPDATE ON {table} WHEN OLD.id = {id} BEGIN SELECT raise(ABORT, 'refused'); END"
+        ));
+        "DROP TRIGGER refused".to_owned()
+    }
+
     /// The audit log as "action outcome", oldest first.
     pub fn audit(&self) -> Vec<String> {
         self.words(match self.url {

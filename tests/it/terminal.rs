@@ -85,6 +85,28 @@ fn a_narrow_window_folds_tables_and_keeps_every_line_inside() {
 }
 
 #[test]
+fn the_checks_of_twilio_are_read_at_any_width_one_sentence_below_the_other() {
+    let (desk, sandbox) = Desk::with_sandbox(Options::default());
+    for (columns, indent) in [(80, 20), (60, 20), (42, 7)] {
+        let (text, exit) = screen(at_a_terminal(&desk, columns, "test-twilio"));
+        assert_eq!(exit, 0, "{text}");
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= usize::from(columns), "{columns}: {widest} columns\n{text}");
+        // Whatever is no check of its own hangs below the text of one.
+        let hanging = |line: &str| line.starts_with('[') || line.len() - line.trim_start().len() >= indent;
+        assert!(text.lines().all(hanging), "{text}");
+        assert!(!text.contains(". "), "one sentence a line: {text}");
+    }
+    let (sid, token) = sandbox.test_credentials();
+    std::fs::remove_file(desk.cwd().join(".env")).unwrap();
+    let mut desk = desk;
+    desk.set("TWILIO_ACCOUNT_SID", sid).set("TWILIO_AUTH_TOKEN", token).set("TWILIO_PHONE_NUMBER", "+15005550006");
+    desk.set("TWILIO_API_BASE_URL", sandbox.url());
+    let (text, _) = screen(at_a_terminal(&desk, 60, "test-twilio"));
+    assert!(text.contains("magic_from_queue_full") && text.lines().all(|line| line.chars().count() <= 60), "{text}");
+}
+
+#[test]
 fn removing_a_key_is_asked_about_and_no_means_no() {
     let desk = Desk::new();
     desk.send("+14155552671");

@@ -9,8 +9,8 @@ use smsotp::audit::{Actor, Break, Row, SealedHead, Verifier};
 use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{
-    Caller, Destination, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke, SendAnswer,
-    SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp,
+    Caller, Destination, Dispatch, Dispatched, Engine, Forgotten, Purge, PurgeReport, Refusal, Reset, Revoke,
+    SendAnswer, SendOtp, Sent, Step, Verdict, VerifyAnswer, VerifyOtp,
 };
 use smsotp::keys::{Keyring, SecretKey};
 use smsotp::limits::Limits;
@@ -339,7 +339,14 @@ pub async fn verdict(engine: &Engine, phone: &str, code: &Code) -> Verdict {
 }
 
 pub async fn dispatch(engine: &Engine) -> Dispatched {
-    engine.dispatch(&caller(), 100, |id, error| panic!("message {id}: {error}")).await.unwrap()
+    let due = Dispatch { limit: 100, early: false };
+    engine.dispatch(&caller(), due, |id, error| panic!("message {id}: {error}")).await.unwrap()
+}
+
+/// One run of the command `dispatch`, which asks for everything that is on its way.
+pub async fn dispatch_all(engine: &Engine) -> Dispatched {
+    let all = Dispatch { limit: 100, early: true };
+    engine.dispatch(&caller(), all, |id, error| panic!("message {id}: {error}")).await.unwrap()
 }
 
 /// Purges what has been finished for so long.

@@ -2,11 +2,12 @@
 
 mod magic;
 
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use super::client::{ApiAnswer, ExchangeError, Request, plain};
 use super::outcome::{api_error, read_error};
-use super::settings::{Credentials, Sender};
+use super::settings::{Credentials, Sender, is_hex};
 use super::{Twilio, catalogue};
 use crate::check::{Check, Mark};
 use crate::error::{Code, Error, Result};
@@ -39,6 +40,12 @@ impl Twilio {
     /// `magic_…` with test credentials.
     pub async fn checks(&self, options: &CheckOptions) -> Vec<Check> {
         let mut checks = vec![self.credentials()];
+        if let Some((problem, known)) = self.settings().unknown_place() {
+            let check = Check::new("connection", Mark::Fail, problem, "No server of Twilio's has such a name");
+            checks.push(check.next_step(known));
+            checks.extend(skipped(&AFTER_CREDENTIALS[1..], "there is no such address"));
+            return checks;
+        }
         let probe = match self.probe().await {
             Ok(answer) => answer,
             Err(error) => {
@@ -54,7 +61,7 @@ impl Twilio {
                     "accepted",
                     Mark::Ok,
                     "test credentials",
-                    "Twilio accepts them; they send nothing and cost nothing",
+                    format!("{} accepts them; they send nothing and cost nothing", self.whom_we_ask()),
                 )
                 .next_step("Set live credentials to send"),
             );
@@ -62,7 +69,7 @@ impl Twilio {
             checks.extend(magic::try_all(self).await);
             return checks;
         }
-        let accepted = accepted(&probe);
+        let accepted = self.accepted(&probe);
         let passed = accepted.mark == Mark::Ok;
         checks.push(accepted);
         if !passed {
@@ -82,6 +89,19 @@ impl Twilio {
     fn credentials(&self) -> Check {
         let account = &self.settings().account_sid;
         let (finding, meaning) = match &self.settings().credentials {
+            Credentials::AuthToken(token) if !is_hex(token.expose_secret()) => {
+                let length = token.expose_secret().chars().count();
+                let finding = format!("account {account} with an Auth Token of {length} characters");
+                return Check::new(
+                    "credentials",
+                    Mark::Warn,
+                    finding,
+                    "Twilio's Auth Tokens are 32 hexadecimal digits",
+                )
+                .next_step(
+                    "Copy it from the first page of the Twilio Console; the secret of an API key is TWILIO_API_SECRET",
+                );
+            }
             Credentials::AuthToken(_) => (format!("account {account} with its Auth Token"), "Present and well-formed"),
             Credentials::ApiKey { sid, .. } => (
                 format!("account {account} with API key {sid}"),
@@ -104,12 +124,49 @@ impl Twilio {
     fn connection(&self) -> Check {
         let host = self.settings().url("api", "/").ok().and_then(|url| url.host_str().map(str::to_owned));
         let how = if self.settings().is_tls() { "over TLS" } else { "without TLS, on this machine" };
-        Check::new(
-            "connection",
-            Mark::Ok,
-            format!("{} answers {how}", host.unwrap_or_default()),
-            "Network, name and certificate are fine",
-        )
+        let meaning = match (self.settings().is_twilios_own(), self.settings().is_tls()) {
+            (true, _) => "Network, name and certificate are fine",
+            (false, true) => {
+                "This is TWILIO_API_BASE_URL and not Twilio: its certificate is fine, and the way to Twilio was not tried"
+            }
+            (false, false) => {
+                "This is a stand-in and not Twilio: no certificate was checked, and the way to Twilio was not tried"
+            }
+        };
+        Check::new("connection", Mark::Ok, format!("{} answers {how}", host.unwrap_or_default()), meaning)
+    }
+
+    /// Who says what the checks find.
+    fn whom_we_ask(&self) -> &'static str {
+        if self.settings().is_twilios_own() { "Twilio" } else { "the server at TWILIO_API_BASE_URL" }
+    }
+
+    fn accepted(&self, probe: &ApiAnswer) -> Check {
+        let is_list = |bytes: &Vec<u8>| {
+            serde_json::from_slice::<Value>(bytes).is_ok_and(|list| list.get("messages").is_some_and(Value::is_array))
+        };
+        match (probe.status, &probe.body) {
+            (200, Ok(bytes)) if is_list(bytes) => {
+                let meaning = format!("So says {}, which lets this account in", self.whom_we_ask());
+                Check::new("accepted", Mark::Ok, "the credentials are accepted", meaning)
+            }
+            (200, Ok(_)) => {
+                Check::new("accepted", Mark::Fail, "the answer is not Twilio's", "Something else is at this address")
+                    .next_step("Check TWILIO_API_BASE_URL, and proxies on the way")
+            }
+            (200, Err(why)) => {
+                Check::new("accepted", Mark::Fail, why, "The answer cannot be read").next_step("Try again")
+            }
+            (408 | 429 | 500.., _) => {
+                let meaning = "It takes no requests at the moment: whether the credentials are accepted is not known";
+                let when = match probe.retry_after {
+                    Some(after) => format!("Try again in {} s", after.as_secs().max(1)),
+                    None => "Try again in a minute; https://status.twilio.com tells of troubles at Twilio".to_owned(),
+                };
+                Check::new("accepted", Mark::Fail, read_error(probe).message(), meaning).next_step(when)
+            }
+            _ => failed("accepted", &read_error(probe), "Nothing can be sent with these settings"),
+        }
     }
 
     async fn account(&self) -> Check {
@@ -355,23 +412,6 @@ fn no_connection(error: ExchangeError) -> Check {
 /// Test credentials are refused wherever they are of no use: 20008 means that, 20403 and a bare 403 may mean it.
 fn may_be_test_credentials(probe: &ApiAnswer) -> bool {
     probe.status == 403 && matches!(api_error(probe).code, None | Some(20008 | 20403))
-}
-
-fn accepted(probe: &ApiAnswer) -> Check {
-    let is_list = |bytes: &Vec<u8>| {
-        serde_json::from_slice::<Value>(bytes).is_ok_and(|list| list.get("messages").is_some_and(Value::is_array))
-    };
-    match (probe.status, &probe.body) {
-        (200, Ok(bytes)) if is_list(bytes) => {
-            Check::new("accepted", Mark::Ok, "the credentials are accepted", "Twilio lets this account in")
-        }
-        (200, Ok(_)) => {
-            Check::new("accepted", Mark::Fail, "the answer is not Twilio's", "Something else is at this address")
-                .next_step("Check TWILIO_API_BASE_URL, and proxies on the way")
-        }
-        (200, Err(why)) => Check::new("accepted", Mark::Fail, why, "The answer cannot be read").next_step("Try again"),
-        _ => failed("accepted", &read_error(probe), "Nothing can be sent with these settings"),
-    }
 }
 
 fn text(value: &Value, key: &str) -> String {

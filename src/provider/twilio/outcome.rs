@@ -4,12 +4,13 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::catalogue::{self, Retry};
+use super::catalogue::{self, Explained};
 use super::client::{ApiAnswer, plain};
 use super::status;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
-use crate::provider::{Blame, Delivery, Refused, RemoteMessage};
+use crate::message::State;
+use crate::provider::{Blame, Delivery, Reason, RemoteMessage};
 
 /// Twilio's two shapes of errors, as far as they are used: the classic one, and RFC 9457 problems.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,24 +26,27 @@ pub(super) struct ApiError {
 pub(super) fn delivery(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     match answer.status {
         200..=299 => accepted(answer, account_sid),
+        // A 429 was not processed (https://www.twilio.com/docs/api/errors/20429), nor was what came with the wish to come back.
         429 => busy(answer),
+        503 if answer.retry_after.is_some() => busy(answer),
         // 408: the server gave up reading the request; 409: another request was at work. Neither means that nothing was sent.
-        408 | 409 => Delivery::Maybe { why: reason(answer) },
-        300..=499 => Delivery::Refused(refused(answer)),
-        _ => Delivery::Maybe { why: reason(answer) },
+        408 | 409 => Delivery::Maybe { why: for_log(answer) },
+        300..=499 => Delivery::Refused(refusal(answer)),
+        _ => Delivery::Maybe { why: for_log(answer) },
     }
 }
 
 /// The error that a refused or unreadable read becomes. Reads are safe to repeat.
 pub(super) fn read_error(answer: &ApiAnswer) -> Error {
-    let refused = refused(answer);
+    let refused = refusal(answer);
     let text = match refused.code {
         Some(code) => format!("Twilio answered {code} (HTTP {}): {}", answer.status, refused.meaning),
         None => format!("Twilio answered HTTP {}: {}", answer.status, refused.meaning),
     };
     let code = match answer.status {
-        401 | 403 | 300..=399 => Code::PROVIDER_CONFIG,
+        401 | 403 | 407 | 300..=399 => Code::PROVIDER_CONFIG,
         429 => Code::PROVIDER_BUSY,
+        503 if answer.retry_after.is_some() => Code::PROVIDER_BUSY,
         400..=499 => Code::PROVIDER_REFUSED,
         _ => Code::PROVIDER_UNREACHABLE,
     };
@@ -107,6 +111,8 @@ struct CreatedMessage {
     sid: String,
     account_sid: Option<String>,
     status: Option<String>,
+    error_code: Option<Value>,
+    error_message: Option<Value>,
 }
 
 fn accepted(answer: &ApiAnswer, account_sid: &str) -> Delivery {
@@ -124,42 +130,64 @@ fn accepted(answer: &ApiAnswer, account_sid: &str) -> Delivery {
     if created.account_sid.is_some_and(|sid| !sid.eq_ignore_ascii_case(account_sid)) {
         return maybe("the message belongs to another account");
     }
-    Delivery::Accepted {
-        provider_id: created.sid,
-        state: status::state_of(created.status.as_deref().unwrap_or_default()),
+    let (provider_id, state) = (created.sid, status::state_of(created.status.as_deref().unwrap_or_default()));
+    if !matches!(state, State::Failed | State::Undelivered | State::Canceled) {
+        return Delivery::Accepted { provider_id, state };
     }
+    let error = ApiError {
+        code: created.error_code.as_ref().and_then(number),
+        message: created.error_message.as_ref().and_then(Value::as_str).map(quote),
+    };
+    Delivery::Ended { provider_id, state, reason: ended(answer.status, state, &error) }
 }
 
-/// A 429 was not processed. It is worth another try within a code's life, unless Twilio's code means that only hours or a
-/// change would help: a full queue (21611) answers 429 too.
 fn busy(answer: &ApiAnswer) -> Delivery {
-    let known = api_error(answer).code.and_then(catalogue::find);
-    match known.map(|entry| entry.retry) {
-        None | Some(Retry::Backoff | Retry::Ambiguous) => {
-            Delivery::Busy { retry_after: answer.retry_after, why: reason(answer) }
-        }
-        Some(Retry::Never | Retry::AfterFix | Retry::Later | Retry::OtherChannel) => Delivery::Refused(refused(answer)),
-    }
+    Delivery::Busy { code: api_error(answer).code, retry_after: answer.retry_after, why: for_log(answer) }
 }
 
-fn refused(answer: &ApiAnswer) -> Refused {
+fn refusal(answer: &ApiAnswer) -> Reason {
     let error = api_error(answer);
     let explained = error.code.map(catalogue::explain);
-    let blame = match (answer.status, &explained) {
-        (300..=399 | 401 | 403 | 407, _) => Blame::Setup,
-        (_, Some(explained)) => explained.entry.blame,
+    let blame = match (answer.status, explained.as_ref().map(|explained| explained.entry.blame)) {
+        (300..=399 | 401 | 407, _) => Blame::Setup,
+        // What is denied for the state of the account or for no reason at all is the operator's to mend. A 403 may also be about
+        // fraud or about the recipient.
+        (403, None | Some(Blame::Account)) => Blame::Setup,
+        (_, Some(blame)) => blame,
         (_, None) => Blame::Provider,
     };
-    let (meaning, fix) = match explained {
-        Some(explained) if explained.known => (
-            with_text(explained.entry.meaning, needs_text(explained.entry.code), &error),
-            explained.entry.fix.to_owned(),
-        ),
-        Some(explained) => (with_text(explained.entry.meaning, true, &error), format!("Read {}", explained.docs_url)),
+    let (meaning, fix) = match &explained {
+        Some(explained) => in_words(explained, &error),
         None => by_status(answer, &error),
     };
-    let opted_out = error.code == Some(21610);
-    Refused { code: error.code, http_status: answer.status, meaning, fix: Some(fix), blame, opted_out }
+    reason(error.code, Some(answer.status), blame, (meaning, fix))
+}
+
+/// Why a message that Twilio took ended with its first status.
+fn ended(status: u16, state: State, error: &ApiError) -> Reason {
+    let Some(explained) = error.code.map(catalogue::explain) else {
+        let meaning = format!("Twilio took it and answered at once that it is {}, without saying why", state.as_str());
+        let fix = "Look for the message in the Twilio Console (Monitor > Logs > Messaging)".to_owned();
+        return reason(None, Some(status), Blame::Provider, (with_text(&meaning, true, error), fix));
+    };
+    reason(error.code, Some(status), explained.entry.blame, in_words(&explained, error))
+}
+
+/// What an error code of a failed delivery means.
+pub(super) fn reason_of(code: u32) -> Reason {
+    let explained = catalogue::explain(code);
+    reason(Some(code), None, explained.entry.blame, in_words(&explained, &ApiError::default()))
+}
+
+fn reason(code: Option<u32>, http_status: Option<u16>, blame: Blame, (meaning, fix): (String, String)) -> Reason {
+    Reason { code, http_status, meaning, fix: Some(fix), blame, opted_out: code == Some(21610) }
+}
+
+/// Meaning and fix of a code, with Twilio's own text where ours says little.
+fn in_words(explained: &Explained, error: &ApiError) -> (String, String) {
+    let wanted = !explained.known || needs_text(explained.entry.code);
+    let fix = if explained.known { explained.entry.fix.to_owned() } else { format!("Read {}", explained.docs_url) };
+    (with_text(explained.entry.meaning, wanted, error), fix)
 }
 
 /// Codes that mean little without Twilio's own text.
@@ -195,7 +223,7 @@ fn by_status(answer: &ApiAnswer, error: &ApiError) -> (String, String) {
 }
 
 /// The reason in an answer, for a log.
-fn reason(answer: &ApiAnswer) -> String {
+fn for_log(answer: &ApiAnswer) -> String {
     let error = api_error(answer);
     let status = answer.status;
     match (error.code, error.message, &answer.body) {

@@ -19,6 +19,8 @@ pub struct Settings {
     /// Where delivery callbacks go; our message id is added as the query parameter `m`.
     pub status_callback: Option<Url>,
     host: ApiHost,
+    region: Option<String>,
+    edge: Option<String>,
 }
 
 /// What requests are authorised with.
@@ -49,8 +51,8 @@ pub enum Sender {
 enum ApiHost {
     /// Every product at one address: a stand-in for Twilio.
     Base(Url),
-    /// Twilio's own hosts.
-    Hosts { region: Option<String>, edge: Option<String> },
+    /// Twilio's own hosts, by region and edge.
+    Hosts,
 }
 
 /// The edge that serves a region when none is named: since April 2026 a regional host name needs one.
@@ -64,6 +66,21 @@ const EDGES: [(&str, &str); 7] = [
     ("us2", "umatilla"),
 ];
 
+/// Twilio's edges; a private one is called as the public one with `-ix` behind it.
+const EDGE_NAMES: [&str; 11] = [
+    "ashburn",
+    "dublin",
+    "frankfurt",
+    "sao-paulo",
+    "singapore",
+    "sydney",
+    "tokyo",
+    "umatilla",
+    "london",
+    "san-jose",
+    "roaming",
+];
+
 impl Settings {
     /// Checks what was configured, without any request.
     ///
@@ -71,6 +88,10 @@ impl Settings {
     /// `CONFIG_INVALID`. One error names every variable that is missing or malformed; values of secrets are never shown.
     pub fn check(given: &Account) -> Result<Settings> {
         let mut problems = Problems::default();
+        if let Some(swapped) = swapped(given) {
+            problems.malformed.push(swapped.to_owned());
+            return Err(problems.into_error());
+        }
         let account_sid = problems.require("TWILIO_ACCOUNT_SID", given.account_sid.as_deref(), |sid| sid_of("AC", sid));
         let credentials = credentials(given, &mut problems);
         let sender = sender(given, &mut problems);
@@ -81,7 +102,9 @@ impl Settings {
         match (account_sid, credentials, sender, host) {
             (Some(account_sid), Some(credentials), Some(sender), Some(host)) if problems.is_empty() => {
                 let status_callback = given.status_callback.clone();
-                Ok(Settings { account_sid, credentials, sender, status_callback, host })
+                let (region, edge) = (filled(given.region.as_deref()), filled(given.edge.as_deref()));
+                let (region, edge) = (region.map(str::to_owned), edge.map(str::to_owned));
+                Ok(Settings { account_sid, credentials, sender, status_callback, host, region, edge })
             }
             _ => Err(problems.into_error()),
         }
@@ -91,8 +114,9 @@ impl Settings {
     pub(super) fn url(&self, product: &str, path: &str) -> Result<Url> {
         let text = match &self.host {
             ApiHost::Base(base) => format!("{}{path}", base.as_str().trim_end_matches('/')),
-            ApiHost::Hosts { region, edge } => {
-                let host = hostname(&format!("{product}.twilio.com"), region.as_deref(), edge.as_deref());
+            ApiHost::Hosts => {
+                let (region, edge) = (self.region.as_deref(), self.edge.as_deref());
+                let host = hostname(&format!("{product}.twilio.com"), region, edge);
                 format!("https://{host}{path}")
             }
         };
@@ -108,7 +132,32 @@ impl Settings {
     pub(super) fn is_tls(&self) -> bool {
         match &self.host {
             ApiHost::Base(base) => base.scheme() == "https",
-            ApiHost::Hosts { .. } => true,
+            ApiHost::Hosts => true,
+        }
+    }
+
+    /// Whether requests go to Twilio itself, and not to a stand-in or a gateway.
+    pub(super) fn is_twilios_own(&self) -> bool {
+        match &self.host {
+            ApiHost::Base(base) => base.host_str().is_some_and(|host| host.ends_with(".twilio.com")),
+            ApiHost::Hosts => true,
+        }
+    }
+
+    /// What is wrong with a region or an edge that Twilio does not have, as far as is known here, and the names that it has.
+    pub(super) fn unknown_place(&self) -> Option<(String, String)> {
+        let regions: Vec<&str> = std::iter::once("us1").chain(EDGES.map(|(region, _)| region)).collect();
+        let edge = self.edge.as_deref().map(|edge| (edge, edge.strip_suffix("-ix").unwrap_or(edge)));
+        match (self.region.as_deref(), edge) {
+            (Some(region), _) if !regions.contains(&region) => Some((
+                format!("TWILIO_REGION: Twilio has no region {region}"),
+                format!("Regions are {}", regions.join(", ")),
+            )),
+            (_, Some((edge, name))) if !EDGE_NAMES.contains(&name) => Some((
+                format!("TWILIO_EDGE: Twilio has no edge {edge}"),
+                format!("Edges are {}", EDGE_NAMES.join(", ")),
+            )),
+            _ => None,
         }
     }
 }
@@ -169,7 +218,7 @@ impl Problems {
             self.missing.push(name);
             return None;
         };
-        let problem = white_space(value).or_else(|| check(value));
+        let problem = white_space(value).or_else(|| quotation_marks(value)).or_else(|| check(value));
         let fine = problem.is_none();
         self.add(name, problem);
         fine.then(|| value.to_owned())
@@ -211,15 +260,51 @@ fn white_space(value: &str) -> Option<String> {
     value.chars().any(char::is_control).then(|| "holds control characters".to_owned())
 }
 
+/// Quotation marks that a shell or a file did not take away.
+fn quotation_marks(value: &str) -> Option<String> {
+    let is_mark = |c: char| matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}');
+    (value.starts_with(is_mark) || value.ends_with(is_mark))
+        .then(|| "holds the quotation marks around it: remove them".to_owned())
+}
+
+/// Whether a value is a SID with this prefix.
+fn is_sid(prefix: &str, value: &str) -> bool {
+    value.strip_prefix(prefix).is_some_and(is_hex)
+}
+
+/// 32 hexadecimal digits: what is behind the letters of a SID, and what an Auth Token is.
+pub(super) fn is_hex(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Two values that stand in each other's place.
+fn swapped(given: &Account) -> Option<&'static str> {
+    let secret = |value: &Option<SecretString>, prefix: &str| {
+        value.as_ref().is_some_and(|secret| is_sid(prefix, secret.expose_secret().trim()))
+    };
+    let text =
+        |value: &Option<String>, prefix: &str| value.as_deref().is_some_and(|value| is_sid(prefix, value.trim()));
+    if secret(&given.auth_token, "AC") && !text(&given.account_sid, "AC") {
+        return Some("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN stand in each other's place");
+    }
+    if secret(&given.api_secret, "SK") && !text(&given.api_key, "SK") {
+        return Some("TWILIO_API_KEY and TWILIO_API_SECRET stand in each other's place");
+    }
+    (text(&given.account_sid, "SK") && text(&given.api_key, "AC"))
+        .then_some("TWILIO_ACCOUNT_SID and TWILIO_API_KEY stand in each other's place")
+}
+
 fn sid_of(prefix: &str, value: &str) -> Option<String> {
-    let fits =
-        value.strip_prefix(prefix).is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
-    if fits {
+    if is_sid(prefix, value) {
         return None;
     }
     let kind = match value.get(..2) {
         Some("AC") if prefix != "AC" => " (this is an account SID)",
+        Some("SK") if prefix == "AC" => {
+            " (this is an API key: it belongs in TWILIO_API_KEY, its secret in TWILIO_API_SECRET)"
+        }
         Some("SK") if prefix != "SK" => " (this is an API key)",
+        _ if is_hex(value) => " (this looks like an Auth Token)",
         Some("MG") if prefix != "MG" => " (this is a Messaging Service)",
         Some("PN") => " (this is a phone number's SID)",
         Some("VA") => " (this is a Verify service)",
@@ -230,6 +315,12 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
 
 /// A secret has no public shape; what can be checked is that it would survive a request header.
 fn secret(value: &str) -> Option<String> {
+    if is_sid("SK", value) {
+        return Some("is an API key's SID and no secret: it belongs in TWILIO_API_KEY".to_owned());
+    }
+    if is_sid("AC", value) {
+        return Some("is an account SID and no secret".to_owned());
+    }
     (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
 }
 
@@ -295,21 +386,21 @@ fn sender_id(text: &str) -> Result<String, String> {
 }
 
 fn api_host(given: &Account, problems: &mut Problems) -> Option<ApiHost> {
+    let region = problems.label("TWILIO_REGION", given.region.as_deref());
+    let edge = problems.label("TWILIO_EDGE", given.edge.as_deref());
     if let Some(base) = &given.base_url {
         let problem = base_problem(base);
         let fine = problem.is_none();
         problems.add("TWILIO_API_BASE_URL", problem);
         return fine.then(|| ApiHost::Base(base.clone()));
     }
-    let region = problems.label("TWILIO_REGION", given.region.as_deref());
-    let edge = problems.label("TWILIO_EDGE", given.edge.as_deref());
     if let (Some(region), None) = (&region, &edge)
         && region != "us1"
         && edge_of(region).is_none()
     {
         problems.add("TWILIO_REGION", Some("is a region whose edge is not known here: set TWILIO_EDGE too".to_owned()));
     }
-    Some(ApiHost::Hosts { region, edge })
+    Some(ApiHost::Hosts)
 }
 
 fn base_problem(base: &Url) -> Option<String> {
@@ -395,7 +486,7 @@ mod tests {
         };
         let text = message(&bad);
         for part in [
-            "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits (this is an API key)",
+            "TWILIO_ACCOUNT_SID is not AC and 32 hexadecimal digits (this is an API key: it belongs in TWILIO_API_KEY",
             "TWILIO_AUTH_TOKEN begins or ends with white space",
             "TWILIO_PHONE_NUMBER is no phone number: write it with + and its country code",
             "SMSOTP_STATUS_CALLBACK has an underscore",
@@ -408,6 +499,47 @@ mod tests {
         assert_eq!(message(&token), "Twilio is not set up: TWILIO_AUTH_TOKEN holds control characters");
         let settings = Settings::check(&Account { auth_token: Some("canary1".into()), ..given() }).unwrap();
         assert!(!format!("{settings:?}").contains("canary1"));
+    }
+
+    #[test]
+    fn values_in_each_others_place_and_in_quotation_marks_are_named() {
+        let token = "0123456789abcdef0123456789abcdef";
+        let swapped = Account { account_sid: Some(token.to_owned()), auth_token: Some(AC.into()), ..given() };
+        assert!(message(&swapped).contains("TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN stand in each other's place"));
+        let key = Account { api_key: Some("s3cret".to_owned()), api_secret: Some(SK.into()), ..given() };
+        assert!(message(&key).contains("TWILIO_API_KEY and TWILIO_API_SECRET stand in each other's place"));
+        let sids = Account { account_sid: Some(SK.to_owned()), api_key: Some(AC.to_owned()), ..given() };
+        assert!(message(&sids).contains("TWILIO_ACCOUNT_SID and TWILIO_API_KEY stand in each other's place"));
+
+        let only_sid = Account { account_sid: Some(token.to_owned()), ..given() };
+        assert!(message(&only_sid).contains("this looks like an Auth Token"));
+        let only_token = Account { auth_token: Some(AC.into()), ..given() };
+        assert!(message(&only_token).contains("TWILIO_AUTH_TOKEN is an account SID and no secret"));
+        let key_as_token = Account { auth_token: Some(SK.into()), ..given() };
+        assert!(message(&key_as_token).contains("TWILIO_AUTH_TOKEN is an API key's SID"));
+
+        for quoted in [format!("\"{token}\""), format!("'{token}'"), format!("{token}\""), format!("“{token}”")] {
+            let given = Account { auth_token: Some(quoted.clone().into()), ..given() };
+            let text = message(&given);
+            assert!(text.contains("TWILIO_AUTH_TOKEN holds the quotation marks around it"), "{quoted}");
+            assert!(!text.contains(token), "{text}");
+        }
+        let sid = Account { account_sid: Some(format!("'{AC}'")), ..given() };
+        assert!(message(&sid).contains("TWILIO_ACCOUNT_SID holds the quotation marks"));
+    }
+
+    #[test]
+    fn a_region_or_an_edge_that_twilio_does_not_have_is_known_as_such() {
+        let place = |region: Option<&str>, edge: Option<&str>| {
+            let given = Account { region: region.map(str::to_owned), edge: edge.map(str::to_owned), ..given() };
+            Settings::check(&given).unwrap().unknown_place().map(|(problem, _)| problem)
+        };
+        assert_eq!(place(None, None), None);
+        assert_eq!(place(Some("ie1"), None), None);
+        assert_eq!(place(Some("us1"), Some("ashburn-ix")), None);
+        assert!(place(Some("ie9"), Some("dublin")).unwrap().contains("no region ie9"));
+        assert!(place(Some("ie1"), Some("dubln")).unwrap().contains("no edge dubln"));
+        assert!(place(None, Some("ie1")).unwrap().contains("no edge ie1"));
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn safe(delivery: Delivery) -> Delivery {
     delivery
 }
 
-fn refused(delivery: Delivery) -> super::super::Refused {
+fn refused(delivery: Delivery) -> super::super::Reason {
     match delivery {
         Delivery::Refused(refused) => refused,
         other => panic!("not refused: {other:?}"),
@@ -160,15 +160,26 @@ async fn a_message_is_posted_as_twilio_wants_it_and_accepted() {
 #[tokio::test]
 async fn refusals_are_explained_and_blamed() {
     let bad_number = refused(send_to(api_error(400, 21211)).await);
-    assert_eq!((bad_number.code, bad_number.http_status, bad_number.blame), (Some(21211), 400, Blame::Request));
+    assert_eq!((bad_number.code, bad_number.http_status, bad_number.blame), (Some(21211), Some(400), Blame::Request));
     assert_eq!(bad_number.fix.as_deref(), Some(catalogue::explain(21211).entry.fix));
     let stopped = refused(send_to(api_error(400, 21610)).await);
     assert!(stopped.opted_out && stopped.blame == Blame::Recipient);
     assert_eq!(refused(send_to(api_error(400, 21606)).await).blame, Blame::Setup);
     for (status, code) in [(401, 20003), (403, 20403), (401, 70051)] {
         let credentials = refused(send_to(api_error(status, code)).await);
-        assert_eq!((credentials.blame, credentials.http_status), (Blame::Setup, status));
+        assert_eq!((credentials.blame, credentials.http_status), (Blame::Setup, Some(status)));
     }
+    for (status, code, blame) in [
+        (403, 60410, Blame::Fraud),
+        (403, 60412, Blame::Fraud),
+        (403, 60205, Blame::Recipient),
+        (403, 60605, Blame::Setup),
+        (403, 60999, Blame::Request),
+        (400, 21608, Blame::Account),
+    ] {
+        assert_eq!(refused(send_to(api_error(status, code)).await).blame, blame, "{code}");
+    }
+    assert_eq!(refused(send_to(answer(403, "", "<html>denied</html>")).await).blame, Blame::Setup);
     let unknown = refused(send_to(api_error(400, 21999)).await);
     assert!(unknown.fix.unwrap().contains("https://www.twilio.com/docs/errors/21999"));
     assert!(unknown.meaning.contains("Twilio says: About +••• and •••"), "{}", unknown.meaning);
@@ -179,13 +190,13 @@ async fn refusals_are_explained_and_blamed() {
         Some(21617)
     );
     let html = refused(send_to(answer(404, "", "<html>\u{1b}[31mNot Found</html>")).await);
-    assert_eq!((html.code, html.http_status, html.blame), (None, 404, Blame::Provider));
+    assert_eq!((html.code, html.http_status, html.blame), (None, Some(404), Blame::Provider));
     let broken_off = says("HTTP/1.1 400 X\r\nContent-Length: 100\r\n\r\n{\"code\":");
-    assert_eq!(refused(send_to(broken_off).await).http_status, 400);
+    assert_eq!(refused(send_to(broken_off).await).http_status, Some(400));
 }
 
 #[tokio::test]
-async fn too_many_requests_come_back_later_unless_the_queue_is_full() {
+async fn who_is_busy_is_asked_again_later_and_not_sooner_than_he_says() {
     let busy = send_to(answer(429, "Retry-After: 7\r\n", r#"{"code":20429,"message":"x","status":429}"#)).await;
     assert!(matches!(&busy, Delivery::Busy { retry_after: Some(after), .. } if after.as_secs() == 7), "{busy:?}");
     let dated = "Date: Sun, 22 Nov 2026 12:00:05 GMT\r\nRetry-After: Sun, 22 Nov 2026 12:00:35 GMT\r\n";
@@ -193,8 +204,50 @@ async fn too_many_requests_come_back_later_unless_the_queue_is_full() {
     assert!(matches!(&busy, Delivery::Busy { retry_after: Some(after), .. } if after.as_secs() == 30), "{busy:?}");
     let silly = send_to(answer(429, "Retry-After: 99999999999999999999\r\n", "")).await;
     assert!(matches!(silly, Delivery::Busy { retry_after: None, .. }), "{silly:?}");
-    for status in [400, 429] {
-        assert_eq!(refused(send_to(api_error(status, 21611)).await).blame, Blame::Limit);
+    let full = send_to(api_error(429, 21611)).await;
+    assert!(matches!(&full, Delivery::Busy { code: Some(21611), .. }), "{full:?}");
+    assert_eq!(refused(send_to(api_error(400, 21611)).await).blame, Blame::Limit);
+    let down = r#"{"code":20503,"message":"x","status":503}"#;
+    let busy = send_to(answer(503, "Retry-After: 120\r\n", down)).await;
+    let after = |delivery: &Delivery| match delivery {
+        Delivery::Busy { code, retry_after, .. } => (*code, retry_after.map(|after| after.as_secs())),
+        other => panic!("not busy: {other:?}"),
+    };
+    assert_eq!(after(&busy), (Some(20503), Some(120)));
+    assert_eq!(after(&send_to(answer(503, "Retry-After: 120\r\n", "<html>")).await), (None, Some(120)));
+    assert!(is_maybe(&send_to(answer(503, "", down)).await), "it may have been taken");
+}
+
+#[tokio::test]
+async fn an_answer_that_says_already_how_it_ended_is_no_success() {
+    let created = |status: &str, code: &str| {
+        let body = format!(
+            r#"{{"sid":"{SM}","account_sid":"{AC}","status":"{status}","error_code":{code},"error_message":"About +14155552671"}}"#
+        );
+        answer(201, "", &body)
+    };
+    for (status, code, state, blame) in [
+        ("failed", "30008", State::Failed, Blame::Carrier),
+        ("undelivered", "\"30003\"", State::Undelivered, Blame::Recipient),
+        ("canceled", "null", State::Canceled, Blame::Provider),
+        ("failed", "{}", State::Failed, Blame::Provider),
+        ("failed", "30999", State::Failed, Blame::Carrier),
+    ] {
+        match send_to(created(status, code)).await {
+            Delivery::Ended { provider_id, state: ended, reason } => {
+                assert_eq!((provider_id.as_str(), ended, reason.blame), (SM, state, blame), "{status} {code}");
+                assert_eq!(reason.code, code.trim_matches('"').parse().ok());
+                assert!(reason.fix.is_some() && !reason.opted_out);
+            }
+            other => panic!("{status} {code}: {other:?}"),
+        }
+    }
+    match send_to(created("failed", "21610")).await {
+        Delivery::Ended { reason, .. } => assert!(reason.opted_out),
+        other => panic!("{other:?}"),
+    }
+    for status in ["queued", "sent", "delivered", "a word of tomorrow"] {
+        assert!(matches!(send_to(created(status, "null")).await, Delivery::Accepted { .. }), "{status}");
     }
 }
 
@@ -286,7 +339,7 @@ async fn redirects_are_refused_and_never_followed() {
     let (elsewhere, stolen) = server(vec![answer(201, "", &created(SM, AC))]);
     for status in [301, 302, 303, 307, 308] {
         let moved = refused(send_to(answer(status, &format!("Location: {elsewhere}\r\n"), "")).await);
-        assert_eq!((moved.http_status, moved.blame), (status, Blame::Setup));
+        assert_eq!((moved.http_status, moved.blame), (Some(status), Blame::Setup));
         assert!(moved.fix.unwrap().contains("TWILIO_API_BASE_URL"));
     }
     assert!(stolen.try_recv().is_err(), "the credentials went elsewhere");

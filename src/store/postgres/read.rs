@@ -8,7 +8,7 @@ use super::rows::{self, Param, Statement, bytes, int, text};
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect, Record, SubjectRow};
@@ -73,11 +73,18 @@ async fn first_id_at(store: &Postgres, at: Timestamp) -> Result<i64> {
     Ok(low)
 }
 
-/// How many messages each of these otps has.
-pub async fn message_counts(store: &Postgres, otp_ids: &[i64]) -> Result<Vec<u32>> {
-    let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE otp_id = asked.id LIMIT 1000) AS found) \
+/// How many messages each of these otps has, and how far its newest one got.
+pub async fn message_counts(store: &Postgres, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>> {
+    let sql = "SELECT (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE otp_id = asked.id LIMIT 1000) AS found), \
+               (SELECT state FROM smsotp.messages WHERE otp_id = asked.id ORDER BY id DESC LIMIT 1) \
                FROM unnest($1) WITH ORDINALITY AS asked (id, place) ORDER BY place";
-    values(store, sql, vec![(Box::new(otp_ids.to_vec()), Type::INT8_ARRAY)]).await
+    let ids = (Box::new(otp_ids.to_vec()) as _, Type::INT8_ARRAY);
+    let found = store.query(&Statement::new(sql.to_owned(), vec![ids])).await?;
+    let count = |row: &tokio_postgres::Row| {
+        let mut cells = Reader::new(row);
+        Ok((cells.next("count")?, cells.next("state")?))
+    };
+    found.iter().map(count).collect()
 }
 
 /// The newest otps of a phone, all purposes, newest first.
@@ -94,9 +101,11 @@ pub async fn messages_of(store: &Postgres, otp_id: i64) -> Result<Vec<Message>> 
 }
 
 /// The ids of the messages that are due.
-pub async fn due(store: &Postgres, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-    let sql = "SELECT id FROM smsotp.messages WHERE due_at IS NOT NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $2";
-    values(store, sql, vec![int(now.millis()), int(limit)]).await
+pub async fn due(store: &Postgres, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
+    let when = if early { format!("(due_at <= $1 OR {})", schema::is_on_its_way()) } else { "due_at <= $1".to_owned() };
+    let sql =
+        format!("SELECT id FROM smsotp.messages WHERE due_at IS NOT NULL AND {when} ORDER BY due_at, id LIMIT $2");
+    values(store, &sql, vec![int(now.millis()), int(limit)]).await
 }
 
 /// The provider's ids of the messages to a phone, for its newest otps.

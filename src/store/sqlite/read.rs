@@ -8,7 +8,7 @@ use super::rows;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::message::Message;
+use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect};
@@ -55,11 +55,13 @@ fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
     Ok(low)
 }
 
-/// How many messages each of these otps has.
-pub fn message_counts(connection: &Connection, otp_ids: &[i64]) -> Result<Vec<u32>> {
+/// How many messages each of these otps has, and how far its newest one got.
+pub fn message_counts(connection: &Connection, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>> {
     let connection = connection.unchecked_transaction()?;
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE otp_id = ?1 LIMIT 1000)";
-    otp_ids.iter().map(|id| Ok(rows::value(&connection, sql, [id])?.unwrap_or(0))).collect()
+    let count = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE otp_id = ?1 LIMIT 1000)";
+    let newest = "SELECT state FROM messages WHERE otp_id = ?1 ORDER BY id DESC LIMIT 1";
+    let of = |id| Ok((rows::value(&connection, count, [id])?.unwrap_or(0), rows::value(&connection, newest, [id])?));
+    otp_ids.iter().map(of).collect()
 }
 
 /// The newest otps of a phone, all purposes, newest first.
@@ -77,9 +79,10 @@ pub fn messages_of(connection: &Connection, otp_id: i64) -> Result<Vec<Message>>
 }
 
 /// The ids of the messages that are due.
-pub fn due(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
-    let sql = "SELECT id FROM messages WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2";
-    let mut statement = connection.prepare_cached(sql)?;
+pub fn due(connection: &Connection, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
+    let when = if early { format!("(due_at <= ?1 OR {})", schema::is_on_its_way()) } else { "due_at <= ?1".to_owned() };
+    let sql = format!("SELECT id FROM messages WHERE due_at IS NOT NULL AND {when} ORDER BY due_at, id LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
     let found = statement.query_map(params![now.millis(), limit], |row| row.get(0))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }

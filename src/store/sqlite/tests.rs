@@ -11,8 +11,9 @@ use super::{Sqlite, SqliteOptions};
 use crate::audit::{Actor, Event};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::code::Code;
-use crate::engine::{AddTestNumber, Caller, Destination, Engine, Purge, Reset, Revoke, SendOtp, VerifyOtp};
+use crate::engine::{AddTestNumber, Caller, Destination, Dispatch, Engine, Purge, Reset, Revoke, SendOtp, VerifyOtp};
 use crate::keys::{Keyring, SecretKey};
+use crate::message;
 use crate::otp::{Otp, State, User};
 use crate::phone::{self, Phone};
 use crate::provider::twilio::{self, Account, Twilio};
@@ -117,7 +118,9 @@ async fn operations(scene: &Scene) {
         engine.send(&caller(), ask(Some("key"))).await.unwrap();
         engine.send(&caller(), ask(None)).await.unwrap();
         clock.advance(Duration::from_secs(61));
-        engine.dispatch(&caller(), 100, |_, _| ()).await.unwrap();
+        for early in [false, true] {
+            engine.dispatch(&caller(), Dispatch { limit: 100, early }, |_, _| ()).await.unwrap();
+        }
     }
     let subject = Subject::Phone(phone.clone());
     let reset =
@@ -162,6 +165,8 @@ async fn reads(scene: &Scene) {
         Filter { user, before: Some(5), ..base() },
         Filter { purpose, ..base() },
         Filter { states: vec![State::Active], ..base() },
+        Filter { states: vec![State::Active], deliveries: vec![message::State::Sent], ..base() },
+        Filter { deliveries: vec![message::State::Undelivered, message::State::Failed], before: Some(5), ..base() },
         Filter { states: vec![State::Expired], ..base() },
         Filter { states: vec![State::Verified], before: Some(5), ..base() },
         Filter { since: Some(now - Duration::from_secs(60)), until: Some(now), ..base() },

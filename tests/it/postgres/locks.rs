@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smsotp::clock::{Clock, Timestamp};
-use smsotp::engine::{Engine, Verdict};
+use smsotp::engine::{Dispatch, Engine, Verdict};
 use smsotp::error::{Code, Error};
 use smsotp::store::postgres::{Postgres, PostgresOptions};
 use tokio::task::JoinHandle;
@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 use super::wire::{Fate, Wire};
 use crate::pg;
 use crate::stores::Database;
-use crate::world::{OTHER, PHONE, World, ask, block_on, caller, guess, send, verdict};
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, guess, send, verdict};
 
 /// A session of somebody else's: an operator with psql, a report, a stranger.
 async fn somebody(url: &str) -> Client {
@@ -374,5 +374,37 @@ fn a_machine_that_stands_still_loses_its_locks_and_its_operation() {
         assert!(told.iter().all(|code| *code == Code::STORE_BUSY), "{told:?}");
         wire.let_go();
         assert_eq!(operation.await.unwrap(), Verdict::AlreadyUsed, "its commit came too late");
+    });
+}
+
+#[test]
+fn a_message_that_somebody_elses_lock_holds_up_does_not_hide_the_others() {
+    let Some(mut database) = Database::postgres() else { return };
+    database.unlimited();
+    let url = database.url.clone().unwrap();
+    block_on(async {
+        let engine = database.engine().await.polling(Duration::from_secs(10));
+        for (to, status) in [(PHONE, "delivered"), (OTHER, "delivered")] {
+            let sent = send(&engine, to).await;
+            database.sandbox.set_status(&sent.provider_id.unwrap(), status, None);
+        }
+        database.advance(20);
+        // Somebody left a transaction open that holds the row of the first phone.
+        let holder = somebody(&url).await;
+        holder.batch_execute("BEGIN").await.unwrap();
+        let locked = "SELECT 1 FROM smsotp.subjects WHERE kind = 'phone' ORDER BY id LIMIT 1 FOR UPDATE";
+        assert_eq!(holder.query(locked, &[]).await.unwrap().len(), 1);
+        let options = PostgresOptions { wait_limit: Duration::from_secs(1), ..PostgresOptions::default() };
+        let store = Postgres::open(&url, &database.keyring(), database.shared_clock(), options).await.unwrap();
+        let impatient = Engine::new(Arc::new(store), database.keyring(), Arc::new(database.policy.clone()))
+            .with_provider(Arc::new(database.twilio()));
+        let mut errors = Vec::new();
+        let due = Dispatch { limit: 10, early: false };
+        let done = impatient.dispatch(&caller(), due, |_, error| errors.push(error.code())).await.unwrap();
+
+        assert_eq!((done.found, errors), (1, vec![Code::STORE_BUSY]));
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        database.advance(60);
+        assert_eq!(dispatch(&engine).await.found, 1);
     });
 }

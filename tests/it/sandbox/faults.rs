@@ -21,6 +21,9 @@ async fn every_fault_does_what_it_promises_once() {
     let cases = [
         (Latency(Duration::from_millis(1)), Seen::Answer(201)),
         (Status429 { retry_after: Some(7) }, Seen::Code(429, 20429)),
+        (Status503 { retry_after: Some(7) }, Seen::Code(503, 20503)),
+        (Denied { status: 403, code: Some(60410) }, Seen::Code(403, 60410)),
+        (Ended { status: "failed".into(), error_code: Some(30008) }, Seen::Code(201, 0)),
         (Error500, Seen::Code(500, 20500)),
         (Error500AfterAccepting, Seen::Code(500, 20500)),
         (Error503, Seen::Code(503, 20503)),

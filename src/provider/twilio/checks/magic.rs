@@ -1,10 +1,10 @@
 //! Twilio's magic numbers: with test credentials each causes one outcome, and nothing is sent.
 
 use crate::check::{Check, Mark};
+use crate::provider::Delivery;
 use crate::provider::twilio::Twilio;
 use crate::provider::twilio::client::Request;
 use crate::provider::twilio::outcome;
-use crate::provider::{Delivery, Refused};
 
 /// A message from and to magic numbers, and the outcome that Twilio documents for it.
 struct MagicCase {
@@ -51,17 +51,17 @@ pub(super) async fn try_all(twilio: &Twilio) -> Vec<Check> {
 }
 
 fn compare(case: &MagicCase, delivery: Delivery) -> Check {
-    let got = match &delivery {
-        Delivery::Accepted { .. } => "accepted".to_owned(),
-        Delivery::Refused(Refused { code: Some(code), .. }) => format!("refused with {code}"),
-        Delivery::Refused(refused) => format!("refused with HTTP {}", refused.http_status),
-        Delivery::Busy { why, .. } | Delivery::Unreachable { why } | Delivery::Maybe { why } => why.clone(),
+    let code = match &delivery {
+        Delivery::Busy { code, .. } => *code,
+        other => other.reason().and_then(|reason| reason.code),
     };
-    let as_documented = match (&delivery, case.code) {
-        (Delivery::Accepted { .. }, None) => true,
-        (Delivery::Refused(refused), Some(code)) => refused.code == Some(code),
-        _ => false,
+    let got = match (&delivery, code) {
+        (Delivery::Accepted { .. }, _) => "accepted".to_owned(),
+        (_, Some(code)) => format!("refused with {code}"),
+        (Delivery::Refused(reason) | Delivery::Ended { reason, .. }, None) => format!("refused: {}", reason.meaning),
+        (Delivery::Busy { why, .. } | Delivery::Unreachable { why } | Delivery::Maybe { why }, None) => why.clone(),
     };
+    let as_documented = matches!(delivery, Delivery::Accepted { .. }) == case.code.is_none() && code == case.code;
     let finding = format!("from {} to {}: {got}", case.from, case.to);
     if as_documented {
         return Check::new(case.name, Mark::Ok, finding, "As Twilio documents it");

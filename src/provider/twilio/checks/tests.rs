@@ -43,7 +43,7 @@ fn stand_in(answers: Answers) -> Url {
 fn given(base: Url) -> Account {
     Account {
         account_sid: Some(AC.to_owned()),
-        auth_token: Some("token".into()),
+        auth_token: Some("0123456789abcdef0123456789abcdef".into()),
         phone_number: Some("+15005550006".to_owned()),
         base_url: Some(base),
         ..Account::default()
@@ -177,6 +177,41 @@ async fn test_credentials_are_recognised_and_the_magic_numbers_walked() {
     let checks = run(given(stand_in(suspended)), None).await;
     assert_eq!(marks(&checks)[2], ("accepted", Mark::Fail));
     assert!(checks[3..].iter().all(|check| check.mark == Mark::Skip));
+}
+
+#[tokio::test]
+async fn a_stand_in_is_not_praised_as_twilio() {
+    let checks = run(given(stand_in(healthy)), None).await;
+    assert!(checks[1].meaning.contains("not Twilio") && checks[1].meaning.contains("no certificate was checked"));
+    assert!(checks[2].meaning.contains("TWILIO_API_BASE_URL") && !checks[2].meaning.contains("Twilio lets"));
+}
+
+#[tokio::test]
+async fn a_busy_or_broken_server_says_nothing_about_the_settings() {
+    let busy: Answers = |_, _| error(429, 20429);
+    let down: Answers = |_, _| error(503, 20503);
+    let html: Answers = |_, _| (502, "<html>Bad gateway</html>".to_owned());
+    for answers in [busy, down, html] {
+        let checks = run(given(stand_in(answers)), None).await;
+        assert_eq!(checks[2].mark, Mark::Fail);
+        assert!(checks[2].meaning.contains("not known") && !checks[2].meaning.contains("settings"), "{:?}", checks[2]);
+        assert!(checks[2].next.as_ref().unwrap().starts_with("Try again in"), "{:?}", checks[2]);
+    }
+    let refused: Answers = |_, _| error(401, 20003);
+    assert_eq!(run(given(stand_in(refused)), None).await[2].meaning, "Nothing can be sent with these settings");
+}
+
+#[tokio::test]
+async fn places_that_twilio_does_not_have_and_tokens_that_are_none_are_seen_without_twilio() {
+    for (region, edge) in [(Some("ie9"), Some("dublin")), (None, Some("nowhere"))] {
+        let (region, edge) = (region.map(str::to_owned), edge.map(str::to_owned));
+        let checks = run(Account { region, edge, ..given(stand_in(healthy)) }, None).await;
+        assert_eq!((checks.len(), checks[1].mark), (8, Mark::Fail), "{checks:?}");
+        assert!(checks[1].next.is_some() && checks[2..].iter().all(|check| check.mark == Mark::Skip));
+    }
+    let checks = run(Account { auth_token: Some("too-short".into()), ..given(stand_in(healthy)) }, None).await;
+    assert_eq!(checks[0].mark, Mark::Warn);
+    assert!(checks[0].finding.contains("9 characters") && !checks[0].finding.contains("too-short"));
 }
 
 #[tokio::test]
