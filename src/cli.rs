@@ -210,6 +210,10 @@ pub fn main() -> ExitCode {
         facts.output,
     );
     set_panic_hook(terminal, &args);
+    if let Some(answered) = completions::answer(&args) {
+        let out = Output::to(terminal, OutputOptions::default(), Streams::standard());
+        return ExitCode::from(answered.unwrap_or_else(|error| out.fail(&error)).exit());
+    }
     let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
     // The hook has reported the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
@@ -232,7 +236,10 @@ pub fn run(
             let mut out = Output::to(terminal, cli.globals.output_options(), streams);
             match &cli.verb {
                 Verb::Serve(args) => serve::start_server_logs(args, cli.globals.verbose, &out, rust_log),
-                _ => start_logs(&out, cli.globals.verbose, rust_log, LogForm::Text),
+                _ => {
+                    let form = if out.is_json() { LogForm::Json } else { LogForm::Text };
+                    start_logs(&out, cli.globals.verbose, rust_log, form);
+                }
             }
             let call = Call { globals: cli.globals, signals: signals::Signals::default() };
             let result = dispatch_verb(cli.verb, &call, &mut out);

@@ -34,7 +34,7 @@ use std::time::Duration;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
-pub use audit_log::{AuditFilter, AuditPage, AuditRead, Audited};
+pub use audit_log::{AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::Dispatched;
 pub use inbound::{Inbound, InboundAnswer};
