@@ -702,7 +702,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;audit;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only rows about this number')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only rows about this user, where no phone comes first')
-            [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action, for example revoke')
+            [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only rows from this moment on: a date, RFC 3339, or a span back from now')
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Only rows before this moment')
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'At most this many rows')
@@ -804,7 +804,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;token;create' {
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The one user that it speaks for')
-            [CompletionResult]::new('--scope', '--scope', [CompletionResultType]::ParameterName, 'What its bearer may do: send, verify, test, read, admin')
+            [CompletionResult]::new('--scope', '--scope', [CompletionResultType]::ParameterName, 'What its bearer may do, separated by commas')
             [CompletionResult]::new('--name', '--name', [CompletionResultType]::ParameterName, 'What to call it')
             [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now [default: no end]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
@@ -893,12 +893,15 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;sandbox' {
             [CompletionResult]::new('--listen', '--listen', [CompletionResultType]::ParameterName, 'Listen here; port 0 takes a free one')
             [CompletionResult]::new('--write-env', '--write-env', [CompletionResultType]::ParameterName, 'Write the variables that a client needs to this file, once ready')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'Show the messages in this file instead of on standard error')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
+            [CompletionResult]::new('--allow-remote', '--allow-remote', [CompletionResultType]::ParameterName, 'Allow clients on other machines: whoever reaches the address reads every code')
+            [CompletionResult]::new('--detach', '--detach', [CompletionResultType]::ParameterName, 'Return when it is ready; it goes on in the background')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print results and errors only')
@@ -909,6 +912,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('inbox', 'inbox', [CompletionResultType]::ParameterValue, 'Show the messages that a running sandbox received')
+            [CompletionResult]::new('stop', 'stop', [CompletionResultType]::ParameterValue, 'End a running sandbox')
             break
         }
         'smsotp;sandbox;inbox' {
@@ -921,6 +925,24 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
             [CompletionResult]::new('--code', '--code', [CompletionResultType]::ParameterName, 'Print the digits of the code alone')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print results and errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log each step to standard error; -vv adds details')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log each step to standard error; -vv adds details')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never prompt')
+            [CompletionResult]::new('--reveal', '--reveal', [CompletionResultType]::ParameterName, 'Show phone numbers in full (leaves a row in the audit log)')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'smsotp;sandbox;stop' {
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print results and errors only')

@@ -667,7 +667,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;audit;list'= {
             cand --phone 'Only rows about this number'
             cand --user 'Only rows about this user, where no phone comes first'
-            cand --action 'Only this action, for example revoke'
+            cand --action 'Only this action'
             cand --since 'Only rows from this moment on: a date, RFC 3339, or a span back from now'
             cand --until 'Only rows before this moment'
             cand --limit 'At most this many rows'
@@ -764,7 +764,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;token;create'= {
             cand --user 'The one user that it speaks for'
-            cand --scope 'What its bearer may do: send, verify, test, read, admin'
+            cand --scope 'What its bearer may do, separated by commas'
             cand --name 'What to call it'
             cand --expires 'Until when: a date, RFC 3339, or a span from now [default: no end]'
             cand --db 'Keep the database in this file'
@@ -849,12 +849,15 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;sandbox'= {
             cand --listen 'Listen here; port 0 takes a free one'
             cand --write-env 'Write the variables that a client needs to this file, once ready'
+            cand --log 'Show the messages in this file instead of on standard error'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
+            cand --allow-remote 'Allow clients on other machines: whoever reaches the address reads every code'
+            cand --detach 'Return when it is ready; it goes on in the background'
             cand --json 'Write results and errors as JSON: short for -o json'
             cand -q 'Print results and errors only'
             cand --quiet 'Print results and errors only'
@@ -865,6 +868,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand inbox 'Show the messages that a running sandbox received'
+            cand stop 'End a running sandbox'
         }
         &'smsotp;sandbox;inbox'= {
             cand --to 'Only messages to this number'
@@ -876,6 +880,23 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
             cand --code 'Print the digits of the code alone'
+            cand --json 'Write results and errors as JSON: short for -o json'
+            cand -q 'Print results and errors only'
+            cand --quiet 'Print results and errors only'
+            cand -v 'Log each step to standard error; -vv adds details'
+            cand --verbose 'Log each step to standard error; -vv adds details'
+            cand --no-input 'Never prompt'
+            cand --reveal 'Show phone numbers in full (leaves a row in the audit log)'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'smsotp;sandbox;stop'= {
+            cand --db 'Keep the database in this file'
+            cand --config 'Read settings from this file instead of the user''s smsotp.toml'
+            cand --env-file 'Read variables from this file instead of ./.env'
+            cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
+            cand --color 'Use colours'
             cand --json 'Write results and errors as JSON: short for -o json'
             cand -q 'Print results and errors only'
             cand --quiet 'Print results and errors only'

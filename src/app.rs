@@ -346,8 +346,8 @@ fn twilio(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
 
 pub use serving::TwilioChecks;
 
-/// How a real test message ended: its id and last state, or why it failed and what to do next.
-pub type TestMessage = std::result::Result<(String, State), (String, Option<String>)>;
+/// How a real test message ended: its id, last state and error code, or why it failed and what to do next.
+pub type TestMessage = std::result::Result<(String, State, Option<u32>), (String, Option<String>)>;
 
 /// Sends a real message through Twilio and follows it; it carries no code and is not recorded in the database.
 ///
@@ -377,20 +377,20 @@ pub fn test_message(config: &Config, to: &Phone, longest: Duration) -> Result<Te
     Ok(answer)
 }
 
-/// Asks for a message's state until it is final, or the time is up.
-async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) -> (String, State) {
+/// Asks for a message's state and error code until the state is final, or the time is up.
+async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) -> (String, State, Option<u32>) {
     const PAUSE: Duration = Duration::from_secs(1);
-    let mut state = first;
+    let (mut state, mut error_code) = (first, None);
     for _ in 0..longest.as_secs() {
         if state.is_final() {
             break;
         }
         tokio::time::sleep(PAUSE).await;
         if let Ok(Some(message)) = twilio.fetch(&id).await {
-            state = message.state;
+            (state, error_code) = (message.state, message.error_code);
         }
     }
-    (id, state)
+    (id, state, error_code)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -125,8 +125,34 @@ pub struct SealedHead {
 #[derive(Clone)]
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
+/// What an event may be called, by name: every operation and what else leaves a row.
+pub const ACTIONS: [&str; 22] = [
+    "claim",
+    "db.backup",
+    "db.copy",
+    "db.export",
+    "db.move",
+    "dispatch",
+    "keys.wrap",
+    "limits.reset",
+    "opt-in",
+    "opt-out",
+    "poll",
+    "purge",
+    "report",
+    "reveal",
+    "revoke",
+    "send",
+    "settle",
+    "test-number.add",
+    "test-number.remove",
+    "token.create",
+    "token.revoke",
+    "verify",
+];
+
 impl Event {
-    /// An event. `action` is the operation as the user knows it (`send`, `verify`, `limits.reset`), `outcome` its answer.
+    /// An event. `action` is the operation as the user knows it, one of [`ACTIONS`]; `outcome` its answer.
     pub fn new(at: Timestamp, actor: Actor, action: &'static str, outcome: impl Into<String>) -> Event {
         let outcome = clean(&outcome.into());
         Event { at, actor, action, outcome, subjects: Vec::new(), details: Details::default() }

@@ -219,6 +219,10 @@ pub fn main() -> ExitCode {
         facts.output,
     );
     set_panic_hook(terminal, &args);
+    if let Some(answered) = completions::answer(&args) {
+        let out = Output::to(terminal, OutputOptions::default(), Streams::standard());
+        return ExitCode::from(answered.unwrap_or_else(|error| out.fail(&error)).exit());
+    }
     let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
     // The hook has reported the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())
@@ -247,7 +251,8 @@ pub fn run(
                         0 => 0,
                         given => given.saturating_add(1),
                     };
-                    start_logs(&out, verbosity, rust_log, LogForm::Text);
+                    let form = if out.is_json() { LogForm::Json } else { LogForm::Text };
+                    start_logs(&out, verbosity, rust_log, form);
                 }
             }
             let call = Call { globals: cli.globals, signals: signals::Signals::default() };

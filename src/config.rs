@@ -13,7 +13,7 @@ mod twilio;
 
 pub use assemble::assemble;
 pub use checked::{Config, Database, Setting};
-pub use settings::{PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example};
+pub use settings::{PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest};
 pub use source::{Flags, Inputs, UserDirs};
 pub use terminal::TerminalEnvironment;
 

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
-pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditRead, Audited};
+pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::{Dispatch, Dispatched};
 pub use inbound::{Inbound, InboundAnswer, InboundText};

@@ -29,6 +29,7 @@ mod messages;
 mod options;
 mod plan;
 mod request;
+pub mod running;
 mod server;
 mod services;
 mod sid;
@@ -73,7 +74,7 @@ impl Sandbox {
                 Code::CONFIG_INVALID,
                 format!("{} can be reached from other machines", options.listen.ip()),
             )
-            .hint("Listen on 127.0.0.1 or [::1], or allow remote clients explicitly."));
+            .hint("Listen on 127.0.0.1 or [::1], or allow it with --allow-remote."));
         }
         let account = SandboxAccount::new(&options)?;
         let listener = server::bind(options.listen)?;
@@ -114,6 +115,11 @@ impl Sandbox {
     /// `CONFIG_INVALID` when the file exists and was not written by a sandbox, `FILE_FAILED` when it cannot be written.
     pub fn write_env(&self, path: &Path) -> Result<()> {
         env_file::write(path, &self.env())
+    }
+
+    /// Whether it has ended, because a client has stopped it.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// The account's SID.

@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use super::{Call, given};
 use crate::app::{OpenMode, os_caller};
+use crate::audit::ACTIONS;
 use crate::clock::Timestamp;
-use crate::engine::{Anchor, AuditFilter, AuditRead, Audited, Subject};
+use crate::engine::{Anchor, AuditFilter, AuditPlace, AuditRead, Audited, Subject};
 use crate::error::{Class, Code, Error, Result};
 use crate::otp::User;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
@@ -88,8 +89,8 @@ pub struct ListArgs {
     /// Only rows about this user, where no phone comes first
     #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
-    /// Only this action, for example revoke
-    #[arg(long, value_name = "NAME")]
+    /// Only this action
+    #[arg(long, value_name = "NAME", value_parser = ACTIONS)]
     pub action: Option<String>,
     #[command(flatten)]
     pub page: given::Page,
@@ -114,6 +115,8 @@ pub struct AuditRow {
 impl Item for AuditRow {
     const KIND: &'static str = "audit";
     const COLUMNS: &'static [&'static str] = &["id", "at", "who", "action", "subject", "outcome", "details"];
+    const PROSE: &'static [&'static str] = &["details"];
+    const SPARE: &'static [&'static str] = &["id", "details", "outcome"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         let details = match self.details.as_object() {
@@ -251,7 +254,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
         action: args.action.clone(),
         since,
         until,
-        before: args.page.after(place)?,
+        before: args.page.after(place)?.unwrap_or_default(),
         limit: usize::try_from(args.page.limit).unwrap_or(usize::MAX),
     };
     let app = call.open(OpenMode::Reading, out)?;
@@ -265,14 +268,26 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
         outcome: read.step.outcome,
         details: read.step.details,
     };
-    let more = u64::from(page.next.is_some());
-    let next_after = page.next.map(|(chain, seq)| format!("{chain}.{seq}"));
-    out.list(&List { items: page.rows.into_iter().map(row).collect(), more, next_after, when_empty: "No rows." })
+    if page.cut {
+        out.warn("only a part of the log was searched; --after goes on");
+    }
+    let place =
+        |next: AuditPlace| next.iter().map(|(chain, seq)| format!("{chain}.{seq}")).collect::<Vec<_>>().join(",");
+    out.list(&List {
+        items: page.rows.into_iter().map(row).collect(),
+        more: u64::from(page.more),
+        next_after: page.next.map(place),
+        when_empty: "No rows.",
+    })
 }
 
-fn place(text: &str) -> Option<(u32, u64)> {
-    let (chain, number) = text.split_once('.')?;
-    Some((chain.parse().ok()?, number.parse().ok()?))
+/// Where a page begins: a row of each chain, `0.17` or `0.17,1.4`.
+fn place(text: &str) -> Option<AuditPlace> {
+    let one = |row: &str| {
+        let (chain, number) = row.split_once('.')?;
+        Some((chain.parse().ok()?, number.parse().ok()?))
+    };
+    text.split(',').map(one).collect()
 }
 
 fn verify(args: &VerifyArgs, call: &Call, out: &mut Output) -> Result<Class> {

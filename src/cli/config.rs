@@ -28,6 +28,7 @@ pub enum Verb {
 impl Item for Setting {
     const KIND: &'static str = "setting";
     const COLUMNS: &'static [&'static str] = &["name", "value", "origin"];
+    const PROSE: &'static [&'static str] = &["value"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![self.name.clone(), view.text_if(Some(&self.value)), self.origin.clone()]

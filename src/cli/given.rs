@@ -1,6 +1,8 @@
 //! What was given on a command line, checked: spans, moments, purposes, ids, codes from a prompt, a pipe or a file; and the options
 //! that several commands share.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
@@ -10,13 +12,15 @@ use chrono::{DateTime, NaiveDate};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Call;
-use crate::app::os_caller;
+use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::code;
-use crate::engine::Caller;
+use crate::config::nearest;
+use crate::engine::{Caller, Filter};
 use crate::error::{Code, Error, Result};
-use crate::otp::User;
+use crate::otp::{State, User};
 use crate::output::{Output, Prompt};
+use crate::policy::Policy;
 use crate::purpose::Purpose;
 
 /// The most that is read where one line with a secret is expected.
@@ -24,6 +28,9 @@ const SECRET_BYTES_MAX: u64 = 4096;
 
 /// The longest reason that is kept, in characters.
 const REASON_MAX: usize = 200;
+
+/// Among so many live codes, the newest, a masked phone is looked for.
+const UNMASKED_MAX: u32 = 1000;
 
 /// The longest span that an option takes: a hundred years, far from any overflow.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
@@ -108,14 +115,49 @@ pub fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp
     }
 }
 
-/// A phone number as it was typed; prompts for it on a terminal where it is missing.
-pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<String> {
+/// A phone number, as `read` takes what was typed; prompts for it on a terminal where it is missing.
+pub fn phone<T>(given: Option<&str>, call: &Call, out: &Output, read: impl Fn(&str) -> Result<T>) -> Result<T> {
     match given {
-        Some(text) => Ok(text.to_owned()),
+        Some(text) => read(&unmasked(text, call)?),
         None => {
             call.signals.watch();
-            out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" })
+            out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" }, read)
         }
+    }
+}
+
+/// The whole number where a masked one was given, as lists and completions show it: the only phone with a live code that looks so.
+/// Whatever is not masked stays as it is.
+pub fn unmasked<'a>(text: &'a str, call: &Call) -> Result<Cow<'a, str>> {
+    if !text.contains('•') {
+        return Ok(Cow::Borrowed(text));
+    }
+    let app = App::open(call.config()?, OpenMode::Reading, &|_| ())?;
+    let filter = Filter { states: vec![State::Active], limit: UNMASKED_MAX, ..Filter::default() };
+    let live = app.run(app.engine().list(&filter))?;
+    let phones = live.rows.into_iter().map(|(otp, ..)| otp.phone).filter(|phone| phone.masked() == text.trim());
+    let phones: BTreeSet<String> = phones.map(|phone| phone.as_str().to_owned()).collect();
+    let wrong = |why| Error::new(Code::PHONE_INVALID, why).hint("Write the whole number");
+    match phones.len() {
+        0 => Err(wrong("no phone that looks so has a live code")),
+        1 => Ok(Cow::Owned(phones.into_iter().collect())),
+        _ => Err(wrong("several phones with live codes look so")),
+    }
+}
+
+/// An error for a purpose that is not declared, where nothing was found for it: a typo finds nothing either.
+pub fn declared(purpose: Option<&Purpose>, policy: &Policy) -> Result<()> {
+    let Some(purpose) = purpose.filter(|purpose| policy.purpose(purpose).is_none()) else { return Ok(()) };
+    let known: Vec<&str> = policy.purposes.keys().map(Purpose::as_str).collect();
+    let error = Error::new(Code::PURPOSE_UNKNOWN, format!("no purpose is called {purpose}"));
+    Err(error.hint(did_you_mean(purpose.as_str(), &known)))
+}
+
+/// What to do about a word that is none of those known: the nearest, or all of them.
+pub fn did_you_mean(word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("Did you mean {near}?"),
+        None => format!("There are {}.", known.join(", ")),
     }
 }
 
@@ -190,11 +232,7 @@ pub struct CodeSource<'a> {
 
 /// A code: from the argument, from standard input for `-`, from a file, or from a hidden prompt.
 pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<code::Code> {
-    code::Code::parse(code_text(source, call, out)?.expose_secret())
-}
-
-fn code_text(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<SecretString> {
-    match (source.given, source.file) {
+    let text = match (source.given, source.file) {
         (Some("-"), _) => {
             if out.terminal().stdin_tty {
                 if out.options().no_input {
@@ -203,20 +241,21 @@ fn code_text(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<Secret
                 }
                 out.inform("Type the code, then Enter and Ctrl-D:");
             }
-            secret_line(std::io::stdin().lock(), "standard input")
+            secret_line(std::io::stdin().lock(), "standard input")?
         }
-        (Some(digits), _) => Ok(digits.to_owned().into()),
+        (Some(digits), _) => digits.to_owned().into(),
         (None, Some(path)) => {
             let file = std::fs::File::open(path).map_err(|error| {
                 Error::new(Code::FILE_FAILED, format!("cannot open {}", path.display())).because(error)
             })?;
-            secret_line(file, &path.display().to_string())
+            secret_line(file, &path.display().to_string())?
         }
         (None, None) => {
             call.signals.watch();
-            out.ask_secret(Prompt { what: "code", instead: source.instead })
+            return out.ask_secret(Prompt { what: "code", instead: source.instead }, code::Code::parse);
         }
-    }
+    };
+    code::Code::parse(text.expose_secret())
 }
 
 /// The only line of a stream, bounded, without its line feed.

@@ -1,6 +1,6 @@
 //! `smsotp help`: the long help of a command, and topics that are generated from the tables they describe.
 
-use crate::config::SETTINGS;
+use crate::config::{SETTINGS, nearest};
 use crate::error::{CLASSES, CODES, Class, Code, Error, Result};
 use crate::output::{Output, SCHEMA_VERSION};
 
@@ -21,6 +21,13 @@ pub struct Args {
 /// The topics beside the commands.
 pub const TOPICS: [&str; 3] = ["exit-codes", "environment", "json"];
 
+/// The variables that are no settings, and what they do.
+pub const OF_TERMINAL: [(&str, &str); 3] = [
+    ("NO_COLOR", "set and not empty: no colours"),
+    ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
+    ("RUST_LOG", "the level of smsotp's own logs"),
+];
+
 /// Prints the help.
 pub fn run(args: Args, out: &mut Output) -> Result<Class> {
     match args.topic.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -40,9 +47,14 @@ fn command_help(words: &[&str]) -> Result<clap::builder::StyledStr> {
     root.build();
     let mut command = &mut root;
     for word in words {
+        let names = command.get_subcommands().map(|sub| sub.get_name().to_owned());
+        let known: Vec<String> = names.chain(TOPICS.map(str::to_owned)).collect();
         command = command.find_subcommand_mut(word).ok_or_else(|| {
-            Error::new(Code::USAGE, format!("there is no command or topic {word:.40}"))
-                .hint(format!("Topics: {}. Commands: `smsotp --help`", TOPICS.join(", ")))
+            let hint = match nearest(word, known.iter().map(String::as_str)) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("Topics: {}. Commands: `smsotp --help`", TOPICS.join(", ")),
+            };
+            Error::new(Code::USAGE, format!("there is no command or topic {word:.40}")).hint(hint)
         })?;
     }
     Ok(command.render_long_help())
@@ -73,7 +85,8 @@ pub fn json() -> String {
         you do not know. Ids are strings, times RFC 3339 in UTC, durations whole seconds in fields that end in `_seconds`.\n\n\
         A list:   {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"otp_list\", \"items\": [...], \"more\": 3, \"next_after\": \"17\"}}\n\
         A result: {{\"schema_version\": {SCHEMA_VERSION}, \"kind\": \"verification\", \"verified\": true, ...}}\n\
-        An error, on standard error:\n  \
+        On standard error every line is an object too: {{\"schema_version\": {SCHEMA_VERSION}, \"warning\": {{\"message\": \"...\"}}}}, likewise\n\
+        \"hint\" and \"note\". An error is the last one:\n  \
           {{\"schema_version\": {SCHEMA_VERSION}, \"error\": {{\"code\": \"rate_limited\", \"message\": \"...\", \"hint\": \"...\",\n  \
            \"exit_code\": 75, \"retry_after_seconds\": 42}}}}\n\n\
         `code` is one of those that `smsotp help exit-codes` lists. Phones are masked unless --reveal is given.\n"
@@ -82,13 +95,8 @@ pub fn json() -> String {
 
 /// The variables that are read.
 pub fn environment() -> String {
-    let of_terminal = [
-        ("NO_COLOR", "set and not empty: no colours"),
-        ("CLICOLOR_FORCE", "set and not 0: colours even in a pipe"),
-        ("RUST_LOG", "the level of smsotp's own logs"),
-    ];
     let settings = SETTINGS.iter().filter(|row| !row.variable.is_empty()).map(|row| (row.variable, row.meaning));
-    let rows: Vec<_> = settings.chain(of_terminal).collect();
+    let rows: Vec<_> = settings.chain(OF_TERMINAL).collect();
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
     let mut text = String::from(
         "Environment\n\nA flag overrides a variable, which overrides .env in this directory (or --env-file), which overrides smsotp.toml,\nwhich overrides the default.\n\n",

@@ -88,6 +88,7 @@ impl Render for Changed {
 impl Item for KeyRow {
     const KIND: &'static str = "key";
     const COLUMNS: &'static [&'static str] = &["id", "use", "live_codes", "first_used", "source"];
+    const SPARE: &'static [&'static str] = &["first_used"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![

@@ -110,6 +110,7 @@ pub struct LimitRow {
 impl Item for LimitRow {
     const KIND: &'static str = "limit";
     const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "value", "opens"];
+    const SPARE: &'static [&'static str] = &["subject"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
@@ -135,6 +136,7 @@ pub struct Risk {
 impl Item for Risk {
     const KIND: &'static str = "risk";
     const COLUMNS: &'static [&'static str] = &["question", "answer"];
+    const PROSE: &'static [&'static str] = Self::COLUMNS;
 
     fn cells(&self, _: &View) -> Vec<String> {
         vec![self.question.clone(), self.answer.clone()]
@@ -158,12 +160,13 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         return Ok(Class::Done);
     }
     let whom = LimitQuery {
-        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        phone: args.phone.as_deref().map(|typed| phone::shape(&given::unmasked(typed, call)?)).transpose()?,
         user: given::user(args.user.as_deref())?,
         ip: args.ip.as_deref().map(given::address).transpose()?,
         token: args.token,
         purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
     };
+    given::declared(whom.purpose.as_ref(), &config.policy)?;
     let statuses = if whom.is_nobody() {
         engine::limits_of_nobody(&config.policy)
     } else {
@@ -198,7 +201,13 @@ fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     let reason = given::reason(Some(&args.reason))?;
     let user = given::user(args.user.as_deref())?;
     let mut subjects = Vec::new();
-    subjects.extend(args.phone.as_deref().map(phone::shape).transpose()?.map(Subject::Phone));
+    subjects.extend(
+        args.phone
+            .as_deref()
+            .map(|typed| phone::shape(&given::unmasked(typed, call)?))
+            .transpose()?
+            .map(Subject::Phone),
+    );
     subjects.extend((!user.is_empty()).then(|| Subject::User(user.clone())));
     if let Some(ip) = &args.ip {
         subjects.extend(Subject::of_client(given::address(ip)?));

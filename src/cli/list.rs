@@ -71,13 +71,18 @@ pub struct OtpRow {
     pub messages: u32,
     pub tries: u32,
     pub created_at: Timestamp,
+    /// Until when it is valid, unless it ends before.
     pub expires_at: Timestamp,
+    /// When it ended: verified, revoked, superseded and so on; absent while it is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Item for OtpRow {
     const KIND: &'static str = "otp";
     const COLUMNS: &'static [&'static str] =
-        &["id", "phone", "user", "purpose", "state", "messages", "tries", "created", "expires", "delivery"];
+        &["id", "phone", "user", "purpose", "state", "messages", "tries", "created", "expires", "ended", "delivery"];
+    const SPARE: &'static [&'static str] = &["messages", "tries", "ended", "expires", "created", "delivery", "user"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
@@ -90,6 +95,7 @@ impl Item for OtpRow {
             self.tries.to_string(),
             view.time(self.created_at),
             view.time(self.expires_at),
+            view.time_if(self.ended_at),
             view.text_if(self.delivery),
         ]
     }
@@ -109,7 +115,8 @@ impl OtpRow {
             messages,
             tries: otp.wrong_guesses,
             created_at: otp.created_at,
-            expires_at: otp.over_at(),
+            expires_at: otp.expires_at,
+            ended_at: otp.ended_at,
         }
     }
 }
@@ -123,7 +130,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         _ => None,
     };
     let filter = Filter {
-        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        phone: args.phone.as_deref().map(|typed| phone::shape(&given::unmasked(typed, call)?)).transpose()?,
         user,
         purpose,
         states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
@@ -135,6 +142,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let app = call.open(OpenMode::Reading, out)?;
     let page = app.run(app.engine().list(&filter))?;
+    if page.rows.is_empty() {
+        given::declared(filter.purpose.as_ref(), app.engine().policy())?;
+    }
     let rows = page.rows.iter().map(|(otp, messages, newest)| OtpRow::of(otp, *messages, *newest, out)).collect();
     if page.cut {
         out.warn("only a part of the database was searched; --after goes on");

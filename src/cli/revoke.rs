@@ -39,7 +39,7 @@ impl Render for Revoked {
     const KIND: &'static str = "revoked";
 
     fn table(&self, _: &View) -> Table {
-        Table { columns: vec!["id"], rows: self.revoked.iter().map(|id| vec![id.clone()]).collect() }
+        Table { rows: self.revoked.iter().map(|id| vec![id.clone()]).collect(), ..Table::new(&["id"]) }
     }
 
     fn layout(&self, _: &View) -> Layout {
@@ -57,12 +57,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Some(Id::Otp(id)) => Revoke::Id(id),
         _ => {
             let (purpose, user) = args.only.check()?;
-            Revoke::Phone(phone::shape(&args.what)?, purpose, user)
+            Revoke::Phone(phone::shape(&given::unmasked(&args.what, call)?)?, purpose, user)
         }
     };
     let reason = given::reason(args.reason.as_deref())?;
     let app = call.open(OpenMode::Existing, out)?;
     let _hold = call.signals.hold();
     let revoked = app.run(app.engine().revoke(&os_caller(), &what, &reason))?;
+    if let (Revoke::Phone(_, purpose, _), true) = (&what, revoked.is_empty()) {
+        given::declared(purpose.as_ref(), app.engine().policy())?;
+    }
     out.show(&Revoked { revoked: revoked.into_iter().map(|otp| otp.otp_id.to_string()).collect() })
 }

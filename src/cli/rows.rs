@@ -19,5 +19,5 @@ pub fn rows(counted: impl IntoIterator<Item = (impl Into<String>, u64)>) -> Vec<
 /// Numbers of rows as a table with these two headings.
 pub fn to_table(headings: [&'static str; 2], rows: &[TableRows]) -> Table {
     let cells = |row: &TableRows| vec![row.table.clone(), row.rows.to_string()];
-    Table { columns: headings.to_vec(), rows: rows.iter().map(cells).collect() }
+    Table { rows: rows.iter().map(cells).collect(), ..Table::new(&headings) }
 }

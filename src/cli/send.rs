@@ -7,11 +7,13 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::engine::{Caller, Destination, Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
 use crate::limits::Limit;
 use crate::message::State;
 use crate::output::{Layout, Output, Render, Table, View};
+use crate::phone::Phone;
 use crate::purpose;
 use crate::template::Endings;
 
@@ -144,10 +146,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let config = call.config_with(args.provider.clone(), args.region.clone())?;
-    let typed = given::phone_text(args.phone.as_deref(), call, out)?;
     let user = given::user(args.user.as_deref())?;
     let request = SendOtp {
-        to: Destination::parse(&typed, config.region.as_deref())?,
+        to: destination(&args, &config, call, out)?,
         purpose: given::purpose(&args.purpose)?,
         user: user.clone(),
         new_code: args.new_code,
@@ -223,6 +224,20 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     Ok(Class::Done)
 }
 
+/// Where to. At a prompt a number that no plan knows is a typo like any other, unless it is a declared test number.
+fn destination(args: &Args, config: &Config, call: &Call, out: &Output) -> Result<Destination> {
+    given::phone(args.phone.as_deref(), call, out, |typed| match Destination::parse(typed, config.region.as_deref())? {
+        Destination::Shape(phone, error) if args.phone.is_none() && !is_test_number(&phone, call) => Err(error),
+        to => Ok(to),
+    })
+}
+
+fn is_test_number(phone: &Phone, call: &Call) -> bool {
+    let app = call.config().and_then(|config| App::open(config, OpenMode::Reading, &|_| ()));
+    let numbers = app.and_then(|app| app.run(app.engine().test_numbers()));
+    numbers.is_ok_and(|numbers| numbers.iter().any(|number| number.phone == *phone))
+}
+
 fn override_limits(args: &Args) -> Result<Option<Override>> {
     if args.overrides.is_empty() {
         return Ok(None);
@@ -231,8 +246,9 @@ fn override_limits(args: &Args) -> Result<Option<Override>> {
         Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
             let known: Vec<&str> =
                 Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str()).collect();
-            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}"))
-                .hint(format!("There are {}. Guess budgets are reset by `smsotp limits reset`.", known.join(", ")))
+            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}")).hint(
+                format!("{} Guess budgets are reset by `smsotp limits reset`.", given::did_you_mean(name, &known)),
+            )
         })
     };
     let limits = args.overrides.iter().map(limit).collect::<Result<_>>()?;

@@ -77,7 +77,7 @@ impl Render for Timeline {
     const KIND: &'static str = "timeline";
 
     fn table(&self, view: &View) -> Table {
-        let mut table = Table::new(&["at", "what", "detail", "who"]);
+        let mut table = Table::new(&["at", "what", "detail", "who"]).prose(&["detail"]).spare(&["who"]);
         for Event { at, what, who, detail } in &self.events {
             table.row(vec![view.time(*at), what.clone(), view.text_if(Some(detail)), who.clone()]);
         }
@@ -86,7 +86,9 @@ impl Render for Timeline {
 
     fn layout(&self, view: &View) -> Layout {
         let otp = &self.otp;
-        let mut messages = Table::new(&["message", "state", "provider", "provider_id", "error", "attempts"]);
+        let mut messages = Table::new(&["message", "state", "provider", "provider_id", "error", "attempts"])
+            .prose(&["error"])
+            .spare(&["attempts", "provider"]);
         for message in &self.messages {
             let error = match (message.error_code, &message.error) {
                 (Some(code), Some(error)) => format!("{code}: {error}"),
@@ -108,7 +110,8 @@ impl Render for Timeline {
             .field("purpose", &otp.purpose)
             .field("user", view.text_if(Some(&otp.user)))
             .field("made", format!("{} ({})", view.time(otp.created_at), otp.created_at))
-            .field("ends", format!("{} ({})", view.time(otp.expires_at), otp.expires_at))
+            .field("expires", format!("{} ({})", view.time(otp.expires_at), otp.expires_at))
+            .field_if("ended", otp.ended_at.map(|at| format!("{} ({at})", view.time(at))))
             .field("tries", otp.tries.to_string())
             .blank()
             .table(messages)
@@ -119,11 +122,14 @@ impl Render for Timeline {
 
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let wanted = wanted(&args)?;
+    let wanted = wanted(&args, call)?;
     let app = call.open(OpenMode::Reading, out)?;
     let app = if args.no_refresh { app } else { app.with_a_provider_that_works() };
     let found = app.run(app.engine().find(&wanted))?;
     let Some(otp) = found else {
+        if let Wanted::Newest(_, purpose, _) = &wanted {
+            given::declared(purpose.as_ref(), app.engine().policy())?;
+        }
         return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
     };
@@ -154,13 +160,13 @@ fn refreshed(app: &App, otp: Otp, out: &Output) -> Result<Otp> {
     Ok(app.run(app.engine().find(&Wanted::Otp(otp.id)))?.unwrap_or(otp))
 }
 
-fn wanted(args: &Args) -> Result<Wanted> {
+fn wanted(args: &Args, call: &Call) -> Result<Wanted> {
     Ok(match given::id(&args.what) {
         Some(Id::Otp(id)) => Wanted::Otp(id),
         Some(Id::Message(id)) => Wanted::Message(id),
         None => {
             let (purpose, user) = args.only.check()?;
-            Wanted::Newest(phone::shape(&args.what)?, purpose, user)
+            Wanted::Newest(phone::shape(&given::unmasked(&args.what, call)?)?, purpose, user)
         }
     })
 }

@@ -89,11 +89,11 @@ impl Signals {
         }
     }
 
-    /// Blocks until the first signal.
-    pub fn block(&self) {
+    /// Blocks until the first signal, or until `ended`.
+    pub fn block_until(&self, ended: impl Fn() -> bool) {
         self.watch();
-        while self.state.first.load(Ordering::SeqCst) == NONE {
-            std::thread::park_timeout(Duration::from_millis(200));
+        while self.state.first.load(Ordering::SeqCst) == NONE && !ended() {
+            std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
@@ -129,6 +129,7 @@ fn end(found: &SavedTerminal, signal: u8) -> ! {
 /// What the watcher's thread does: it stores the first signal; a command that holds gets its time, or ends with the second signal.
 fn watch(state: &State, found: &SavedTerminal, mut source: Source) {
     let Some(signal) = source.next() else { return };
+    found.end_line();
     // Read before the signal is stored: who settles at once lets go of its hold at once.
     let held = state.holds.load(Ordering::SeqCst) > 0;
     state.first.store(signal, Ordering::SeqCst);

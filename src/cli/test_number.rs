@@ -65,6 +65,7 @@ pub struct TestNumberRow {
 impl Item for TestNumberRow {
     const KIND: &'static str = "test_number";
     const COLUMNS: &'static [&'static str] = &["phone", "until", "created", "by"];
+    const SPARE: &'static [&'static str] = &["created", "by"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![self.phone.clone(), view.time(self.until), view.time(self.created_at), self.created_by.clone()]
@@ -84,7 +85,7 @@ impl Render for TestNumberRow {
     const KIND: &'static str = <TestNumberRow as Item>::KIND;
 
     fn table(&self, view: &View) -> Table {
-        Table { columns: TestNumberRow::COLUMNS.to_vec(), rows: vec![self.cells(view)] }
+        Table { rows: vec![self.cells(view)], ..Table::new(TestNumberRow::COLUMNS) }
     }
 
     fn layout(&self, view: &View) -> Layout {

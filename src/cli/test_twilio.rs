@@ -58,12 +58,16 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
 /// Sends a real message and follows it to its last state: how that went, what it means, and what to do next.
 fn deliver(config: &Config, to: &Phone) -> Result<(Mark, String, Option<String>)> {
     Ok(match app::test_message(config, to, FOLLOW)? {
-        Ok((id, State::Delivered | State::Read)) => (Mark::Ok, format!("{id} was delivered"), None),
-        Ok((id, state @ (State::Undelivered | State::Failed))) => {
-            let next = "Look at the message in Twilio's console, or `smsotp explain` its error code".to_owned();
-            (Mark::Fail, format!("{id} was accepted, then {}", state.as_str()), Some(next))
+        Ok((id, State::Delivered | State::Read, _)) => (Mark::Ok, format!("{id} was delivered"), None),
+        Ok((id, state @ (State::Undelivered | State::Failed), code)) => {
+            let why = code.map(|code| format!(" ({code})")).unwrap_or_default();
+            let next = match code {
+                Some(code) => format!("`smsotp explain {code}` says why"),
+                None => "Look at the message in Twilio's console".to_owned(),
+            };
+            (Mark::Fail, format!("{id} was accepted, then {}{why}", state.as_str()), Some(next))
         }
-        Ok((id, state)) => {
+        Ok((id, state, _)) => {
             let next = "Some carriers never confirm: ask the person whether it arrived".to_owned();
             (Mark::Warn, format!("{id} was accepted; its last state is {}", state.as_str()), Some(next))
         }

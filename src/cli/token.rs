@@ -1,5 +1,6 @@
 //! `smsotp token`: access to the REST API.
 
+use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
 use super::{Call, given};
@@ -8,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::token::{Scopes, Token};
+use crate::token::{Scope, Scopes, Token};
 
 /// Manage access tokens for the REST API of `serve`
 ///
@@ -41,8 +42,8 @@ pub struct Create {
     /// It speaks for any user: for an application's server
     #[arg(long)]
     pub service: bool,
-    /// What its bearer may do: send, verify, test, read, admin
-    #[arg(long, value_name = "SCOPES", required = true, value_delimiter = ',')]
+    /// What its bearer may do, separated by commas
+    #[arg(long, value_name = "SCOPES", required = true, value_delimiter = ',', value_parser = scopes())]
     pub scope: Vec<String>,
     /// What to call it
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -94,6 +95,7 @@ struct Created {
 impl Item for TokenRow {
     const KIND: &'static str = "token";
     const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "state", "created", "expires"];
+    const SPARE: &'static [&'static str] = &["created", "expires"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
@@ -136,6 +138,10 @@ impl Render for TokenRow {
     fn layout(&self, _: &View) -> Layout {
         Layout::new().text(format!("Token {} is revoked: it is refused from now on.", self.id))
     }
+}
+
+fn scopes() -> PossibleValuesParser {
+    PossibleValuesParser::new(Scope::ALL.iter().map(|scope| scope.as_str()))
 }
 
 /// Creates, lists or revokes.

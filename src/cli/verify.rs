@@ -98,7 +98,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let purpose = given::purpose(&args.purpose)?;
     let user = given::user(args.user.as_deref())?;
-    let phone = phone::shape(&given::phone_text(args.phone.as_deref(), call, out)?)?;
+    let phone = given::phone(args.phone.as_deref(), call, out, phone::shape)?;
     let source = CodeSource {
         given: args.code.as_deref(),
         file: args.code_file.as_deref(),

@@ -19,9 +19,9 @@ pub struct Flags {
     pub provider: Option<String>,
     /// `--region`.
     pub region: Option<String>,
-    /// `--app-name`.
+    /// The application's name.
     pub app_name: Option<String>,
-    /// `--status-callback`.
+    /// Where status callbacks go.
     pub status_callback: Option<String>,
     /// `--output`.
     pub output: Option<String>,

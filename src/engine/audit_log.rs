@@ -1,18 +1,22 @@
 //! Reading the audit log, proving that nobody changed it, and cutting off what is old.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::context::{Caller, Context};
 use super::show::{TimelineStep, step};
-use crate::audit::{self, Head, Verifier};
+use crate::audit::{self, Head, Row, Verifier};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
-use crate::store::{AuditPrune, Subject, SubjectId};
+use crate::store::{AuditPrune, MORE_MAX, Subject, SubjectId};
 
 /// How many rows are read at a time.
 const BATCH: u32 = 500;
+
+/// Where there are so many chains or more, fewer rows of each are read at a time.
+const CHAINS_AT_ONCE: u32 = 8;
 
 /// How many rows one page looks through.
 const LOOK_MAX: usize = 50_000;
@@ -31,8 +35,8 @@ pub struct AuditFilter {
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
-    /// Older than this row: (chain, seq).
-    pub before: Option<(u32, u64)>,
+    /// Where the page begins: the [`AuditPage::next`] of the one before it.
+    pub before: AuditPlace,
     /// At most so many.
     pub limit: usize,
 }
@@ -53,9 +57,16 @@ pub struct AuditRead {
 pub struct AuditPage {
     /// The rows.
     pub rows: Vec<AuditRead>,
-    /// Where the next page begins, where there is more.
-    pub next: Option<(u32, u64)>,
+    /// How many more match, counted up to [`MORE_MAX`].
+    pub more: u32,
+    /// True where only a part of the log was looked through: `next` goes on from there.
+    pub cut: bool,
+    /// Where the next page begins, where there may be more.
+    pub next: Option<AuditPlace>,
 }
+
+/// A place in the log: for each chain the row that was read last, as (chain, seq). A chain that is not named was not read yet.
+pub type AuditPlace = Vec<(u32, u64)>;
 
 /// What the proof found.
 #[derive(Clone, Debug, Default)]
@@ -100,37 +111,82 @@ pub(super) async fn page(ctx: &Context, filter: &AuditFilter) -> Result<AuditPag
             }
         }
     };
-    let (chain, mut before) = filter.before.unwrap_or((0, u64::MAX));
+    let heads = ctx.reads().audit_heads().await?;
+    let batch = BATCH / u32::try_from(heads.len()).unwrap_or(u32::MAX).clamp(1, CHAINS_AT_ONCE);
+    let reader = |head: &audit::SealedHead| {
+        let before = filter.before.iter().find(|(chain, _)| *chain == head.chain).map_or(u64::MAX, |(_, seq)| *seq);
+        ChainReader { chain: head.chain, before, batch, rows: VecDeque::new(), ended: false }
+    };
+    let mut readers: Vec<ChainReader> = heads.iter().map(reader).collect();
     let (mut page, mut looked) = (AuditPage::default(), 0);
-    loop {
-        let rows = ctx.reads().audit_back(subject, (chain, before), BATCH).await?;
-        let whole = rows.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
-        for row in rows {
-            before = row.seq;
-            looked += 1;
-            let Some(step) = step(&row) else { continue };
-            if filter.since.is_some_and(|since| step.at < since) {
-                return Ok(page);
-            }
-            let wanted = filter.until.is_none_or(|until| step.at < until)
-                && filter.action.as_ref().is_none_or(|action| *action == step.action);
-            if wanted {
-                if page.rows.len() == filter.limit {
-                    page.next = page.rows.last().map(|last| last.place);
-                    return Ok(page);
-                }
-                let subject = about(ctx, &row.body).await?;
-                page.rows.push(AuditRead { place: (row.chain, row.seq), step, subject });
-            }
+    while let Some((row, step)) = newest(ctx, subject, &mut readers).await? {
+        looked += 1;
+        if filter.since.is_some_and(|since| step.at < since) {
+            return Ok(page);
         }
-        if !whole {
+        let wanted = filter.until.is_none_or(|until| step.at < until)
+            && filter.action.as_ref().is_none_or(|action| *action == step.action);
+        if wanted && page.rows.len() < filter.limit {
+            let subject = about(ctx, &row.body).await?;
+            page.rows.push(AuditRead { place: (row.chain, row.seq), step, subject });
+            if page.rows.len() == filter.limit {
+                page.next = Some(place(&readers));
+            }
+        } else if wanted {
+            page.more += 1;
+        }
+        if page.more == MORE_MAX {
             return Ok(page);
         }
         if looked >= LOOK_MAX {
-            page.next = Some((chain, before));
+            page.cut = page.next.is_none();
+            page.next.get_or_insert_with(|| place(&readers));
             return Ok(page);
         }
     }
+    page.next = page.next.filter(|_| page.more > 0);
+    Ok(page)
+}
+
+/// One chain on its way back from its newest row.
+struct ChainReader {
+    chain: u32,
+    /// The row that was taken last.
+    before: u64,
+    /// How many rows are read at a time.
+    batch: u32,
+    /// Rows that were read and not taken yet.
+    rows: VecDeque<(Row, TimelineStep)>,
+    /// There are none but those.
+    ended: bool,
+}
+
+/// Takes the newest row of all chains. Rows whose body is not what we write are left to `verify`.
+async fn newest(
+    ctx: &Context,
+    subject: Option<SubjectId>,
+    readers: &mut [ChainReader],
+) -> Result<Option<(Row, TimelineStep)>> {
+    for reader in readers.iter_mut() {
+        let mut before = reader.before;
+        while reader.rows.is_empty() && !reader.ended {
+            let rows = ctx.reads().audit_back(subject, (reader.chain, before), reader.batch).await?;
+            reader.ended = rows.len() < usize::try_from(reader.batch).unwrap_or(usize::MAX);
+            before = rows.last().map_or(before, |row| row.seq);
+            reader.rows.extend(rows.into_iter().filter_map(|row| step(&row).map(|step| (row, step))));
+        }
+    }
+    let at = |reader: &&mut ChainReader| reader.rows.front().map(|(_, step)| step.at);
+    let Some(reader) = readers.iter_mut().filter(|reader| !reader.rows.is_empty()).max_by_key(at) else {
+        return Ok(None);
+    };
+    let taken = reader.rows.pop_front();
+    reader.before = taken.as_ref().map_or(reader.before, |(row, _)| row.seq);
+    Ok(taken)
+}
+
+fn place(readers: &[ChainReader]) -> AuditPlace {
+    readers.iter().filter(|reader| reader.before < u64::MAX).map(|reader| (reader.chain, reader.before)).collect()
 }
 
 async fn about(ctx: &Context, body: &[u8]) -> Result<String> {

@@ -17,6 +17,10 @@ use crate::message;
 use crate::phone::Phone;
 use crate::store::Reply;
 
+/// How a number that no plan knows gets codes all the same.
+const MADE_UP: &str =
+    "A made-up number has to be declared: `smsotp test-number add`; `smsotp serve` takes it with --allow-test-numbers";
+
 /// Sends a code: a new one, or the live one again.
 pub(super) async fn send(ctx: &Context, caller: &Caller, request: SendOtp) -> Result<SendAnswer> {
     let segments = check(ctx, &request).await?;
@@ -66,7 +70,8 @@ async fn check(ctx: &Context, request: &SendOtp) -> Result<u32> {
         let declared =
             ctx.test_numbers && ctx.reads().test_numbers().await?.iter().any(|number| number.phone == *phone);
         if !declared {
-            return Err(Error::new(error.code(), error.message()).hint(error.hint_text().unwrap_or_default()));
+            let hint = format!("{}. {MADE_UP}", error.hint_text().unwrap_or_default());
+            return Err(Error::new(error.code(), error.message()).hint(hint));
         }
     }
     Ok(segments)

@@ -1,24 +1,54 @@
 //! What a result looks like: a [`Table`] of rows, and a [`Layout`] of lines for a person. Neither depends on where it is printed.
 
-use comfy_table::{ContentArrangement, presets};
+use comfy_table::presets;
 use unicode_width::UnicodeWidthStr;
 
 use super::escape::visible;
 use crate::check::Mark;
 
+/// Blank columns between two columns of a table.
+const GAP: usize = 2;
+
+/// Sentences in a column narrower than this are harder to read than a record.
+const PROSE_LEAST: usize = 20;
+
 /// Rows under headings. On a terminal a table, in a pipe TSV without headings.
+///
+/// Where a terminal is too narrow, sentences are wrapped first, then columns are left out in the order of `spare`, and then each row
+/// becomes a record of named values. A value is never split: it can be copied from any screen.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// The headings.
     pub columns: Vec<&'static str>,
     /// The cells, one per heading.
     pub rows: Vec<Vec<String>>,
+    /// The columns that hold sentences, which may be wrapped between words.
+    pub prose: &'static [&'static str],
+    /// The columns that a narrow terminal can do without, the least important first.
+    pub spare: &'static [&'static str],
+}
+
+/// A table as it is drawn.
+pub(super) struct Drawn {
+    pub text: String,
+    /// The columns that there was no room for.
+    pub left_out: Vec<&'static str>,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new(columns: &[&'static str]) -> Table {
-        Table { columns: columns.to_vec(), rows: Vec::new() }
+        Table { columns: columns.to_vec(), ..Table::default() }
+    }
+    /// Says which columns hold sentences.
+    #[must_use]
+    pub fn prose(self, prose: &'static [&'static str]) -> Table {
+        Table { prose, ..self }
+    }
+    /// Says which columns a narrow terminal can do without, the least important first.
+    #[must_use]
+    pub fn spare(self, spare: &'static [&'static str]) -> Table {
+        Table { spare, ..self }
     }
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
@@ -27,7 +57,7 @@ impl Table {
     /// One row under headings, from pairs.
     pub fn one_row(pairs: Vec<(&'static str, String)>) -> Table {
         let (columns, row) = pairs.into_iter().unzip();
-        Table { columns, rows: vec![row] }
+        Table { columns, rows: vec![row], ..Table::default() }
     }
 
     /// Header-less lines of tab-separated cells; tabs and line feeds inside cells are escaped.
@@ -45,30 +75,148 @@ impl Table {
         text
     }
 
-    /// Aligned columns without borders, folded into `width` where one is given.
-    pub(super) fn to_table(&self, width: Option<u16>, paint: Paint) -> String {
+    /// Aligned columns without borders, or records where `width` is too little for them.
+    pub(super) fn to_table(&self, width: Option<u16>, paint: Paint) -> Drawn {
         if self.rows.is_empty() {
-            return String::new();
+            return Drawn { text: String::new(), left_out: Vec::new() };
         }
+        let cells: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
+        let room = width.map_or(usize::MAX, usize::from);
+        let Some(shown) = self.fit(&cells, room) else {
+            return Drawn { text: self.to_records(&cells, room, paint), left_out: Vec::new() };
+        };
+        let is_shown = |column: usize| shown.iter().any(|(n, _)| *n == column);
+        let left_out = (0..self.columns.len()).filter(|n| !is_shown(*n) && !is_empty(&cells, *n));
+        Drawn { text: self.to_columns(&cells, &shown, paint), left_out: left_out.map(|n| self.columns[n]).collect() }
+    }
+
+    /// The columns that are shown and their widths; `None` where there is too little room for the important ones.
+    fn fit(&self, cells: &[Vec<String>], room: usize) -> Option<Vec<(usize, usize)>> {
+        let mut shown: Vec<usize> = (0..self.columns.len()).collect();
+        let empty = (0..self.columns.len()).filter(|n| is_empty(cells, *n));
+        let spare = self.spare.iter().filter_map(|name| self.columns.iter().position(|column| column == name));
+        let mut least_important = empty.chain(spare);
+        let mut left_out = Vec::new();
+        while self.widths(cells, &shown, room).is_none() {
+            let least = least_important.next()?;
+            shown.retain(|n| *n != least);
+            left_out.push(least);
+        }
+        // A wide column that had to go may have made room for narrow ones that went before.
+        for column in left_out.into_iter().rev() {
+            let mut with = shown.clone();
+            with.push(column);
+            with.sort_unstable();
+            with.dedup();
+            if self.widths(cells, &with, room).is_some() {
+                shown = with;
+            }
+        }
+        let widths = self.widths(cells, &shown, room)?;
+        Some(shown.into_iter().zip(widths).collect())
+    }
+
+    /// How wide these columns are, sentences wrapped; `None` where they do not fit side by side.
+    fn widths(&self, cells: &[Vec<String>], shown: &[usize], room: usize) -> Option<Vec<usize>> {
+        let widest = |n: usize, part: fn(&str) -> usize| {
+            cells.iter().map(|row| part(&row[n])).chain([self.columns[n].len()]).max().unwrap_or(0)
+        };
+        let mut widths: Vec<usize> = shown.iter().map(|n| widest(*n, |cell| cell.width())).collect();
+        let least = |at: usize| match self.prose.contains(&self.columns[shown[at]]) {
+            true => widest(shown[at], longest_word).max(PROSE_LEAST),
+            false => usize::MAX,
+        };
+        let least: Vec<usize> = (0..shown.len()).map(least).collect();
+        let mut over = (widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)).saturating_sub(room);
+        while over > 0 {
+            let roomiest = (0..widths.len()).filter(|at| widths[*at] > least[*at]).max_by_key(|at| widths[*at])?;
+            widths[roomiest] -= 1;
+            over -= 1;
+        }
+        Some(widths)
+    }
+
+    fn to_columns(&self, cells: &[Vec<String>], shown: &[(usize, usize)], paint: Paint) -> String {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(self.columns.iter().map(|name| name.to_uppercase()));
-        for row in &self.rows {
-            table.add_row(row.iter().map(|cell| visible(cell).into_owned()));
-        }
-        if let Some(width) = width {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(20));
+        table.set_header(shown.iter().map(|(n, _)| self.columns[*n].to_uppercase()));
+        for row in cells {
+            table.add_row(shown.iter().map(|(n, width)| match self.prose.contains(&self.columns[*n]) {
+                true => wrap(&row[*n], *width).join("\n"),
+                false => row[*n].clone(),
+            }));
         }
         for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP as u16));
         }
         let mut text = String::new();
         for (n, line) in table.lines().enumerate() {
             let line = line.trim_end();
-            text.push_str(&if n == 0 { paint.bold(line) } else { line.to_owned() });
-            text.push('\n');
+            push_line(&mut text, "", &if n == 0 { paint.bold(line) } else { line.to_owned() });
         }
         text
+    }
+
+    /// Each row as lines of a name and its value.
+    fn to_records(&self, cells: &[Vec<String>], room: usize, paint: Paint) -> String {
+        let pad = self.columns.iter().map(|name| name.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for (n, row) in cells.iter().enumerate() {
+            if n > 0 {
+                text.push('\n');
+            }
+            for (name, cell) in self.columns.iter().zip(row) {
+                push_field(&mut text, (name, pad), cell, self.prose.contains(name), room, paint);
+            }
+        }
+        text
+    }
+}
+
+/// Whether no row has anything in this column.
+fn is_empty(cells: &[Vec<String>], column: usize) -> bool {
+    cells.iter().all(|row| matches!(row[column].as_str(), "" | "-"))
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0)
+}
+
+/// Lines of at most `width` columns, broken at blanks; a longer word stays whole.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    if text.width() <= width {
+        return vec![text.to_owned()];
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A name and its value; one that has no room there gets lines of its own. Sentences are wrapped below themselves, values never.
+fn push_field(text: &mut String, (name, pad): (&str, usize), value: &str, prose: bool, room: usize, paint: Paint) {
+    let name = paint.dim(&format!("{name:pad$}"));
+    let lines = |width: usize| if prose { wrap(value, width) } else { vec![value.to_owned()] };
+    let beside = room.saturating_sub(pad + 1);
+    if lines(beside).iter().any(|line| line.width() > beside) {
+        push_line(text, "", name.trim_end());
+        lines(room).iter().for_each(|line| push_line(text, "", line));
+        return;
+    }
+    for (n, line) in lines(beside).iter().enumerate() {
+        match n {
+            0 => push_line(text, "", &format!("{name} {line}")),
+            _ => push_line(text, &" ".repeat(pad + 1), line),
+        }
     }
 }
 
@@ -141,16 +289,17 @@ impl Layout {
         let mut text = String::new();
         for (n, line) in self.0.iter().enumerate() {
             match line {
-                Block::Text(line) => push_line(&mut text, "", &visible(line)),
+                Block::Text(line) => {
+                    wrap(&visible(line), room).iter().for_each(|line| push_line(&mut text, "", line));
+                }
                 Block::Heading(line) => push_line(&mut text, "", &paint.bold(&visible(line))),
                 Block::Check(mark, name, sentences) => {
                     push_check(&mut text, &format!("{} {name}", paint.mark(*mark)), name.width(), sentences, room);
                 }
                 Block::Field(name, value) => {
-                    let pad = self.field_width(n);
-                    push_line(&mut text, "", &format!("{} {}", paint.dim(&format!("{name:pad$}")), visible(value)));
+                    push_field(&mut text, (name, self.field_width(n)), &visible(value), true, room, paint);
                 }
-                Block::Table(table) => text.push_str(&table.to_table(width, paint)),
+                Block::Table(table) => text.push_str(&table.to_table(width, paint).text),
                 Block::Blank => text.push('\n'),
             }
         }
@@ -184,29 +333,6 @@ fn push_check(text: &mut String, head: &str, name: usize, sentences: &[String], 
 
 /// Sentences in fewer columns are hard to read.
 const NARROW: usize = 24;
-
-fn longest_word(text: &str) -> usize {
-    text.split(' ').map(UnicodeWidthStr::width).max().unwrap_or(0)
-}
-
-/// Lines of at most `width` columns, broken at blanks; a longer word stays whole.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    if text.width() <= width {
-        return vec![text.to_owned()];
-    }
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.width() + 1 + word.width() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
 
 fn push_line(text: &mut String, indent: &str, line: &str) {
     text.push_str(indent);
@@ -272,8 +398,8 @@ mod tests {
         table.row(vec!["17".into(), "active".into()]);
         table.row(vec!["3".into(), "verified".into()]);
 
-        assert_eq!(table.to_table(Some(80), Paint(false)), "ID  STATE\n17  active\n3   verified\n");
-        assert_eq!(Table::new(&["id"]).to_table(None, Paint(true)), "");
+        assert_eq!(table.to_table(Some(80), Paint(false)).text, "ID  STATE\n17  active\n3   verified\n");
+        assert_eq!(Table::new(&["id"]).to_table(None, Paint(true)).text, "");
     }
 
     #[test]
@@ -282,9 +408,97 @@ mod tests {
         table.row(vec!["1".into(), "日本語".repeat(40), "\u{1b}]0;x\u{7}".into()]);
 
         for width in [0, 1, 20, 40, 65535] {
-            let text = table.to_table(Some(width), Paint(false));
+            let text = table.to_table(Some(width), Paint(false)).text;
             assert!(!text.contains('\u{1b}') && !text.contains('\u{7}'), "{text:?}");
         }
+    }
+
+    /// A table with a value of two words, a sentence, and a column that can be spared.
+    fn messages() -> Table {
+        let mut table = Table::new(&["id", "sent", "tries", "error"]).prose(&["error"]).spare(&["tries"]);
+        table.row(vec!["m1".into(), "2 min ago".into(), "-".into(), "-".into()]);
+        table.row(vec!["m2".into(), "59 s ago".into(), "2".into(), "the phone is switched off or far away".into()]);
+        table
+    }
+
+    #[test]
+    fn what_is_too_wide_is_wrapped_then_left_out_then_a_record() {
+        let shown = |width| messages().to_table(Some(width), Paint(false));
+
+        assert_eq!(
+            shown(56).text,
+            "ID  SENT       TRIES  ERROR\n\
+             m1  2 min ago  -      -\n\
+             m2  59 s ago   2      the phone is switched off or far\n                      away\n"
+        );
+        assert_eq!(shown(40).left_out, ["tries"]);
+        assert_eq!(
+            shown(40).text,
+            "ID  SENT       ERROR\n\
+             m1  2 min ago  -\n\
+             m2  59 s ago   the phone is switched off\n               or far away\n"
+        );
+        assert_eq!(
+            shown(24).text,
+            "id    m1\nsent  2 min ago\ntries -\nerror -\n\n\
+             id    m2\nsent  59 s ago\ntries 2\nerror the phone is\n      switched off or\n      far away\n"
+        );
+    }
+
+    #[test]
+    fn a_column_without_anything_in_it_goes_first_and_is_not_missed() {
+        let mut table = Table::new(&["id", "user", "tries", "purpose"]).spare(&["tries"]);
+        table.row(vec!["1".into(), "-".into(), "0".into(), "phone_verification".into()]);
+
+        let drawn = table.to_table(Some(30), Paint(false));
+
+        assert_eq!(drawn.text, "ID  TRIES  PURPOSE\n1   0      phone_verification\n");
+        assert!(drawn.left_out.is_empty());
+    }
+
+    #[test]
+    fn a_value_that_is_wider_than_its_place_stays_whole() {
+        let mut table = Table::new(&["provider_id", "state"]);
+        table.row(vec!["SM1af7cb0b64eb6c0de78fd0b0ac1c9b7b".into(), "sent".into()]);
+
+        let text = table.to_table(Some(38), Paint(false)).text;
+
+        assert_eq!(text, "provider_id\nSM1af7cb0b64eb6c0de78fd0b0ac1c9b7b\nstate       sent\n");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_width_splits_a_value_or_runs_over_without_need(
+            values in proptest::collection::vec(("[a-z0-9+•]{1,24}", "[a-z]{1,9}( [a-z]{1,9}){0,8}", "[0-9 ]{1,12}"), 1..5),
+            width in 1_u16..120,
+        ) {
+            let mut table = Table::new(&["id", "detail", "at"]).prose(&["detail"]).spare(&["at"]);
+            for (id, detail, at) in &values {
+                table.row(vec![id.clone(), detail.clone(), at.clone()]);
+            }
+            let drawn = table.to_table(Some(width), Paint(false));
+            let widest = values.iter().map(|(id, detail, at)| id.width().max(longest_word(detail)).max(at.width()));
+            let widest = widest.chain(["detail".len()]).max().unwrap_or(0);
+
+            for (id, _, at) in &values {
+                proptest::prop_assert!(drawn.text.lines().any(|line| line.contains(id.as_str())));
+                let at_is_shown = drawn.left_out.is_empty() && at.trim() == at;
+                proptest::prop_assert!(!at_is_shown || drawn.text.lines().any(|line| line.contains(at.as_str())));
+            }
+            for line in drawn.text.lines() {
+                proptest::prop_assert!(line.width() <= usize::from(width).max(widest), "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_and_fields_of_a_layout_are_wrapped_below_themselves() {
+        let layout = Layout::new().text("The tables were created.").field("fix", "ask the owner to text START");
+
+        assert_eq!(
+            layout.to_text(Some(20), Paint(false)),
+            "The tables were\ncreated.\nfix ask the owner to\n    text START\n"
+        );
     }
 
     #[test]

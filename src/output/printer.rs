@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::escape::{visible, visible_lines};
 use super::json::{self, SCHEMA_VERSION};
-use super::layout::{Paint, Table};
+use super::layout::{Paint, Table, wrap};
 use super::terminal::{Format, OutputOptions, Terminal};
 use super::view::{Item, List, Render, View, in_words};
 use super::writer::{MessageWriter, Streams};
@@ -30,7 +30,9 @@ impl Output {
     /// An output to any two streams.
     pub fn to(terminal: Terminal, options: OutputOptions, streams: Streams) -> Output {
         let Streams { out, err } = streams;
-        Output { terminal, options, stdout: out, stderr: MessageWriter::new(err), clock: Arc::new(SystemClock) }
+        let stderr = MessageWriter::new(err);
+        let output = Output { terminal, options, stdout: out, stderr, clock: Arc::new(SystemClock) };
+        Output { stderr: output.stderr.clone().in_json(output.is_json()), ..output }
     }
 
     /// The same output with another clock.
@@ -99,10 +101,17 @@ impl Output {
     /// Shows a list.
     pub fn list<T: Item>(&mut self, list: &List<T>) -> Result<Class> {
         let view = self.view();
-        let table =
-            || Table { columns: T::COLUMNS.to_vec(), rows: list.items.iter().map(|item| item.cells(&view)).collect() };
+        let table = || Table {
+            rows: list.items.iter().map(|item| item.cells(&view)).collect(),
+            ..Table::new(T::COLUMNS).prose(T::PROSE).spare(T::SPARE)
+        };
+        let mut left_out = Vec::new();
         let text = match self.format() {
-            Format::Table => table().to_table(self.terminal.width, self.paint_stdout()),
+            Format::Table => {
+                let drawn = table().to_table(self.terminal.width, self.paint_stdout());
+                left_out = drawn.left_out;
+                drawn.text
+            }
             Format::Tsv => table().to_tsv(),
             Format::Json => json::document(&format!("{}_list", T::KIND), list, true)?,
             Format::Jsonl => {
@@ -113,7 +122,11 @@ impl Output {
         if list.items.is_empty() && self.format() == Format::Table {
             self.inform(list.when_empty);
         }
-        if list.more > 0 {
+        if !left_out.is_empty() {
+            self.inform(&format!("Not shown at this width: {}", left_out.join(", ")));
+        }
+        // The JSON document says it itself.
+        if list.more > 0 && self.format() != Format::Json {
             let next = list.next_after.as_deref().map(|id| format!(": --after {id}")).unwrap_or_default();
             self.inform(&format!("{} more{next}", list.more));
         }
@@ -130,20 +143,27 @@ impl Output {
 
     /// A message to the person; silenced by `-q`.
     pub fn inform(&self, line: &str) {
-        if !self.options.quiet {
-            self.stderr.line(line);
-        }
+        self.say("note", None, line);
     }
     /// A warning; silenced by `-q`.
     pub fn warn(&self, line: &str) {
-        if !self.options.quiet {
-            self.stderr.raw(&format!("{} {}\n", self.paint_stderr().yellow("warning:"), visible(line)));
-        }
+        self.say("warning", Some(self.paint_stderr().yellow("warning:")), line);
     }
     /// A next step; silenced by `-q`.
     pub fn hint(&self, line: &str) {
-        if !self.options.quiet {
-            self.stderr.raw(&format!("{} {}\n", self.paint_stderr().cyan("hint:"), visible(line)));
+        self.say("hint", Some(self.paint_stderr().cyan("hint:")), line);
+    }
+
+    /// One line on stderr: JSON where results are JSON, so that a program can read all that is written there.
+    fn say(&self, kind: &str, label: Option<String>, line: &str) {
+        match label {
+            _ if self.options.quiet => {}
+            _ if self.is_json() => self.stderr.json(kind, line),
+            Some(label) => self.stderr.raw(&format!("{label} {}\n", visible(line))),
+            None => {
+                let room = self.terminal.width.filter(|_| self.terminal.stderr_tty).map_or(usize::MAX, usize::from);
+                wrap(line, room).iter().for_each(|line| self.stderr.line(line));
+            }
         }
     }
 

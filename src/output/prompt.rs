@@ -3,11 +3,14 @@
 use std::io::ErrorKind;
 
 use dialoguer::{Confirm, Input, Password};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::escape::visible;
 use super::printer::Output;
-use crate::error::{Code, Error, Result};
+use crate::error::{Class, Code, Error, Result};
+
+/// How often one thing is asked for.
+const TRIES: u32 = 3;
 
 /// One question, and what to give on the command line instead.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +29,45 @@ impl Output {
         self.terminal.stdin_tty && self.terminal.stderr_tty && !self.options.no_input
     }
 
-    /// Prompts for a line. `NEEDS_TERMINAL` where that is not possible, `INTERRUPTED` on Ctrl-C.
-    pub fn ask(&self, prompt: Prompt<'_>) -> Result<String> {
-        self.require_prompt(prompt)?;
-        let answer = Input::<String>::new().with_prompt(label(prompt)).allow_empty(true).interact();
-        non_empty(prompt, answer.map_err(|error| prompt_error(prompt, error))?)
+    /// Prompts for a line until `read` takes it, three times at most: a typo is no reason to begin again.
+    ///
+    /// # Errors
+    /// `NEEDS_TERMINAL` where that is not possible, `INTERRUPTED` on Ctrl-C, and what was wrong with the last line.
+    pub fn ask<T>(&self, prompt: Prompt<'_>, read: impl Fn(&str) -> Result<T>) -> Result<T> {
+        self.until_read(prompt, read, || {
+            Input::<String>::new().with_prompt(label(prompt)).allow_empty(true).interact().map(SecretString::from)
+        })
     }
 
-    /// Prompts for a line that is not shown while it is typed.
-    pub fn ask_secret(&self, prompt: Prompt<'_>) -> Result<SecretString> {
+    /// As [`Output::ask`], for a line that is not shown while it is typed.
+    ///
+    /// # Errors
+    /// As [`Output::ask`].
+    pub fn ask_secret<T>(&self, prompt: Prompt<'_>, read: impl Fn(&str) -> Result<T>) -> Result<T> {
+        self.until_read(prompt, read, || {
+            let password = Password::new().with_prompt(label(prompt)).allow_empty_password(true);
+            password.interact().map(SecretString::from)
+        })
+    }
+
+    fn until_read<T>(
+        &self,
+        prompt: Prompt<'_>,
+        read: impl Fn(&str) -> Result<T>,
+        interact: impl Fn() -> dialoguer::Result<SecretString>,
+    ) -> Result<T> {
         self.require_prompt(prompt)?;
-        let answer = Password::new().with_prompt(label(prompt)).allow_empty_password(true).interact();
-        Ok(non_empty(prompt, answer.map_err(|error| prompt_error(prompt, error))?)?.into())
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            let answer = interact().map_err(|error| prompt_error(prompt, error))?;
+            let text = answer.expose_secret();
+            let read = if text.trim().is_empty() { Err(missing(prompt)) } else { read(text) };
+            match read {
+                Err(error) if tries > 0 && matches!(error.class(), Class::Data | Class::Usage) => self.fail(&error),
+                last => return last,
+            };
+        }
     }
 
     /// Asks a yes-or-no question; Enter means no. `what` is the question.
@@ -74,6 +104,15 @@ impl SavedTerminal {
         }
     }
 
+    /// Ends the line that a signal interrupted: a prompt, or what the terminal echoed.
+    pub fn end_line(&self) {
+        #[cfg(unix)]
+        if self.settings.is_some() {
+            // Nothing is left to be done about a terminal that is gone.
+            let _ = dialoguer::console::Term::stderr().write_line("");
+        }
+    }
+
     /// Restores them. Does nothing where there was no terminal.
     pub fn restore(&self) {
         #[cfg(unix)]
@@ -91,10 +130,6 @@ fn label(prompt: Prompt<'_>) -> String {
         first.make_ascii_uppercase();
     }
     label
-}
-
-fn non_empty(prompt: Prompt<'_>, answer: String) -> Result<String> {
-    if answer.trim().is_empty() { Err(missing(prompt)) } else { Ok(answer) }
 }
 
 fn missing(prompt: Prompt<'_>) -> Error {

@@ -176,6 +176,31 @@ fn errors_are_one_json_object_where_results_are_json() {
 }
 
 #[test]
+fn where_results_are_json_every_line_on_stderr_is_an_object() {
+    let (mut output, _, err) =
+        output(Terminal::default(), OutputOptions { format: Some(Format::Jsonl), ..OutputOptions::default() });
+
+    output.warn("the key file is readable by others");
+    output.hint("chmod 600");
+    output.inform("done\u{1b}[2J");
+    output.message_writer().lines("SMS to +1\n  123456");
+    output.list(&rows()).unwrap();
+
+    let lines: Vec<Value> = err.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        lines,
+        [
+            json!({"schema_version": 1, "warning": {"message": "the key file is readable by others"}}),
+            json!({"schema_version": 1, "hint": {"message": "chmod 600"}}),
+            json!({"schema_version": 1, "note": {"message": "done\u{1b}[2J"}}),
+            json!({"schema_version": 1, "text": {"message": "SMS to +1\n  123456"}}),
+            json!({"schema_version": 1, "note": {"message": "5 more: --after 1"}}),
+        ]
+    );
+    assert!(!err.text().contains('\u{1b}'));
+}
+
+#[test]
 fn color_follows_flag_then_environment_then_stream() {
     let environment = |no_color, force, dumb| ColorEnvironment { no_color, force, dumb };
     let paints = |choice, colors, tty| Terminal { colors, ..Terminal::default() }.paints(choice, tty).0;
@@ -200,8 +225,8 @@ fn there_is_no_prompt_without_a_terminal() {
     for (terminal, no_input) in silent {
         let (output, _, _) = output(terminal, OutputOptions { no_input, ..OutputOptions::default() });
         for error in [
-            output.ask(prompt).unwrap_err(),
-            output.ask_secret(prompt).map(|_| ()).unwrap_err(),
+            output.ask(prompt, |_| Ok(())).unwrap_err(),
+            output.ask_secret(prompt, |_| Ok(())).unwrap_err(),
             output.confirm(prompt).unwrap_err(),
         ] {
             assert_eq!(error.code(), Code::NEEDS_TERMINAL);

@@ -57,6 +57,10 @@ pub trait Item: Serialize {
     const KIND: &'static str;
     /// The headings.
     const COLUMNS: &'static [&'static str];
+    /// The columns that hold sentences, which may be wrapped between words.
+    const PROSE: &'static [&'static str] = &[];
+    /// The columns that a narrow terminal can do without, the least important first.
+    const SPARE: &'static [&'static str] = &[];
     /// One cell per heading.
     fn cells(&self, view: &View) -> Vec<String>;
 }

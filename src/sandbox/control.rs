@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -22,6 +23,9 @@ use super::message_log::FinalStatus;
 use super::plan::CallbackPlan;
 use super::state::SandboxState;
 
+/// How long the answer to a stop has to reach its client.
+const STOP_AFTER: Duration = Duration::from_millis(20);
+
 /// Admits requests with the account's credentials, and requests from this machine to a loopback name. The name is checked because
 /// a web page can point a name of its own at 127.0.0.1.
 pub(super) async fn admit(State(state): State<Arc<SandboxState>>, request: Request, next: Next) -> Response {
@@ -32,6 +36,7 @@ pub(super) async fn admit(State(state): State<Arc<SandboxState>>, request: Reque
 pub(super) async fn index(State(state): State<Arc<SandboxState>>) -> Json<Value> {
     Json(json!({
         "account_sid": state.account.account_sid,
+        "pid": std::process::id(),
         "phone_numbers": state.account.numbers.iter().map(|n| n.phone.as_str()).collect::<Vec<_>>(),
         "messaging_service_sid": state.account.service_sid,
         "endpoints": {
@@ -41,6 +46,7 @@ pub(super) async fn index(State(state): State<Arc<SandboxState>>) -> Json<Value>
             "POST /sandbox/outcomes": "{\"to\": \"+1...\", \"status\": \"undelivered\", \"error_code\": 30003}",
             "POST /sandbox/reply": "{\"from\": \"+1...\", \"body\": \"STOP\"}",
             "POST /sandbox/step": "moves every message on by one status",
+            "POST /sandbox/stop": "ends the sandbox",
             "POST /sandbox/messages/{sid}/status": "{\"status\": \"delivered\", \"error_code\": null}",
         },
     }))
@@ -137,6 +143,16 @@ pub(super) async fn send_reply(
 pub(super) async fn step(State(state): State<Arc<SandboxState>>) -> Json<Value> {
     state.step();
     Json(json!({"stepped": true}))
+}
+
+/// POST /sandbox/stop
+pub(super) async fn stop(State(state): State<Arc<SandboxState>>) -> Json<Value> {
+    tokio::spawn(async move {
+        // The server ends with all its connections, this one included: its answer goes first.
+        tokio::time::sleep(STOP_AFTER).await;
+        state.stop.notify_one();
+    });
+    Json(json!({"stopping": true}))
 }
 
 #[derive(Deserialize)]

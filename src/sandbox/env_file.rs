@@ -18,6 +18,8 @@ pub(super) struct SavedAccount {
     pub account_sid: Option<String>,
     pub auth_token: Option<String>,
     pub phone_number: Option<String>,
+    /// Where it listened.
+    pub base_url: Option<String>,
 }
 
 /// Reads a file of ours; `None` when there is none yet.
@@ -43,6 +45,7 @@ pub(super) fn read(path: &Path) -> Result<Option<SavedAccount>> {
         account_sid: value("TWILIO_ACCOUNT_SID"),
         auth_token: value("TWILIO_AUTH_TOKEN"),
         phone_number: value("TWILIO_PHONE_NUMBER"),
+        base_url: value("TWILIO_API_BASE_URL"),
     }))
 }
 

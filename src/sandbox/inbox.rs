@@ -1,6 +1,5 @@
 //! The inbox: the messages that a phone would show, for pipelines that sign up with a code and for people.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,10 @@ use serde_json::{Value, json};
 use super::answer::TwilioError;
 use super::message::{ReceivedMessage, StoredMessage};
 use super::request::Params;
+use super::running;
 use super::state::SandboxState;
 use crate::clock::Timestamp;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// No request waits longer.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -29,29 +29,15 @@ const MAX_SHOWN: usize = 1000;
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
 pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<ReceivedMessage>> {
     let wait = wait.min(MAX_WAIT);
-    let mut address = url::Url::parse(url).ok().filter(|u| u.scheme() == "http" && u.has_host()).ok_or_else(|| {
-        Error::new(Code::CONFIG_INVALID, "the sandbox's URL is not an http URL")
-            .hint("Write it as the sandbox prints it, for example http://127.0.0.1:4010.")
-    })?;
-    address.set_path("/sandbox/inbox");
-    address.query_pairs_mut().clear().append_pair("to", to).append_pair("wait", &format!("{}ms", wait.as_millis()));
-    let unreachable = |e: reqwest::Error| {
-        Error::new(Code::PROVIDER_UNREACHABLE, "no sandbox answers at this address")
-            .because(e.without_url())
-            .hint("Start one: smsotp sandbox --listen 127.0.0.1:4010")
-    };
-    let answer =
-        loopback_client()?.get(address).timeout(wait + Duration::from_secs(10)).send().await.map_err(unreachable)?;
-    if !answer.status().is_success() {
-        let status = answer.status();
-        return Err(Error::new(Code::PROVIDER_UNREACHABLE, format!("the sandbox's inbox answered {status}"))
-            .hint("Use it on the machine that it runs on, with the loopback address that it prints."));
-    }
+    let mut address = running::address(url, "/sandbox/inbox")?;
+    address.query_pairs_mut().append_pair("to", to).append_pair("wait", &format!("{}ms", wait.as_millis()));
+    let request = running::client()?.get(address).timeout(wait + Duration::from_secs(10));
+    let answer = running::ask(request).await?;
     #[derive(Deserialize)]
     struct InboxAnswer {
         messages: Vec<ReceivedMessage>,
     }
-    Ok(answer.json::<InboxAnswer>().await.map_err(unreachable)?.messages)
+    Ok(answer.json::<InboxAnswer>().await.map_err(running::unreachable)?.messages)
 }
 
 /// [`fetch`] for callers that have no runtime of their own.
@@ -59,11 +45,7 @@ pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<ReceivedMe
 /// # Errors
 /// As [`fetch`].
 pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<ReceivedMessage>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::new(Code::BUG, "no runtime can be started").because(error))?;
-    runtime.block_on(fetch(url, to.unwrap_or_default(), wait))
+    running::block_on(fetch(url, to.unwrap_or_default(), wait))
 }
 
 /// The code in a message: what follows `#` on a WebOTP last line (`@domain #123456`), else the last group of 4 to 10 digits
@@ -114,24 +96,6 @@ fn matching_messages(state: &SandboxState, to: Option<&str>, since: Option<Times
         message_log.outbound().rev().filter(fits).take(MAX_SHOWN).map(|m| m.received()).collect();
     newest.reverse();
     newest
-}
-
-fn loopback_client() -> Result<reqwest::Client> {
-    let bug = |e: &dyn std::fmt::Display| Error::new(Code::BUG, format!("no HTTP client: {e}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| bug(&e))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .resolve("localhost", (Ipv4Addr::LOCALHOST, 0).into())
-        .connect_timeout(Duration::from_secs(5))
-        .build()
-        .map_err(|e| bug(&e))
 }
 
 fn web_otp(text: &str) -> Option<String> {

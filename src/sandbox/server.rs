@@ -73,8 +73,9 @@ pub(super) fn spawn(
             tokio::spawn(webhooks::send_all(Arc::clone(&state), callbacks));
             tokio::spawn(move_statuses(Arc::clone(&state)));
             tokio::select! {
-                () = accept(listener, state) => {}
+                () = accept(listener, Arc::clone(&state)) => {}
                 _ = stopped => {}
+                () = state.stop.notified() => {}
             }
         });
         // Dropping the runtime ends what still runs: hanging requests, late callbacks.
@@ -184,6 +185,7 @@ fn router(state: Arc<SandboxState>) -> Router {
         .route("/sandbox/outcomes", post(control::set_outcome))
         .route("/sandbox/reply", post(control::send_reply))
         .route("/sandbox/step", post(control::step))
+        .route("/sandbox/stop", post(control::stop))
         .route("/sandbox/messages/{sid}/status", post(control::set_status))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), control::admit));
     api.merge(control)

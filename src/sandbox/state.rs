@@ -32,6 +32,8 @@ pub(super) struct SandboxState {
     pub arrivals: watch::Sender<u64>,
     /// Wakes the task that moves statuses.
     pub moving: Notify,
+    /// Ends the server.
+    pub stop: Notify,
 }
 
 impl SandboxState {
@@ -56,6 +58,7 @@ impl SandboxState {
             callbacks,
             arrivals: watch::Sender::new(0),
             moving: Notify::new(),
+            stop: Notify::new(),
         }
     }
 

@@ -17,8 +17,8 @@ smsotp=${2:-$root/target/debug/smsotp}
 tool=$(cd "$1" && pwd)/bin/schemathesis
 
 work=$(mktemp -d)
-trap 'kill $server $sandbox 2>/dev/null || true; wait; rm -rf "$work"' EXIT
-server='' sandbox=''
+trap 'kill $server 2>/dev/null || true; "$smsotp" sandbox stop --quiet --env-file env || true; wait; rm -rf "$work"' EXIT
+server=''
 cd "$work"
 export HOME="$work" XDG_CONFIG_HOME="$work/config" XDG_DATA_HOME="$work/data"
 
@@ -31,9 +31,7 @@ wait_for() {
     done
 }
 
-"$smsotp" sandbox --listen 127.0.0.1:0 --write-env env 2>sandbox.log &
-sandbox=$!
-wait_for [ -s env ]
+"$smsotp" sandbox --detach --quiet --listen 127.0.0.1:0 --write-env env --log sandbox.log
 printf '[limits]\neverything = "10000/1h"\nuser = "10000/1h"\nphone = "10000/1h"\nuser_phones = "10000/1d"\ncooldown = ["1s"]\nguesses_per_phone = "10000/1d"\nguesses_in_a_row = 10000\n' >smsotp.toml
 set -- --env-file env --config smsotp.toml
 token=$("$smsotp" token create --service --scope send,verify,test,read -o tsv "$@" 2>/dev/null | cut -f2)

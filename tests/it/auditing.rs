@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use smsotp::audit::BreakKind;
 use smsotp::code::Code;
-use smsotp::engine::{AddTestNumber, Inbound, InboundText, NewToken, Revoke, SendOtp, Step, Verdict, Whose};
+use smsotp::engine::{
+    AddTestNumber, AuditFilter, Inbound, InboundText, NewToken, Revoke, SendOtp, Step, Verdict, Whose,
+};
 use smsotp::phone::Phone;
 use smsotp::sandbox::Fault;
 use smsotp::token::Scopes;
 
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, audit_break, audit_rows, block_on, caller, dispatch, guess, phone_subject, purge,
-    refusal, reset, revoke, send, send_as, verdict,
+    OTHER, PHONE, World, ask, audit_break, audit_rows, block_on, caller, dispatch, guess, phone_subject,
+    purge, refusal, reset, revoke, send, send_as, unlimited, verdict,
 };
 
 on_every_store![
     every_operation_writes_exactly_one_row_for_each_of_its_transactions,
     an_operation_that_failed_leaves_no_row_and_no_trace,
     a_row_names_no_phone_no_user_and_no_code,
+    a_page_of_the_log_says_truly_how_many_more_there_are_and_where_the_next_begins,
 ];
 
 /// What an operation added to the log.
@@ -96,6 +99,36 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
     });
     let retried = added(database, send(&hasty, PHONE)).await;
     assert_eq!(retried, ["send reserved", "settle queued", "claim done", "settle accepted"]);
+}
+
+async fn a_page_of_the_log_says_truly_how_many_more_there_are_and_where_the_next_begins(database: &mut Database) {
+    database.policy.limits = unlimited();
+    let engine = database.engine().await;
+    for n in 0..9 {
+        send(&engine, &format!("+1415555010{n}")).await;
+        database.advance(1);
+    }
+    let all = engine.audit_page(&AuditFilter { limit: 1000, ..AuditFilter::default() }).await.unwrap();
+    let total = database.audit().len();
+    assert_eq!((all.rows.len(), all.more, all.cut, all.next), (total, 0, false, None));
+    assert!(all.rows.is_sorted_by(|one, next| one.step.at >= next.step.at), "the newest first, whatever the chain");
+
+    let (mut seen, mut before) = (Vec::new(), Vec::new());
+    loop {
+        let filter = AuditFilter { before, limit: 4, ..AuditFilter::default() };
+        let page = engine.audit_page(&filter).await.unwrap();
+        seen.extend(page.rows.iter().map(|row| row.place));
+        assert_eq!(usize::try_from(page.more).unwrap(), total - seen.len());
+        assert_eq!(page.next.is_some(), page.more > 0);
+        let Some(next) = page.next else { break };
+        before = next;
+    }
+    assert_eq!(seen, all.rows.iter().map(|row| row.place).collect::<Vec<_>>());
+
+    let sends = AuditFilter { action: Some("send".to_owned()), limit: 2, ..AuditFilter::default() };
+    assert_eq!(engine.audit_page(&sends).await.unwrap().more, 7);
+    let since = AuditFilter { since: Some(database.now() - Duration::from_secs(3)), ..sends };
+    assert_eq!(engine.audit_page(&since).await.unwrap().more, 1);
 }
 
 async fn an_operation_that_failed_leaves_no_row_and_no_trace(database: &mut Database) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use smsotp::clock::{Clock, SystemClock};
 
+use smsotp::sandbox::Options;
+
 use super::desk::{BINARY, Desk, code_in, wrong};
 
 const PHONE: &str = "+14155552671";
@@ -199,7 +201,7 @@ fn asking_again_waits_then_repeats_the_code_and_staff_may_pass_a_limit_with_a_re
 
     desk.run(&format!("send {PHONE}")).expect(75).says("refused:").says("--override cooldown --reason");
     desk.run(&format!("send {PHONE} --override cooldown")).expect(2).says("--reason");
-    desk.run(&format!("send {PHONE} --override coldown --reason x")).expect(65).says("There are");
+    desk.run(&format!("send {PHONE} --override coldown --reason x")).expect(65).says("Did you mean cooldown?");
     let again = desk.send(&format!("{PHONE} --override cooldown --reason on-the-line"));
     let new = desk.send(&format!("{PHONE} --override cooldown --reason lost --new-code"));
 
@@ -537,7 +539,10 @@ fn the_audit_log_is_listed_by_operation_and_number_and_a_changed_row_is_found() 
     assert_eq!(rows("audit list --action revoke"), 1);
     assert_eq!(rows(&format!("audit list --phone {LONDON}")), 3);
     assert_eq!(rows("audit list --since 1h --limit 2"), 2);
-    desk.run("audit list --limit 2").expect(0).says("more: --after 0.");
+    let all = rows("audit list");
+    desk.run("audit list --limit 2").expect(0).says(&format!("{} more: --after 0.", all - 2));
+    let page = desk.run("audit list --limit 2 --json").expect(0);
+    assert_eq!((page.json("audit_list")["more"].as_u64(), page.err.as_str()), (Some(all as u64 - 2), ""));
     desk.run("audit list --after x").expect(65);
     assert_eq!(desk.run("audit verify").expect(0).rows()[0][0], "intact");
     assert_eq!(desk.run("audit verify -q").expect(0).out, "");
@@ -554,10 +559,88 @@ fn the_audit_log_is_listed_by_operation_and_number_and_a_changed_row_is_found() 
 }
 
 #[test]
+fn a_filter_that_is_no_known_word_is_an_error_that_names_the_nearest() {
+    let desk = Desk::new();
+    desk.send(PHONE);
+
+    for (line, exit, near) in [
+        ("audit list --action revok", 2, "revoke"),
+        ("list --state activ", 2, "active"),
+        ("list --purpose logn", 65, "login"),
+        ("show +14155552671 --purpose logn", 65, "login"),
+        ("revoke +14155552671 --purpose logn", 65, "login"),
+        ("limits show --purpose phone_verificaton", 65, "phone_verification"),
+        ("token create --service --scope sendd", 2, "send"),
+        ("send +14155552671 --override coldown --reason x", 65, "cooldown"),
+        ("help environmnt", 2, "environment"),
+        ("help lmits", 2, "limits"),
+    ] {
+        desk.run(line).expect(exit).says(near);
+        let error = desk.run(&format!("{line} --json")).expect(exit);
+        let error: serde_json::Value = serde_json::from_str(error.err.lines().last().unwrap()).unwrap();
+        assert!(error["error"]["hint"].as_str().unwrap().contains(near), "{line}: {error}");
+    }
+    desk.run("list --purpose registration").expect(0);
+}
+
+#[test]
+fn with_json_every_line_on_standard_error_is_an_object() {
+    let (mut desk, _sandbox) = Desk::with_sandbox(Options::default());
+    desk.set("RUST_LOG", "info");
+    std::fs::write(desk.cwd().join("smsotp.toml"), "[limits]\nphone = []\n").unwrap();
+    let console = Desk::new();
+
+    for (desk, line) in [
+        (&desk, "send +14155552671 --config smsotp.toml -vv"),
+        (&desk, "list --limit 1 -o jsonl"),
+        (&desk, "token create --service --scope send"),
+        (&desk, "keys rotate"),
+        (&desk, "send 12"),
+        (&desk, "config check --config smsotp.toml"),
+        (&console, "send +14155552671"),
+    ] {
+        let line = if line.contains("jsonl") { line.to_owned() } else { format!("{line} --json") };
+        for said in desk.run(&line).err.lines() {
+            serde_json::from_str::<serde_json::Value>(said).unwrap_or_else(|error| panic!("{line}: {error}: {said}"));
+        }
+    }
+}
+
+#[test]
+fn an_expiry_stays_the_expiry_and_the_end_has_a_field_of_its_own() {
+    let desk = Desk::new();
+    let code = desk.send(PHONE);
+    let row = || desk.run("list --json").expect(0).json("otp_list")["items"][0].clone();
+    let before = row();
+    assert_eq!(before.get("ended_at"), None);
+
+    desk.pipe(&format!("verify {PHONE} -"), &code).expect(0);
+
+    let after = row();
+    assert_eq!(after["expires_at"], before["expires_at"]);
+    assert!(after["ended_at"].as_str().unwrap() < after["expires_at"].as_str().unwrap());
+    assert_eq!(desk.run("show 1 --json").expect(0).json("timeline")["otp"]["ended_at"], after["ended_at"]);
+}
+
+#[test]
+fn a_made_up_number_is_refused_with_the_way_to_declare_it_and_then_taken() {
+    let desk = Desk::new();
+
+    let ran = desk.run("send +1234567890").expect(65);
+    ran.says("smsotp test-number add").says("--allow-test-numbers");
+    desk.pipe("test-number add +1234567890 - --until 1d", "123456").expect(0);
+    desk.run("send +1234567890").expect(0);
+    desk.run("verify +1234567890 123456").expect(0);
+}
+
+#[test]
 fn completions_come_for_every_shell() {
     let desk = Desk::bare();
 
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+    for shell in ["bash", "zsh", "fish"] {
+        desk.run(&format!("completions {shell}")).expect(0).shows(&format!("_SMSOTP_COMPLETE={shell} smsotp"));
+    }
+    for shell in ["powershell", "elvish"] {
         desk.run(&format!("completions {shell}")).expect(0).shows("purge-expired");
     }
     desk.run("completions tcsh").expect(2).says("elvish");

@@ -125,14 +125,14 @@ fn script_of(block: &Block) -> String {
         writeln!(script, "last=$?; printf '\\036'; (exit $last)\n{typed}").unwrap();
         if typed.ends_with('&') {
             script.push_str("jobs=\"$jobs $!\"\n");
-            // A person's next line comes later than this job is ready; the shell's would not.
-            if let Some(file) = typed.split(" --write-env ").nth(1).and_then(|rest| rest.split_whitespace().next()) {
-                let wait = format!("n=0; until [ -s {file} ] || [ $n -gt 600 ]; do sleep 0.05; n=$((n+1)); done\n");
-                script.push_str(&wait);
-            }
         }
     }
-    script
+    // A sandbox that the page leaves behind, or did not come to end.
+    let files = block.exchanges.iter().filter_map(|exchange| exchange.typed[0].split(" --write-env ").nth(1));
+    let files: Vec<&str> = files.filter_map(|rest| rest.split_whitespace().next()).collect();
+    let stop =
+        files.iter().map(|file| format!("smsotp sandbox stop --env-file {file} >/dev/null 2>&1; ")).collect::<String>();
+    script.replace("trap '", &format!("trap '{stop}"))
 }
 
 /// The first answer that is not as the page says.
@@ -203,6 +203,11 @@ pub(crate) fn shape(line: &str) -> String {
         if (span(at) && words.get(at + 2) == Some(&"ago")) || (words[at] == "in" && span(at + 1)) {
             shaped.push("<moment>".to_owned());
             at += 3;
+        } else if words[at] == "process"
+            && words.get(at + 1).is_some_and(|word| word.bytes().all(|b| b.is_ascii_digit()))
+        {
+            shaped.push("process <pid>".to_owned());
+            at += 2;
         } else if words[at] == "now" {
             shaped.push("<moment>".to_owned());
             at += 1;

@@ -346,6 +346,8 @@ const JSON_STORIES: &[JsonStory] = &[
     story("audit verify", "audit verify", 0),
     story("audit anchor", "audit anchor", 0),
     story("audit prune", "audit prune --older-than 400d", 0),
+    story("sandbox --detach", "sandbox --detach --listen 127.0.0.1:0 --write-env other.env", 0),
+    story("sandbox stop", "sandbox stop --env-file other.env", 0),
     story("sandbox inbox", "sandbox inbox", 0),
 ];
 
@@ -359,7 +361,9 @@ With `-o json` (or `--json`) a command writes one document to standard output; w
 * Phones are masked unless `--reveal` is given. Codes appear only in the inbox of the sandbox.
 * A list has `items`, `more` (the number of rows after this page) and, if there are more, `next_after`, the value for `--after`.
   With `-o jsonl` each row is a line of its own, with the kind of a single row.
-* An error or a refusal is one object on standard error, with a stable `code` ([exit-codes.md](exit-codes.md)), `message`, `exit_code` and, where they
+* Whatever is written to standard error is one object a line too: a warning, a hint or a note, for example
+  `{\"schema_version\": 1, \"warning\": {\"message\": \"...\"}}`.
+* An error or a refusal is one object on standard error, the last one, with a stable `code` ([exit-codes.md](exit-codes.md)), `message`, `exit_code` and, where they
   apply, `hint`, `cause`, `retry_after_seconds` and `details`.
 
 The examples below are real output, produced by a test. Times, Twilio's ids, keys and paths are replaced by examples, and long lists are
@@ -464,7 +468,7 @@ fn settled_line(line: &str, home: &str) -> String {
     let (value, comma) = value.strip_suffix(',').map_or((value, ""), |value| (value, ","));
     let value = match serde_json::from_str::<Value>(value) {
         Ok(Value::String(text)) => Value::String(settled(&name, &text, home)).to_string(),
-        Ok(Value::Number(_)) if ["bytes", "retry_after_seconds"].contains(&name.as_str()) => "27".to_owned(),
+        Ok(Value::Number(_)) if ["bytes", "pid", "retry_after_seconds"].contains(&name.as_str()) => "27".to_owned(),
         Ok(Value::Number(number)) if number.as_u64().is_some_and(|n| n > 1_700_000_000_000) => {
             "1769860800000".to_owned()
         }

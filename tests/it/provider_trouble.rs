@@ -335,6 +335,16 @@ fn the_checks_pass_for_a_good_account_and_deliver_a_message_on_request() {
 }
 
 #[test]
+fn a_test_message_that_does_not_arrive_is_explained_by_its_own_code() {
+    let (desk, sandbox) = Desk::with_sandbox(Options::default());
+    sandbox.set_outcome("+14155552671", "undelivered", Some(30003));
+
+    let ran = desk.run("test-twilio --to +14155552671").expect(1);
+
+    ran.shows("undelivered (30003)").shows("smsotp explain 30003");
+}
+
+#[test]
 fn the_checks_name_what_is_wrong_with_an_account() {
     let marks = |desk: &Desk, line: &str, exit: i32, wanted: &[&str]| {
         let ran = desk.run(line).expect(exit);

@@ -115,7 +115,10 @@ fn test_numbers_open_nothing_where_they_are_not_allowed() {
 
     let window = Window::with(&world, engine.without_test_numbers(), settings());
 
-    assert_eq!(window.post(SEND, &token, ask).code(), "phone_invalid");
+    let refused = window.post(SEND, &token, ask);
+    assert_eq!((refused.status, refused.code().as_str()), (422, "phone_invalid"));
+    let said = refused.body.to_string();
+    assert!(said.contains("smsotp test-number add") && said.contains("--allow-test-numbers"), "{said}");
     assert_eq!(window.post(VERIFY, &token, body).code(), "invalid_code");
 }
 

@@ -223,6 +223,12 @@ impl Database {
         // The server of the stories is quick, not durable.
         found.retain(|finding| !finding.contains("fsync"));
         assert_eq!(found, [""; 0]);
+        for row in super::world::audit_rows(&store).await {
+            let body: serde_json::Value = serde_json::from_slice(&row.body).unwrap();
+            let action = body["action"].as_str().unwrap();
+            // Some stories write rows of their own.
+            assert!(smsotp::audit::ACTIONS.contains(&action) || action == "test", "{action} is missing in ACTIONS");
+        }
         let Some(checks) = &self.checks else { return };
         assert_eq!(checks.findings(), Vec::<String>::new());
         if self.url.is_some() {

@@ -13,10 +13,13 @@ use super::desk::{BINARY, Desk, code_in, wrong};
 /// A line on a terminal of its own, so many columns wide.
 fn at_a_terminal(desk: &Desk, columns: u16, line: &str) -> OsSession {
     let mut command = desk.program("sh");
-    command.args(["-c", &format!("stty echo cols {columns} rows 40; exec {BINARY} {line}")]).env("TERM", "xterm");
+    command.args(["-c", &format!("stty -echo; read -r go; stty echo; exec {BINARY} {line}")]).env("TERM", "xterm");
     command.stdin(std::process::Stdio::inherit());
     let mut terminal = Session::spawn(command).unwrap();
     terminal.set_expect_timeout(Some(Duration::from_secs(60)));
+    // A new terminal gets a size of its own when it is ready: only then may the line begin.
+    terminal.get_process_mut().set_window_size(columns, 40).unwrap();
+    terminal.send_line("go").unwrap();
     terminal
 }
 
@@ -71,17 +74,87 @@ fn a_person_sees_sentences_aligned_fields_and_the_next_command_ready_to_paste() 
     assert!(text.contains("otp 1, purpose login") && !text.contains('{'), "{text}");
 }
 
-#[test]
-fn a_narrow_window_folds_tables_and_keeps_every_line_inside() {
-    let desk = Desk::new();
-    desk.send("+14155552671 --purpose login");
-
-    for line in ["list", "audit list", "limits show", "show 1", "keys list"] {
-        let (text, exit) = screen(at_a_terminal(&desk, 80, line));
-        assert_eq!(exit, 0, "{text}");
-        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= 80, "{line}: {widest} columns\n{text}");
+/// A desk with codes of several kinds of users and purposes, in several states.
+fn a_day_of_work() -> (Desk, smsotp::sandbox::Sandbox) {
+    let (desk, sandbox) = Desk::with_sandbox(Options::default());
+    for user in ["ada", "grace.hopper@example.com", "7c9e6679-7425-40de-944b-e07fc1f90ae7"] {
+        desk.run(&format!("send +14155552671 --user {user} --override cooldown --reason x")).expect(0);
     }
+    desk.run("send +4915123456789 --purpose password_reset").expect(0);
+    desk.run("verify +4915123456789 000000 --purpose password_reset").code();
+    desk.run("revoke 1 --reason lost").expect(0);
+    desk.run("token create --service --name shop --scope send,verify --expires 90d").expect(0);
+    desk.pipe("test-number add +15005550006 - --until 30d", "123456").expect(0);
+    (desk, sandbox)
+}
+
+/// Every line of the screens that are no table of values with paths in them.
+const SCREENS: [&str; 15] = [
+    "list",
+    "list --user ada",
+    "audit list",
+    "limits show",
+    "limits show +14155552671",
+    "limits show --risk",
+    "show 1",
+    "show 4",
+    "keys list",
+    "token list",
+    "test-number list",
+    "sandbox inbox",
+    "config show",
+    "db status",
+    "explain 30007",
+];
+
+#[test]
+fn no_screen_splits_a_value_or_runs_over_at_80_and_at_60_columns() {
+    let (desk, sandbox) = a_day_of_work();
+    let sid = &sandbox.messages()[0].sid;
+
+    for columns in [80, 60] {
+        for line in SCREENS {
+            let (text, exit) = screen(at_a_terminal(&desk, columns, line));
+            assert_eq!(exit, 0, "{text}");
+            for shown in text.lines().filter(|shown| shown.chars().count() > usize::from(columns)) {
+                // What is wider than the screen by itself, such as a path, is left whole on a line of its own.
+                assert!(!shown.trim().contains(' '), "{line} at {columns}: {shown}\n{text}");
+            }
+            let values =
+                ["phone_verification", "password_reset", "+1415•••2671", "+4915•••6789", "superseded", "2026-"];
+            for value in values {
+                // The head of a value stands nowhere without the rest of it.
+                let head: String = value.chars().take(value.chars().count() - 2).collect();
+                for shown in text.lines().filter(|_| value != "2026-") {
+                    assert!(!shown.trim_end().ends_with(&head), "{line} at {columns} splits {value}\n{text}");
+                }
+            }
+        }
+        let (text, _) = screen(at_a_terminal(&desk, columns, "show 1"));
+        assert!(text.contains(sid.as_str()), "{text}");
+        assert!(
+            text.lines().any(|line| line.split_whitespace().any(|word| word.len() == 24 && word.ends_with('Z'))),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_list_fits_80_columns_with_what_matters_and_says_what_it_leaves_out() {
+    let (desk, _sandbox) = a_day_of_work();
+
+    let (text, _) = screen(at_a_terminal(&desk, 80, "list --user ada"));
+    assert!(text.starts_with("ID  PHONE         USER  PURPOSE             STATE    CREATED"), "{text}");
+    assert!(text.contains("\nNot shown at this width: messages, tries"), "{text}");
+    let (text, _) = screen(at_a_terminal(&desk, 60, "list --user ada"));
+    assert!(text.starts_with("ID  PHONE         USER  PURPOSE             STATE"), "{text}");
+    let (text, _) = screen(at_a_terminal(&desk, 40, "list --user ada"));
+    assert!(
+        text.starts_with("id       1\nphone    +1415•••2671\nuser     ada\npurpose  phone_verification\n"),
+        "{text}"
+    );
+    let (text, _) = screen(at_a_terminal(&desk, 140, "list"));
+    assert!(text.contains("grace.hopper@example.com") && !text.contains("Not shown"), "{text}");
 }
 
 #[test]
@@ -125,6 +198,63 @@ fn removing_a_key_is_asked_about_and_no_means_no() {
     terminal.send("y").unwrap();
     assert_eq!(screen(terminal).1, 0);
     assert_eq!(desk.run("keys list").expect(0).rows().len(), 1);
+}
+
+#[test]
+fn a_typo_at_a_prompt_is_explained_and_asked_again_three_times_at_most() {
+    let (desk, sandbox) = Desk::with_sandbox(Options::default());
+
+    let mut terminal = at_a_terminal(&desk, 100, "send --purpose login");
+    for (typed, answer) in [("12345\r", "no country code"), ("+1415555267\r", "too short for US")] {
+        terminal.expect("Phone number:").unwrap();
+        terminal.send(typed).unwrap();
+        terminal.expect(answer).unwrap();
+    }
+    terminal.expect("Phone number:").unwrap();
+    terminal.send("+14155552671\r").unwrap();
+    assert_eq!(screen(terminal).1, 0);
+
+    let mut terminal = at_a_terminal(&desk, 100, "verify +14155552671 --purpose login");
+    for typed in ["12x456\r", "\r", "123\r"] {
+        terminal.expect("Code:").unwrap();
+        while terminal.get_process().get_echo().unwrap() {
+            std::thread::yield_now();
+        }
+        terminal.send(typed).unwrap();
+    }
+    let (text, exit) = screen(terminal);
+    assert_eq!(exit, 65, "{text}");
+    assert_eq!(sandbox.messages().len(), 1);
+    assert_eq!(desk.run("list --json").expect(0).json("otp_list")["items"][0]["tries"], 0, "a typo is no guess");
+}
+
+#[test]
+fn ctrl_c_at_any_prompt_ends_its_line_and_leaves_with_130() {
+    let desk = Desk::new();
+    desk.send("+14155552671");
+
+    for (line, prompt) in [
+        ("send", "Phone number:"),
+        ("verify", "Phone number:"),
+        ("verify +14155552671", "Code:"),
+        ("test-number add +15005550006 --until 1d", "Code:"),
+        ("db export moved --move", "Seal this database"),
+    ] {
+        let script = format!("stty echo cols 100 rows 40; {BINARY} {line}; echo \"exit $?\"");
+        let mut command = desk.program("sh");
+        command
+            .args(["-c", &format!("trap : INT; {script}")])
+            .env("TERM", "xterm")
+            .stdin(std::process::Stdio::inherit());
+        let mut terminal = Session::spawn(command).unwrap();
+        terminal.set_expect_timeout(Some(Duration::from_secs(60)));
+        terminal.expect(prompt).unwrap();
+
+        terminal.send(ControlCode::EndOfText).unwrap();
+
+        let (text, _) = screen(terminal);
+        assert!(text.contains("\nexit 130\n"), "{line}: {text:?}");
+    }
 }
 
 #[test]

@@ -35,6 +35,11 @@ pub fn find(code: u32) -> Option<&'static CatalogueEntry> {
     ENTRIES.binary_search_by_key(&code, |entry| entry.code).ok().map(|at| &ENTRIES[at])
 }
 
+/// Every entry, by code.
+pub fn all() -> &'static [CatalogueEntry] {
+    &ENTRIES
+}
+
 /// Twilio's own page about a code.
 fn docs_url(code: u32) -> String {
     format!("https://www.twilio.com/docs/errors/{code}")

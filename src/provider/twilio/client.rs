@@ -127,6 +127,9 @@ impl ApiClient {
         }
         ExchangeError::Unreachable(if error.is_timeout() {
             format!("no connection to {host} {}", within(self.timeouts.connect))
+        } else if self.settings.is_loopback() {
+            let why = innermost_cause(error);
+            format!("no connection to {host}: {why}. A sandbox that has ended leaves stale variables behind")
         } else if error.is_dns() {
             format!("the name {host} cannot be resolved")
         } else {
