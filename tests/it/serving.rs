@@ -578,7 +578,6 @@ fn the_same_key_gets_the_same_answer_and_sends_once() {
     let verified = ask(VERIFY, &token, "v1", &right);
     assert_eq!((verified.status, &verified.body), (200, &ask(VERIFY, &token, "v1", &right).body));
     assert_eq!(ask(VERIFY, &token, "v1", &wrong).code(), "invalid_code", "the key alone opens nothing");
-    assert_eq!(ask(VERIFY, &other, "v1", &right).code(), "invalid_code", "another bearer's key is another key");
     assert_eq!(ask(VERIFY, &token, "v2", &right).code(), "invalid_code");
     for bad in ["", "k\u{e9}", &"k".repeat(201)] {
         assert_eq!(ask(SEND, &token, bad, &body).status, 422, "{bad:?}");

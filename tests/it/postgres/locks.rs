@@ -13,7 +13,7 @@ use tokio_postgres::{Client, NoTls};
 use super::wire::{Fate, Wire};
 use crate::pg;
 use crate::stores::Database;
-use crate::world::{OTHER, PHONE, World, ask, block_on, caller, dispatch, guess, send, verdict};
+use crate::world::{OTHER, PHONE, World, ask, block_on, caller, client, dispatch, guess, send, verdict};
 
 /// A session of somebody else's: an operator with psql, a report, a stranger.
 async fn somebody(url: &str) -> Client {
@@ -177,7 +177,7 @@ fn what_the_last_holder_wrote_is_what_a_operation_decides_on() {
             holder.batch_execute("BEGIN; SELECT 1 FROM smsotp.subjects FOR UPDATE").await.unwrap();
             let operation = {
                 let (engine, guess) = (engine.clone(), guess(PHONE, &code));
-                tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+                tokio::spawn(async move { engine.verify(&client("192.0.2.1"), guess).await.unwrap().verdict })
             };
             assert!(waits_for_a_lock(&operation, &watcher).await);
             holder.batch_execute(&format!("{change}; COMMIT")).await.unwrap();
@@ -202,7 +202,7 @@ fn two_who_ask_for_the_first_time_at_once_are_both_counted() {
         let some = smsotp::code::Code::parse("000000").unwrap();
         let verify = |engine: &Engine| {
             let (engine, guess) = (engine.clone(), guess(PHONE, &some));
-            tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+            tokio::spawn(async move { engine.verify(&client("192.0.2.1"), guess).await.unwrap().verdict })
         };
         wire.arm();
         let held = verify(&first);
@@ -212,7 +212,8 @@ fn two_who_ask_for_the_first_time_at_once_are_both_counted() {
         assert!(waits_for_a_lock(&waits, &watcher).await);
         wire.let_go();
         assert_eq!((held.await.unwrap(), waits.await.unwrap()), (Verdict::NotFound, Verdict::NotFound));
-        let counted = "SELECT (usage::jsonb ->> 'in_a_row')::bigint FROM smsotp.subjects WHERE kind = 'pair'";
+        let counted =
+            "SELECT jsonb_array_length(usage::jsonb -> 'guesses')::bigint FROM smsotp.subjects WHERE kind = 'ip'";
         assert_eq!(number(&watcher, counted).await, 2);
     });
 }
@@ -356,7 +357,7 @@ fn a_machine_that_stands_still_loses_its_locks_and_its_operation() {
         wire.arm();
         let operation = {
             let (engine, guess) = (stuck.clone(), guess(PHONE, &code));
-            tokio::spawn(async move { engine.verify(&caller(), guess).await.unwrap().verdict })
+            tokio::spawn(async move { engine.verify(&client("192.0.2.1"), guess).await.unwrap().verdict })
         };
         wire.held().await;
 
