@@ -10,7 +10,6 @@ use crate::engine::{AuditFilter, AuditRead, Subject};
 use crate::error::{Class, Result};
 use crate::otp::User;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::phone;
 
 /// Read and verify the audit log
 ///
@@ -39,6 +38,8 @@ pub struct ListArgs {
     /// Only rows about this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Only rows about this user, where no phone comes first
     #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
@@ -134,8 +135,9 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 
 fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let (since, until) = args.page.period(out.view().now)?;
+    let config = args.region.config(call)?;
     let subject = match (&args.phone, &args.user) {
-        (Some(phone), _) => Some(Subject::Phone(phone::shape(phone)?)),
+        (Some(phone), _) => Some(Subject::Phone(given::phone(phone, &config)?)),
         (None, Some(user)) => Some(Subject::User(User::parse(user)?)),
         (None, None) => None,
     };
@@ -147,7 +149,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.page.after(place)?,
         limit: usize::try_from(args.page.limit).unwrap_or(usize::MAX),
     };
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
     let row = |read: AuditRead| AuditRow {
         id: format!("{}.{}", read.place.0, read.place.1),

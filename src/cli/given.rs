@@ -13,10 +13,12 @@ use super::Call;
 use crate::app::os_caller;
 use crate::clock::Timestamp;
 use crate::code;
-use crate::engine::Caller;
+use crate::config::Config;
+use crate::engine::{Caller, Destination};
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 use crate::output::{Output, Prompt};
+use crate::phone::{self, Phone};
 use crate::purpose::Purpose;
 
 /// The most that is read where one line with a secret is expected.
@@ -27,6 +29,21 @@ const REASON_MAX: usize = 200;
 
 /// The longest span that an option takes: a hundred years, far from any overflow.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// How numbers are read.
+#[derive(Debug, clap::Args)]
+pub struct Region {
+    /// The country of a number in national form, two letters [default: the setting `region`]
+    #[arg(long, value_name = "COUNTRY")]
+    pub region: Option<String>,
+}
+
+impl Region {
+    /// The configuration, with the region that was given.
+    pub fn config(&self, call: &Call) -> Result<Config> {
+        call.config_with(None, self.region.clone())
+    }
+}
 
 /// Which codes of all, or of one number.
 #[derive(Debug, clap::Args)]
@@ -119,6 +136,58 @@ pub fn phone_text(given: Option<&str>, call: &Call, out: &Output) -> Result<Stri
     }
 }
 
+/// A phone number, in international form or in that of the region.
+pub fn phone(text: &str, config: &Config) -> Result<Phone> {
+    phone::read(text, config.region.as_deref()).map_err(name_region)
+}
+
+/// A phone number to send to.
+pub fn destination(text: &str, config: &Config) -> Result<Destination> {
+    Ok(match Destination::parse(text, config.region.as_deref()).map_err(name_region)? {
+        Destination::Shape(phone, error) => {
+            let (version, month) = phone::PLANS;
+            let hint = format!(
+                "{}. Ranges that are newer than the numbering plans in here (libphonenumber {version}, {month}) need \
+                 --override number --reason TEXT.",
+                error.hint_text().unwrap_or_default()
+            );
+            Destination::Shape(phone, error.hint(hint))
+        }
+        known => known,
+    })
+}
+
+/// The way out that the command line has.
+fn name_region(error: Error) -> Error {
+    if error.message() != phone::NO_COUNTRY_CODE {
+        return error;
+    }
+    let hint = format!("{}; or name its country, like --region GB", error.hint_text().unwrap_or_default());
+    error.hint(hint)
+}
+
+/// What `show` and `revoke` are given.
+pub enum Named {
+    /// The id of a code.
+    Otp(i64),
+    /// The id of a message.
+    Message(i64),
+    /// A number.
+    Phone(Phone),
+    /// Digits that are a number of the region: the id of a code if there is one, else the number.
+    OtpOrPhone(i64, Phone),
+}
+
+/// An id, or a phone number.
+pub fn named(text: &str, config: &Config) -> Result<Named> {
+    let national = || phone::parse(text, config.region.as_deref()).ok();
+    Ok(match id(text) {
+        Some(Id::Message(id)) => Named::Message(id),
+        Some(Id::Otp(id)) => national().map_or(Named::Otp(id), |number| Named::OtpOrPhone(id, number.phone)),
+        None => Named::Phone(phone(text, config)?),
+    })
+}
+
 /// A client's address.
 pub fn address(text: &str) -> Result<IpAddr> {
     text.trim().parse().map_err(|_| {
@@ -171,7 +240,9 @@ pub enum Id {
 /// Reads an id; `None` where the text looks like something else.
 pub fn id(text: &str) -> Option<Id> {
     let text = text.trim();
-    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    // A leading zero belongs to a phone number.
+    let is_id = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let number = |digits: &str| is_id(digits).then(|| digits.parse().ok()).flatten();
     match text.strip_prefix('m') {
         Some(digits) => number(digits).map(Id::Message),
         None => number(text).map(Id::Otp),

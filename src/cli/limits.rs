@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::{phone, risk};
+use crate::risk;
 
 /// Show and reset the limits
 #[derive(Debug, clap::Subcommand)]
@@ -30,6 +30,8 @@ pub enum Verb {
 pub struct Show {
     /// Show what this number has used
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Show what this user has used
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
@@ -56,6 +58,8 @@ pub struct Show {
 pub struct Reset {
     /// The number
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// The user
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
@@ -140,7 +144,7 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
-    let config = call.config()?;
+    let config = args.region.config(call)?;
     if args.risk {
         let risks =
             risk::estimates(&config.policy).into_iter().map(|(question, answer)| Risk { question, answer }).collect();
@@ -148,7 +152,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         return Ok(Class::Done);
     }
     let whom = LimitQuery {
-        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        phone: args.phone.as_deref().map(|text| given::phone(text, &config)).transpose()?,
         user: given::user(args.user.as_deref())?,
         ip: args.ip.as_deref().map(given::address).transpose()?,
         purpose: args.purpose.as_deref().map(given::purpose).transpose()?,
@@ -175,14 +179,15 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
 fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     let reason = given::reason(Some(&args.reason))?;
     let user = given::user(args.user.as_deref())?;
+    let config = args.region.config(call)?;
     let mut subjects = Vec::new();
-    subjects.extend(args.phone.as_deref().map(phone::shape).transpose()?.map(Subject::Phone));
+    subjects.extend(args.phone.as_deref().map(|text| given::phone(text, &config)).transpose()?.map(Subject::Phone));
     subjects.extend((!user.is_empty()).then(|| Subject::User(user.clone())));
     if let Some(ip) = &args.ip {
         subjects.extend(Subject::of_client(given::address(ip)?));
     }
     subjects.extend(args.everything.then_some(Subject::Everything));
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let caller = os_caller();
     let mut forgotten = Forgotten::default();
     for subject in subjects {

@@ -10,7 +10,6 @@ use crate::engine::Filter;
 use crate::error::{Class, Result};
 use crate::otp::{Otp, State};
 use crate::output::{Item, List, Output, View};
-use crate::phone;
 
 /// List codes: who, what for, in which state
 ///
@@ -24,6 +23,8 @@ pub struct Args {
     /// Only this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     #[command(flatten)]
     pub only: given::Only,
     /// Only these states, separated by commas
@@ -100,8 +101,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Some(Id::Otp(id)) => Some(id),
         _ => None,
     };
+    let config = args.region.config(call)?;
     let filter = Filter {
-        phone: args.phone.as_deref().map(phone::shape).transpose()?,
+        phone: args.phone.as_deref().map(|text| given::phone(text, &config)).transpose()?,
         user,
         purpose,
         states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
@@ -110,7 +112,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.page.after(after)?,
         limit: args.page.limit,
     };
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let page = app.run(app.engine().list(&filter))?;
     let rows = page.rows.iter().map(|(otp, messages)| OtpRow::of(otp, *messages, out)).collect();
     if page.cut {

@@ -9,7 +9,7 @@ use super::{Call, given};
 use crate::clock::Timestamp;
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, List, Output, View};
-use crate::phone::{self, Phone};
+use crate::phone::Phone;
 use crate::sandbox::{self, ReceivedMessage, Sandbox, inbox};
 
 /// Stand in for Twilio on this machine
@@ -53,6 +53,8 @@ pub struct Inbox {
     /// Only messages to this number
     #[arg(long, value_name = "PHONE")]
     pub to: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Wait this long for a message
     #[arg(long, value_name = "SPAN")]
     pub wait: Option<String>,
@@ -124,8 +126,8 @@ fn serve(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
 
 fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?.unwrap_or_default();
-    let to = args.to.as_deref().map(phone::shape).transpose()?;
-    let config = call.config()?;
+    let config = args.region.config(call)?;
+    let to = args.to.as_deref().map(|text| given::phone(text, &config)).transpose()?;
     let base = config.twilio.base_url.as_ref().ok_or_else(|| {
         Error::new(Code::CONFIG_INVALID, "the address of the sandbox is not set")
             .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
-use crate::engine::{Destination, Override, SendAnswer, SendOtp};
+use crate::engine::{Override, SendAnswer, SendOtp};
 use crate::error::{Class, Code, Error, Result};
 use crate::limits::Limit;
 use crate::message::State;
@@ -36,16 +36,15 @@ pub struct Args {
     /// The address of the client; its limits then apply
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
-    /// The country of a number in national form, two letters
-    #[arg(long, value_name = "COUNTRY")]
-    pub region: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Send a new code even if one is live
     #[arg(long)]
     pub new_code: bool,
-    /// Override this limit for one message; may be repeated; recorded in the audit log
+    /// Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
     pub overrides: Vec<String>,
-    /// Why the limit is overridden
+    /// Why it is overridden
     #[arg(long, value_name = "TEXT", requires = "overrides")]
     pub reason: Option<String>,
     /// Repeat safely: the same key gets the same answer and sends once
@@ -70,6 +69,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
 }
+
+/// What `--override` takes besides limits: that no numbering plan knows the number.
+const NUMBER: &str = "number";
 
 /// Less leaves no time for an answer.
 const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
@@ -140,10 +142,10 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = given::caller(args.ip.as_deref())?;
-    let config = call.config_with(args.provider.clone(), args.region.clone())?;
+    let config = call.config_with(args.provider.clone(), args.region.region.clone())?;
     let typed = given::phone_text(args.phone.as_deref(), call, out)?;
     let request = SendOtp {
-        to: Destination::parse(&typed, config.region.as_deref())?,
+        to: given::destination(&typed, &config)?,
         purpose: given::purpose(&args.purpose)?,
         user: given::user(args.user.as_deref())?,
         new_code: args.new_code,
@@ -227,10 +229,15 @@ fn override_limits(args: &Args) -> Result<Option<Override>> {
         Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
             let known: Vec<&str> =
                 Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str()).collect();
-            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}"))
-                .hint(format!("There are {}. Guess budgets are reset by `smsotp limits reset`.", known.join(", ")))
+            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}")).hint(
+                format!(
+                    "There are {}, and {NUMBER}. Guess budgets are reset by `smsotp limits reset`.",
+                    known.join(", ")
+                ),
+            )
         })
     };
-    let limits = args.overrides.iter().map(limit).collect::<Result<_>>()?;
-    Ok(Some(Override { limits, reason: given::reason(args.reason.as_deref())? }))
+    let limits = args.overrides.iter().filter(|name| *name != NUMBER).map(limit).collect::<Result<_>>()?;
+    let number = args.overrides.iter().any(|name| name == NUMBER);
+    Ok(Some(Override { limits, number, reason: given::reason(args.reason.as_deref())? }))
 }

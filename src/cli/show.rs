@@ -3,14 +3,15 @@
 use serde::Serialize;
 
 use super::Call;
-use super::given::{self, Id};
+use super::given::{self, Named};
 use super::list::OtpRow;
 use crate::app::OpenMode;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
+use crate::message;
 use crate::output::{Layout, Output, Render, Table, View};
-use crate::{message, phone};
 
 /// Show everything that happened to one code
 ///
@@ -25,6 +26,8 @@ pub struct Args {
     /// The id of a code or (m…) of a message, or a number: its newest code
     #[arg(value_name = "ID|PHONE")]
     pub what: String,
+    #[command(flatten)]
+    pub region: given::Region,
     #[command(flatten)]
     pub only: given::Only,
 }
@@ -115,9 +118,16 @@ impl Render for Timeline {
 
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let wanted = wanted(&args)?;
-    let app = call.open(OpenMode::Existing, out)?;
-    let found = app.run(app.engine().find(&wanted))?;
+    let config = args.region.config(call)?;
+    let wanted = wanted(&args, &config)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
+    let mut found = None;
+    for wanted in &wanted {
+        found = app.run(app.engine().find(wanted))?;
+        if found.is_some() {
+            break;
+        }
+    }
     let Some(otp) = found else {
         return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
@@ -130,14 +140,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     })
 }
 
-fn wanted(args: &Args) -> Result<Wanted> {
-    Ok(match given::id(&args.what) {
-        Some(Id::Otp(id)) => Wanted::Otp(id),
-        Some(Id::Message(id)) => Wanted::Message(id),
-        None => {
-            let (purpose, user) = args.only.check()?;
-            Wanted::Newest(phone::shape(&args.what)?, purpose, user)
-        }
+/// What may be meant, the likelier first.
+fn wanted(args: &Args, config: &Config) -> Result<Vec<Wanted>> {
+    let (purpose, user) = args.only.check()?;
+    let newest = |phone| Wanted::Newest(phone, purpose, user);
+    Ok(match given::named(&args.what, config)? {
+        Named::Otp(id) => vec![Wanted::Otp(id)],
+        Named::Message(id) => vec![Wanted::Message(id)],
+        Named::Phone(phone) => vec![newest(phone)],
+        Named::OtpOrPhone(id, phone) => vec![Wanted::Otp(id), newest(phone)],
     })
 }
 

@@ -40,6 +40,7 @@ mod sandbox;
 mod sending;
 mod served;
 mod serving;
+mod spelling;
 mod stores;
 mod terminal;
 mod test_numbers;
