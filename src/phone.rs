@@ -205,8 +205,8 @@ fn dialled(cleaned: &str) -> Option<Phone> {
 /// The digits that some country drops or rewrites behind its code, besides a leading 0: national prefixes (1 in +1, 8 in +7),
 /// carrier codes, and local numbers that lack their area code. From libphonenumber's `national_prefix_for_parsing`; a test compares.
 const REWRITTEN: &[&str] = &[
-    "11", "78", "44180020", "540", "541", "542", "543", "559", "8611", "8612", "86179", "261", "29810", "35215",
-    "3708", "3758", "378", "4231001", "50619", "672", "6921", "9938",
+    "11", "78", "44180020", "540", "541", "542", "543", "559", "61183", "8611", "8612", "86179", "261", "29810",
+    "35215", "3708", "3758", "378", "4231001", "50619", "672", "6921", "9938",
 ];
 
 /// Whether the country's plan may make another number of these digits. True too often costs a few milliseconds, nothing else.
@@ -567,7 +567,7 @@ mod tests {
     fn regions_are_two_known_letters() {
         assert_eq!(refusal("07400123456", Some("ZZ")), "no region ZZ is known");
         assert_eq!(refusal("07400123456", Some("uk")), "no region uk is known");
-        assert_eq!(parse("07400123456", Some("UK")).unwrap_err().hint_text(), Some("the United Kingdom is GB"));
+        assert_eq!(parse("07400123456", Some("UK")).unwrap_err().hint_text(), Some("The United Kingdom is GB."));
         for odd in ["", "001", "GBR1234567", "\u{1b}[", "é", "G\0"] {
             let message = refusal("07400123456", Some(odd));
             assert!(!message.contains(char::is_control) && message.contains("region"), "{odd:?}: {message}");
@@ -693,29 +693,25 @@ mod tests {
         }
     }
 
-    /// Against libphonenumber's own tables: no beginning that any country drops or rewrites is missing here.
+    /// Against libphonenumber itself, for every country: what is taken without its plan is what its plan makes of it.
     #[test]
     fn every_prefix_that_a_plan_rewrites_is_known() {
         let mut looked_at = 0;
         for code in PHONE_NUMBER_UTIL.get_supported_calling_codes() {
-            let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code);
-            let metadata = region.and_then(|region| PHONE_NUMBER_UTIL.get_metadata_for_region(region));
             assert_eq!(calling_code_length(&format!("{code}00000000")), code.to_string().len(), "{code}");
-            let Some(metadata) = metadata else { continue };
-            let Ok(Some(prefix)) = metadata.national_prefix_for_parsing().anchor_start() else { continue };
-            for beginning in 0..1000 {
-                for fill in ["0000000000", "1234567890", "5015151501", "9999999999"] {
-                    for length in [4, 5, 6, 7, 8, 10, 13] {
-                        let national = &format!("{beginning:03}{fill}")[..length];
-                        if prefix.find(national).is_some_and(|found| found.end() > 0) {
-                            looked_at += 1;
-                            assert!(may_be_rewritten(&format!("{code}{national}")), "+{code} {national}");
-                        }
-                    }
+            for beginning in 0..100 {
+                for (fill, length) in
+                    [("5015151501", 5), ("1501515150", 6), ("0234567890", 7), ("9000000000", 9), ("1234567890", 10)]
+                {
+                    let national = &format!("{beginning:02}{fill}")[..length];
+                    let Some(phone) = plain(&format!("+{code}{national}")) else { continue };
+                    looked_at += 1;
+                    let recognised = recognise(phone.as_str(), None).map(|number| number.phone);
+                    assert_eq!(recognised.unwrap(), phone);
                 }
             }
         }
-        assert!(looked_at > 100_000, "{looked_at}");
+        assert!(looked_at > 80_000, "{looked_at}");
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl GivenValues {
 
     /// The `.env` of the current directory may come from anybody: it adds to smsotp.toml, and turns nothing round.
     fn must_only_add(&self) -> Result<()> {
-        let from_dotenv = |name| self.get(name).filter(|given| matches!(given.source, Source::Dotenv(_)));
+        let from_dotenv = |name: &str| self.get(name).filter(|given| matches!(given.source, Source::Dotenv(_)));
         let name_it = |given: &GivenValue| match &given.source {
             Source::Dotenv(path) => format!("--env-file {}", path.display()),
             _ => String::new(),

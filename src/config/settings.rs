@@ -122,7 +122,8 @@ pub fn env_example() -> String {
          # Flags and variables of the environment take precedence over this file, and this file over smsotp.toml.\n\
          # A .env of a parent directory is never read. Keep it private: chmod 600 .env\n\
          #\n\
-         # Values are written as they are, or in 'single' or \"double\" quotes. Nothing is substituted: $ is a dollar sign.\n",
+         # Values are written as they are, or in 'single' or \"double\" quotes; a # behind a space begins a comment.\n\
+         # Nothing is put in for ${NAME}, and $ is a dollar sign.\n",
     );
     for info in SETTINGS.iter().filter(|info| !["", "SMSOTP_CONFIG"].contains(&info.variable)) {
         let default = if info.default.is_empty() { String::new() } else { format!(" Default: {}.", info.default) };

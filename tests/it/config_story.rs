@@ -113,7 +113,7 @@ fn the_names_that_our_own_pages_clients_and_tests_use_stop_nothing() {
 #[test]
 fn a_dotenv_of_others_stops_nothing_and_turns_nothing_round() {
     let mut desk = Desk::new();
-    desk.write(".env", b"TITLE=My great app\nGREETING=Don't stop\nmy-var=1\n[x]\nNAME=M\xfcller\nQUOTE='open\nSMSOTP_APP_NAME=Joe's and Ann's # shop\n");
+    desk.write(".env", b"TITLE=My great app\nGREETING=Don't stop\nmy-var=1\n[x]\nNAME=M\xfcller\nQUOTE=\"open\nSMSOTP_APP_NAME=Joe's and Ann's # shop\n");
     assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "Joe's and Ann's");
     desk.write(".env", "A=1\rSMSOTP_APP_NAME=#value\rB=2\r");
     assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "#value");
