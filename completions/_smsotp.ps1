@@ -23,7 +23,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -65,9 +65,9 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'What the code is for')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Your identifier of the user; the code is bound to it')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the client; its limits then apply')
-            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters')
-            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Override this limit for one message; may be repeated; recorded in the audit log')
-            [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why the limit is overridden')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
+            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log')
+            [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why it is overridden')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Repeat safely: the same key gets the same answer and sends once')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Give up after this long')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Follow the message to its last status, at most this long [default: 60s]')
@@ -77,7 +77,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Send through this provider')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -97,10 +97,11 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'What the code is for')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user that the code was sent for')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the client; its limits then apply')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--code-file', '--code-file', [CompletionResultType]::ParameterName, 'Read the code from this file')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -118,6 +119,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only these states, separated by commas')
@@ -127,7 +129,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Start after this row: the `next_after` of the page before')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -143,11 +145,12 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;show' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -163,12 +166,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;revoke' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -188,7 +192,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--batch', '--batch', [CompletionResultType]::ParameterName, 'Rows per batch [default: as many as fit into a few milliseconds]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -209,9 +213,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-twilio' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Also send a real message to this number and follow it to its last status')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -230,7 +235,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Stop after this many messages')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -248,7 +253,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;explain' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -266,7 +271,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;limits' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -284,12 +289,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;limits;show' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Show what this user has used')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'Show what this address has used')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'The purpose whose budgets are meant')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -306,12 +312,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;limits;reset' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -331,7 +338,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;test-number' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -351,9 +358,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-number;add' {
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now; at most 90 days')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -371,7 +379,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;test-number;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -387,9 +395,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;test-number;remove' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -407,7 +416,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -428,7 +437,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -446,7 +455,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;rotate' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -464,7 +473,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;prune' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -484,7 +493,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;config' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -498,13 +507,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show every setting, its value and where it comes from')
-            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration and warn about what is risky')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration: try what `send` would need, and warn about what is risky')
             break
         }
         'smsotp;config;show' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -522,7 +531,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;config;check' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -540,7 +549,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -564,7 +573,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;status' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -582,7 +591,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;migrate' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -600,7 +609,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;check' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -618,7 +627,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;backup' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -636,7 +645,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;export' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -657,7 +666,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;import' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -675,7 +684,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;audit' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -694,6 +703,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;audit;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only rows about this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only rows about this user, where no phone comes first')
             [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action, for example revoke')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only rows from this moment on: a date, RFC 3339, or a span back from now')
@@ -702,7 +712,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Start after this row: the `next_after` of the page before')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -720,7 +730,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;audit;verify' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -738,7 +748,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -763,7 +773,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now [default: no end]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -782,7 +792,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -800,7 +810,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token;revoke' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -826,7 +836,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--max-per-address', '--max-per-address', [CompletionResultType]::ParameterName, 'At most this many connections of one address; not for this machine and trusted proxies')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -849,7 +859,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--write-env', '--write-env', [CompletionResultType]::ParameterName, 'Write the variables that a client needs to this file, once ready')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -867,10 +877,11 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;sandbox;inbox' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Only messages to this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait this long for a message')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -889,7 +900,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;completions' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -907,7 +918,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;demo' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -925,7 +936,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;help' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')

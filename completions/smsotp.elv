@@ -20,7 +20,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -61,9 +61,9 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'What the code is for'
             cand --user 'Your identifier of the user; the code is bound to it'
             cand --ip 'The address of the client; its limits then apply'
-            cand --region 'The country of a number in national form, two letters'
-            cand --override 'Override this limit for one message; may be repeated; recorded in the audit log'
-            cand --reason 'Why the limit is overridden'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
+            cand --override 'Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log'
+            cand --reason 'Why it is overridden'
             cand --idempotency-key 'Repeat safely: the same key gets the same answer and sends once'
             cand --timeout 'Give up after this long'
             cand --wait 'Follow the message to its last status, at most this long [default: 60s]'
@@ -73,7 +73,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --provider 'Send through this provider'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -92,10 +92,11 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'What the code is for'
             cand --user 'The user that the code was sent for'
             cand --ip 'The address of the client; its limits then apply'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --code-file 'Read the code from this file'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -112,6 +113,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;list'= {
             cand --phone 'Only this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --state 'Only these states, separated by commas'
@@ -121,7 +123,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --after 'Start after this row: the `next_after` of the page before'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -136,11 +138,12 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;show'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -155,12 +158,13 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;revoke'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --reason 'Why; kept in the audit log'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -179,7 +183,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --batch 'Rows per batch [default: as many as fit into a few milliseconds]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -199,9 +203,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-twilio'= {
             cand --to 'Also send a real message to this number and follow it to its last status'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -219,7 +224,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --limit 'Stop after this many messages'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -236,7 +241,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;explain'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -253,7 +258,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;limits'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -270,12 +275,13 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand reset 'Reset the limits and guess budgets of someone'
         }
         &'smsotp;limits;show'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'Show what this user has used'
             cand --ip 'Show what this address has used'
             cand --purpose 'The purpose whose budgets are meant'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -291,12 +297,13 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;limits;reset'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'The user'
             cand --ip 'The address'
             cand --reason 'Why; kept in the audit log'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -315,7 +322,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;test-number'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -334,9 +341,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-number;add'= {
             cand --until 'Until when: a date, RFC 3339, or a span from now; at most 90 days'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -353,7 +361,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;test-number;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -368,9 +376,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;remove'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -387,7 +396,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -407,7 +416,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -424,7 +433,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;rotate'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -441,7 +450,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;prune'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -460,7 +469,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;config'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -474,12 +483,12 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand show 'Show every setting, its value and where it comes from'
-            cand check 'Check the configuration and warn about what is risky'
+            cand check 'Check the configuration: try what `send` would need, and warn about what is risky'
         }
         &'smsotp;config;show'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -496,7 +505,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;config;check'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -513,7 +522,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -536,7 +545,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;status'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -553,7 +562,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;migrate'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -570,7 +579,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;check'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -587,7 +596,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;backup'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -604,7 +613,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;export'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -624,7 +633,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;import'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -641,7 +650,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;audit'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -659,6 +668,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;audit;list'= {
             cand --phone 'Only rows about this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'Only rows about this user, where no phone comes first'
             cand --action 'Only this action, for example revoke'
             cand --since 'Only rows from this moment on: a date, RFC 3339, or a span back from now'
@@ -667,7 +677,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --after 'Start after this row: the `next_after` of the page before'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -684,7 +694,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;audit;verify'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -701,7 +711,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -725,7 +735,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --expires 'Until when: a date, RFC 3339, or a span from now [default: no end]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -743,7 +753,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -760,7 +770,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token;revoke'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -785,7 +795,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --max-per-address 'At most this many connections of one address; not for this machine and trusted proxies'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -807,7 +817,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --write-env 'Write the variables that a client needs to this file, once ready'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -824,10 +834,11 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;sandbox;inbox'= {
             cand --to 'Only messages to this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --wait 'Wait this long for a message'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -845,7 +856,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;completions'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -862,7 +873,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;demo'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -879,7 +890,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;help'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'

@@ -26,7 +26,7 @@ end
 
 complete -c smsotp -n "__fish_smsotp_needs_command" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_needs_command" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_needs_command" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_needs_command" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_needs_command" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -65,9 +65,9 @@ complete -c smsotp -n "__fish_smsotp_needs_command" -f -a "help" -d 'Explain a c
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l purpose -d 'What the code is for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l user -d 'Your identifier of the user; the code is bound to it' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l ip -d 'The address of the client; its limits then apply' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l region -d 'The country of a number in national form, two letters' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l override -d 'Override this limit for one message; may be repeated; recorded in the audit log' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l reason -d 'Why the limit is overridden' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l override -d 'Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l reason -d 'Why it is overridden' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l idempotency-key -d 'Repeat safely: the same key gets the same answer and sends once' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l timeout -d 'Give up after this long' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l wait -d 'Follow the message to its last status, at most this long [default: 60s]' -r
@@ -78,7 +78,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l provider -d 'Send
 console\t''"
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand send" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand send" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -96,10 +96,11 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand send" -s h -l help -d 'Pri
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l purpose -d 'What the code is for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l user -d 'The user that the code was sent for' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l ip -d 'The address of the client; its limits then apply' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l code-file -d 'Read the code from this file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -115,6 +116,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l no-input -d 'Ne
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l phone -d 'Only this number' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l purpose -d 'Only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l user -d 'Only this user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l state -d 'Only these states, separated by commas' -r -f -a "active\t''
@@ -130,7 +132,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l limit -d 'At most
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l after -d 'Start after this row: the `next_after` of the page before' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -144,11 +146,12 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s v -l verbose -d '
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l purpose -d 'Only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l user -d 'Only this user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -162,12 +165,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s v -l verbose -d '
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l purpose -d 'Only this purpose' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l user -d 'Only this user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l reason -d 'Why; kept in the audit log' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -185,7 +189,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l older-th
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l batch -d 'Rows per batch [default: as many as fit into a few milliseconds]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -203,9 +207,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l no-input
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand purge-expired" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l to -d 'Also send a real message to this number and follow it to its last status' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -222,7 +227,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-twilio" -s h -l help 
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l limit -d 'Stop after this many messages' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -238,7 +243,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -l reveal -d 'Sh
 complete -c smsotp -n "__fish_smsotp_using_subcommand dispatch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -254,7 +259,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -l reveal -d 'Sho
 complete -c smsotp -n "__fish_smsotp_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -270,12 +275,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -f -a "show" -d 'Show the limits in force, and how much of them someone has used'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and not __fish_seen_subcommand_from show reset" -f -a "reset" -d 'Reset the limits and guess budgets of someone'
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l user -d 'Show what this user has used' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l ip -d 'Show what this address has used' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l purpose -d 'The purpose whose budgets are meant' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -290,12 +296,13 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l user -d 'The user' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l ip -d 'The address' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l reason -d 'Why; kept in the audit log' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -313,7 +320,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand limits; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -331,9 +338,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fis
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "list" -d 'List the test numbers'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and not __fish_seen_subcommand_from add list remove" -f -a "remove" -d 'Make a test number an ordinary one again'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l until -d 'Until when: a date, RFC 3339, or a span from now; at most 90 days' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -349,7 +357,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -363,9 +371,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l no-input -d 'Never prompt'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -381,7 +390,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand test-number; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -400,7 +409,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and not __fish_seen_subcommand_from list rotate prune" -f -a "prune" -d 'Remove keys that no live code uses'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -416,7 +425,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -432,7 +441,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -449,7 +458,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subc
 complete -c smsotp -n "__fish_smsotp_using_subcommand keys; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -464,10 +473,10 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_see
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "show" -d 'Show every setting, its value and where it comes from'
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "check" -d 'Check the configuration and warn about what is risky'
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and not __fish_seen_subcommand_from show check" -f -a "check" -d 'Check the configuration: try what `send` would need, and warn about what is risky'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -483,7 +492,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -499,7 +508,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -521,7 +530,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_su
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and not __fish_seen_subcommand_from status migrate check backup export import" -f -a "import" -d 'Read an exported database into an empty one'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -537,7 +546,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -553,7 +562,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from migrate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -569,7 +578,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -585,7 +594,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from backup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -603,7 +612,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -619,7 +628,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcom
 complete -c smsotp -n "__fish_smsotp_using_subcommand db; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -636,6 +645,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "list" -d 'List the audit log, newest first'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and not __fish_seen_subcommand_from list verify" -f -a "verify" -d 'Verify the chain from its first row to its last'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l phone -d 'Only rows about this number' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l user -d 'Only rows about this user, where no phone comes first' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l action -d 'Only this action, for example revoke' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l since -d 'Only rows from this moment on: a date, RFC 3339, or a span back from now' -r
@@ -644,7 +654,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l after -d 'Start after this row: the `next_after` of the page before' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -660,7 +670,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -676,7 +686,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and not __fish_seen_subcommand_from create list revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -699,7 +709,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Until when: a date, RFC 3339, or a span from now [default: no end]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -716,7 +726,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -732,7 +742,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -756,7 +766,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections 
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'At most this many connections of one address; not for this machine and trusted proxies' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -777,7 +787,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l write-env -d 'Write the variables that a client needs to this file, once ready' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -793,10 +803,11 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_se
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and not __fish_seen_subcommand_from inbox" -f -a "inbox" -d 'Show the messages that a running sandbox received'
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l to -d 'Only messages to this number' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l region -d 'The country of a number in national form, two letters [default: the setting `region`]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l wait -d 'Wait this long for a message' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -813,7 +824,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_s
 complete -c smsotp -n "__fish_smsotp_using_subcommand sandbox; and __fish_seen_subcommand_from inbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -829,7 +840,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -l reveal -d 
 complete -c smsotp -n "__fish_smsotp_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'
@@ -845,7 +856,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -l reveal -d 'Show p
 complete -c smsotp -n "__fish_smsotp_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
-complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
+complete -c smsotp -n "__fish_smsotp_using_subcommand help" -l env-file -d 'Read variables from this file instead of ./.env; none reads no file' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand help" -s o -l output -d 'Write results in this form [default: table on a terminal, tsv in a pipe]' -r -f -a "table\t'Aligned columns and prose (the default on a terminal)'
 tsv\t'Tab-separated values without headings (the default in a pipe)'
 json\t'One JSON document'

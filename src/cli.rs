@@ -276,7 +276,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 fn not_a_call(error: &clap::Error, args: &[OsString], out: &mut Output) -> Result<Class> {
     let styled = error.render();
     match error.kind() {
-        ErrorKind::DisplayVersion if args.iter().any(|arg| asks_for_details(arg)) => {
+        ErrorKind::DisplayVersion if args.iter().any(asks_for_details) => {
             let plans = help::numbering_plans(out.view().now);
             out.text(&format!("{styled}{plans}\n"), None)
         }

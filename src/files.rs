@@ -61,7 +61,11 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Contents, F
     // To open a pipe, and to read from it, waits for a writer; only a thread of its own can be given up.
     let (done, outcome) = mpsc::channel();
     let of = path.to_path_buf();
-    std::thread::spawn(move || done.send(File::open(of).map_err(Failure::from).and_then(|file| read_file(file, most))));
+    std::thread::spawn(move || {
+        let contents = File::open(of).map_err(Failure::from).and_then(|file| read_file(file, most));
+        // Whoever asked may have given up.
+        drop(done.send(contents));
+    });
     outcome.recv_timeout(patience).unwrap_or_else(|_| {
         Err(Failure::Other(format!("it is a pipe, and nobody wrote to it within {} s", patience.as_secs())))
     })

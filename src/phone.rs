@@ -142,13 +142,17 @@ pub fn recognise(text: &str, region: Option<&str>) -> Result<Recognised> {
         return Err(extension());
     }
     let e164 = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::E164);
-    let phone = Phone::from_e164(&e164).ok_or_else(|| {
-        invalid("not a number that can be dialled from abroad: E.164 has 7 to 15 digits").hint(HOW_TO_WRITE)
-    })?;
     let magic = is_twilio_test(&e164);
-    if !magic && let Err(error) = refuse_by_plan(&parsed) {
-        return Ok(Recognised { phone, number: Err(error) });
-    }
+    let plan = if magic { Ok(()) } else { refuse_by_plan(&parsed) };
+    let phone = match (Phone::from_e164(&e164), plan) {
+        (Some(phone), Ok(())) => phone,
+        (Some(phone), Err(error)) => return Ok(Recognised { phone, number: Err(error) }),
+        (None, Err(error)) => return Err(error),
+        (None, Ok(())) => {
+            let what = "not a number that can be dialled from abroad: E.164 has 7 to 15 digits";
+            return Err(invalid(what).hint(HOW_TO_WRITE));
+        }
+    };
     let country = match PHONE_NUMBER_UTIL.get_region_for_number(&parsed) {
         Some(Region::World) => None,
         None if magic => Some("US".to_owned()),
@@ -655,8 +659,8 @@ mod tests {
         assert_eq!(read("093 079 2440", Some("EC")).unwrap().as_str(), "+593930792440", "newer than the plan");
         let bad = [
             ("07400123456", "no country code"),
-            ("+123456", "not a number that can be dialled from abroad: E.164 has 7 to 15 digits"),
-            ("+4474001234567890", "not a number that can be dialled from abroad: E.164 has 7 to 15 digits"),
+            ("+123456", "too short for US"),
+            ("+4474001234567890", "too long for GB"),
             ("+0447400123456", "no country has this country code"),
             ("+44 7400 123456 x1", "an SMS cannot go to an extension"),
             ("+14155552671~12", "an SMS cannot go to an extension"),
