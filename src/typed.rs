@@ -6,7 +6,7 @@ pub fn is_blank(c: char) -> bool {
 }
 
 /// A character that takes no room: zero-width spaces and joiners, soft hyphens, byte order marks, and the marks of writing
-/// direction that address books put around numbers.
+/// direction that contact lists put around numbers.
 pub fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -16,6 +16,7 @@ use crate::code;
 use crate::config::Config;
 use crate::engine::{Caller, Destination};
 use crate::error::{Code, Error, Result};
+use crate::files::{self, Holds};
 use crate::otp::User;
 use crate::output::{Output, Prompt};
 use crate::phone::{self, Phone};
@@ -281,6 +282,8 @@ fn code_text(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<Secret
             let file = std::fs::File::open(path).map_err(|error| {
                 Error::new(Code::FILE_FAILED, format!("cannot open {}", path.display())).because(error)
             })?;
+            let exposed = file.metadata().map(|meta| files::exposure(path, &meta, Holds::Secrets));
+            exposed.iter().flatten().for_each(|warning| out.warn(warning));
             secret_line(file, &path.display().to_string())
         }
         (None, None) => {

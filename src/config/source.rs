@@ -89,7 +89,7 @@ impl GivenValue {
     }
 }
 
-/// Whether a variable belongs to smsotp, known or not. What its clients, tests and benchmarks are told is none of its settings.
+/// Whether a variable belongs to smsotp, known or not. What its clients, tests and benchmarks read is no setting.
 pub(super) fn is_ours(name: &str) -> bool {
     let of_others = CLIENT_VARIABLES.contains(&name) || OTHERS.iter().any(|prefix| name.starts_with(prefix));
     (name.starts_with("SMSOTP_") && !of_others) || name.starts_with("TWILIO_")

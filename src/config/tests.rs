@@ -395,7 +395,7 @@ fn unknown_names_are_refused_where_they_are_ours_and_warned_of_elsewhere() {
     let warnings = |env: &[(&str, &str)]| from_env(env).unwrap().warnings.join("; ");
     assert!(warnings(&[("TWILIO_ACOUNT_SID", SID)]).contains("did you mean TWILIO_ACCOUNT_SID?"));
     assert!(warnings(&[("SMSOTP_DATABSE", "x")]).contains("did you mean SMSOTP_DATABASE?"));
-    // What others put into the environment, Kubernetes among them, and what our own clients and tests are told.
+    // What others put into the environment, Kubernetes among them, and what our own clients and tests read.
     for name in [
         "SMSOTP_TOKEN",
         "SMSOTP_URL",

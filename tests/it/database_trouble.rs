@@ -364,6 +364,17 @@ fn a_key_directory_that_everybody_may_write_to_is_warned_of() {
 }
 
 #[test]
+fn a_code_file_that_everybody_may_read_is_warned_of() {
+    let (desk, code) = with_a_code();
+    let file = desk.write("code", format!("\u{feff}{code}\r\n"));
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    desk.run(&format!("verify {PHONE} --code-file code")).expect(0).says("code holds secrets");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(desk.run(&format!("verify {PHONE} --code-file code")).expect(1).err, "");
+}
+
+#[test]
 fn a_named_key_may_come_through_a_pipe_and_carry_the_mark_of_an_editor() {
     let mut desk = Desk::new();
     let key = format!("\u{feff}{}=\r\n", "A".repeat(43));

@@ -67,7 +67,18 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "command line",
         modules: &["cli", "main"],
-        may_name: &["rules", "ground", "operations", "wiring", "settings", "output", "sandbox", "catalogue", "serve"],
+        may_name: &[
+            "rules",
+            "ground",
+            "files",
+            "operations",
+            "wiring",
+            "settings",
+            "output",
+            "sandbox",
+            "catalogue",
+            "serve",
+        ],
     },
     // The one verb that starts the REST API.
     Layer {

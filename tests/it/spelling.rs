@@ -6,7 +6,7 @@ use crate::desk::{Desk, code_in};
 use crate::served::Place;
 use crate::window::{SEND, VERIFY};
 
-/// Ways to type a British number whose last digit is `#`, as people, address books and clipboards have them.
+/// Ways to type a British number whose last digit is `#`, as people, contact lists and clipboards have them.
 const SPELLINGS: [&str; 16] = [
     "+44740012345#",
     "+44 (0)7400 12345#",
@@ -172,7 +172,7 @@ fn a_number_that_no_plan_knows_goes_out_on_the_word_of_staff_and_is_on_record() 
 }
 
 #[test]
-fn the_age_of_the_numbering_plans_is_told() {
+fn the_age_of_the_numbering_plans_is_shown() {
     let desk = Desk::bare();
     let plans = "numbering plans: libphonenumber 9.0.42 of 2026-10, ";
     for line in ["--version --verbose", "--verbose --version", "-v -V", "-Vv"] {

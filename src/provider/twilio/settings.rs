@@ -218,7 +218,7 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
         return None;
     }
     let kind = match value.get(..2) {
-        _ if value.starts_with(['"', '\'']) => " (the quotes are a part of the value here: remove them)",
+        _ if value.contains(['"', '\'']) => " (the quotes are a part of the value here: remove them)",
         Some("AC") if prefix != "AC" => " (this is an account SID)",
         Some("SK") if prefix != "SK" => " (this is an API key)",
         Some("MG") if prefix != "MG" => " (this is a Messaging Service)",
@@ -232,7 +232,7 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
 /// A secret has no public shape; what can be checked is that it would survive a request header.
 fn secret(value: &str) -> Option<String> {
     const QUOTES: [char; 8] = ['"', '\'', '`', '“', '”', '„', '‘', '’'];
-    if value.starts_with(QUOTES) || value.ends_with(QUOTES) {
+    if value.contains(QUOTES) {
         return Some("holds quotes: here they are a part of the value, remove them".to_owned());
     }
     (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
