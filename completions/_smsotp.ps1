@@ -23,7 +23,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -65,9 +65,9 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'What the code is for')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Your identifier of the user; the code is bound to it')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the client; its limits then apply')
-            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters')
-            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Override this limit for one message; may be repeated; recorded in the audit log')
-            [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why the limit is overridden')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
+            [CompletionResult]::new('--override', '--override', [CompletionResultType]::ParameterName, 'Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log')
+            [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why it is overridden')
             [CompletionResult]::new('--idempotency-key', '--idempotency-key', [CompletionResultType]::ParameterName, 'Repeat safely: the same key gets the same answer and sends once')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Give up after this long')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Follow the message to its last status, at most this long [default: 60s]')
@@ -77,7 +77,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Send through this provider')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -98,10 +98,11 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'What the code is for')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user that the code was sent for')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address of the client; its limits then apply')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--code-file', '--code-file', [CompletionResultType]::ParameterName, 'Read the code from this file')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -119,6 +120,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Only codes in these states, or with a message in one of them, separated by commas')
@@ -128,7 +130,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Start after this row: the `next_after` of the page before')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -144,11 +146,12 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;show' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -165,12 +168,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;revoke' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only this user')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -190,7 +194,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--batch', '--batch', [CompletionResultType]::ParameterName, 'Rows per batch [default: as many as fit into a few milliseconds]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -211,9 +215,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-twilio' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Also send a real message to this number and follow it to its last status')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -232,7 +237,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Stop after this many messages')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -250,7 +255,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;explain' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -268,7 +273,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;limits' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -286,13 +291,14 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;limits;show' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Show what this user has used')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'Show what this address has used')
             [CompletionResult]::new('--token-id', '--token-id', [CompletionResultType]::ParameterName, 'Show what this access token of a user has used')
             [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'The purpose whose limits are meant')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -309,13 +315,14 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;limits;reset' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'The user')
             [CompletionResult]::new('--ip', '--ip', [CompletionResultType]::ParameterName, 'The address')
             [CompletionResult]::new('--token-id', '--token-id', [CompletionResultType]::ParameterName, 'The access token of a user')
             [CompletionResult]::new('--reason', '--reason', [CompletionResultType]::ParameterName, 'Why; kept in the audit log')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -336,7 +343,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;test-number' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -356,9 +363,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;test-number;add' {
             [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now; at most 90 days')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -376,7 +384,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;test-number;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -392,9 +400,10 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;test-number;remove' {
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -412,7 +421,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -433,7 +442,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -451,7 +460,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;rotate' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -469,7 +478,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;keys;prune' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -489,7 +498,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;config' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -503,13 +512,13 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('show', 'show', [CompletionResultType]::ParameterValue, 'Show every setting, its value and where it comes from')
-            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration and warn about what is risky')
+            [CompletionResult]::new('check', 'check', [CompletionResultType]::ParameterValue, 'Check the configuration: try what `send` would need, and warn about what is risky')
             break
         }
         'smsotp;config;show' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -527,7 +536,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;config;check' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -545,7 +554,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -569,7 +578,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;status' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -587,7 +596,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;migrate' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -605,7 +614,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;check' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -623,7 +632,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;backup' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -641,7 +650,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;export' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -662,7 +671,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;db;import' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -680,7 +689,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;audit' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -701,6 +710,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;audit;list' {
             [CompletionResult]::new('--phone', '--phone', [CompletionResultType]::ParameterName, 'Only rows about this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--user', '--user', [CompletionResultType]::ParameterName, 'Only rows about this user, where no phone comes first')
             [CompletionResult]::new('--action', '--action', [CompletionResultType]::ParameterName, 'Only this action')
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only rows from this moment on: a date, RFC 3339, or a span back from now')
@@ -709,7 +719,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--after', '--after', [CompletionResultType]::ParameterName, 'Start after this row: the `next_after` of the page before')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -766,7 +776,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--older-than', '--older-than', [CompletionResultType]::ParameterName, 'Delete what was written longer ago than this span')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -784,7 +794,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -809,7 +819,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--expires', '--expires', [CompletionResultType]::ParameterName, 'Until when: a date, RFC 3339, or a span from now [default: no end]')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -828,7 +838,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token;list' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -846,7 +856,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;token;revoke' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -872,7 +882,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--max-per-address', '--max-per-address', [CompletionResultType]::ParameterName, 'At most this many connections of one address; not for this machine and trusted proxies')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -896,7 +906,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'Show the messages in this file instead of on standard error')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -917,10 +927,11 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         }
         'smsotp;sandbox;inbox' {
             [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Only messages to this number')
+            [CompletionResult]::new('--region', '--region', [CompletionResultType]::ParameterName, 'The country of a number in national form, two letters [default: the setting `region`]')
             [CompletionResult]::new('--wait', '--wait', [CompletionResultType]::ParameterName, 'Wait this long for a message')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -957,7 +968,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;completions' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -975,7 +986,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;demo' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
@@ -993,7 +1004,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
         'smsotp;help' {
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
-            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')

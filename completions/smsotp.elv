@@ -20,7 +20,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -61,9 +61,9 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'What the code is for'
             cand --user 'Your identifier of the user; the code is bound to it'
             cand --ip 'The address of the client; its limits then apply'
-            cand --region 'The country of a number in national form, two letters'
-            cand --override 'Override this limit for one message; may be repeated; recorded in the audit log'
-            cand --reason 'Why the limit is overridden'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
+            cand --override 'Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log'
+            cand --reason 'Why it is overridden'
             cand --idempotency-key 'Repeat safely: the same key gets the same answer and sends once'
             cand --timeout 'Give up after this long'
             cand --wait 'Follow the message to its last status, at most this long [default: 60s]'
@@ -73,7 +73,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --provider 'Send through this provider'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -93,10 +93,11 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --purpose 'What the code is for'
             cand --user 'The user that the code was sent for'
             cand --ip 'The address of the client; its limits then apply'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --code-file 'Read the code from this file'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -113,6 +114,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;list'= {
             cand --phone 'Only this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --state 'Only codes in these states, or with a message in one of them, separated by commas'
@@ -122,7 +124,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --after 'Start after this row: the `next_after` of the page before'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -137,11 +139,12 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;show'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -157,12 +160,13 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;revoke'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --purpose 'Only this purpose'
             cand --user 'Only this user'
             cand --reason 'Why; kept in the audit log'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -181,7 +185,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --batch 'Rows per batch [default: as many as fit into a few milliseconds]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -201,9 +205,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-twilio'= {
             cand --to 'Also send a real message to this number and follow it to its last status'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -221,7 +226,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --limit 'Stop after this many messages'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -238,7 +243,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;explain'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -255,7 +260,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;limits'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -272,13 +277,14 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand reset 'Reset the limits and guess budgets of someone'
         }
         &'smsotp;limits;show'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'Show what this user has used'
             cand --ip 'Show what this address has used'
             cand --token-id 'Show what this access token of a user has used'
             cand --purpose 'The purpose whose limits are meant'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -294,13 +300,14 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;limits;reset'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'The user'
             cand --ip 'The address'
             cand --token-id 'The access token of a user'
             cand --reason 'Why; kept in the audit log'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -320,7 +327,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;test-number'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -339,9 +346,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;test-number;add'= {
             cand --until 'Until when: a date, RFC 3339, or a span from now; at most 90 days'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -358,7 +366,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;test-number;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -373,9 +381,10 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'smsotp;test-number;remove'= {
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -392,7 +401,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -412,7 +421,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -429,7 +438,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;rotate'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -446,7 +455,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;keys;prune'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -465,7 +474,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;config'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -479,12 +488,12 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
             cand show 'Show every setting, its value and where it comes from'
-            cand check 'Check the configuration and warn about what is risky'
+            cand check 'Check the configuration: try what `send` would need, and warn about what is risky'
         }
         &'smsotp;config;show'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -501,7 +510,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;config;check'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -518,7 +527,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -541,7 +550,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;status'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -558,7 +567,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;migrate'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -575,7 +584,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;check'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -592,7 +601,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;backup'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -609,7 +618,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;export'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -629,7 +638,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;db;import'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -646,7 +655,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;audit'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -666,6 +675,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;audit;list'= {
             cand --phone 'Only rows about this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --user 'Only rows about this user, where no phone comes first'
             cand --action 'Only this action'
             cand --since 'Only rows from this moment on: a date, RFC 3339, or a span back from now'
@@ -674,7 +684,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --after 'Start after this row: the `next_after` of the page before'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -728,7 +738,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --older-than 'Delete what was written longer ago than this span'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -745,7 +755,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -769,7 +779,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --expires 'Until when: a date, RFC 3339, or a span from now [default: no end]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -787,7 +797,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token;list'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -804,7 +814,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;token;revoke'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -829,7 +839,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --max-per-address 'At most this many connections of one address; not for this machine and trusted proxies'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -852,7 +862,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --log 'Show the messages in this file instead of on standard error'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -872,10 +882,11 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;sandbox;inbox'= {
             cand --to 'Only messages to this number'
+            cand --region 'The country of a number in national form, two letters [default: the setting `region`]'
             cand --wait 'Wait this long for a message'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -910,7 +921,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;completions'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -927,7 +938,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;demo'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'
@@ -944,7 +955,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         &'smsotp;help'= {
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
-            cand --env-file 'Read variables from this file instead of ./.env'
+            cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
             cand -o 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --output 'Write results in this form [default: table on a terminal, tsv in a pipe]'
             cand --color 'Use colours'

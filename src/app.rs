@@ -1,5 +1,6 @@
 //! The wiring: a configuration in, an engine out. The only place that names concrete stores and providers.
 
+mod checking;
 mod moves;
 mod serving;
 
@@ -280,7 +281,7 @@ fn open_store(
 ) -> Result<(Store, Arc<Keyring>)> {
     match &config.database {
         Database::Sqlite(path) => {
-            let new = !sqlite::exists(path);
+            let new = !sqlite::exists(path)?;
             if new && mode != OpenMode::MayCreate {
                 return Err(sqlite::none_yet(path));
             }
@@ -344,6 +345,7 @@ fn twilio(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
     Twilio::with(twilio::Settings::check(&config.twilio)?, timeouts, Arc::new(SystemClock))
 }
 
+pub use checking::try_settings;
 pub use serving::TwilioChecks;
 
 /// How a real test message ended: its id, last state and error code, or why it failed and what to do next.

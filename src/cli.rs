@@ -81,7 +81,7 @@ pub struct Globals {
     /// Read settings from this file instead of the user's smsotp.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Read variables from this file instead of ./.env
+    /// Read variables from this file instead of ./.env; none reads no file
     #[arg(long, global = true, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
     /// Write results in this form [default: table on a terminal, tsv in a pipe]
@@ -239,7 +239,7 @@ pub fn run(
     match Cli::try_parse_from(&args) {
         Err(error) => {
             let mut out = Output::to(terminal, guess_output_options(&args), streams);
-            not_a_call(&error, &mut out).unwrap_or_else(|error| out.fail(&error))
+            not_a_call(&error, &args, &mut out).unwrap_or_else(|error| out.fail(&error))
         }
         Ok(cli) => {
             let mut out = Output::to(terminal, cli.globals.output_options(), streams);
@@ -294,9 +294,13 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 /// A command line that names nothing to do: help and version are results, the rest is wrong usage.
-fn not_a_call(error: &clap::Error, out: &mut Output) -> Result<Class> {
+fn not_a_call(error: &clap::Error, args: &[OsString], out: &mut Output) -> Result<Class> {
     let styled = error.render();
     match error.kind() {
+        ErrorKind::DisplayVersion if args.iter().any(asks_for_details) => {
+            let plans = help::numbering_plans(out.view().now);
+            out.text(&format!("{styled}{plans}\n"), None)
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.text(&styled.to_string(), Some(&styled.ansi().to_string()))
         }
@@ -307,6 +311,12 @@ fn not_a_call(error: &clap::Error, out: &mut Output) -> Result<Class> {
             Ok(out.fail_usage(&text, message, usage_hint(error).as_deref()))
         }
     }
+}
+
+/// `--verbose`, or a `v` among short flags, where the command line was not parsed to its end.
+fn asks_for_details(arg: &OsString) -> bool {
+    let Some(arg) = arg.to_str() else { return false };
+    arg == "--verbose" || (arg.starts_with('-') && !arg.starts_with("--") && arg.contains('v'))
 }
 
 /// What the parser suggests, as one sentence.

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::error::{Code as ErrorCode, Error, Result};
+use crate::typed;
 
 /// The fewest digits that a code may have.
 pub const DIGITS_MIN: u8 = 4;
@@ -17,8 +18,8 @@ pub const DIGITS_MAX: u8 = 10;
 /// The label that starts every computation; a new way to compute codes needs a new one.
 const LABEL: &[u8] = b"smsotp/code/v1";
 
-/// Longer input is refused unread: ten digits with separators around each fit easily.
-const INPUT_MAX: usize = 64;
+/// Longer input, in bytes, is refused unread: ten digits with separators of any script around each fit easily.
+const INPUT_MAX: usize = 128;
 
 /// The digits of a code, on their way from the computation to a message or from a person to the comparison.
 ///
@@ -47,7 +48,8 @@ pub struct CodeKey(Zeroizing<[u8; 32]>);
 pub struct KeyId([u8; 4]);
 
 impl Code {
-    /// Reads what a person typed: spaces and hyphens are dropped once, then 4 to 10 ASCII digits must remain.
+    /// Reads what a person typed or pasted: spaces and dashes of every kind, and what cannot be seen, are dropped once; then 4
+    /// to 10 ASCII digits must remain.
     ///
     /// Errors: `CODE_INVALID`, which names what is wrong with the shape and never repeats the input.
     pub fn parse(text: &str) -> Result<Code> {
@@ -55,7 +57,8 @@ impl Code {
             return Err(malformed("is too long"));
         }
         let mut digits = Zeroizing::new(String::with_capacity(text.len()));
-        digits.extend(text.trim_ascii().chars().filter(|c| *c != ' ' && *c != '-'));
+        let means_nothing = |c: char| (typed::is_blank(c) && !c.is_control()) || typed::is_dash(c);
+        digits.extend(typed::trimmed(text).chars().filter(|c| !means_nothing(*c)));
         if digits.is_empty() {
             return Err(malformed("is empty"));
         }
@@ -165,7 +168,7 @@ pub(crate) fn length_prefixed(mac: &mut Hmac<Sha256>, part: &[u8]) {
 
 fn malformed(what: &str) -> Error {
     Error::new(ErrorCode::CODE_INVALID, format!("the code {what}"))
-        .hint(format!("Give the {DIGITS_MIN} to {DIGITS_MAX} digits of the message; spaces and hyphens do not matter."))
+        .hint(format!("Give the {DIGITS_MIN} to {DIGITS_MAX} digits of the message; spaces and dashes do not matter."))
 }
 
 #[cfg(test)]
@@ -230,8 +233,24 @@ mod tests {
     }
 
     #[test]
-    fn people_may_type_spaces_and_hyphens_and_nothing_else() {
-        for text in ["123456", "123 456", " 123-456\n", "1-2-3-4-5-6", "1 2 3 4 5 6"] {
+    fn people_may_type_and_paste_spaces_and_dashes_and_nothing_else() {
+        for text in [
+            "123456",
+            "123 456",
+            " 123-456\n",
+            "1-2-3-4-5-6",
+            "1 2 3 4 5 6",
+            "123\u{a0}456",
+            "123\u{2009}456",
+            "123\u{202f}456\u{a0}",
+            "123\u{2013}456",
+            "123\u{2014}456",
+            "\u{2011}123\u{2212}456",
+            "123\u{200b}456",
+            "\u{feff}123456\r\n",
+            "\u{202d}123456\u{202c}",
+            "123\u{3000}456\u{ad}",
+        ] {
             assert_eq!(Code::parse(text).unwrap().expose(), "123456", "{text:?}");
         }
         assert_eq!(Code::parse("000042").unwrap().expose(), "000042");
@@ -243,7 +262,8 @@ mod tests {
             "12345678901",
             "12345a",
             "１２３４５６",
-            "123\u{a0}456",
+            "123\n456",
+            "123·456",
             "+123456",
             "1234.5",
             "123456\0",

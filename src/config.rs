@@ -2,6 +2,7 @@
 
 mod assemble;
 mod checked;
+mod dotenv;
 mod given;
 mod policy;
 mod read;

@@ -49,6 +49,7 @@ pub use sent::{Refusal, SendAnswer, Sent};
 pub use settle::{Reported, StatusReport};
 pub use show::{Listing, Timeline, TimelineStep, Wanted};
 pub use test_number::AddTestNumber;
+pub use text::wordings_too_long;
 pub use token::{NewToken, Secret, Whose};
 pub use verify::{Verdict, VerifyAnswer, VerifyOtp};
 pub use worker::{Work, Worked};
@@ -62,7 +63,7 @@ use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::purpose::Purpose;
-use crate::store::{Read, Store};
+use crate::store::{Decision, Needs, Read, Store};
 use crate::token::Token;
 use context::Context;
 
@@ -352,6 +353,14 @@ impl Engine {
     /// Writes an audit row for what changes nothing but must not go unnoticed.
     pub async fn record(&self, caller: &Caller, action: &'static str, details: Details) -> Result<()> {
         self.context.record(caller, action, details).await
+    }
+
+    /// Goes as far as `send` does before it decides anything: whoever could not send is refused here with the same error.
+    ///
+    /// # Errors
+    /// `STORE_*` where the database cannot be written or has moved.
+    pub async fn try_out(&self) -> Result<()> {
+        self.context.operate(Needs::default(), |_| Ok(Decision::Nothing(()))).await
     }
 
     /// Every key that is in the ring or in use.

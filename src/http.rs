@@ -60,6 +60,8 @@ pub struct Backend {
     pub checks: Option<RunChecks>,
     /// What callbacks are checked against; `None`: they are not taken.
     pub callbacks: Option<Callbacks>,
+    /// The country of numbers in national form, two letters; `None`: there are none.
+    pub region: Option<String>,
 }
 
 /// How a server listens and works.
@@ -106,6 +108,7 @@ struct ServerState {
     metrics: Arc<Metrics>,
     prober: Option<Prober>,
     callbacks: Option<Callbacks>,
+    region: Option<String>,
     proxies: TrustedProxies,
     bounds: Bounds,
     places: Arc<Places>,
@@ -146,6 +149,7 @@ impl Server {
             metrics: backend.metrics,
             prober: backend.checks.map(Prober::new),
             callbacks: backend.callbacks,
+            region: backend.region,
             proxies: settings.proxies,
             bounds: settings.bounds,
             places: Places::new(&settings.bounds),

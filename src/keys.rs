@@ -12,7 +12,7 @@ pub use crate::code::{CodeKey, KeyId};
 pub use database::{DatabaseKeys, IndexKey, WrappedKeys};
 pub use file::{add_last, make_private_dir, promote, remove};
 pub use random::fill_random;
-pub use ring::{KeySource, Keyring, Origin};
+pub use ring::{KeySource, Keyring, Origin, user_name};
 pub use secret::SecretKey;
 pub use wrap::WrapKey;
 

@@ -114,11 +114,14 @@ pub mod segments;
 pub mod subject;
 pub mod template;
 pub mod token;
+pub mod typed;
 pub mod usage;
 
 // What everything else is written in.
 pub mod clock;
 pub mod error;
+#[cfg_attr(not(feature = "cli"), allow(dead_code))]
+mod files;
 pub mod keys;
 
 // The seams and their adapters.

@@ -10,6 +10,7 @@ use rlibphonenumber::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+use crate::typed;
 
 /// An E.164 number by shape: `+`, then 7 to 15 digits, the first not 0 (ITU-T E.164 §6). `Debug` shows it masked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +63,39 @@ pub enum Kind {
 /// The most characters that are looked at; the longest number with all its decoration is far shorter.
 const LONGEST: usize = 250;
 
+/// A number as it was typed: which it is, and whether its country's plan knows it.
+pub struct Recognised {
+    /// The number by its shape.
+    pub phone: Phone,
+    /// The number as its country's plan knows it; `PHONE_INVALID` says what is wrong with it.
+    pub number: Result<Number>,
+}
+
+/// The release of libphonenumber whose numbering plans are compiled in, and the month in which it came out.
+pub const PLANS: (&str, &str) = ("9.0.42", "2026-10");
+
+/// Every country with phone numbers of its own, two letters each (ISO 3166, with AC, TA and XK), in order.
+const COUNTRIES: &str = "ACADAEAFAGAIALAMAOARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBWBYBZCACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCXCYCZ\
+                         DEDJDKDMDODZECEEEGEHERESETFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGTGUGWGYHKHNHRHTHUIDIEILIMINIOIQIRISITJEJMJOJP\
+                         KEKGKHKIKMKNKPKRKWKYKZLALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNU\
+                         NZOMPAPEPFPGPHPKPLPMPRPSPTPWPYQARERORSRURWSASBSCSDSESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTATCTDTGTHTJTKTLTMTNTOTRTTTV\
+                         TWTZUAUGUSUYUZVAVCVEVGVIVNVUWFWSXKYEYTZAZMZW";
+
+/// The country of these two letters (ISO 3166, any case), in upper case. `None`: no country that has phone numbers.
+pub fn country(code: &str) -> Option<&'static str> {
+    let known = |at: usize| COUNTRIES.get(at..at + 2).filter(|known| known.eq_ignore_ascii_case(code));
+    (0..COUNTRIES.len()).step_by(2).find_map(known)
+}
+
+/// What to write where [`country`] knows none.
+pub fn how_to_name_a_country(code: &str) -> &'static str {
+    match code.to_ascii_uppercase().as_str() {
+        "UK" => "The United Kingdom is GB.",
+        "EL" => "Greece is GR.",
+        _ => "Write the two letters of ISO 3166, for example US, GB or DE.",
+    }
+}
+
 /// Parses a number that will be sent to: international (`+44...`), or national with `region` (ISO 3166 two letters, any case).
 ///
 /// The first call in a process loads the numbering plans, which takes some milliseconds.
@@ -69,52 +103,134 @@ const LONGEST: usize = 250;
 /// # Errors
 /// `PHONE_INVALID`, saying whether it is too short, too long, lacks its country code, or is unknown to its country's plan.
 pub fn parse(text: &str, region: Option<&str>) -> Result<Number> {
-    let text = text.trim();
+    recognise(text, region)?.number
+}
+
+/// Which number is meant, whether or not its country's plan knows it: the same as [`recognise`] says. A number that is written
+/// whole, in international form, is taken without loading the numbering plans, so that what only looks something up starts at once.
+///
+/// # Errors
+/// `PHONE_INVALID` where the text is no number of any country.
+pub fn read(text: &str, region: Option<&str>) -> Result<Phone> {
+    match plain(text) {
+        Some(phone) => Ok(phone),
+        None => Ok(recognise(text, region)?.phone),
+    }
+}
+
+/// Reads a number as it was typed. Spaces, dashes, dots, slashes and parentheses of every kind mean nothing; digits may be of any
+/// script; a national prefix is dropped, as in `+44 (0)7400 123456`. Every command and request takes its numbers from here or from
+/// [`read`]: one spelling is one phone.
+///
+/// # Errors
+/// `PHONE_INVALID` where not even the shape is that of a phone number.
+pub fn recognise(text: &str, region: Option<&str>) -> Result<Recognised> {
+    let text = &cleaned(text);
     refuse_by_looks(text)?;
     let region = region.map(known_region).transpose()?;
-    let parsed = PHONE_NUMBER_UTIL.parse(text, region).map_err(|error| explain_parse(text, region, &error))?;
+    let parsed = match PHONE_NUMBER_UTIL.parse(text, region) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let error = explain_parse(text, region, &error);
+            return match dialled(text) {
+                Some(phone) => Ok(Recognised { phone, number: Err(error) }),
+                None => Err(error),
+            };
+        }
+    };
     if parsed.extension.is_some() {
         return Err(extension());
     }
     let e164 = PHONE_NUMBER_UTIL.format(&parsed, PhoneNumberFormat::E164);
     let magic = is_twilio_test(&e164);
-    if !magic {
-        refuse_by_plan(&parsed)?;
-    }
-    let phone = Phone::from_e164(&e164).ok_or_else(|| {
-        invalid("not a number that can be dialled from abroad: E.164 has 7 to 15 digits").hint(HOW_TO_WRITE)
-    })?;
+    let plan = if magic { Ok(()) } else { refuse_by_plan(&parsed) };
+    let phone = match (Phone::from_e164(&e164), plan) {
+        (Some(phone), Ok(())) => phone,
+        (Some(phone), Err(error)) => return Ok(Recognised { phone, number: Err(error) }),
+        (None, Err(error)) => return Err(error),
+        (None, Ok(())) => {
+            let what = "not a number that can be dialled from abroad: E.164 has 7 to 15 digits";
+            return Err(invalid(what).hint(HOW_TO_WRITE));
+        }
+    };
     let country = match PHONE_NUMBER_UTIL.get_region_for_number(&parsed) {
         Some(Region::World) => None,
         None if magic => Some("US".to_owned()),
         other => other.map(|region| region.to_string()),
     };
     let kind = kind_of(parsed.country_code, PHONE_NUMBER_UTIL.get_number_type(&parsed));
-    Ok(Number { phone, country, kind })
+    Ok(Recognised { phone: phone.clone(), number: Ok(Number { phone, country, kind }) })
 }
 
-/// Takes a typed-in international number by its shape alone: `+`, then 7 to 15 digits with spaces, hyphens, dots or
-/// parentheses between them. Never loads the numbering plans, so verbs that only look something up start at once.
-///
-/// # Errors
-/// `PHONE_INVALID`, saying what is wrong with the shape.
-pub fn shape(text: &str) -> Result<Phone> {
-    let text = text.trim();
-    refuse_by_looks(text)?;
-    let Some(rest) = text.strip_prefix('+') else {
-        return Err(no_country_code(text, "write it as +, country code and number, for example +447400123456"));
+/// A number that no plan knows, taken on somebody's word: of the country that its code belongs to, and of no known kind.
+pub fn unplanned(phone: Phone) -> Number {
+    let digits = &phone.as_str()[1..];
+    let code = digits.get(..calling_code_length(digits)).and_then(|code| code.parse().ok());
+    let region = code.and_then(|code| PHONE_NUMBER_UTIL.get_region_for_country_code(code));
+    let country = region.filter(|region| *region != Region::World).map(|region| region.to_string());
+    Number { phone, country, kind: Kind::Unknown }
+}
+
+/// The text with everything that means nothing taken out, and what is written in many ways written in one.
+fn cleaned(text: &str) -> String {
+    let text = typed::trimmed(text);
+    let text = match text.get(..4) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("tel:") => typed::trimmed(&text[4..]),
+        _ => text,
     };
-    let digits: String = rest.chars().filter(|c| !matches!(c, ' ' | '\u{a0}' | '-' | '.' | '(' | ')')).collect();
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(invalid("a phone number holds a + and the digits 0 to 9 alone").hint(HOW_TO_WRITE));
-    }
-    if digits.starts_with('0') {
-        return Err(invalid("no country code starts with 0").hint(HOW_TO_WRITE));
-    }
-    match digits.len() {
-        0..=6 => Err(invalid("too short for a phone number with its country code").hint(HOW_TO_WRITE)),
-        7..=15 => Ok(Phone(format!("+{digits}").into())),
-        _ => Err(invalid("too long: an international phone number has at most 15 digits").hint(HOW_TO_WRITE)),
+    let plainly = |c: char| match c {
+        _ if typed::is_dash(c) => '-',
+        _ if c.is_whitespace() && !c.is_control() => ' ',
+        '＋' | '﹢' | '⁺' => '+',
+        // Full-width digits stand in Unicode as the ASCII ones do.
+        '０'..='９' => char::from(b'0' + (u32::from(c) - u32::from('０')) as u8),
+        '（' | '﹙' => '(',
+        '）' | '﹚' => ')',
+        '／' | '⁄' | '∕' => '/',
+        '．' | '·' | '‧' | '•' | '・' => '.',
+        _ => c,
+    };
+    // One more than is looked at, so that what is too long is noticed.
+    text.chars().filter(|c| !typed::is_invisible(*c)).map(plainly).take(LONGEST + 1).collect()
+}
+
+/// A number in international form that reads the same with and without its country's plan.
+fn plain(text: &str) -> Option<Phone> {
+    dialled(&cleaned(text)).filter(|phone| !may_be_rewritten(&phone.as_str()[1..]))
+}
+
+/// A `+` and digits, with nothing but separators between them.
+fn dialled(cleaned: &str) -> Option<Phone> {
+    let rest = cleaned.strip_prefix('+')?;
+    let digits: String = rest.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')).collect();
+    Phone::from_e164(&format!("+{digits}"))
+}
+
+/// The digits that some country drops or rewrites behind its code, besides a leading 0: national prefixes (1 in +1, 8 in +7),
+/// carrier codes, and local numbers that lack their area code. From libphonenumber's `national_prefix_for_parsing`; a test compares.
+const REWRITTEN: &[&str] = &[
+    "11", "78", "44180020", "540", "541", "542", "543", "559", "61183", "8611", "8612", "86179", "261", "29810",
+    "35215", "3708", "3758", "378", "4231001", "50619", "672", "6921", "9938",
+];
+
+/// Whether the country's plan may make another number of these digits. True too often costs a few milliseconds, nothing else.
+fn may_be_rewritten(digits: &str) -> bool {
+    digits[calling_code_length(digits)..].starts_with('0')
+        || REWRITTEN.iter().any(|beginning| digits.starts_with(beginning))
+}
+
+/// How many of the digits are the country code (ITU-T E.164, list of assigned codes; whole zones share a length).
+fn calling_code_length(digits: &str) -> usize {
+    match digits.as_bytes() {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
     }
 }
 
@@ -215,9 +331,13 @@ fn extension() -> Error {
     invalid("an SMS cannot go to an extension").hint("give the number without its extension")
 }
 
-fn no_country_code(text: &str, how: &str) -> Error {
+/// The message for a number in national form where no region is set.
+pub const NO_COUNTRY_CODE: &str = "no country code";
+
+fn no_country_code(text: &str) -> Error {
+    let how = "write it as +, country code and number, for example +447400123456";
     let hint = if text.starts_with("00") { format!("{how}; a + stands for the leading 00") } else { how.to_owned() };
-    invalid("no country code").hint(hint)
+    invalid(NO_COUNTRY_CODE).hint(hint)
 }
 
 /// What can be seen without any numbering plan.
@@ -255,35 +375,24 @@ fn looks_like_extension(text: &str) -> bool {
 }
 
 fn known_region(text: &str) -> Result<Region> {
-    let unknown = || {
+    country(text).and_then(|known| Region::from_code(known).ok()).ok_or_else(|| {
         let shown = if (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric()) {
             format!("no region {text} is known")
         } else {
             "the region is not a two-letter country code".to_owned()
         };
-        let hint = if text.eq_ignore_ascii_case("uk") {
-            "the United Kingdom is GB"
-        } else {
-            "give the two letters of ISO 3166, for example US, GB or DE"
-        };
-        invalid(shown).hint(hint)
-    };
-    let region = Region::from_code(text).map_err(|_| unknown())?;
-    let known = region != Region::World && PHONE_NUMBER_UTIL.get_country_code_for_region(region).is_some();
-    known.then_some(region).ok_or_else(unknown)
+        invalid(shown).hint(how_to_name_a_country(text))
+    })
 }
 
 fn explain_parse(text: &str, region: Option<Region>, error: &ParseError) -> Error {
-    let international = text.starts_with(['+', '＋']);
+    let international = text.starts_with('+');
     let place = region.filter(|_| !international).map_or_else(|| "a phone number".to_owned(), |r| r.to_string());
     match error {
         ParseError::InvalidCountryCode if international => {
             invalid("no country has this country code").hint(HOW_TO_WRITE)
         }
-        ParseError::InvalidCountryCode => no_country_code(
-            text,
-            "write it as +44... (country code first), or give --region with its country, for example --region GB",
-        ),
+        ParseError::InvalidCountryCode => no_country_code(text),
         ParseError::TooShortAfterIdd | ParseError::TooShortNsn => {
             invalid(format!("too short for {place}")).hint(HOW_TO_WRITE)
         }
@@ -408,6 +517,9 @@ mod tests {
             ("+79123456789", None, "+79123456789", "RU", Kind::Mobile),
             ("＋４４７４００１２３４５６", None, "+447400123456", "GB", Kind::Mobile),
             ("٠٧٤٠٠١٢٣٤٥٦", Some("GB"), "+447400123456", "GB", Kind::Mobile),
+            ("tel:+44-7400-123456", None, "+447400123456", "GB", Kind::Mobile),
+            ("+49 (0)151 23456000", None, "+4915123456000", "DE", Kind::Mobile),
+            ("+39 (0)2 36618300", None, "+390236618300", "IT", Kind::FixedLine),
         ];
         for (text, region, e164, country, kind) in good {
             let number = parse(text, *region).unwrap_or_else(|error| panic!("{text}: {error}"));
@@ -438,7 +550,8 @@ mod tests {
             ("+", None, "not a phone number: it holds no digits"),
             ("hello", Some("GB"), "not a phone number: it holds no digits"),
             ("1-800-FLOWERS", Some("US"), "letters do not belong into a phone number"),
-            ("tel:+447400123456", None, "letters do not belong into a phone number"),
+            ("sip:+447400123456", None, "letters do not belong into a phone number"),
+            ("tel:+447400123456;ext=12", None, "an SMS cannot go to an extension"),
             ("+1 415 555 2671 x12", None, "an SMS cannot go to an extension"),
             ("+1 415 555 2671 ext. 12", None, "an SMS cannot go to an extension"),
             ("+1 415 555 2671;ext=12", None, "an SMS cannot go to an extension"),
@@ -458,7 +571,7 @@ mod tests {
     fn regions_are_two_known_letters() {
         assert_eq!(refusal("07400123456", Some("ZZ")), "no region ZZ is known");
         assert_eq!(refusal("07400123456", Some("uk")), "no region uk is known");
-        assert_eq!(parse("07400123456", Some("UK")).unwrap_err().hint_text(), Some("the United Kingdom is GB"));
+        assert_eq!(parse("07400123456", Some("UK")).unwrap_err().hint_text(), Some("The United Kingdom is GB."));
         for odd in ["", "001", "GBR1234567", "\u{1b}[", "é", "G\0"] {
             let message = refusal("07400123456", Some(odd));
             assert!(!message.contains(char::is_control) && message.contains("region"), "{odd:?}: {message}");
@@ -497,29 +610,134 @@ mod tests {
         }
     }
 
+    /// Every way to type one number that people and their clipboards have.
+    const SPELLINGS: &[&str] = &[
+        "+447400123456",
+        " +44 7400-123.456 ",
+        "+44 (0)7400 123456",
+        "+44 (0) 7400/123456",
+        "+4407400123456",
+        "+44/7400/123456",
+        "+44\u{2013}7400\u{2013}123456",
+        "+44\u{2011}7400\u{2212}123456",
+        "+44\u{a0}7400\u{a0}123456",
+        "+44\u{202f}7400\u{2009}123\u{3000}456",
+        "\u{feff}+44\u{200b}7400\u{200d}123456\u{200c}",
+        "\u{202a}+44 7400 123456\u{202c}",
+        "+44\u{ad}7400\u{2060}123456",
+        "\u{ff0b}\u{ff14}\u{ff14}\u{ff17}\u{ff14}\u{ff10}\u{ff10}\u{ff11}\u{ff12}\u{ff13}\u{ff14}\u{ff15}\u{ff16}",
+        "\u{ff0b}44 7400 123456",
+        "+٤٤٧٤٠٠١٢٣٤٥٦",
+        "+44\u{ff08}0\u{ff09}7400\u{ff0f}123456",
+        "(+44) 7400 123456",
+        "++44 7400 123456",
+        "+44·7400·12·34·56",
+        "tel:+44-7400-123456",
+        "TEL: +44 7400 123456",
+        "07400 123456",
+        "07400/123456",
+        "(07400) 123\u{2013}456",
+        "7400123456",
+        "0044 7400 123456",
+        "00 44 (0)7400 123456",
+        "０７４００　１２３４５６",
+    ];
+
     #[test]
-    fn the_shape_is_taken_without_any_plan_and_explained_where_it_is_wrong() {
-        for text in ["+447400123456", " +44 7400-123.456 ", "+44 (7400) 123456", "+44\u{a0}7400123456"] {
-            assert_eq!(shape(text).unwrap().as_str(), "+447400123456", "{text}");
+    fn one_spelling_is_one_phone_whether_it_is_sent_to_or_looked_up() {
+        for text in SPELLINGS {
+            let sent = parse(text, Some("GB")).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(sent.phone.as_str(), "+447400123456", "{text}");
+            assert_eq!(read(text, Some("gb")).unwrap(), sent.phone, "{text}");
         }
-        assert_eq!(shape("+1234567890").unwrap().as_str(), "+1234567890", "plans do not matter here");
+    }
+
+    #[test]
+    fn a_number_is_read_where_no_plan_knows_it_and_explained_where_it_is_none() {
+        assert_eq!(read("+1234567890", None).unwrap().as_str(), "+1234567890");
+        assert_eq!(read("+999 123 4567", None).unwrap().as_str(), "+9991234567", "no such country");
+        assert_eq!(read("093 079 2440", Some("EC")).unwrap().as_str(), "+593930792440", "newer than the plan");
         let bad = [
             ("07400123456", "no country code"),
-            ("+123456", "too short for a phone number with its country code"),
-            ("+1234567890123456", "too long: an international phone number has at most 15 digits"),
-            ("+0447400123456", "no country code starts with 0"),
-            ("+44/7400123456", "a phone number holds a + and the digits 0 to 9 alone"),
-            ("+٤٤٧٤٠٠١٢٣٤٥٦", "a phone number holds a + and the digits 0 to 9 alone"),
-            ("++447400123456", "a phone number holds a + and the digits 0 to 9 alone"),
+            ("+123456", "too short for US"),
+            ("+4474001234567890", "too long for GB"),
+            ("+0447400123456", "no country has this country code"),
             ("+44 7400 123456 x1", "an SMS cannot go to an extension"),
+            ("+14155552671~12", "an SMS cannot go to an extension"),
             ("+44\u{0}7400123456", "the phone number holds control characters"),
             ("' OR 1=1 --", "letters do not belong into a phone number"),
         ];
         for (text, message) in bad {
-            let error = shape(text).expect_err(text);
+            let error = read(text, None).expect_err(text);
             assert_eq!((error.message(), error.code()), (message, Code::PHONE_INVALID), "{text}");
             assert!(error.hint_text().is_some(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_newer_than_the_plans_has_the_country_of_its_code() {
+        let country = |text: &str| unplanned(Phone::from_e164(text).unwrap()).country;
+        assert_eq!(country("+593930792440").as_deref(), Some("EC"));
+        assert_eq!(country("+12345678901").as_deref(), Some("US"));
+        assert_eq!(country("+88312345678"), None);
+        assert_eq!(country("+99912345678"), None);
+        let number = unplanned(Phone::from_e164("+593930792440").unwrap());
+        assert_eq!((number.kind, number.refused_for_otp()), (Kind::Unknown, None));
+    }
+
+    #[test]
+    fn plain_numbers_are_whole_ones_that_no_plan_rewrites() {
+        for text in
+            ["+447400123456", "+44 7400-123.456", "+14155552671", "+49\u{a0}151\u{2013}23456000", "+593930792440"]
+        {
+            assert!(plain(text).is_some(), "{text}");
+        }
+        for text in ["+4407400123456", "+44 (0)7400 123456", "07400123456", "+114155552671", "+78001234567", "+44 x"] {
+            assert!(plain(text).is_none(), "{text}");
+        }
+    }
+
+    /// Against libphonenumber itself, for every country: what is taken without its plan is what its plan makes of it.
+    #[test]
+    fn every_prefix_that_a_plan_rewrites_is_known() {
+        let mut looked_at = 0;
+        for code in PHONE_NUMBER_UTIL.get_supported_calling_codes() {
+            assert_eq!(calling_code_length(&format!("{code}00000000")), code.to_string().len(), "{code}");
+            for beginning in 0..100 {
+                for (fill, length) in
+                    [("5015151501", 5), ("1501515150", 6), ("0234567890", 7), ("9000000000", 9), ("1234567890", 10)]
+                {
+                    let national = &format!("{beginning:02}{fill}")[..length];
+                    let Some(phone) = plain(&format!("+{code}{national}")) else { continue };
+                    looked_at += 1;
+                    let recognised = recognise(phone.as_str(), None).map(|number| number.phone);
+                    assert_eq!(recognised.unwrap(), phone);
+                }
+            }
+        }
+        assert!(looked_at > 80_000, "{looked_at}");
+    }
+
+    #[test]
+    fn countries_are_those_that_the_plans_know() {
+        let mut known: Vec<String> =
+            PHONE_NUMBER_UTIL.get_supported_regions().map(|region| region.to_string()).collect();
+        known.retain(|code| code.len() == 2);
+        known.sort();
+        assert_eq!(COUNTRIES, known.concat());
+        assert_eq!((country("gb"), country("ZW"), country("AC")), (Some("GB"), Some("ZW"), Some("AC")));
+        for none in ["UK", "", "G", "GBR", "ZZ", "CA ", "é", "DA"] {
+            assert_eq!(country(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn the_plans_are_those_of_the_crate_that_is_compiled_in() {
+        let lock = include_str!("../Cargo.lock");
+        assert!(
+            lock.contains("name = \"rlibphonenumber\"\nversion = \"2.2.15\"\n"),
+            "a new rlibphonenumber: set PLANS to the metadata version that its README names, and the version here"
+        );
     }
 
     #[test]
@@ -543,9 +761,20 @@ mod tests {
                     Err(error) => prop_assert!(!error.message().contains(char::is_control)),
                 }
             }
-            if let Ok(phone) = shape(&text) {
-                prop_assert_eq!(Phone::from_e164(phone.as_str()), Some(phone));
-            }
+        }
+
+        #[test]
+        fn what_is_looked_up_is_what_is_sent_to(text in "[+＋]?[0-9]{0,4}[ ./()\u{a0}\u{2013}\u{200b}-]{0,2}[0-9]{0,9}[ /)~#x-]{0,1}[0-9]{0,4}", gb: bool) {
+            let region = gb.then_some("GB");
+            let sent = recognise(&text, region).map(|number| number.phone);
+            let looked_up = read(&text, region);
+            prop_assert_eq!(looked_up.as_ref().ok(), sent.as_ref().ok(), "{}", text);
+        }
+
+        #[test]
+        fn a_plain_number_is_the_same_with_and_without_its_plan(digits in "[1-9][0-9]{6,14}") {
+            let text = format!("+{digits}");
+            prop_assert_eq!(read(&text, None).ok(), recognise(&text, None).ok().map(|number| number.phone));
         }
 
         #[test]

@@ -182,7 +182,7 @@ impl Endings {
             (None, Some(origin)) => check_origin(origin).map(|domain| Endings(Some(LastLine::Origin(domain)))),
             (Some(_), Some(_)) => {
                 let message = "an app hash and an origin cannot be in one message: each must be its last line";
-                Err(Error::new(ErrorCode::USAGE, message).hint("Give either --app-hash or --origin."))
+                Err(Error::new(ErrorCode::USAGE, message).hint("Give either the app hash or the origin."))
             }
         }
     }

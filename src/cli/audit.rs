@@ -15,7 +15,6 @@ use crate::engine::{Anchor, AuditFilter, AuditPlace, AuditRead, Audited, Subject
 use crate::error::{Class, Code, Error, Result};
 use crate::otp::User;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::phone;
 
 /// Read, verify and prune the audit log
 ///
@@ -86,6 +85,8 @@ pub struct ListArgs {
     /// Only rows about this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Only rows about this user, where no phone comes first
     #[arg(long, value_name = "ID", conflicts_with = "phone")]
     pub user: Option<String>,
@@ -244,8 +245,9 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 
 fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
     let (since, until) = args.page.period(out.view().now)?;
+    let config = args.region.config(call)?;
     let subject = match (&args.phone, &args.user) {
-        (Some(phone), _) => Some(Subject::Phone(phone::shape(phone)?)),
+        (Some(phone), _) => Some(Subject::Phone(given::phone(phone, &config, call)?)),
         (None, Some(user)) => Some(Subject::User(User::parse(user)?)),
         (None, None) => None,
     };
@@ -257,7 +259,7 @@ fn list(args: &ListArgs, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.page.after(place)?.unwrap_or_default(),
         limit: usize::try_from(args.page.limit).unwrap_or(usize::MAX),
     };
-    let app = call.open(OpenMode::Reading, out)?;
+    let app = call.open_with(config, OpenMode::Reading, out)?;
     let page = app.run(app.engine().audit_page(&filter))?;
     let row = |read: AuditRead| AuditRow {
         id: format!("{}.{}", read.place.0, read.place.1),

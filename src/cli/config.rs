@@ -2,6 +2,7 @@
 
 use super::Call;
 use super::checks::Checks;
+use crate::app;
 use crate::check::Mark;
 use crate::config::Setting;
 use crate::error::{Class, Result};
@@ -18,9 +19,10 @@ pub enum Verb {
     /// Secrets are hidden.
     #[command(after_long_help = "Examples:\n  $ smsotp config show\n  $ smsotp config show --json")]
     Show,
-    /// Check the configuration and warn about what is risky
+    /// Check the configuration: try what `send` would need, and warn about what is risky
     ///
-    /// Exit code 78: something is wrong. Warnings do not change the exit code.
+    /// Keys and database are opened, credentials and sender are checked by their form, wordings are measured; nothing is sent or
+    /// made. Exit code 78: something is wrong, and `send` would fail. Warnings do not change the exit code.
     #[command(after_long_help = "Examples:\n  $ smsotp config check\n  $ smsotp config check --env-file ./staging.env")]
     Check,
 }
@@ -50,10 +52,16 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
             let config = call.config()?;
             let mut checks = Checks::new("config");
             checks.add("settings", Mark::Ok, format!("{} settings, all readable", config.settings.len()), None);
-            for warning in config.warnings {
+            for warning in &config.warnings {
                 checks.add("warning", Mark::Warn, warning, None);
             }
-            checks.show(out)
+            for check in app::try_settings(config, &|words| out.warn(words)) {
+                checks.add(check.name, check.mark, check.finding, check.next);
+            }
+            Ok(match checks.show(out)? {
+                Class::No => Class::Config,
+                class => class,
+            })
         }
     }
 }

@@ -15,11 +15,13 @@ use super::Call;
 use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::code;
-use crate::config::nearest;
-use crate::engine::{Caller, Filter};
+use crate::config::{Config, nearest};
+use crate::engine::{Caller, Destination, Filter};
 use crate::error::{Code, Error, Result};
+use crate::files::{self, Holds};
 use crate::otp::{State, User};
 use crate::output::{Output, Prompt};
+use crate::phone::{self, Phone};
 use crate::policy::Policy;
 use crate::purpose::Purpose;
 
@@ -34,6 +36,21 @@ const UNMASKED_MAX: u32 = 1000;
 
 /// The longest span that an option takes: a hundred years, far from any overflow.
 const SPAN_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
+/// How numbers are read.
+#[derive(Debug, clap::Args)]
+pub struct Region {
+    /// The country of a number in national form, two letters [default: the setting `region`]
+    #[arg(long, value_name = "COUNTRY")]
+    pub region: Option<String>,
+}
+
+impl Region {
+    /// The configuration, with the region that was given.
+    pub fn config(&self, call: &Call) -> Result<Config> {
+        call.config_with(None, self.region.clone())
+    }
+}
 
 /// Which codes of all, or of one number.
 #[derive(Debug, clap::Args)]
@@ -116,9 +133,14 @@ pub fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp
 }
 
 /// A phone number, as `read` takes what was typed; prompts for it on a terminal where it is missing.
-pub fn phone<T>(given: Option<&str>, call: &Call, out: &Output, read: impl Fn(&str) -> Result<T>) -> Result<T> {
+pub fn phone_or_prompt<T>(
+    given: Option<&str>,
+    call: &Call,
+    out: &Output,
+    read: impl Fn(&str) -> Result<T>,
+) -> Result<T> {
     match given {
-        Some(text) => read(&unmasked(text, call)?),
+        Some(text) => read(text),
         None => {
             call.signals.watch();
             out.ask(Prompt { what: "phone number", instead: "PHONE on the command line" }, read)
@@ -128,7 +150,7 @@ pub fn phone<T>(given: Option<&str>, call: &Call, out: &Output, read: impl Fn(&s
 
 /// The whole number where a masked one was given, as lists and completions show it: the only phone with a live code that looks so.
 /// Whatever is not masked stays as it is.
-pub fn unmasked<'a>(text: &'a str, call: &Call) -> Result<Cow<'a, str>> {
+fn unmasked<'a>(text: &'a str, call: &Call) -> Result<Cow<'a, str>> {
     if !text.contains('•') {
         return Ok(Cow::Borrowed(text));
     }
@@ -159,6 +181,58 @@ pub fn did_you_mean(word: &str, known: &[&str]) -> String {
         Some(near) => format!("Did you mean {near}?"),
         None => format!("There are {}.", known.join(", ")),
     }
+}
+
+/// A phone number, in international form or in that of the region.
+pub fn phone(text: &str, config: &Config, call: &Call) -> Result<Phone> {
+    phone::read(&unmasked(text, call)?, config.region.as_deref()).map_err(name_region)
+}
+
+/// A phone number to send to.
+pub fn destination(text: &str, config: &Config, call: &Call) -> Result<Destination> {
+    Ok(match Destination::parse(&unmasked(text, call)?, config.region.as_deref()).map_err(name_region)? {
+        Destination::Shape(phone, error) => {
+            let (version, month) = phone::PLANS;
+            let hint = format!(
+                "{}. Ranges that are newer than the numbering plans in here (libphonenumber {version}, {month}) need \
+                 --override number --reason TEXT.",
+                error.hint_text().unwrap_or_default()
+            );
+            Destination::Shape(phone, error.hint(hint))
+        }
+        known => known,
+    })
+}
+
+/// The way out that the command line has.
+fn name_region(error: Error) -> Error {
+    if error.message() != phone::NO_COUNTRY_CODE {
+        return error;
+    }
+    let hint = format!("{}; or name its country, like --region GB", error.hint_text().unwrap_or_default());
+    error.hint(hint)
+}
+
+/// What `show` and `revoke` are given.
+pub enum Named {
+    /// The id of a code.
+    Otp(i64),
+    /// The id of a message.
+    Message(i64),
+    /// A number.
+    Phone(Phone),
+    /// Digits that are a number of the region: the id of a code if there is one, else the number.
+    OtpOrPhone(i64, Phone),
+}
+
+/// An id, or a phone number.
+pub fn named(text: &str, config: &Config, call: &Call) -> Result<Named> {
+    let national = || phone::parse(text, config.region.as_deref()).ok();
+    Ok(match id(text) {
+        Some(Id::Message(id)) => Named::Message(id),
+        Some(Id::Otp(id)) => national().map_or(Named::Otp(id), |number| Named::OtpOrPhone(id, number.phone)),
+        None => Named::Phone(phone(text, config, call)?),
+    })
 }
 
 /// A client's address.
@@ -213,7 +287,9 @@ pub enum Id {
 /// Reads an id; `None` where the text looks like something else.
 pub fn id(text: &str) -> Option<Id> {
     let text = text.trim();
-    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    // A leading zero belongs to a phone number.
+    let is_id = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    let number = |digits: &str| is_id(digits).then(|| digits.parse().ok()).flatten();
     match text.strip_prefix('m') {
         Some(digits) => number(digits).map(Id::Message),
         None => number(text).map(Id::Otp),
@@ -248,6 +324,8 @@ pub fn code(source: CodeSource<'_>, call: &Call, out: &Output) -> Result<code::C
             let file = std::fs::File::open(path).map_err(|error| {
                 Error::new(Code::FILE_FAILED, format!("cannot open {}", path.display())).because(error)
             })?;
+            let exposed = file.metadata().map(|meta| files::exposure(path, &meta, Holds::Secrets));
+            exposed.iter().flatten().for_each(|warning| out.warn(warning));
             secret_line(file, &path.display().to_string())?
         }
         (None, None) => {

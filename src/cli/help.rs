@@ -1,8 +1,12 @@
 //! `smsotp help`: the long help of a command, and topics that are generated from the tables they describe.
 
+use chrono::Datelike;
+
+use crate::clock::Timestamp;
 use crate::config::{SETTINGS, nearest};
 use crate::error::{CLASSES, CODES, Class, Code, Error, Result};
 use crate::output::{Output, SCHEMA_VERSION};
+use crate::phone;
 
 /// Explain a command or a topic
 ///
@@ -58,6 +62,21 @@ fn command_help(words: &[&str]) -> Result<clap::builder::StyledStr> {
         })?;
     }
     Ok(command.render_long_help())
+}
+
+/// Which numbering plans are compiled in, and how old they are.
+pub fn numbering_plans(now: Timestamp) -> String {
+    let (version, published) = phone::PLANS;
+    let months = |year: i32, month: u32| i64::from(year) * 12 + i64::from(month);
+    let date = now.datetime();
+    let from =
+        published.split_once('-').and_then(|(year, month)| Some(months(year.parse().ok()?, month.parse().ok()?)));
+    let age = match from.map_or(0, |from| months(date.year(), date.month()) - from) {
+        ..=0 => "new".to_owned(),
+        1 => "1 month old".to_owned(),
+        age => format!("{age} months old"),
+    };
+    format!("numbering plans: libphonenumber {version} of {published}, {age}")
 }
 
 /// The table of exit codes.

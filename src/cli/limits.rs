@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
+use crate::risk;
 use crate::usage::span;
-use crate::{phone, risk};
 
 /// Show and reset the limits
 #[derive(Debug, clap::Subcommand)]
@@ -31,6 +31,8 @@ pub enum Verb {
 pub struct Show {
     /// Show what this number has used
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Show what this user has used
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
@@ -60,6 +62,8 @@ pub struct Show {
 pub struct Reset {
     /// The number
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// The user
     #[arg(long, value_name = "ID")]
     pub user: Option<String>,
@@ -152,7 +156,7 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
-    let config = call.config()?;
+    let config = args.region.config(call)?;
     if args.risk {
         let risks = risk::Risks::of(&config.policy).lines();
         let risks = risks.into_iter().map(|(question, answer)| Risk { question, answer }).collect();
@@ -160,7 +164,7 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
         return Ok(Class::Done);
     }
     let whom = LimitQuery {
-        phone: args.phone.as_deref().map(|typed| phone::shape(&given::unmasked(typed, call)?)).transpose()?,
+        phone: args.phone.as_deref().map(|text| given::phone(text, &config, call)).transpose()?,
         user: given::user(args.user.as_deref())?,
         ip: args.ip.as_deref().map(given::address).transpose()?,
         token: args.token,
@@ -200,21 +204,17 @@ fn value(status: &LimitStatus) -> String {
 fn reset(args: &Reset, call: &Call, out: &mut Output) -> Result<Class> {
     let reason = given::reason(Some(&args.reason))?;
     let user = given::user(args.user.as_deref())?;
+    let config = args.region.config(call)?;
     let mut subjects = Vec::new();
-    subjects.extend(
-        args.phone
-            .as_deref()
-            .map(|typed| phone::shape(&given::unmasked(typed, call)?))
-            .transpose()?
-            .map(Subject::Phone),
-    );
+    subjects
+        .extend(args.phone.as_deref().map(|text| given::phone(text, &config, call)).transpose()?.map(Subject::Phone));
     subjects.extend((!user.is_empty()).then(|| Subject::User(user.clone())));
     if let Some(ip) = &args.ip {
         subjects.extend(Subject::of_client(given::address(ip)?));
     }
     subjects.extend(args.token.map(Subject::Token));
     subjects.extend(args.everything.then_some(Subject::Everything));
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let caller = os_caller();
     let mut forgotten = Forgotten::default();
     for subject in subjects {

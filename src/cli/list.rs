@@ -8,9 +8,9 @@ use crate::app::OpenMode;
 use crate::clock::Timestamp;
 use crate::engine::Filter;
 use crate::error::{Class, Result};
+use crate::message;
 use crate::otp::{Otp, State};
 use crate::output::{Item, List, Output, View};
-use crate::{message, phone};
 
 /// List codes: who, what for, in which state
 ///
@@ -24,6 +24,8 @@ pub struct Args {
     /// Only this number
     #[arg(long, value_name = "PHONE")]
     pub phone: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     #[command(flatten)]
     pub only: given::Only,
     /// Only codes in these states, or with a message in one of them, separated by commas
@@ -129,8 +131,9 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Some(Id::Otp(id)) => Some(id),
         _ => None,
     };
+    let config = args.region.config(call)?;
     let filter = Filter {
-        phone: args.phone.as_deref().map(|typed| phone::shape(&given::unmasked(typed, call)?)).transpose()?,
+        phone: args.phone.as_deref().map(|text| given::phone(text, &config, call)).transpose()?,
         user,
         purpose,
         states: args.state.iter().filter_map(|word| State::parse(word)).collect(),
@@ -140,7 +143,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         before: args.page.after(after)?,
         limit: args.page.limit,
     };
-    let app = call.open(OpenMode::Reading, out)?;
+    let app = call.open_with(config, OpenMode::Reading, out)?;
     let page = app.run(app.engine().list(&filter))?;
     if page.rows.is_empty() {
         given::declared(filter.purpose.as_ref(), app.engine().policy())?;

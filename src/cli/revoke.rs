@@ -3,12 +3,11 @@
 use serde::Serialize;
 
 use super::Call;
-use super::given::{self, Id};
+use super::given::{self, Named};
 use crate::app::{OpenMode, os_caller};
-use crate::engine::Revoke;
-use crate::error::{Class, Result};
+use crate::engine::{Revoke, Wanted};
+use crate::error::{Class, Code, Error, Result};
 use crate::output::{Layout, Output, Render, Table, View};
-use crate::phone;
 
 /// Revoke codes
 ///
@@ -21,6 +20,8 @@ pub struct Args {
     /// The id of a code, or a number
     #[arg(value_name = "ID|PHONE")]
     pub what: String,
+    #[command(flatten)]
+    pub region: given::Region,
     #[command(flatten)]
     pub only: given::Only,
     /// Why; kept in the audit log
@@ -53,15 +54,20 @@ impl Render for Revoked {
 
 /// Parses, revokes, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let what = match given::id(&args.what) {
-        Some(Id::Otp(id)) => Revoke::Id(id),
-        _ => {
-            let (purpose, user) = args.only.check()?;
-            Revoke::Phone(phone::shape(&given::unmasked(&args.what, call)?)?, purpose, user)
+    let config = args.region.config(call)?;
+    let named = given::named(&args.what, &config, call)?;
+    let (purpose, user) = args.only.check()?;
+    let reason = given::reason(args.reason.as_deref())?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
+    let what = match named {
+        Named::Otp(id) => Revoke::Id(id),
+        Named::OtpOrPhone(id, _) if app.run(app.engine().find(&Wanted::Otp(id)))?.is_some() => Revoke::Id(id),
+        Named::OtpOrPhone(_, phone) | Named::Phone(phone) => Revoke::Phone(phone, purpose, user),
+        Named::Message(_) => {
+            return Err(Error::new(Code::VALUE_INVALID, "this is the id of a message, and codes are revoked")
+                .hint("`smsotp show` with it names its code."));
         }
     };
-    let reason = given::reason(args.reason.as_deref())?;
-    let app = call.open(OpenMode::Existing, out)?;
     let _hold = call.signals.hold();
     let revoked = app.run(app.engine().revoke(&os_caller(), &what, &reason))?;
     if let (Revoke::Phone(_, purpose, _), true) = (&what, revoked.is_empty()) {

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, given};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::error::{CODES, Class, Code, Error, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::phone::{self, Phone};
+use crate::phone::Phone;
 use crate::sandbox::running::{self, Running};
 use crate::sandbox::{self, ReceivedMessage, Sandbox, inbox};
 
@@ -134,6 +135,8 @@ pub struct Inbox {
     /// Only messages to this number
     #[arg(long, value_name = "PHONE")]
     pub to: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Wait this long for a message
     #[arg(long, value_name = "SPAN")]
     pub wait: Option<String>,
@@ -174,7 +177,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         Some(Verb::Inbox(args)) => inbox(&args, call, out),
         Some(Verb::Stop) => {
             call.signals.watch();
-            let url = address(call)?;
+            let url = address(&call.config()?)?;
             running::stop(&url)?;
             out.show_unless_quiet(&Stopped { url: url.trim_end_matches('/').to_owned() })
         }
@@ -318,8 +321,8 @@ fn quoted(path: &Path) -> String {
 }
 
 /// The base URL of the sandbox that the settings name.
-fn address(call: &Call) -> Result<String> {
-    let base = call.config()?.twilio.base_url.ok_or_else(|| {
+fn address(config: &Config) -> Result<String> {
+    let base = config.twilio.base_url.as_ref().ok_or_else(|| {
         Error::new(Code::CONFIG_INVALID, "the address of the sandbox is not set")
             .hint("Name the file that `smsotp sandbox --write-env FILE` wrote: --env-file FILE")
     })?;
@@ -328,8 +331,9 @@ fn address(call: &Call) -> Result<String> {
 
 fn inbox(args: &Inbox, call: &Call, out: &mut Output) -> Result<Class> {
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?.unwrap_or_default();
-    let to = args.to.as_deref().map(phone::shape).transpose()?;
-    let base = address(call)?;
+    let config = args.region.config(call)?;
+    let to = args.to.as_deref().map(|text| given::phone(text, &config, call)).transpose()?;
+    let base = address(&config)?;
     call.signals.watch();
     let messages = inbox::fetch_blocking(&base, to.as_ref().map(Phone::as_str), wait)?;
     if args.code {

@@ -38,19 +38,18 @@ pub struct Args {
     /// The address of the client; its limits then apply
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
-    /// The country of a number in national form, two letters
-    #[arg(long, value_name = "COUNTRY")]
-    pub region: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// The user is signed in already: use the guess budgets of known users
     #[arg(long, requires = "user")]
     pub known: bool,
     /// Send a new code even if one is live
     #[arg(long)]
     pub new_code: bool,
-    /// Override this limit for one message; may be repeated; recorded in the audit log
+    /// Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
     pub overrides: Vec<String>,
-    /// Why the limit is overridden
+    /// Why it is overridden
     #[arg(long, value_name = "TEXT", requires = "overrides")]
     pub reason: Option<String>,
     /// Repeat safely: the same key gets the same answer and sends once
@@ -75,6 +74,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
 }
+
+/// What `--override` takes besides limits: that no numbering plan knows the number.
+const NUMBER: &str = "number";
 
 /// Less leaves no time for an answer.
 const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
@@ -145,7 +147,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
-    let config = call.config_with(args.provider.clone(), args.region.clone())?;
+    let config = call.config_with(args.provider.clone(), args.region.region.clone())?;
     let user = given::user(args.user.as_deref())?;
     let request = SendOtp {
         to: destination(&args, &config, call, out)?,
@@ -226,7 +228,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
 
 /// Where to. At a prompt a number that no plan knows is a typo like any other, unless it is a declared test number.
 fn destination(args: &Args, config: &Config, call: &Call, out: &Output) -> Result<Destination> {
-    given::phone(args.phone.as_deref(), call, out, |typed| match Destination::parse(typed, config.region.as_deref())? {
+    given::phone_or_prompt(args.phone.as_deref(), call, out, |typed| match given::destination(typed, config, call)? {
         Destination::Shape(phone, error) if args.phone.is_none() && !is_test_number(&phone, call) => Err(error),
         to => Ok(to),
     })
@@ -244,13 +246,18 @@ fn override_limits(args: &Args) -> Result<Option<Override>> {
     }
     let limit = |name: &String| {
         Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
-            let known: Vec<&str> =
-                Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str()).collect();
+            let known: Vec<&str> = Limit::ALL
+                .iter()
+                .filter(|one| one.can_be_overridden())
+                .map(|one| one.as_str())
+                .chain([NUMBER])
+                .collect();
             Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}")).hint(
                 format!("{} Guess budgets are reset by `smsotp limits reset`.", given::did_you_mean(name, &known)),
             )
         })
     };
-    let limits = args.overrides.iter().map(limit).collect::<Result<_>>()?;
-    Ok(Some(Override { limits, reason: given::reason(args.reason.as_deref())? }))
+    let limits = args.overrides.iter().filter(|name| *name != NUMBER).map(limit).collect::<Result<_>>()?;
+    let number = args.overrides.iter().any(|name| name == NUMBER);
+    Ok(Some(Override { limits, number, reason: given::reason(args.reason.as_deref())? }))
 }

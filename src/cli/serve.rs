@@ -14,6 +14,7 @@ use crate::check;
 use crate::config::Config;
 use crate::engine::Work;
 use crate::error::{Class, Code, Error, Result};
+use crate::files::{self, Holds};
 use crate::http::{
     self, Backend, Bounds, Callbacks, Metrics, ProviderCheck, RunChecks, Server, ServerSettings, Tls, TrustedProxies,
 };
@@ -83,6 +84,11 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     for warning in app.warnings() {
         out.warn(warning);
     }
+    for (path, holds) in [(&args.tls_key, Holds::Secrets), (&args.tls_cert, Holds::Settings)] {
+        // One that cannot be read is an error of its own.
+        let Some((path, meta)) = path.as_ref().and_then(|path| Some((path, path.metadata().ok()?))) else { continue };
+        files::exposure(path, &meta, holds).iter().for_each(|warning| out.warn(warning));
+    }
     let messages = out.message_writer();
     let app = app.with_provider(Box::new(move |text| messages.lines(text)), None)?;
     let metrics = Arc::new(Metrics::new());
@@ -91,7 +97,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     if !test_numbers {
         engine = engine.without_test_numbers();
     }
-    let backend = Backend { engine, metrics, checks: checks(&app)?, callbacks };
+    let backend = Backend { engine, metrics, checks: checks(&app)?, callbacks, region: app.config().region.clone() };
     let tls = settings.tls.is_some();
     // Longer than the drain: the server ends by itself before it is ended.
     let _hold = call.signals.hold_for(drain + Duration::from_secs(5));

@@ -3,15 +3,16 @@
 use serde::Serialize;
 
 use super::Call;
-use super::given::{self, Id};
+use super::given::{self, Named};
 use super::list::OtpRow;
 use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::engine::{TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
+use crate::message;
 use crate::otp::Otp;
 use crate::output::{Layout, Output, Render, Table, View};
-use crate::{message, phone};
 
 /// Show everything that happened to one code
 ///
@@ -26,6 +27,8 @@ pub struct Args {
     /// The id of a code or (m…) of a message, or a number: its newest code
     #[arg(value_name = "ID|PHONE")]
     pub what: String,
+    #[command(flatten)]
+    pub region: given::Region,
     #[command(flatten)]
     pub only: given::Only,
     /// Show what the database knows, without asking the provider
@@ -122,12 +125,19 @@ impl Render for Timeline {
 
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let wanted = wanted(&args, call)?;
-    let app = call.open(OpenMode::Reading, out)?;
+    let config = args.region.config(call)?;
+    let wanted = wanted(&args, &config, call)?;
+    let app = call.open_with(config, OpenMode::Reading, out)?;
     let app = if args.no_refresh { app } else { app.with_a_provider_that_works() };
-    let found = app.run(app.engine().find(&wanted))?;
+    let mut found = None;
+    for wanted in &wanted {
+        found = app.run(app.engine().find(wanted))?;
+        if found.is_some() {
+            break;
+        }
+    }
     let Some(otp) = found else {
-        if let Wanted::Newest(_, purpose, _) = &wanted {
+        if let Some(Wanted::Newest(_, purpose, _)) = wanted.last() {
             given::declared(purpose.as_ref(), app.engine().policy())?;
         }
         return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
@@ -160,14 +170,15 @@ fn refreshed(app: &App, otp: Otp, out: &Output) -> Result<Otp> {
     Ok(app.run(app.engine().find(&Wanted::Otp(otp.id)))?.unwrap_or(otp))
 }
 
-fn wanted(args: &Args, call: &Call) -> Result<Wanted> {
-    Ok(match given::id(&args.what) {
-        Some(Id::Otp(id)) => Wanted::Otp(id),
-        Some(Id::Message(id)) => Wanted::Message(id),
-        None => {
-            let (purpose, user) = args.only.check()?;
-            Wanted::Newest(phone::shape(&given::unmasked(&args.what, call)?)?, purpose, user)
-        }
+/// What may be meant, the likelier first.
+fn wanted(args: &Args, config: &Config, call: &Call) -> Result<Vec<Wanted>> {
+    let (purpose, user) = args.only.check()?;
+    let newest = |phone| Wanted::Newest(phone, purpose, user);
+    Ok(match given::named(&args.what, config, call)? {
+        Named::Otp(id) => vec![Wanted::Otp(id)],
+        Named::Message(id) => vec![Wanted::Message(id)],
+        Named::Phone(phone) => vec![newest(phone)],
+        Named::OtpOrPhone(id, phone) => vec![Wanted::Otp(id), newest(phone)],
     })
 }
 

@@ -9,7 +9,6 @@ use crate::clock::Timestamp;
 use crate::engine::{AddTestNumber, TestNumber};
 use crate::error::{Class, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::phone;
 
 /// Manage test numbers, which get a fixed code and no message
 ///
@@ -33,7 +32,7 @@ pub enum Verb {
     $ smsotp test-number add +15005550006 --until 2026-12-31\n  \
     $ echo 123456 | smsotp test-number add +15005550006 - --until 30d")]
 pub struct Add {
-    /// The number, in international form
+    /// The number, in international form, or national with --region
     pub phone: String,
     /// - reads the code from standard input [default: a hidden prompt]
     #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true)]
@@ -41,14 +40,18 @@ pub struct Add {
     /// Until when: a date, RFC 3339, or a span from now; at most 90 days
     #[arg(long, value_name = "WHEN")]
     pub until: String,
+    #[command(flatten)]
+    pub region: given::Region,
 }
 
 /// Make a test number an ordinary one again
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  $ smsotp test-number remove +15005550006")]
 pub struct Remove {
-    /// The number, in international form
+    /// The number, in international form, or national with --region
     pub phone: String,
+    #[command(flatten)]
+    pub region: given::Region,
 }
 
 /// One test number.
@@ -122,12 +125,13 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn add(args: &Add, call: &Call, out: &mut Output) -> Result<Class> {
-    let phone = phone::shape(&args.phone)?;
+    let config = args.region.config(call)?;
+    let phone = given::phone(&args.phone, &config, call)?;
     let now = out.view().now;
     let until = given::moment("--until", &args.until, |span| now + span)?;
     let source = CodeSource { given: args.code.as_deref(), file: None, instead: "`-` and the code on standard input" };
     let code = given::code(source, call, out)?;
-    let app = call.open(OpenMode::MayCreate, out)?;
+    let app = call.open_with(config, OpenMode::MayCreate, out)?;
     let added = app.run(app.engine().add_test_number(&os_caller(), AddTestNumber { phone, code, until }))?;
     out.show(&TestNumberRow::of(&added, out))
 }
@@ -140,8 +144,9 @@ fn list(call: &Call, out: &mut Output) -> Result<Class> {
 }
 
 fn remove(args: &Remove, call: &Call, out: &mut Output) -> Result<Class> {
-    let phone = phone::shape(&args.phone)?;
-    let app = call.open(OpenMode::Existing, out)?;
+    let config = args.region.config(call)?;
+    let phone = given::phone(&args.phone, &config, call)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let was = app.run(app.engine().remove_test_number(&os_caller(), &phone))?;
     out.show(&Removed { phone: out.phone(&phone), removed: was })
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Call;
 use super::checks::Checks;
+use super::{Call, given};
 use crate::app;
 use crate::check::Mark;
 use crate::config::Config;
@@ -28,11 +28,13 @@ pub struct Args {
     /// Also send a real message to this number and follow it to its last status
     #[arg(long, value_name = "PHONE")]
     pub to: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
 }
 
 /// Checks one thing after the other, shows all.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let config = call.config()?;
+    let config = args.region.config(call)?;
     let to = args.to.as_deref().map(|text| phone::parse(text, config.region.as_deref())).transpose()?;
     let destination = to.as_ref().map(|number| (number.phone.clone(), number.country.clone()));
     call.signals.watch();

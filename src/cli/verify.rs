@@ -11,7 +11,6 @@ use crate::app::OpenMode;
 use crate::engine::{Caller, Verdict, VerifyAnswer, VerifyOtp};
 use crate::error::{Class, Result};
 use crate::output::{Layout, Output, Render, Table, View};
-use crate::phone;
 use crate::subject::SubjectKind;
 
 /// Verify a code
@@ -24,7 +23,7 @@ use crate::subject::SubjectKind;
     $ echo 123456 | smsotp verify +14155552671 - --purpose login\n  \
     $ smsotp verify +14155552671 --user alice --code-file /run/code --json")]
 pub struct Args {
-    /// The number, in international form
+    /// The number, in international form, or national with --region
     pub phone: Option<String>,
     /// The code, or - to read it from standard input [default: a hidden prompt]
     pub code: Option<String>,
@@ -37,6 +36,8 @@ pub struct Args {
     /// The address of the client; its limits then apply
     #[arg(long, value_name = "ADDRESS")]
     pub ip: Option<String>,
+    #[command(flatten)]
+    pub region: given::Region,
     /// Read the code from this file
     #[arg(long, value_name = "FILE", conflicts_with = "code")]
     pub code_file: Option<PathBuf>,
@@ -98,14 +99,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let purpose = given::purpose(&args.purpose)?;
     let user = given::user(args.user.as_deref())?;
-    let phone = given::phone(args.phone.as_deref(), call, out, phone::shape)?;
+    let config = args.region.config(call)?;
+    let phone = given::phone_or_prompt(args.phone.as_deref(), call, out, |typed| given::phone(typed, &config, call))?;
     let source = CodeSource {
         given: args.code.as_deref(),
         file: args.code_file.as_deref(),
         instead: "the code as `-` (standard input) or with --code-file",
     };
     let code = given::code(source, call, out)?;
-    let app = call.open(OpenMode::Existing, out)?;
+    let app = call.open_with(config, OpenMode::Existing, out)?;
     let request = VerifyOtp { phone: phone.clone(), purpose, user: user.clone(), code, idempotency_key: None };
     let answer = {
         let _hold = call.signals.hold();

@@ -13,6 +13,7 @@ use super::source::{GivenValue, Inputs, Source};
 use super::twilio::twilio;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeySource;
+use crate::phone;
 use crate::policy::Policy;
 
 /// Checks everything that was read and makes the configuration of it. Reads nothing but the files that hold a secret of Twilio's.
@@ -61,11 +62,9 @@ fn app_name(given: &GivenValue) -> Result<String> {
 }
 
 fn country(given: &GivenValue) -> Result<String> {
-    let code = given.value.to_ascii_uppercase();
-    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Ok(code);
-    }
-    Err(given.invalid("is not a country of two letters").hint("Write it like US, GB or DE (ISO 3166-1)."))
+    phone::country(&given.value).map(str::to_owned).ok_or_else(|| {
+        given.invalid("is no country that has phone numbers").hint(phone::how_to_name_a_country(&given.value))
+    })
 }
 
 fn provider(given: &GivenValue) -> Result<ProviderName> {

@@ -8,6 +8,7 @@ use super::settings::{PURPOSE_KEYS, nearest};
 use super::source::{invalid, printable, unknown};
 use crate::error::Result;
 use crate::limits::{Limits, PurposeLimits, Window};
+use crate::phone;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::template::Wording;
@@ -186,12 +187,12 @@ fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
 fn countries(value: &Value) -> Result<Vec<String>> {
     let mut countries = Vec::new();
     for value in list("countries", value)? {
-        let code = text("countries", value)?.trim().to_ascii_uppercase();
-        if code.len() != 2 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err(invalid("countries", "holds something other than two-letter country codes")
-                .hint("Write countries = [\"US\", \"DE\"]."));
-        }
-        countries.push(code);
+        let code = text("countries", value)?.trim();
+        let known = phone::country(code).ok_or_else(|| {
+            invalid("countries", &format!("holds {}, which is no country that has phone numbers", printable(code)))
+                .hint(phone::how_to_name_a_country(code))
+        })?;
+        countries.push(known.to_owned());
     }
     if countries.is_empty() {
         return Err(

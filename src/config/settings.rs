@@ -127,7 +127,8 @@ pub fn env_example() -> String {
          # Flags and variables of the environment take precedence over this file, and this file over smsotp.toml.\n\
          # A .env of a parent directory is never read. Keep it private: chmod 600 .env\n\
          #\n\
-         # Values are written as they are, or in 'single' or \"double\" quotes. Nothing is substituted: $ is a dollar sign.\n",
+         # Values are written as they are, or in 'single' or \"double\" quotes; a # behind a space begins a comment.\n\
+         # Nothing is put in for ${NAME}, and $ is a dollar sign.\n",
     );
     for info in SETTINGS.iter().filter(|info| !["", "SMSOTP_CONFIG"].contains(&info.variable)) {
         let default = if info.default.is_empty() { String::new() } else { format!(" Default: {}.", info.default) };
@@ -137,10 +138,23 @@ pub fn env_example() -> String {
     text
 }
 
+/// Whether a variable of this name is a setting.
+pub(super) fn is_setting(name: &str) -> bool {
+    !name.is_empty() && SETTINGS.iter().any(|info| info.variable == name)
+}
+
 /// The known name nearest to a mistyped one, if any is near.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).filter(|(score, _)| *score > 0.85);
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
+/// The variable nearest to a mistyped one. What all of them begin with says nothing.
+pub(super) fn nearest_variable(name: &str) -> Option<&'static str> {
+    let (prefix, rest) = name.split_once('_')?;
+    let known = SETTINGS.iter().filter_map(|info| info.variable.split_once('_').filter(|known| known.0 == prefix));
+    let near = nearest(rest, known.map(|(_, rest)| rest))?;
+    SETTINGS.iter().map(|info| info.variable).find(|known| known.split_once('_') == Some((prefix, near)))
 }
 
 fn capitalised(text: &str) -> String {
@@ -181,5 +195,12 @@ mod tests {
         assert_eq!(nearest("SMSOTP_DATABSE", known()), Some("SMSOTP_DATABASE"));
         assert_eq!(nearest("TWILIO_ACOUNT_SID", known()), Some("TWILIO_ACCOUNT_SID"));
         assert_eq!(nearest("PATH", known()), None);
+        assert_eq!(nearest_variable("SMSOTP_DATABSE"), Some("SMSOTP_DATABASE"));
+        assert_eq!(nearest_variable("TWILIO_ACOUNT_SID"), Some("TWILIO_ACCOUNT_SID"));
+        for foreign in
+            ["SMSOTP_PORT", "SMSOTP_SERVICE_HOST", "SMSOTP_PORT_8000_TCP", "SMSOTP_IMAGE_TAG", "SMSOTP_TYPO", "OTHER"]
+        {
+            assert_eq!(nearest_variable(foreign), None, "{foreign}");
+        }
     }
 }

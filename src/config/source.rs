@@ -13,7 +13,7 @@ pub struct Flags {
     pub db: Option<String>,
     /// `--config`: the path of `smsotp.toml`.
     pub config: Option<PathBuf>,
-    /// `--env-file`: read in place of `./.env`.
+    /// `--env-file`: read in place of `./.env`; `none`: no such file is read.
     pub env_file: Option<PathBuf>,
     /// `--provider`.
     pub provider: Option<String>,
@@ -89,10 +89,17 @@ impl GivenValue {
     }
 }
 
-/// Whether a variable belongs to smsotp, known or not. `SMSOTP_TEST_…` are the tests' own.
+/// Whether a variable belongs to smsotp, known or not. What its clients, tests and benchmarks read is no setting.
 pub(super) fn is_ours(name: &str) -> bool {
-    (name.starts_with("SMSOTP_") && !name.starts_with("SMSOTP_TEST_")) || name.starts_with("TWILIO_")
+    let of_others = CLIENT_VARIABLES.contains(&name) || OTHERS.iter().any(|prefix| name.starts_with(prefix));
+    (name.starts_with("SMSOTP_") && !of_others) || name.starts_with("TWILIO_")
 }
+
+/// What the clients in docs/recipes read: where the server is, and the token to show it.
+const CLIENT_VARIABLES: &[&str] = &["SMSOTP_URL", "SMSOTP_TOKEN"];
+
+/// The tests' and the benchmarks'.
+const OTHERS: &[&str] = &["SMSOTP_TEST_", "SMSOTP_BENCH_"];
 
 /// An error about a setting.
 pub(super) fn invalid(name: &str, what: &str) -> Error {

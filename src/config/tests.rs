@@ -10,7 +10,8 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use toml::Value;
 
-use super::read::{parse_dotenv, read_sources};
+use super::dotenv::parse_dotenv;
+use super::read::read_sources;
 use super::*;
 use crate::limits::{Limit, Limits, Window};
 use crate::purpose::{Purpose, Resend};
@@ -35,10 +36,20 @@ fn from_env(pairs: &[(&str, &str)]) -> Result<Config> {
     assemble(Inputs { env: variables(pairs), ..inputs() })
 }
 
+/// With the `.env` of the current directory, which nobody named.
 fn from_dotenv(env: &[(&str, &str)], text: &str) -> Result<Config> {
     let path = PathBuf::from("/srv/app/.env");
-    let values = parse_dotenv(text, &path)?;
-    assemble(Inputs { env: variables(env), dotenv: Some((path, values)), ..inputs() })
+    let read = parse_dotenv(text, &path)?;
+    assemble(Inputs { env: variables(env), dotenv: Some((path, read.values)), warnings: read.warnings, ..inputs() })
+}
+
+/// With both files; the first was named by `--env-file` or not.
+fn from_both(named: bool, dotenv: &str, toml: &str) -> Result<Config> {
+    let path = PathBuf::from(".env");
+    let values = parse_dotenv(dotenv, &path)?.values;
+    let toml = Some(("/etc/smsotp/smsotp.toml".into(), toml.to_owned()));
+    let flags = Flags { env_file: named.then(|| path.clone()), ..Flags::default() };
+    assemble(Inputs { flags, dotenv: Some((path, values)), toml, ..inputs() })
 }
 
 fn from_toml(text: &str) -> Result<Config> {
@@ -143,37 +154,111 @@ fn a_foreign_env_file_cannot_have_credentials_sent_elsewhere() {
 
 #[test]
 fn a_foreign_env_file_cannot_carry_the_environment_off_in_a_value() {
-    let mut taken = 0;
-    // PATH is set wherever tests run; dotenvy alone would put its value in.
-    for writing in [
-        "$PATH",
-        "${PATH}",
-        "\"$PATH\"",
-        "\"${PATH}\"",
-        "'$PATH'",
-        "\\$PATH",
-        "\"\\$PATH\"",
-        "a$PATH$HOME",
-        "\\\\$PATH",
-        "\"\\\\\\$PATH\"",
-        "'\\'\"$PATH\"",
-        "x'\\'$PATH",
-    ] {
-        let text = format!("SMSOTP_STATUS_CALLBACK={writing}\n");
-        match parse_dotenv(&text, Path::new(".env")) {
-            Ok(values) => {
-                let value = &values["SMSOTP_STATUS_CALLBACK"];
-                assert!(value.contains("$PATH") || value == "${PATH}", "{writing}: {value}");
-                assert!(!value.contains('/'), "{writing}: {value}");
-                taken += 1;
-            }
-            // dotenvy's two readers disagree about these; what matters is that nothing gets in.
-            Err(_) => assert!(writing.contains("\\'"), "{writing}"),
-        }
+    // PATH is set wherever tests run.
+    for writing in ["$PATH", "\"$PATH\"", "'$PATH'", "\\$PATH", "a$PATH$HOME", "\"\\$PATH\"", "$(id)", "`id`"] {
+        let value = &parse_dotenv(&format!("SMSOTP_APP_NAME={writing}\n"), Path::new(".env")).unwrap().values["SMSOTP_APP_NAME"];
+        assert!(writing.contains(value.as_str()), "{writing}: {value}");
     }
-    assert_eq!(taken, 10);
-    let own = parse_dotenv("A=secret\nB=${A}$A\n", Path::new(".env")).unwrap();
+    // Where others would put something in, nothing is taken as it stands: it would not be what was meant.
+    for writing in ["${PATH}", "\"${PATH}\"", "'${PATH}'", "a${PATH:-b}", "\\${PATH}"] {
+        let shown = refusal(from_dotenv(&[], &format!("# note\nSMSOTP_DATABASE={writing}\n")));
+        assert!(shown.contains(".env:2: SMSOTP_DATABASE holds ${…}"), "{writing}: {shown}");
+    }
+    let own = parse_dotenv("A=secret\nB=${A}$A\n", Path::new(".env")).unwrap().values;
     assert_eq!(own["B"], "${A}$A");
+}
+
+#[test]
+fn env_files_are_read_as_python_dotenv_reads_them() {
+    let vectors: Vec<(String, BTreeMap<String, String>)> =
+        serde_json::from_str(include_str!("../../tests/data/dotenv-vectors.json")).unwrap();
+    assert!(vectors.len() > 50);
+    for (text, expected) in vectors {
+        let read = parse_dotenv(&text, Path::new(".env")).unwrap();
+        assert_eq!(read.values, expected, "{text:?}");
+        assert!(read.warnings.is_empty(), "{text:?}: {:?}", read.warnings);
+    }
+    assert_eq!(parse_dotenv("\u{feff}A=1", Path::new(".env")).unwrap().values["A"], "1");
+}
+
+#[test]
+fn an_env_file_that_nobody_named_adds_to_the_configuration_and_turns_nothing_round() {
+    let account = format!("[twilio]\naccount_sid = \"{SID}\"\nauth_token_file = \"/run/token\"\n");
+    let other = "AC00000000000000000000000000000000";
+    let turned = [
+        ("SMSOTP_PROVIDER=console", "provider = \"twilio\"", "provider"),
+        ("SMSOTP_PROVIDER=console", account.as_str(), "twilio.account_sid"),
+        ("SMSOTP_DATABASE=/tmp/x.db", "database = \"/var/lib/otp.db\"", "database"),
+        ("SMSOTP_SECRET_KEY=AAAA", "secret_key_file = \"/run/key\"", "secret_key_file"),
+        ("SMSOTP_SECRET_KEY_FILE=/tmp/key", "secret_key_file = \"/run/key\"", "secret_key_file"),
+        ("SMSOTP_STATUS_CALLBACK=https://evil.example", "status_callback = \"https://a.example\"", "status_callback"),
+        (&format!("TWILIO_ACCOUNT_SID={other}"), &account, "twilio.account_sid"),
+        ("TWILIO_AUTH_TOKEN=x", &account, "twilio.auth_token_file"),
+        ("TWILIO_AUTH_TOKEN_FILE=/tmp/token", &account, "twilio.auth_token_file"),
+        ("TWILIO_API_KEY=SKx\nTWILIO_API_SECRET=y", &account, "twilio.auth_token_file"),
+        ("TWILIO_API_SECRET=y", "[twilio]\napi_key = \"SKx\"\napi_secret_file = \"/s\"", "twilio.api_secret_file"),
+        (
+            "TWILIO_API_BASE_URL=https://evil.example",
+            "[twilio]\napi_base_url = \"https://a.example\"",
+            "twilio.api_base_url",
+        ),
+        ("TWILIO_API_BASE_URL=https://evil.example", "[twilio]\nregion = \"ie1\"", "twilio.region"),
+        ("TWILIO_REGION=au1", "[twilio]\nregion = \"ie1\"", "twilio.region"),
+        ("TWILIO_MESSAGING_SERVICE_SID=MGx", "[twilio]\nphone_number = \"+14155550100\"", "twilio.phone_number"),
+    ];
+    for (dotenv, toml, key) in turned {
+        let shown = refusal(from_both(false, dotenv, toml));
+        let name = dotenv.split('=').next().unwrap();
+        assert!(
+            shown.contains(&format!("{name} from .env (.env) contradicts {key} from smsotp.toml (/etc/")),
+            "{shown}"
+        );
+        assert!(shown.contains("--env-file .env"), "{shown}");
+    }
+    // What adds, or says the same, or decides nothing of the kind.
+    for (dotenv, toml) in [
+        ("TWILIO_AUTH_TOKEN=x", format!("[twilio]\naccount_sid = \"{SID}\"")),
+        ("TWILIO_AUTH_TOKEN=x", "[twilio]\napi_key = \"SKx\"\n".to_owned()),
+        ("SMSOTP_PROVIDER=twilio", format!("[twilio]\naccount_sid = \"{SID}\"")),
+        ("SMSOTP_DATABASE=/a.db", "database = \"/a.db\"".to_owned()),
+        ("SMSOTP_DATABASE=/a.db", "region = \"DE\"".to_owned()),
+        ("SMSOTP_REGION=FR", "region = \"DE\"".to_owned()),
+        ("SMSOTP_APP_NAME=ACME", "app_name = \"other\"".to_owned()),
+    ] {
+        from_both(false, dotenv, &toml).unwrap_or_else(|error| panic!("{dotenv} {toml}: {error}"));
+    }
+    // One that was named is the user's word.
+    let config = from_both(
+        true,
+        "SMSOTP_DATABASE=/tmp/x.db\nSMSOTP_PROVIDER=console",
+        "database = \"/a.db\"\nprovider = \"twilio\"",
+    )
+    .unwrap();
+    assert_eq!(config.provider, Some(ProviderName::Console));
+    assert_eq!(setting(&config, "SMSOTP_DATABASE").0, "/tmp/x.db");
+}
+
+#[test]
+fn a_stronger_source_settles_it_whatever_the_two_files_say() {
+    let path = PathBuf::from(".env");
+    let config = assemble(Inputs {
+        env: variables(&[("SMSOTP_DATABASE", "/env.db")]),
+        dotenv: Some((path, variables(&[("SMSOTP_DATABASE", "/dotenv.db")]))),
+        toml: Some(("/c/smsotp.toml".into(), "database = \"/toml.db\"".into())),
+        ..inputs()
+    });
+    assert_eq!(setting(&config.unwrap(), "SMSOTP_DATABASE").0, "/env.db");
+}
+
+#[test]
+fn an_env_file_that_nobody_named_does_not_switch_on_test_numbers() {
+    let on = "SMSOTP_ALLOW_TEST_NUMBERS=true";
+    assert!(refusal(from_dotenv(&[], on)).contains("may not switch on test numbers"));
+    refusal(from_both(false, on, "allow_test_numbers = false"));
+    assert!(from_both(false, on, "allow_test_numbers = true").unwrap().allow_test_numbers);
+    assert!(from_both(true, on, "").unwrap().allow_test_numbers);
+    assert!(from_dotenv(&[("SMSOTP_ALLOW_TEST_NUMBERS", "false")], on).is_ok_and(|config| !config.allow_test_numbers));
+    assert!(from_dotenv(&[], "SMSOTP_ALLOW_TEST_NUMBERS=false").is_ok());
 }
 
 #[test]
@@ -201,10 +286,11 @@ fn the_example_file_can_be_used_with_its_marks_removed() {
         .filter(|l| l.contains('='))
         .map(|l| format!("{l}\n"))
         .collect();
-    let mut values = parse_dotenv(&text, Path::new(".env")).unwrap();
+    let mut values = parse_dotenv(&text, Path::new(".env")).unwrap().values;
     values.retain(|name, _| !name.ends_with("_FILE"));
+    let flags = Flags { env_file: Some(".env".into()), ..Flags::default() };
 
-    let config = assemble(Inputs { dotenv: Some((".env".into(), values)), ..inputs() }).unwrap();
+    let config = assemble(Inputs { flags, dotenv: Some((".env".into(), values)), ..inputs() }).unwrap();
 
     assert_eq!(config.policy.app_name, "ACME");
     assert_eq!(config.twilio.base_url.unwrap().as_str(), "http://127.0.0.1:4010/");
@@ -293,20 +379,56 @@ fn shapes_of_ids_are_told_without_repeating_them() {
 }
 
 #[test]
-fn unknown_names_are_refused_with_the_one_that_was_meant() {
-    assert!(refusal(from_env(&[("SMSOTP_DATABSE", "x")])).contains("Did you mean SMSOTP_DATABASE?"));
+fn unknown_names_are_refused_where_they_are_ours_and_warned_of_elsewhere() {
+    assert!(refusal(from_dotenv(&[], "SMSOTP_DATABSE=x")).contains("Did you mean SMSOTP_DATABASE?"));
     assert!(
         refusal(from_dotenv(&[], "SMSOTP_REGOIN=DE"))
             .contains("SMSOTP_REGOIN from .env (/srv/app/.env) is not a setting")
     );
+    assert!(refusal(from_both(true, "SMSOTP_IMAGE_TAG=1", "")).contains("SMSOTP_IMAGE_TAG"));
     assert!(refusal(from_toml("regoin = \"DE\"")).contains("Did you mean region?"));
     assert!(refusal(from_toml("[limits]\nphones = [\"1/1h\"]")).contains("Did you mean limits.phone?"));
     assert!(refusal(from_toml("[purposes.login]\nttls = \"5m\"")).contains("Did you mean ttl?"));
     refusal(from_toml("[limit]\nphone = []"));
     refusal(from_toml("\"a\\u001b[31m\" = 1"));
-    assert!(from_env(&[("SMSOTP_TEST_POSTGRES", "x"), ("TWILIO_OTHER", "x"), ("OTHER", "x")]).is_ok());
-    let warned = from_env(&[("TWILIO_ACOUNT_SID", SID)]).unwrap().warnings;
-    assert!(warned[0].contains("did you mean TWILIO_ACCOUNT_SID?"), "{warned:?}");
+
+    let warnings = |env: &[(&str, &str)]| from_env(env).unwrap().warnings.join("; ");
+    assert!(warnings(&[("TWILIO_ACOUNT_SID", SID)]).contains("did you mean TWILIO_ACCOUNT_SID?"));
+    assert!(warnings(&[("SMSOTP_DATABSE", "x")]).contains("did you mean SMSOTP_DATABASE?"));
+    // What others put into the environment, Kubernetes among them, and what our own clients and tests read.
+    for name in [
+        "SMSOTP_TOKEN",
+        "SMSOTP_URL",
+        "SMSOTP_TEST_POSTGRES",
+        "SMSOTP_BENCH_ROWS",
+        "SMSOTP_PORT",
+        "SMSOTP_SERVICE_HOST",
+        "TWILIO_OTHER",
+        "OTHER",
+    ] {
+        assert_eq!(warnings(&[(name, "tcp://10.0.0.1:8000")]), "", "{name}");
+        assert!(
+            from_both(true, &format!("{name}=x"), "").is_ok() || name.contains("PORT") || name.contains("SERVICE"),
+            "{name}"
+        );
+    }
+    let foreign = from_dotenv(&[], "SMSOTP_IMAGE_TAG=1.2").unwrap().warnings;
+    assert!(foreign[0].contains("SMSOTP_IMAGE_TAG from .env (/srv/app/.env) is not used"), "{foreign:?}");
+}
+
+#[test]
+fn foreign_lines_pass_and_what_they_take_along_is_said() {
+    let pass = "TITLE=My great app\nGREETING=Don't stop\nmy-var=1\n{\"json\": true}\n[section]\nfoo bar\nNOTE='open\nB=can\0ary\n\u{fffd}=\u{fffd}\n";
+    let config = from_dotenv(&[], &format!("{pass}SMSOTP_REGION=DE\n")).unwrap();
+    assert_eq!((config.region.as_deref(), config.warnings.len()), (Some("DE"), 0), "{:?}", config.warnings);
+
+    // A value in quotes over several lines has a line of ours in it.
+    for text in ["KEY='a\nSMSOTP_REGION=DE\nb'\n", "NOTE='a\nSMSOTP_REGION=DE\nC='x'\n"] {
+        let config = from_dotenv(&[], text).unwrap();
+        assert_eq!(config.region, None);
+        assert!(config.warnings[0].contains(".env:2: SMSOTP_REGION is not read"), "{:?}", config.warnings);
+    }
+    assert!(refusal(from_dotenv(&[], "A=1\nTWILIO_AUTH_TOKEN=\u{fffd}")).contains("is not UTF-8"));
 }
 
 #[test]
@@ -330,6 +452,8 @@ fn a_token_may_stand_in_a_file() {
     let env = |path: &Path| from_env(&[("TWILIO_AUTH_TOKEN_FILE", path.to_str().unwrap())]);
     fs::write(&path, format!("{TOKEN}\n")).unwrap();
 
+    assert_eq!(env(&path).unwrap().twilio.auth_token.unwrap().expose_secret(), TOKEN);
+    fs::write(&path, format!("\u{feff}{TOKEN}\r\n")).unwrap();
     assert_eq!(env(&path).unwrap().twilio.auth_token.unwrap().expose_secret(), TOKEN);
 
     for bad in [&b""[..], b"canary\ncanary", b"canary\xff", b"canary\0", &[b'c'; 5000]] {
@@ -539,7 +663,11 @@ fn rules_out_of_range_are_refused_by_name() {
         ("[purposes.login]\ntext = \"{code} {nane}\"", "unknown placeholder {nane}"),
         ("[purposes.Login]\ndigits = 6", "is not a name for a purpose"),
         ("countries = []", "no country"),
-        ("countries = [\"USA\"]", "two-letter"),
+        ("countries = [\"USA\"]", "two letters"),
+        ("countries = [\"US\", \"UK\"]", "The United Kingdom is GB"),
+        ("countries = [\"ZZ\"]", "holds ZZ"),
+        ("region = \"UK\"", "The United Kingdom is GB"),
+        ("region = \"ZZ\"", "no country that has phone numbers"),
         ("keep = \"1s\"", "keep"),
         ("segments_max = 11", "1 to 10"),
         ("app_name = \"aaaaaaaaaabbbbbbbbbbccccccccccd\"", "31 characters"),
@@ -567,17 +695,19 @@ fn a_bad_line_of_an_env_file_is_named_and_not_repeated() {
     let line = |text: &str| refusal(from_dotenv(&[], text));
 
     assert!(line("A=1\n\n# note\nTWILIO_AUTH_TOKEN canary\n").contains(".env:4: not a NAME=value line"));
-    assert!(line("A=1\nB=canary canary").contains(".env:2:"));
-    assert!(line("A='canary").contains(".env:1:"));
-    assert!(line("A=1\nB=\"x\ny\"\nC=\"canary\\q\"").contains(".env:4:"));
-    assert!(line("A=1\nB='canary\nC=1\nD=2\n").contains(".env:2:"));
-    assert!(line("A=1\nB=can\0ary").contains(".env:2:"));
-    assert!(line(&format!("A={}\nB canary", "x".repeat(100_000))).contains(".env:2:"));
+    assert!(line("A=1\rTWILIO_AUTH_TOKEN: canary\r").contains(".env:2:"));
+    assert!(line("export TWILIO_AUTH_TOKEN='canary").contains(".env:1:"));
+    assert!(line("A=1\nB=\"x\ny\"\nSMSOTP_REGION=\"canary\" x").contains(".env:4:"));
+    assert!(line("SMSOTP_REGION").contains(".env:1:"));
+    assert!(line("SMSOTP_TYPO canary").contains(".env:1:"));
+    assert!(line(&format!("A={}\nTWILIO_AUTH_TOKEN canary", "x".repeat(100_000))).contains(".env:2:"));
     assert!(
         line("TWILIO_AUTH_TOKEN=canary1\nX=1\nTWILIO_AUTH_TOKEN=canary2")
             .contains(".env:3: TWILIO_AUTH_TOKEN is set twice")
     );
+    assert!(from_dotenv(&[], "SMSOTP_REGION=DE\nSMSOTP_REGION=DE").is_ok());
     refusal(from_dotenv(&[], "SMSOTP_APP_NAME=\"a\\nb\""));
+    refusal(from_dotenv(&[], "SMSOTP_APP_NAME=a\0b"));
     refusal(from_dotenv(&[], &format!("SMSOTP_APP_NAME={}", "x".repeat(5000))));
 }
 
@@ -607,41 +737,89 @@ fn files_are_read_where_they_are_named_and_wrong_ones_refused() {
     fs::create_dir(&env_file).unwrap();
     fails("it is a directory");
     fs::remove_dir(&env_file).unwrap();
-    fs::write(&env_file, [0xff, 0xfe]).unwrap();
-    fails("it is not UTF-8");
     fs::write(&env_file, "#".repeat(300_000)).unwrap();
     fails("larger than 256 KiB");
     fs::write(&env_file, "SMSOTP_REGION=DE\nTWILIO_AUTH_TOKEN=canary\n").unwrap();
     fails("c.toml: there is no such file");
-    fs::write(&config, "app_name = \"ACME\"").unwrap();
+    fs::write(&config, b"app_name = \"\xe9\"").unwrap();
+    fails("it is not UTF-8");
+    fs::write(&config, "\u{feff}app_name = \"ACME\"").unwrap();
 
     let inputs = read_sources(flags.clone()).unwrap();
 
     assert_eq!(inputs.dotenv.as_ref().unwrap().1["SMSOTP_REGION"], "DE");
     assert_eq!(inputs.toml.as_ref().unwrap().0, config);
+    assert_eq!(assemble(inputs).unwrap().policy.app_name, "ACME");
+
+    // What is not ours may be in any encoding.
+    fs::write(&env_file, b"NAME=M\xfcller\nSMSOTP_REGION=DE\n").unwrap();
+    assert_eq!(read_sources(flags.clone()).unwrap().dotenv.unwrap().1["SMSOTP_REGION"], "DE");
+    fs::write(&env_file, b"\xff\xfeA\0=\x001\0\n\0").unwrap();
+    assert_eq!(read_sources(flags.clone()).unwrap().dotenv.unwrap().1["A"], "1");
+    assert!(read_sources(Flags { env_file: Some("none".into()), ..flags }).unwrap().dotenv.is_none());
+}
+
+#[cfg(unix)]
+fn with_mode(path: &Path, text: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[cfg(unix)]
 #[test]
-fn an_env_file_that_others_may_read_or_write_warns_and_a_pipe_does_not_hang() {
+fn files_that_others_may_read_change_or_replace_are_warned_of() {
     use std::os::unix::fs::PermissionsExt;
 
     let dir = TempDir::new().unwrap();
-    let path = dir.path().join("env");
-    let flags = Flags { env_file: Some(path.clone()), ..Flags::default() };
-    let warnings = |text: &str, mode: u32| {
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    let (env_file, config) = (dir.path().join("env"), dir.path().join("c.toml"));
+    let flags = Flags { env_file: Some(env_file.clone()), config: Some(config.clone()), ..Flags::default() };
+    let warnings = |dotenv: (&str, u32), toml: u32| {
+        with_mode(&env_file, dotenv.0, dotenv.1);
+        with_mode(&config, "region = \"DE\"", toml);
         read_sources(flags.clone()).unwrap().warnings
     };
-    assert!(warnings("TWILIO_AUTH_TOKEN=x", 0o600).is_empty());
-    assert!(warnings("SMSOTP_REGION=DE\nTWILIO_AUTH_TOKEN=", 0o644).is_empty());
-    assert!(warnings("TWILIO_AUTH_TOKEN=x", 0o644)[0].contains("every user of this machine may read it"));
-    assert!(warnings("SMSOTP_REGION=DE", 0o602)[0].contains("may change"));
+    assert!(warnings(("TWILIO_AUTH_TOKEN=x", 0o600), 0o644).is_empty());
+    assert!(warnings(("SMSOTP_REGION=DE\nTWILIO_AUTH_TOKEN=", 0o644), 0o664).is_empty());
+    assert!(warnings(("TWILIO_AUTH_TOKEN=x", 0o644), 0o600)[0].contains("every user of this machine may read it"));
+    assert!(warnings(("SMSOTP_REGION=DE", 0o602), 0o600)[0].contains("may change"));
+    let changed = warnings(("", 0o600), 0o666);
+    assert!(changed[0].contains("may change") && changed[0].contains("c.toml"), "{changed:?}");
 
-    fs::remove_file(&path).unwrap();
+    let open = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+    open(0o777);
+    let replaced = warnings(("", 0o600), 0o600);
+    assert!(replaced.len() == 2 && replaced[0].contains("may replace") && replaced[0].contains("0777"), "{replaced:?}");
+    open(0o1777);
+    assert!(warnings(("", 0o600), 0o600).is_empty(), "as /tmp is");
+    open(0o700);
+
+    let token = dir.path().join("token");
+    let env = |mode| {
+        with_mode(&token, TOKEN, mode);
+        from_env(&[("TWILIO_AUTH_TOKEN_FILE", token.to_str().unwrap())]).unwrap().warnings
+    };
+    assert!(env(0o640).is_empty());
+    assert_eq!(env(0o646).len(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_env_file_may_be_a_pipe_or_a_device() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("pipe");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(read_sources(flags.clone()).is_err_and(|error| error.to_string().contains("not a plain file")));
+    let flags = Flags { env_file: Some(path.clone()), ..Flags::default() };
+    let writer = std::thread::spawn(move || fs::write(path, "SMSOTP_REGION=DE\n").unwrap());
+
+    let inputs = read_sources(flags).unwrap();
+
+    writer.join().unwrap();
+    assert_eq!(inputs.dotenv.unwrap().1["SMSOTP_REGION"], "DE");
+    assert!(inputs.warnings.is_empty(), "{:?}", inputs.warnings);
+    let nothing = read_sources(Flags { env_file: Some("/dev/null".into()), ..Flags::default() }).unwrap();
+    assert!(nothing.dotenv.unwrap().1.is_empty());
 }
 
 proptest! {

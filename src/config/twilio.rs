@@ -57,8 +57,8 @@ fn secret(
         (_, path) => path,
     };
     if let Some(path) = in_file {
-        let (secret, warning) = read_secret(Path::new(&path.value), file)?;
-        warnings.extend(warning);
+        let (secret, exposed) = read_secret(Path::new(&path.value), file)?;
+        warnings.extend(exposed);
         let secret = SecretString::from(secret.as_str());
         return Ok(Some(Credential { name: direct, secret, source: path.source.clone(), from_file: true }));
     }

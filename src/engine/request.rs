@@ -19,7 +19,7 @@ pub struct SendOtp {
     pub user: User,
     /// A new code although one is live; the old one is superseded.
     pub new_code: bool,
-    /// The limits that staff sets aside this once. Audited.
+    /// What staff sets aside this once. Audited.
     pub override_limits: Option<Override>,
     /// The same key gives the same answer.
     pub idempotency_key: Option<String>,
@@ -31,20 +31,38 @@ pub struct SendOtp {
     pub timeout: Duration,
 }
 
-/// Limits that staff sets aside for one message.
+/// What staff sets aside for one message.
 #[derive(Clone, Debug)]
 pub struct Override {
-    /// Which.
+    /// Which limits.
     pub limits: Vec<Limit>,
+    /// That no country's plan knows the number: new ranges are given out before the plans say so.
+    pub number: bool,
     /// Why, for the audit log.
     pub reason: String,
+}
+
+impl SendOtp {
+    /// The number, if its country's plan knows it, or staff says that it may be taken without.
+    pub(super) fn number(&self) -> Option<Number> {
+        match &self.to {
+            Destination::Known(number) => Some(number.clone()),
+            Destination::Shape(phone, _) => self.unplanned().then(|| phone::unplanned(phone.clone())),
+        }
+    }
+
+    /// Whether staff vouches for a number that no plan knows.
+    pub(super) fn unplanned(&self) -> bool {
+        self.override_limits.as_ref().is_some_and(|staff| staff.number)
+    }
 }
 
 /// A phone that was typed in.
 pub enum Destination {
     /// A number that its country's plan knows.
     Known(Number),
-    /// E.164 by shape alone: fine for a declared test number, else the error says what is wrong with it.
+    /// E.164 by shape alone: fine for a declared test number, and where staff vouches for it; else the error says what is wrong
+    /// with it.
     Shape(Phone, Error),
 }
 
@@ -54,13 +72,11 @@ impl Destination {
     /// # Errors
     /// `PHONE_INVALID` where not even its shape is that of a phone number.
     pub fn parse(typed: &str, region: Option<&str>) -> Result<Destination> {
-        match phone::parse(typed, region) {
-            Ok(number) => Ok(Destination::Known(number)),
-            Err(error) => match phone::shape(typed) {
-                Ok(phone) => Ok(Destination::Shape(phone, error)),
-                Err(_) => Err(error),
-            },
-        }
+        let recognised = phone::recognise(typed, region)?;
+        Ok(match recognised.number {
+            Ok(number) => Destination::Known(number),
+            Err(error) => Destination::Shape(recognised.phone, error),
+        })
     }
 
     /// The phone.
@@ -68,14 +84,6 @@ impl Destination {
         match self {
             Destination::Known(number) => &number.phone,
             Destination::Shape(phone, _) => phone,
-        }
-    }
-
-    /// The number, if its country's plan knows it.
-    pub fn number(&self) -> Option<&Number> {
-        match self {
-            Destination::Known(number) => Some(number),
-            Destination::Shape(..) => None,
         }
     }
 }

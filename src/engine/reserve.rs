@@ -71,7 +71,7 @@ pub(super) async fn reserve(
         keyring: Arc::clone(&ctx.keyring),
         provider: ctx.provider()?.name(),
         caller: caller.clone(),
-        number: request.to.number().cloned(),
+        number: request.number(),
         phone: request.to.phone().clone(),
         purpose: request.purpose.clone(),
         user: request.user.clone(),
@@ -110,7 +110,7 @@ struct Reservation {
     keyring: Arc<Keyring>,
     provider: &'static str,
     caller: Caller,
-    /// The number, if its country's plan knows it.
+    /// The number, if its country's plan knows it or staff vouches for it.
     number: Option<Number>,
     phone: Phone,
     purpose: Purpose,
@@ -490,8 +490,9 @@ impl Reservation {
             .number("message", message.id)
             .word("how", how);
         match &self.override_limits {
-            Some(Override { limits, reason }) => {
-                let names: Vec<&str> = limits.iter().map(|limit| limit.as_str()).collect();
+            Some(Override { limits, number, reason }) => {
+                let mut names: Vec<&str> = limits.iter().map(|limit| limit.as_str()).collect();
+                names.extend(number.then_some("number"));
                 details.note("override", &names.join(" ")).note("reason", reason)
             }
             None => details,

@@ -169,7 +169,7 @@ pub(super) async fn status(State(state): State<Arc<ServerState>>, request: Reque
 )]
 pub(super) async fn inbound(State(state): State<Arc<ServerState>>, request: Request) -> Result<Response, Problem> {
     let signed = SignedRequest::read(&state, request, |_| None).await?;
-    let from = signed.one("From").and_then(|from| phone::shape(from).ok());
+    let from = signed.one("From").and_then(|from| phone::read(from, None).ok());
     let id = signed.one("MessageSid").or_else(|| signed.one("SmsSid")).filter(|id| !id.is_empty());
     let (Some(from), Some(text), Some(id)) = (from, signed.one("Body"), id) else {
         // WhatsApp addresses, short codes, alphanumeric senders: no codes are sent to these. And every text of Twilio's has an id.
@@ -232,7 +232,7 @@ fn report(signed: &SignedRequest) -> Option<StatusReport> {
             state: state_of(signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?),
             error_code: signed.one("ErrorCode").and_then(|code| code.parse().ok()),
         },
-        to: signed.one("To").and_then(|to| phone::shape(to).ok()),
+        to: signed.one("To").and_then(|to| phone::read(to, None).ok()),
     })
 }
 

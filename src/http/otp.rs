@@ -37,7 +37,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SendRequest {
-    /// Where the code goes: E.164, for example `+14155552671`.
+    /// Where the code goes: international, for example `+14155552671`; national where the server has a region set.
     #[schema(example = "+14155552671", min_length = 1, max_length = 250)]
     phone_number: String,
     /// What the code is for: `registration`, `login`, `password_reset`, `phone_verification` (the default), or a declared one.
@@ -88,11 +88,11 @@ pub(super) struct SendResponse {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyRequest {
-    /// Whose phone.
+    /// Whose phone, as send-otp takes it.
     #[schema(example = "+14155552671", min_length = 1, max_length = 250)]
     phone_number: String,
-    /// What the person typed: 4 to 10 digits, spaces and hyphens between them do not matter.
-    #[schema(example = "123456", min_length = 1, max_length = 64)]
+    /// What the person typed: 4 to 10 digits, spaces and dashes between them do not matter.
+    #[schema(example = "123456", min_length = 1, max_length = 128)]
     otp_code: String,
     /// What the code was asked for.
     #[schema(example = "registration", max_length = 64, pattern = "^[a-z][a-z0-9_-]*$")]
@@ -158,7 +158,7 @@ pub(super) async fn send(
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
     let send = SendOtp {
-        to: Destination::parse(&body.phone_number, None)?,
+        to: Destination::parse(&body.phone_number, state.region.as_deref())?,
         purpose: purpose_of(body.purpose.as_deref())?,
         user,
         new_code: body.new_code == Some(true),
@@ -222,7 +222,7 @@ pub(super) async fn verify(
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
     let verify = VerifyOtp {
-        phone: phone::shape(&body.phone_number)?,
+        phone: phone::read(&body.phone_number, state.region.as_deref())?,
         purpose: purpose_of(body.purpose.as_deref())?,
         user,
         code: Code::parse(&body.otp_code)?,

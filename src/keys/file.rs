@@ -10,6 +10,7 @@ use super::random::fill_random;
 use super::secret::{KEYS_MAX, SecretKey, parse_list};
 use crate::code::KeyId;
 use crate::error::{Code, Error, Result};
+use crate::files::{self, Failure, Holds};
 
 /// A key file is a few lines; what is larger is another file.
 const FILE_MAX: u64 = 64 * 1024;
@@ -19,7 +20,7 @@ const HEADER: &str = "# Secret keys of smsotp, newest first. Anybody who reads t
 
 /// Reads our own file. It must be a plain file of ours that nobody else may read or write.
 pub(super) fn read_own(path: &Path) -> Result<Zeroizing<String>> {
-    let file = open(path, Links::Refused).map_err(|error| match error.kind() {
+    let file = open_own(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => missing_own(path),
         _ => unreadable(path, error),
     })?;
@@ -29,9 +30,14 @@ pub(super) fn read_own(path: &Path) -> Result<Zeroizing<String>> {
 
 /// Reads a file that the user named: its text, and what is worth a warning.
 pub(super) fn read_named(path: &Path) -> Result<(Zeroizing<String>, Vec<String>)> {
-    let file = open(path, Links::Followed).map_err(|error| unreadable(path, error))?;
-    let warnings = check_named(path, &file)?;
-    Ok((read(path, file)?, warnings))
+    let failed = |why: Failure| match why {
+        Failure::Directory => not_a_key_file(path, "is not a plain file"),
+        Failure::NotText => not_a_key_file(path, "is not text"),
+        why => cannot_read(path, &why.why()),
+    };
+    let contents = files::read(path, FILE_MAX).map_err(failed)?;
+    let warnings = check_named(path, &contents.meta)?;
+    Ok((contents.text().map_err(failed)?, warnings))
 }
 
 /// Makes our own file with one new key, unless it exists. However many processes do so at once, exactly one file is made, whole,
@@ -208,28 +214,19 @@ fn parent(path: &Path) -> PathBuf {
     }
 }
 
-enum Links {
-    Followed,
-    Refused,
-}
-
 #[cfg(unix)]
-fn open(path: &Path, links: Links) -> std::io::Result<File> {
+fn open_own(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
 
     use nix::fcntl::OFlag;
 
     // Without O_NONBLOCK a named pipe would make us wait for a writer for ever.
-    let follow = match links {
-        Links::Followed => OFlag::empty(),
-        Links::Refused => OFlag::O_NOFOLLOW,
-    };
-    OpenOptions::new().read(true).custom_flags((follow | OFlag::O_NONBLOCK).bits()).open(path)
+    OpenOptions::new().read(true).custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()).open(path)
 }
 
 #[cfg(not(unix))]
-fn open(path: &Path, links: Links) -> std::io::Result<File> {
-    if matches!(links, Links::Refused) && path.symlink_metadata()?.is_symlink() {
+fn open_own(path: &Path) -> std::io::Result<File> {
+    if path.symlink_metadata()?.is_symlink() {
         return Err(std::io::Error::other("it is a link"));
     }
     OpenOptions::new().read(true).open(path)
@@ -307,22 +304,16 @@ fn check_own(path: &Path, file: &File) -> Result<()> {
 }
 
 #[cfg(unix)]
-fn check_named(path: &Path, file: &File) -> Result<Vec<String>> {
+fn check_named(path: &Path, meta: &fs::Metadata) -> Result<Vec<String>> {
     use std::os::unix::fs::MetadataExt;
 
-    let meta = plain(path, file)?;
     let (mode, uid) = (meta.mode() & 0o7777, nix::unistd::geteuid().as_raw());
-    if mode & 0o022 != 0 {
+    // A pipe is not kept: whoever made it for us may have made it as they like.
+    if meta.is_file() && mode & 0o022 != 0 {
         let message = format!("the key file {} has mode {mode:04o}: others may write it", path.display());
         return Err(Error::new(Code::KEY_INVALID, message).hint(format!("chmod go-w {}", quoted(path))));
     }
-    let mut warnings = Vec::new();
-    if mode & 0o004 != 0 {
-        warnings.push(format!(
-            "the key file {} has mode {mode:04o}: every user of this machine may read it",
-            path.display()
-        ));
-    }
+    let mut warnings = files::exposure(path, meta, Holds::Secrets);
     if meta.uid() != uid && meta.uid() != 0 {
         warnings.push(format!("the key file {} belongs to user {}, who may change it", path.display(), meta.uid()));
     }
@@ -330,8 +321,8 @@ fn check_named(path: &Path, file: &File) -> Result<Vec<String>> {
 }
 
 #[cfg(not(unix))]
-fn check_named(path: &Path, file: &File) -> Result<Vec<String>> {
-    plain(path, file).map(|_| Vec::new())
+fn check_named(_path: &Path, _meta: &fs::Metadata) -> Result<Vec<String>> {
+    Ok(Vec::new())
 }
 
 fn plain(path: &Path, file: &File) -> Result<fs::Metadata> {
@@ -352,6 +343,10 @@ fn missing_own(path: &Path) -> Error {
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     // With O_NOFOLLOW a link fails with ELOOP, whose own text misleads.
     let why = if path.is_symlink() { "it is a link".to_owned() } else { reason(&error) };
+    cannot_read(path, &why)
+}
+
+fn cannot_read(path: &Path, why: &str) -> Error {
     Error::new(Code::KEY_INVALID, format!("the key file {} cannot be read: {why}", path.display()))
         .hint("Check that the file is there and that this user may read it.")
 }

@@ -9,6 +9,7 @@ use super::file;
 use super::secret::{SecretKey, parse_list};
 use crate::code::KeyId;
 use crate::error::{Code, Error, Result};
+use crate::files;
 
 /// Every accepted secret key, newest first.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ impl Keyring {
         }
         let text = file::read_own(path).map_err(|error| with_owner(error, &owner))?;
         let keys = parse_list(&text, &path.display().to_string())?;
-        Ok(Keyring { keys, origin: Origin::Own(path.clone()), warnings: Vec::new(), owner })
+        let warnings = files::exposed_dir(path).into_iter().collect();
+        Ok(Keyring { keys, origin: Origin::Own(path.clone()), warnings, owner })
     }
 
     /// A keyring of these keys, newest first: for programs that keep their keys themselves. `None` when there are none.
@@ -157,8 +159,9 @@ impl fmt::Display for Owner {
     }
 }
 
+/// The name of the user whose rights this process has, for errors.
 #[cfg(unix)]
-fn user_name() -> String {
+pub fn user_name() -> String {
     let uid = nix::unistd::geteuid();
     match nix::unistd::User::from_uid(uid) {
         Ok(Some(user)) => user.name,
@@ -166,7 +169,8 @@ fn user_name() -> String {
     }
 }
 
+/// The name of the user whose rights this process has, for errors.
 #[cfg(not(unix))]
-fn user_name() -> String {
+pub fn user_name() -> String {
     "unknown".to_owned()
 }

@@ -14,8 +14,8 @@ use smsotp::token::Scopes;
 
 use crate::stores::{Database, on_every_store};
 use crate::world::{
-    OTHER, PHONE, World, ask, audit_break, audit_rows, block_on, caller, dispatch, guess, phone_subject,
-    purge, refusal, reset, revoke, send, send_as, unlimited, verdict,
+    OTHER, PHONE, World, ask, audit_break, audit_rows, block_on, caller, dispatch, guess, phone_subject, purge,
+    refusal, reset, revoke, send, send_as, unlimited, verdict,
 };
 
 on_every_store![

@@ -67,7 +67,11 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
         world.sandbox.fault(fault.unwrap_or(Fault::Latency(Duration::ZERO)), 1);
         let asked = SendOtp { new_code: true, idempotency_key, ..ask(PHONE) };
         let asked = SendOtp {
-            override_limits: Some(Override { limits: vec![Limit::Cooldown], reason: format!("call {PHONE}") }),
+            override_limits: Some(Override {
+                limits: vec![Limit::Cooldown],
+                number: false,
+                reason: format!("call {PHONE}"),
+            }),
             ..asked
         };
         let answer = engine.send(&client("192.0.2.1"), asked).await;

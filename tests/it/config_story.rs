@@ -2,7 +2,7 @@
 
 use smsotp::sandbox::{Options, Sandbox};
 
-use super::desk::{Desk, Trap};
+use super::desk::{BINARY, Desk, Trap, finish};
 
 const PHONE: &str = "+14155552671";
 
@@ -23,10 +23,13 @@ fn a_flag_wins_over_a_variable_that_over_dotenv_that_over_toml_that_over_the_def
 
     assert_eq!(setting(&desk, "", name), (default, "default".to_owned()));
     std::fs::create_dir_all(toml.parent().unwrap()).unwrap();
-    std::fs::write(&toml, "database = \"/d/toml.db\"\n").unwrap();
-    assert_eq!(setting(&desk, "", name), ("/d/toml.db".to_owned(), format!("smsotp.toml ({})", toml.display())));
     desk.write(".env", "SMSOTP_DATABASE=/d/dotenv.db\n");
     assert_eq!(setting(&desk, "", name), ("/d/dotenv.db".to_owned(), ".env (.env)".to_owned()));
+    std::fs::write(&toml, "database = \"/d/toml.db\"\n").unwrap();
+    assert_eq!(
+        setting(&desk, "--env-file none", name),
+        ("/d/toml.db".to_owned(), format!("smsotp.toml ({})", toml.display()))
+    );
     desk.write("other.env", "SMSOTP_DATABASE=/d/other.db\n");
     assert_eq!(setting(&desk, "--env-file other.env", name).0, "/d/other.db");
     desk.set(name, "/d/variable.db");
@@ -53,8 +56,8 @@ fn unknown_names_are_errors_that_name_the_place_and_the_nearest_name() {
 
     desk.write(".env", "# mine\nSMSOTP_DATABSE=x\n");
     desk.run("config check").expect(78).says("SMSOTP_DATABSE from .env").says("SMSOTP_DATABASE");
-    desk.write(".env", "not a line\n");
-    desk.run("config check").expect(78).says(".env:1:");
+    desk.write(".env", "not a line\nSMSOTP_REGION DE\n");
+    desk.run("config check").expect(78).says(".env:2:");
     desk.write(".env", "");
     desk.write("smsotp.toml", "keeep = \"2d\"\n");
     desk.run("config check --config smsotp.toml").expect(78).says("keeep").says("keep");
@@ -64,14 +67,206 @@ fn unknown_names_are_errors_that_name_the_place_and_the_nearest_name() {
     desk.run("config check --config smsotp.toml").expect(78).says("auth_token_file");
     desk.run("config check --config missing.toml").expect(78).says("there is no such file");
     desk.run("config check --env-file missing.env").expect(78).says("missing.env");
-    desk.set("SMSOTP_TYPO", "1");
-    desk.run("list").expect(78).says("SMSOTP_TYPO from environment");
+    desk.set("SMSOTP_PROVIDER", "console")
+        .set("SMSOTP_REGOIN", "DE")
+        .set("SMSOTP_TOKEN", "x")
+        .set("SMSOTP_PORT", "tcp://10.0.0.1:8000");
+    let ran = desk
+        .run(&format!("send {PHONE}"))
+        .expect(0)
+        .says("SMSOTP_REGOIN from environment is not used; did you mean SMSOTP_REGION?");
+    assert!(!ran.err.contains("SMSOTP_TOKEN") && !ran.err.contains("SMSOTP_PORT"), "{}", ran.err);
     desk.run("explain 21610").expect(0);
 }
 
 #[test]
-fn what_is_risky_is_warned_of_and_stops_nothing() {
+fn the_names_that_our_own_pages_clients_and_tests_use_stop_nothing() {
+    let mut files: Vec<std::path::PathBuf> =
+        ["README.md", "SECURITY.md", ".ci/run", "tests/clients/install.sh"].map(Into::into).into();
+    for dir in ["docs", "docs/recipes", "benches"] {
+        let inside = std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(dir)).unwrap();
+        files.extend(inside.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for file in files {
+        let Ok(text) = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(&file)) else {
+            continue;
+        };
+        names.extend(text.match_indices("SMSOTP_").map(|(at, _)| {
+            let name = &text[at..];
+            name[..name.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap_or(name.len())].to_owned()
+        }));
+    }
+    names.retain(|name| !smsotp::config::SETTINGS.iter().any(|info| info.variable == name || name.ends_with('_')));
+    assert!(names.contains("SMSOTP_TOKEN") && names.contains("SMSOTP_URL") && names.len() > 5, "{names:?}");
+
+    let mut desk = Desk::new();
+    let lines: String = names.iter().map(|name| format!("{name}=1\n")).collect();
+    desk.write("other.env", &lines);
+    for name in &names {
+        desk.set(name, "1");
+    }
+    let ran = desk.run("config check --env-file other.env").expect(0);
+    assert!(!ran.out.contains("is not used"), "{}", ran.out);
+}
+
+#[test]
+fn a_dotenv_of_others_stops_nothing_and_turns_nothing_round() {
+    let mut desk = Desk::new();
+    desk.write(".env", b"TITLE=My great app\nGREETING=Don't stop\nmy-var=1\n[x]\nNAME=M\xfcller\nQUOTE=\"open\nSMSOTP_APP_NAME=Joe's and Ann's # shop\n");
+    assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "Joe's and Ann's");
+    desk.write(".env", "A=1\rSMSOTP_APP_NAME=#value\rB=2\r");
+    assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "#value");
+    desk.write(".env", "\u{feff}SMSOTP_APP_NAME=ACME\n");
+    assert_eq!(setting(&desk, "", "SMSOTP_APP_NAME").0, "ACME");
+    assert_eq!(setting(&desk, "--env-file none", "SMSOTP_APP_NAME").0, "smsotp");
+
+    let (sandbox, thief) = (Sandbox::start(Options::default()).unwrap(), Trap::new());
+    let token = desk.write("token", sandbox.auth_token());
+    let toml = format!(
+        "provider = \"twilio\"\n[twilio]\naccount_sid = \"{}\"\nauth_token_file = \"{}\"\nphone_number = \"{}\"\napi_base_url = \"{}\"\n",
+        sandbox.account_sid(),
+        token.display(),
+        sandbox.phone_number(),
+        sandbox.url(),
+    );
+    let toml = desk.write("smsotp.toml", toml);
+    desk.set("SMSOTP_CONFIG", &toml).set("SMSOTP_PROVIDER", "");
+    desk.run(&format!("send {PHONE} --env-file none")).expect(0);
+    desk.write(".env", format!(
+        "TWILIO_ACCOUNT_SID={}\nTWILIO_AUTH_TOKEN=stolen\nTWILIO_PHONE_NUMBER=+15005550006\nTWILIO_API_BASE_URL={}\n",
+        sandbox.account_sid(),
+        thief.url(),
+    ));
+    for line in
+        ["send +442079460000", "verify +14155552671 123456", "dispatch", "serve --listen 127.0.0.1:0", "config check"]
+    {
+        let ran = desk.run(line).expect(78).says("from .env (.env) contradicts twilio.");
+        assert!(ran.err.contains(&format!("from smsotp.toml ({})", toml.display())), "{}", ran.err);
+    }
+    desk.write(".env", "SMSOTP_PROVIDER=console\n");
+    desk.run("send +442079460000").expect(78).says("contradicts provider");
+    assert!(!thief.was_touched());
+    assert_eq!(sandbox.messages().len(), 1);
+    desk.run("send +442079460000 --env-file .env").expect(0);
+}
+
+#[test]
+fn a_dotenv_may_be_a_pipe_and_a_substituted_process() {
     let desk = Desk::bare();
+    let script = format!("{BINARY} config show --env-file <(echo SMSOTP_REGION=DE)");
+    let ran = finish(desk.program("bash").args(["-c", &script])).expect(0);
+    assert!(ran.out.contains("SMSOTP_REGION\tDE\t.env (/dev/fd/"), "{}", ran.out);
+    // One that a password manager mounts, read by every command anew.
+    nix::unistd::mkfifo(&desk.cwd().join(".env"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for _ in 0..2 {
+        let ran = desk.shell("(echo SMSOTP_PROVIDER=console > .env) & smsotp send +14155552671 --purpose login --override cooldown --reason test").expect(0);
+        assert!(ran.err.contains("code"), "{}", ran.err);
+    }
+    // Secrets too.
+    std::fs::remove_file(desk.cwd().join(".env")).unwrap();
+    let script = format!(
+        "{BINARY} send {PHONE} --provider console --db other.db --env-file <(echo SMSOTP_SECRET_KEY_FILE=/dev/fd/9) 9< <(openssl rand -base64 32 || head -c 32 /dev/urandom | base64)"
+    );
+    finish(desk.program("bash").args(["-c", &script])).expect(0);
+}
+
+#[test]
+fn config_check_fails_wherever_send_would() {
+    let sid = format!("AC{}", "a".repeat(32));
+    let token = "0".repeat(32);
+    let account = format!("TWILIO_ACCOUNT_SID={sid}\nTWILIO_AUTH_TOKEN={token}\nTWILIO_PHONE_NUMBER=+15005550006\n");
+    let replaced = |from: &str, to: &str| account.replace(from, to);
+    let cases = [
+        ("no provider at all", String::new(), "", "no Twilio credentials"),
+        ("a garbage SID", replaced(&sid, "garbage"), "", "TWILIO_ACCOUNT_SID is not AC"),
+        ("a SID without a token", format!("TWILIO_ACCOUNT_SID={sid}\n"), "", "TWILIO_AUTH_TOKEN"),
+        ("quotes in a token", replaced(&token, "'\"00\"'"), "", "TWILIO_AUTH_TOKEN holds quotes"),
+        ("typographic quotes", replaced(&token, "“00”"), "", "TWILIO_AUTH_TOKEN holds quotes"),
+        ("quotes in a SID", replaced(&sid, &format!("'\"{sid}\"'")), "", "quotes are a part of the value"),
+        ("no sender", replaced("TWILIO_PHONE_NUMBER", "OTHER"), "", "TWILIO_PHONE_NUMBER"),
+        ("a bad key", format!("{account}SMSOTP_SECRET_KEY=short\n"), "", "SMSOTP_SECRET_KEY is not 32 bytes"),
+        ("a missing key file", format!("{account}SMSOTP_SECRET_KEY_FILE=/nowhere/key\n"), "", "/nowhere/key"),
+        (
+            "a directory that is not there",
+            format!("{account}SMSOTP_DATABASE=/nowhere/otp.db\n"),
+            "",
+            "/nowhere does not exist",
+        ),
+        ("a file in the way", format!("{account}SMSOTP_DATABASE=other.env/otp.db\n"), "", "other.env"),
+        ("no database file", format!("{account}SMSOTP_DATABASE=other.env\n"), "", "not a database"),
+        (
+            "a wording of two segments",
+            account.clone(),
+            "[purposes.login]\ntext = \"{code} пароль для входа в сервис, никому его не сообщайте никогда и ни за что\"\n",
+            "purpose login: the message takes 2 segments",
+        ),
+        ("an app name in another script", account.clone(), "app_name = \"Магазин всякой всячины\"\n", "segments"),
+    ];
+    for (what, dotenv, toml, says) in cases {
+        let desk = Desk::bare();
+        desk.write("other.env", &dotenv);
+        desk.write("smsotp.toml", toml);
+        let at = "--env-file other.env --config smsotp.toml";
+        let sent = desk.run(&format!("send {PHONE} --purpose login {at}"));
+        assert!(![0, 69, 75, 76].contains(&sent.code()), "{what}: {sent:?}");
+        let ran = desk.run(&format!("config check {at}")).expect(78);
+        assert!(ran.rows().iter().any(|row| row[0] == "fail" && row[2].contains(says)), "{what}: {}", ran.out);
+        let json = desk.run(&format!("config check --json {at}")).expect(78).json("checks");
+        assert_eq!(json["passed"], false, "{what}");
+    }
+    for (toml, says) in [("region = \"UK\"", "GB"), ("countries = [\"UK\"]", "GB"), ("countries = [\"ZZ\"]", "ZZ")] {
+        let desk = Desk::new();
+        desk.write("smsotp.toml", toml);
+        for line in ["config check", "send +442079460000"] {
+            desk.run(&format!("{line} --config smsotp.toml")).expect(78).says(says);
+        }
+    }
+}
+
+#[test]
+fn config_check_makes_nothing_and_opens_what_is_there() {
+    let (desk, _sandbox) = Desk::with_sandbox(Options::default());
+    let before = desk.files().len();
+    let ran = desk.run("config check").expect(0);
+    assert!(ran.out.contains("is made by the first send"), "{}", ran.out);
+    assert_eq!(desk.files().len(), before, "nothing was made");
+
+    desk.run(&format!("send {PHONE}")).expect(0);
+    desk.run("config check").expect(0).shows("opens with the keys of");
+    let key = std::fs::read(desk.key_file()).unwrap();
+    std::fs::remove_file(desk.key_file()).unwrap();
+    desk.run("config check").expect(78).shows("its key file");
+    std::fs::write(desk.key_file(), "x").unwrap();
+    desk.run("config check").expect(78).shows("mode");
+    std::fs::write(desk.key_file(), key).unwrap();
+    // Another key than the database's.
+    desk.run_args(["config", "check", "--env-file", ".env"]).expect(78);
+    std::fs::remove_file(desk.key_file()).unwrap();
+    desk.write(
+        "other.env",
+        format!(
+            "{}\nSMSOTP_SECRET_KEY={}=\n",
+            std::fs::read_to_string(desk.cwd().join(".env")).unwrap(),
+            "A".repeat(43)
+        ),
+    );
+    desk.run("config check --env-file other.env").expect(78).shows("the database was made with key");
+}
+
+#[test]
+fn a_database_that_has_moved_away_fails_the_check_too() {
+    let (desk, _sandbox) = Desk::with_sandbox(Options::default());
+    desk.run(&format!("send {PHONE}")).expect(0);
+    desk.run("db export moved.jsonl --move --yes").expect(0);
+
+    desk.run("send +442079460000").expect(74);
+    desk.run("config check").expect(78).shows("sealed");
+}
+
+#[test]
+fn what_is_risky_is_warned_of_and_stops_nothing() {
+    let desk = Desk::new();
     desk.write("smsotp.toml", "[purposes.login]\nttl = \"30m\"\n");
 
     let ran = desk.run("config check --config smsotp.toml").expect(0);

@@ -302,6 +302,96 @@ fn files_and_directories_that_may_not_be_written_are_named() {
     verify(&desk).expect(0);
 }
 
+#[test]
+fn a_directory_that_may_not_be_entered_is_named_and_no_database_is_said_to_be_missing() {
+    let desk = Desk::new();
+    let (locked, home) = (desk.root().join("locked"), desk.root().join("other"));
+    let db = locked.join("otp.db");
+    fs::create_dir(&locked).unwrap();
+    fs::create_dir(&home).unwrap();
+    desk.run(&format!("send {PHONE} --db {}", db.display())).expect(0);
+    let as_nobody = is_root();
+    if as_nobody && !Command::new("setpriv").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("SKIPPED: root may enter everything, and setpriv is not there to become someone else");
+        return;
+    }
+    let copy = desk.root().join("smsotp");
+    fs::copy(BINARY, &copy).unwrap();
+    fs::set_permissions(desk.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(desk.cwd(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(if as_nobody { 0o700 } else { 0o000 })).unwrap();
+
+    for line in [
+        "list",
+        "verify +14155552671 123456",
+        "db status",
+        "db check",
+        "purge-expired",
+        "dispatch",
+        "revoke +14155552671",
+        "show 1",
+        "audit verify",
+        "send +14155552671",
+        "limits show +14155552671",
+        "token list",
+    ] {
+        let mut command = if as_nobody {
+            let mut command = desk.program("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy);
+            command
+        } else {
+            desk.program(copy.to_str().unwrap())
+        };
+        command.env("HOME", &home).args(line.split_whitespace()).arg("--db").arg(&db);
+        let ran = super::desk::finish(&mut command).expect(74).says("may not enter the directory").says("--db");
+        assert!(!ran.err.contains("no database"), "{line}: {}", ran.err);
+    }
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn a_key_directory_that_everybody_may_write_to_is_warned_of() {
+    let (desk, _) = with_a_code();
+    let dir = desk.key_file().parent().unwrap().to_owned();
+    let warned = |mode| {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+        desk.run("list").expect(0).err.contains("secret.key: its directory")
+    };
+
+    assert!(!warned(0o700) && warned(0o777) && !warned(0o1777) && warned(0o703));
+    assert!(desk.run("config check").expect(0).out.contains("may replace"));
+}
+
+#[test]
+fn a_code_file_that_everybody_may_read_is_warned_of() {
+    let (desk, code) = with_a_code();
+    let file = desk.write("code", format!("\u{feff}{code}\r\n"));
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    desk.run(&format!("verify {PHONE} --code-file code")).expect(0).says("code holds secrets");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(desk.run(&format!("verify {PHONE} --code-file code")).expect(1).err, "");
+}
+
+#[test]
+fn a_named_key_may_come_through_a_pipe_and_carry_the_mark_of_an_editor() {
+    let mut desk = Desk::new();
+    let key = format!("\u{feff}{}=\r\n", "A".repeat(43));
+    let file = desk.write("key", &key);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    desk.set("SMSOTP_SECRET_KEY_FILE", &file);
+    let code = desk.send(PHONE);
+
+    let pipe = desk.root().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    desk.set("SMSOTP_SECRET_KEY_FILE", &pipe);
+    let writer = std::thread::spawn(move || fs::write(pipe, key).unwrap());
+    let ran = desk.run(&format!("verify {PHONE} {code}")).expect(0);
+    writer.join().unwrap();
+    assert_eq!(ran.err, "");
+}
+
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }

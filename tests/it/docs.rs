@@ -127,7 +127,7 @@ fn the_settings_on_the_pages_are_taken() {
         for block in text.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();
             fs::write(scene.home.path().join("page.toml"), block).unwrap();
-            let output = scene.run("config check --config page.toml");
+            let output = scene.run("config show --config page.toml");
             assert!(
                 output.status.success(),
                 "{}: {block}\n{}",

@@ -15,7 +15,7 @@ struct Layer {
 
 const RULES: &[&str] = &[
     "audit", "check", "code", "delivery", "limits", "message", "otp", "phone", "policy", "purpose", "risk", "segments",
-    "subject", "template", "token", "usage",
+    "subject", "template", "token", "typed", "usage",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
@@ -23,7 +23,9 @@ const LAYERS: &[Layer] = &[
     Layer { name: "rules", modules: RULES, may_name: &["rules", "ground"] },
     // Time and errors: what every layer is written in.
     Layer { name: "ground", modules: &["clock", "error"], may_name: &["ground"] },
-    Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground"] },
+    // Files of settings and secrets: read within bounds, and who else may do what with them.
+    Layer { name: "files", modules: &["files"], may_name: &[] },
+    Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground", "files"] },
     Layer { name: "store seam", modules: &["store"], may_name: &["rules", "ground", "keys"] },
     Layer { name: "provider seam", modules: &["provider"], may_name: &["rules", "ground"] },
     Layer {
@@ -40,7 +42,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "catalogue", modules: &["provider::twilio::catalogue"], may_name: &["ground", "provider seam"] },
     Layer { name: "twilio", modules: &["provider::twilio"], may_name: PROVIDER_ADAPTER },
     Layer { name: "console", modules: &["provider::console"], may_name: PROVIDER_ADAPTER },
-    Layer { name: "settings", modules: &["config"], may_name: &["rules", "ground", "keys", "twilio::account"] },
+    Layer {
+        name: "settings",
+        modules: &["config"],
+        may_name: &["rules", "ground", "files", "keys", "twilio::account"],
+    },
     Layer {
         name: "wiring",
         modules: &["app"],
@@ -61,13 +67,34 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "command line",
         modules: &["cli", "main"],
-        may_name: &["rules", "ground", "operations", "wiring", "settings", "output", "sandbox", "catalogue", "serve"],
+        may_name: &[
+            "rules",
+            "ground",
+            "files",
+            "operations",
+            "wiring",
+            "settings",
+            "output",
+            "sandbox",
+            "catalogue",
+            "serve",
+        ],
     },
     // The one verb that starts the REST API.
     Layer {
         name: "serve",
         modules: &["cli::serve"],
-        may_name: &["rules", "ground", "operations", "wiring", "settings", "output", "command line", "REST API"],
+        may_name: &[
+            "rules",
+            "ground",
+            "files",
+            "operations",
+            "wiring",
+            "settings",
+            "output",
+            "command line",
+            "REST API",
+        ],
     },
     Layer {
         name: "REST API",

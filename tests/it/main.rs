@@ -47,6 +47,7 @@ mod scheduled;
 mod sending;
 mod served;
 mod serving;
+mod spelling;
 mod stores;
 mod tampering;
 mod terminal;

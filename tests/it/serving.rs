@@ -680,7 +680,7 @@ fn a_send_is_settled_although_its_client_is_gone_and_the_server_is_to_stop() {
 fn it_does_not_listen_in_the_clear_for_other_machines_nor_print_codes() {
     let world = World::new();
     let bind = |engine: Engine, settings: ServerSettings| {
-        let backend = Backend { engine, metrics: Arc::default(), checks: None, callbacks: None };
+        let backend = Backend { engine, metrics: Arc::default(), checks: None, callbacks: None, region: None };
         block_on(Server::bind(backend, settings)).map(|_| ()).map_err(|error| error.to_string())
     };
     let open = ServerSettings { listen: "0.0.0.0:0".parse().unwrap(), ..settings() };

@@ -111,6 +111,24 @@ fn a_handshake_that_never_ends_is_closed() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_key_that_others_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new("");
+    let key = place.path().join("key.pem");
+    std::fs::copy(file("key.pem"), &key).unwrap();
+    let serve = |mode| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        drop(place.serve(&["--tls-cert", &word("cert.pem"), "--tls-key", key.to_str().unwrap()]));
+        place.log().lines().filter(|line| line.contains("key.pem")).map(str::to_owned).collect::<Vec<_>>().join("; ")
+    };
+
+    assert_eq!(serve(0o640), "");
+    assert!(serve(0o644).contains("every user of this machine may read it"));
+    assert!(serve(0o602).contains("may change"));
+}
+
+#[test]
 fn a_certificate_or_key_that_is_none_is_named_and_not_shown() {
     let place = Place::new("");
     let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();

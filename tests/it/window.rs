@@ -59,6 +59,7 @@ impl Window {
                 status_url: None,
                 public_url: Some(public),
             }),
+            region: None,
         };
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();

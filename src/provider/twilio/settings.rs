@@ -299,6 +299,7 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
         return None;
     }
     let kind = match value.get(..2) {
+        _ if value.contains(['"', '\'']) => " (the quotes are a part of the value here: remove them)",
         Some("AC") if prefix != "AC" => " (this is an account SID)",
         Some("SK") if prefix == "AC" => {
             " (this is an API key: it belongs in TWILIO_API_KEY, its secret in TWILIO_API_SECRET)"
@@ -315,11 +316,15 @@ fn sid_of(prefix: &str, value: &str) -> Option<String> {
 
 /// A secret has no public shape; what can be checked is that it would survive a request header.
 fn secret(value: &str) -> Option<String> {
+    const QUOTES: [char; 8] = ['"', '\'', '`', '“', '”', '„', '‘', '’'];
     if is_sid("SK", value) {
         return Some("is an API key's SID and no secret: it belongs in TWILIO_API_KEY".to_owned());
     }
     if is_sid("AC", value) {
         return Some("is an account SID and no secret".to_owned());
+    }
+    if value.contains(QUOTES) {
+        return Some("holds quotes: here they are a part of the value, remove them".to_owned());
     }
     (!value.bytes().all(|b| b.is_ascii_graphic())).then(|| "holds characters that no token has".to_owned())
 }
@@ -365,7 +370,7 @@ fn sender(given: &Account, problems: &mut Problems) -> Option<Sender> {
 fn sender_id(text: &str) -> Result<String, String> {
     let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
     if text.starts_with('+') && !letters {
-        let taken = phone::shape(text).map_err(|error| format!("is no phone number: {}", error.message()))?;
+        let taken = phone::read(text, None).map_err(|error| format!("is no phone number: {}", error.message()))?;
         return Ok(taken.as_str().to_owned());
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {

@@ -28,8 +28,20 @@ const LOG_PAGES: u32 = 2_500;
 const STATEMENTS: usize = 64;
 
 /// Whether there is a database, or something else, at `path`. A crash before the first commit leaves an empty file.
-pub fn exists(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| !meta.is_file() || meta.len() > 0)
+///
+/// # Errors
+/// `STORE_FAILED` where this user cannot know: a directory on the way may not be entered.
+pub fn exists(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(!meta.is_file() || meta.len() > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::new(
+            Code::STORE_FAILED,
+            format!("the user {} may not enter the directory of the database {}", keys::user_name(), path.display()),
+        )
+        .hint("Run it as the user who made the database, or name another database with --db or SMSOTP_DATABASE.")),
+        Err(error) => Err(errors::of_path(path, &error)),
+    }
 }
 
 /// Whether there is nothing at `path`, and a first operation could create a database there: with its directory, if that
@@ -85,7 +97,7 @@ pub fn none_yet(path: &Path) -> Error {
 /// Opens the file, which is created readable by its owner alone.
 pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
     must_not_be_a_directory(path)?;
-    if !exists(path) {
+    if !exists(path)? {
         if !options.create {
             return Err(none_yet(path));
         }
@@ -167,13 +179,18 @@ fn immutable(path: &Path) -> PathBuf {
     PathBuf::from(uri + "?immutable=1")
 }
 
+/// The error where the directory of a database that was named is not there.
+pub fn no_directory(dir: &Path) -> Error {
+    Error::new(Code::STORE_FAILED, format!("the directory {} does not exist", dir.display()))
+        .hint(format!("Create it: mkdir -p -m 700 '{}'", dir.display()))
+}
+
 fn create(path: &Path, options: SqliteOptions) -> Result<()> {
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         if options.create_dir {
             keys::make_private_dir(dir).map_err(|error| errors::of_path(dir, &error))?;
         } else if !dir.is_dir() {
-            return Err(Error::new(Code::STORE_FAILED, format!("the directory {} does not exist", dir.display()))
-                .hint(format!("Create it: mkdir -p -m 700 '{}'", dir.display())));
+            return Err(no_directory(dir));
         }
     }
     let mut options = OpenOptions::new();
