@@ -1,4 +1,5 @@
-//! Reads `.env` files as python-dotenv does, with one difference: nothing is ever put in for `${NAME}`.
+//! Reads `.env` files as python-dotenv does, with one difference: nothing is ever put in for `${NAME}`. Where dotenvy, which stands
+//! for the many programs that follow the shell more closely, takes another value from a line of ours, a warning says so.
 //!
 //! Lines and names that are not ours are left alone, whatever is in them. What concerns a setting of ours and cannot be read, or
 //! would be read in another way elsewhere, is an error or a warning and never passed over.
@@ -60,6 +61,12 @@ pub(super) fn parse_dotenv(text: &str, path: &Path) -> Result<Dotenv> {
                     return Err(bad(line, &format!("{name} holds ${{…}}, and nothing is put in for it here"))
                         .hint("Write the value itself."));
                 }
+                if is_ours(&name) && !dotenvy_takes(&value, taken) {
+                    found.warnings.push(format!(
+                        "{}:{line}: other programs read {name} differently from this line; put the value in single quotes",
+                        path.display(),
+                    ));
+                }
                 if is_ours(&name) && found.values.get(&name).is_some_and(|first| *first != value) {
                     return Err(bad(line, &format!("{name} is set twice")));
                 }
@@ -103,6 +110,12 @@ fn word(statement: &str) -> &str {
 /// Whether python-dotenv would put something in: `${NAME}`, in quotes or not.
 fn puts_in(value: &str) -> bool {
     value.split_once("${").is_some_and(|(_, rest)| rest.contains('}'))
+}
+
+/// Whether dotenvy takes the same value from a statement.
+fn dotenvy_takes(value: &str, statement: &str) -> bool {
+    let mut assignments = dotenvy::from_read_iter(statement.as_bytes());
+    matches!((assignments.next(), assignments.next()), (Some(Ok((_, taken))), None) if taken == value)
 }
 
 /// White space that does not end the line.

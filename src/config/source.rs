@@ -98,8 +98,8 @@ pub(super) fn is_ours(name: &str) -> bool {
 /// What the clients in docs/recipes read: where the server is, and the token to show it.
 const CLIENT_VARIABLES: &[&str] = &["SMSOTP_URL", "SMSOTP_TOKEN"];
 
-/// The tests' and the benchmarks'.
-const OTHERS: &[&str] = &["SMSOTP_TEST_", "SMSOTP_BENCH_"];
+/// Those of the tests, the benchmarks and the pipeline.
+const OTHERS: &[&str] = &["SMSOTP_TEST_", "SMSOTP_BENCH_", "SMSOTP_CI_"];
 
 /// An error about a setting.
 pub(super) fn invalid(name: &str, what: &str) -> Error {

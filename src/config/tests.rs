@@ -176,9 +176,31 @@ fn env_files_are_read_as_python_dotenv_reads_them() {
     for (text, expected) in vectors {
         let read = parse_dotenv(&text, Path::new(".env")).unwrap();
         assert_eq!(read.values, expected, "{text:?}");
-        assert!(read.warnings.is_empty(), "{text:?}: {:?}", read.warnings);
     }
     assert_eq!(parse_dotenv("\u{feff}A=1", Path::new(".env")).unwrap().values["A"], "1");
+}
+
+#[test]
+fn a_line_that_other_programs_read_differently_is_named() {
+    let warnings = |text: &str| parse_dotenv(text, Path::new(".env")).unwrap().warnings;
+    for line in [
+        "SMSOTP_APP_NAME=#one",
+        "SMSOTP_APP_NAME=Joe's and Ann's",
+        "SMSOTP_APP_NAME=a$HOME",
+        "SMSOTP_APP_NAME=two words",
+    ] {
+        let warned = warnings(&format!("# note\n{line}\n")).join("\n");
+        assert!(warned.contains(".env:2: other programs read SMSOTP_APP_NAME differently"), "{line}: {warned}");
+        assert!(!warned.contains("HOME"), "{warned}");
+    }
+    for line in [
+        "SMSOTP_APP_NAME='two $words #'",
+        "export SMSOTP_APP_NAME=\"two words\"  # note",
+        "SMSOTP_REGION=DE",
+        "APP=#one",
+    ] {
+        assert!(warnings(line).is_empty(), "{line}: {:?}", warnings(line));
+    }
 }
 
 #[test]

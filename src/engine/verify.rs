@@ -104,16 +104,17 @@ impl Verdict {
     /// The budget that is spent, where it is the caller's own: that of their address, of their token, or of the user whom the
     /// token speaks for. That one may be told to anybody; others would tell that there is a code.
     pub fn closed_for_caller(&self, caller: &Caller) -> Option<&Hit> {
-        let own = |hit: &&Hit| match hit.subject {
-            SubjectKind::Ip | SubjectKind::Token => true,
-            SubjectKind::Pair => caller.user_token.is_some(),
-            _ => false,
-        };
+        let own = |hit: &&Hit| is_callers(hit) || (hit.subject == SubjectKind::Pair && caller.user_token.is_some());
         match self {
             Verdict::TooManyGuesses(hit) => Some(hit).filter(own),
             _ => None,
         }
     }
+}
+
+/// A budget of the address or of the token that asks.
+fn is_callers(hit: &Hit) -> bool {
+    matches!(hit.subject, SubjectKind::Ip | SubjectKind::Token)
 }
 
 /// More tries than any setting allows: where that many are left, they are not counted.
@@ -199,6 +200,9 @@ impl Judgement {
     fn refusal<'f>(&self, facts: &'f Facts) -> Result<Option<(&'f SubjectFact, (&'static str, Duration))>> {
         let pair = facts.pair()?;
         if let Verdict::TooManyGuesses(hit) = &self.verdict {
+            if self.counts != Counts::Nothing {
+                return Ok(None);
+            }
             let about = facts.role(hit.subject).unwrap_or(pair);
             return Ok(Some((about, (hit.limit.as_str(), hit.remembered()))));
         }
@@ -218,7 +222,11 @@ impl Verification {
         let test = facts.test_number.as_ref().filter(|number| self.test_numbers && now < number.until);
         self.shape(facts, test)?;
         let judged = match self.closed(facts, now)? {
-            Some(hit) => Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, counts: Counts::Nothing },
+            Some(hit) => {
+                // Only a budget of the caller's own may look like one: others would tell that there is a code.
+                let counts = if is_callers(&hit) { Counts::Nothing } else { Counts::Asking };
+                Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, counts }
+            }
             None => self.judge(facts, test, now)?,
         };
         let other_user = judged.verdict == Verdict::NotFound
@@ -323,7 +331,7 @@ impl Verification {
             State::Failed => Verdict::SendFailed,
         };
         // Whoever knows the code that was sent is not guessing, even where it opens nothing any more.
-        let counts = if right || test_closed.is_some() { Counts::Nothing } else { Counts::Asking };
+        let counts = if right && test_closed.is_none() { Counts::Nothing } else { Counts::Asking };
         Ok(Judgement { counts, verdict, otp: Some(otp) })
     }
 

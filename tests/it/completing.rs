@@ -31,7 +31,7 @@ fn every_value_that_is_one_of_a_few_is_suggested() {
     let desk = Desk::new();
     desk.write("smsotp.toml", "[purposes.wire]\nttl = \"5m\"\n");
 
-    assert_eq!(values(&desk, &["list", "--state", "re"]), ["revoked"]);
+    assert_eq!(values(&desk, &["list", "--state", "re"]), ["revoked", "read"]);
     assert_eq!(values(&desk, &["list", "--state", "failed,lo"]), ["failed,locked"]);
     assert_eq!(values(&desk, &["audit", "list", "--action", "test"]), ["test-number.add", "test-number.remove"]);
     assert_eq!(values(&desk, &["token", "create", "--scope", "send,"]).len(), 5);

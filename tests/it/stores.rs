@@ -195,7 +195,7 @@ impl Database {
                 "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$; \
                  CREATE TRIGGER refused BEFORE UPDATE ON {table} FOR EACH ROW WHEN (OLD.id = {id}) EXECUTE FUNCTION refuse()"
             ));
-            return format!("DROP TRIGGER refused ON {table}");
+            return format!("DROP TRIGGER refused ON {table}; DROP FUNCTION refuse()");
         }
         self.change(&format!(
             "CREATE TRIGGER refused BEFORE UPDATE ON {table} WHEN OLD.id = {id} BEGIN SELECT raise(ABORT, 'refused'); END"

@@ -221,6 +221,8 @@ fn a_typo_at_a_prompt_is_explained_and_asked_again_three_times_at_most() {
             std::thread::yield_now();
         }
         terminal.send(typed).unwrap();
+        // The prompt is written once more in place of what was typed.
+        terminal.expect("[hidden]").unwrap();
     }
     let (text, exit) = screen(terminal);
     assert_eq!(exit, 65, "{text}");
