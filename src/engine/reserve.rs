@@ -261,7 +261,7 @@ impl Reservation {
         let before = match about.refused(what, now) {
             Refused::Recorded { before } => before,
             Refused::Counted(count) => {
-                return Ok(Decision::Count { refusal: count, answer: Ok(Reserved::Refused(Box::new(refusal))) });
+                return Ok(Decision::Count { refusal: *count, answer: Ok(Reserved::Refused(Box::new(refusal))) });
             }
         };
         let mut changes = vec![self.seen(facts, now)?];

@@ -244,7 +244,7 @@ impl Verification {
         let refusal = judged.refusal(facts)?;
         let refused = refusal.as_ref().map(|(about, what)| about.refused(*what, now));
         if let Some(Refused::Counted(refusal)) = refused {
-            return Ok(Decision::Count { refusal, answer });
+            return Ok(Decision::Count { refusal: *refusal, answer });
         }
         let (mut changes, mut event) = self.consequences(facts, judged, now)?;
         if let (Some((about, what)), Some(Refused::Recorded { before })) = (refusal, refused) {

@@ -87,7 +87,7 @@ pub enum Refused {
         before: u32,
     },
     /// The audit log has told of the same a short while ago: it is counted.
-    Counted(RefusalCount),
+    Counted(Box<RefusalCount>),
 }
 
 /// A usage in which nothing but the count of refusals was changed.
@@ -161,7 +161,7 @@ impl SubjectFact {
         let mut usage = self.usage.clone();
         match usage.count_refusal(what, per, now) {
             Some(before) => Refused::Recorded { before },
-            None => Refused::Counted(RefusalCount { subject: self.id, usage }),
+            None => Refused::Counted(Box::new(RefusalCount { subject: self.id, usage })),
         }
     }
 }
