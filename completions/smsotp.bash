@@ -1544,7 +1544,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__serve)
-            opts="-o -q -v -h --listen --behind-proxy --trusted-proxy --tls-cert --tls-key --public-url --allow-test-numbers --log-json --purge-every --max-connections --max-per-address --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --listen --behind-proxy --trusted-proxy --tls-cert --tls-key --public-url --host --allow-test-numbers --log-json --purge-every --max-connections --max-per-address --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1567,6 +1567,10 @@ _smsotp() {
                     return 0
                     ;;
                 --public-url)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --host)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1896,7 +1900,7 @@ _smsotp() {
             return 0
             ;;
         smsotp__subcmd__token__subcmd__create)
-            opts="-o -q -v -h --user --service --scope --name --expires --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
+            opts="-o -q -v -h --user --service --scope --name --expires --rate --db --config --env-file --output --json --color --quiet --verbose --no-input --reveal --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1915,6 +1919,10 @@ _smsotp() {
                     return 0
                     ;;
                 --expires)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

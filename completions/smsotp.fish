@@ -697,6 +697,7 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l scope -d 'What its bearer may do: send, verify, test, read, admin' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l name -d 'What to call it' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l expires -d 'Until when: a date, RFC 3339, or a span from now [default: no end]' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l rate -d 'How many requests it may make in a second, of each server [default: 10 with --user, 200 with --service]' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l db -d 'Keep the database in this file' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'Read settings from this file instead of the user\'s smsotp.toml' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from create" -l env-file -d 'Read variables from this file instead of ./.env' -r -F
@@ -747,10 +748,11 @@ complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_sub
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -l reveal -d 'Show phone numbers in full (leaves a row in the audit log)'
 complete -c smsotp -n "__fish_smsotp_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l listen -d 'Listen here; port 0 takes a free one' -r
-complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l trusted-proxy -d 'Trust this proxy or network to name its clients\' addresses; may be repeated' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l trusted-proxy -d 'Trust this proxy or network to name its clients\' addresses; may be repeated. Clients inside it can name others too' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-cert -d 'Speak TLS with this certificate chain (PEM)' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l tls-key -d 'The certificate\'s private key (PEM)' -r -F
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l public-url -d 'The public address of the API, which Twilio\'s callbacks are signed for' -r
+complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l host -d 'Answer to this host name too on this machine\'s own addresses; may be repeated' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l purge-every -d 'How often to purge what is finished; 0s: never' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-connections -d 'At most this many connections at once; the next ones wait' -r
 complete -c smsotp -n "__fish_smsotp_using_subcommand serve" -l max-per-address -d 'At most this many connections of one address; not for this machine and trusted proxies' -r

@@ -4,6 +4,7 @@ mod audit;
 mod checks;
 pub mod completions;
 mod config;
+mod core_dumps;
 mod db;
 mod demo;
 mod dispatch;
@@ -203,6 +204,7 @@ impl Call {
 
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
+    let core_dumps = core_dumps::switch_off();
     let args: Vec<OsString> = std::env::args_os().collect();
     let facts = crate::config::TerminalEnvironment::read();
     let terminal = Terminal::detect(
@@ -210,6 +212,9 @@ pub fn main() -> ExitCode {
         facts.output,
     );
     set_panic_hook(terminal, &args);
+    if let Err(why) = core_dumps {
+        Output::to(terminal, guess_output_options(&args), Streams::standard()).warn(&why);
+    }
     let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
     // The hook has reported the bug already.
     ExitCode::from(class.unwrap_or(Class::Bug).exit())

@@ -8,6 +8,15 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 
+/// The most requests in a second that a token can be given: far more than a server answers.
+pub const RATE_MAX: u32 = 10_000;
+
+/// What a user's token is given by default: more than a person's app needs, and too little to keep a server busy.
+pub const RATE_OF_USER: u32 = 10;
+
+/// What a service's token is given by default: for an application with a hundred sign-ins in a second.
+pub const RATE_OF_SERVICE: u32 = 200;
+
 /// A token as the database keeps it: by its hash only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -19,6 +28,8 @@ pub struct Token {
     pub hash: [u8; 32],
     /// What its bearer may do.
     pub scopes: Scopes,
+    /// How many requests its bearer may make in a second, of each server: 1 to [`RATE_MAX`].
+    pub rate: u32,
     /// The only user that it acts for; `None` for a service.
     pub user: Option<User>,
     /// A service acts for any user, names the user in each request, and may state what it knows about the client.

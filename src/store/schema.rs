@@ -232,6 +232,7 @@ table! {
     "name"          Text  Fixed     name,
     "hash"          Bytes Fixed     hash,
     "scopes"        Text  Fixed     scopes,
+    "rate"          Int   Fixed     rate,
     "user"          Text  Fixed     user,
     "service"       Bool  Fixed     service,
     "created_at"    Int   Fixed     created_at,

@@ -1,6 +1,7 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod admitting;
 mod auditing;
 #[cfg(target_os = "linux")]
 mod bounded;
@@ -25,6 +26,8 @@ mod keys;
 mod layers;
 mod limits;
 mod machines;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pg;
 mod pooler;
 mod postgres;

@@ -252,6 +252,7 @@ mod tests {
             name: format!("nr-{id}"),
             hash,
             scopes: Scopes::parse("send").unwrap(),
+            rate: 1,
             user: None,
             service: true,
             created_at: facts.now,

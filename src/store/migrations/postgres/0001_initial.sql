@@ -103,6 +103,7 @@ CREATE TABLE smsotp.tokens (
     name          text    NOT NULL,
     hash          bytea   NOT NULL UNIQUE,       -- SHA-256 of 256 random bits
     scopes        text    NOT NULL,              -- words with commas between them
+    rate          bigint  NOT NULL,              -- requests per second, of each server
     "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,

@@ -102,6 +102,7 @@ CREATE TABLE tokens (
     name          TEXT    NOT NULL,
     hash          BLOB    NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
     scopes        TEXT    NOT NULL,             -- words with commas between them
+    rate          INTEGER NOT NULL,             -- requests per second, of each server
     "user"        TEXT,                         -- NULL: not bound to a user
     service       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
