@@ -188,7 +188,9 @@ fn ours(dir: &Path, address: SocketAddr, carrier: &Carrier) -> (Child, String) {
         command.env("SMSOTP_STATUS_CALLBACK", "https://otp.example.com/api/v1/messaging/twilio/status/");
         command
     };
-    let made = smsotp(&["token", "create", "--service", "--scope", "send,verify", "--json"]).output().unwrap();
+    let made = smsotp(&["token", "create", "--service", "--scope", "send,verify", "--rate", "10000", "--json"])
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&made.stdout).into_owned();
     let token = serde_json::from_str::<serde_json::Value>(&text)
         .ok()

@@ -777,6 +777,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand --scope 'What its bearer may do, separated by commas'
             cand --name 'What to call it'
             cand --expires 'Until when: a date, RFC 3339, or a span from now [default: no end]'
+            cand --rate 'How many requests it may make in a second, of each server [default: 10 with --user, 200 with --service]'
             cand --db 'Keep the database in this file'
             cand --config 'Read settings from this file instead of the user''s smsotp.toml'
             cand --env-file 'Read variables from this file instead of ./.env; none reads no file'
@@ -830,10 +831,11 @@ set edit:completion:arg-completer[smsotp] = {|@words|
         }
         &'smsotp;serve'= {
             cand --listen 'Listen here; port 0 takes a free one'
-            cand --trusted-proxy 'Trust this proxy or network to name its clients'' addresses; may be repeated'
+            cand --trusted-proxy 'Trust this proxy or network to name its clients'' addresses; may be repeated. Clients inside it can name others too'
             cand --tls-cert 'Speak TLS with this certificate chain (PEM)'
             cand --tls-key 'The certificate''s private key (PEM)'
             cand --public-url 'The public address of the API, which Twilio''s callbacks are signed for'
+            cand --host 'Answer to this host name too on this machine''s own addresses; may be repeated'
             cand --purge-every 'How often to purge what is finished; 0s: never'
             cand --max-connections 'At most this many connections at once; the next ones wait'
             cand --max-per-address 'At most this many connections of one address; not for this machine and trusted proxies'

@@ -4,6 +4,7 @@ mod audit;
 mod checks;
 pub mod completions;
 mod config;
+mod core_dumps;
 mod db;
 mod demo;
 mod dispatch;
@@ -212,6 +213,7 @@ impl Call {
 
 /// The binary's `main`: this process's arguments, streams and environment.
 pub fn main() -> ExitCode {
+    let core_dumps = core_dumps::switch_off();
     let args: Vec<OsString> = std::env::args_os().collect();
     let facts = crate::config::TerminalEnvironment::read();
     let terminal = Terminal::detect(
@@ -222,6 +224,9 @@ pub fn main() -> ExitCode {
     if let Some(answered) = completions::answer(&args) {
         let out = Output::to(terminal, OutputOptions::default(), Streams::standard());
         return ExitCode::from(answered.unwrap_or_else(|error| out.fail(&error)).exit());
+    }
+    if let Err(why) = core_dumps {
+        Output::to(terminal, guess_output_options(&args), Streams::standard()).warn(&why);
     }
     let class = catch_unwind(AssertUnwindSafe(|| run(args, terminal, Streams::standard(), facts.log.as_deref())));
     // The hook has reported the bug already.

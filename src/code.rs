@@ -116,8 +116,11 @@ pub fn derive(key: &CodeKey, binding: &Binding<'_>, digits: u8) -> Code {
     length_prefixed(&mut mac, binding.user.as_bytes());
     let tag = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
     let number = tag[..16].iter().fold(0_u128, |n, byte| (n << 8) | u128::from(*byte));
-    let number = number % 10_u128.pow(u32::from(digits));
-    Code(Zeroizing::new(format!("{number:0width$}", width = usize::from(digits))))
+    // Digit by digit into memory that is wiped: the standard formatting leaves a copy on the stack.
+    let digit = |nth: u8| char::from(b'0' + u8::try_from(number / 10_u128.pow(u32::from(nth)) % 10).unwrap_or(0));
+    let mut code = Zeroizing::new(String::with_capacity(usize::from(digits)));
+    code.extend((0..digits).rev().map(digit));
+    Code(code)
 }
 
 impl KeyId {

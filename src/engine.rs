@@ -55,6 +55,7 @@ pub use verify::{Verdict, VerifyAnswer, VerifyOtp};
 pub use worker::{Work, Worked};
 
 use crate::audit::Details;
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
 use crate::message::Message;
@@ -298,8 +299,8 @@ impl Engine {
         token::list(&self.context).await
     }
 
-    /// The token that a bearer shows, if it is accepted now.
-    pub async fn bearer(&self, shown: &str) -> Result<Option<Token>> {
+    /// The token that a bearer shows, if it is accepted now; with the time of now.
+    pub async fn bearer(&self, shown: &str) -> Result<Option<(Token, Timestamp)>> {
         token::bearer(&self.context, shown).await
     }
 }

@@ -204,6 +204,10 @@ codes! {
     TOO_MANY_SEGMENTS = "too_many_segments", Data;
     /// The same idempotency key was used for something else.
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch", Data;
+    /// The request names no host, or several.
+    HOST_INVALID = "host_invalid", Data;
+    /// The request names a host that the server does not answer to on its own machine.
+    HOST_NOT_ALLOWED = "host_not_allowed", Policy;
     /// The request's body is not what its path takes.
     BODY_INVALID = "body_invalid", Data;
     /// The request's body is too long.

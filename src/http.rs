@@ -1,5 +1,6 @@
 //! The REST API: the engine's operations over HTTP, for applications beside it.
 
+mod admit;
 mod auth;
 mod body;
 mod callback;
@@ -12,6 +13,8 @@ mod metrics;
 mod openapi;
 mod otp;
 mod problem;
+mod rate;
+mod taking;
 mod test_twilio;
 mod tls;
 
@@ -41,11 +44,12 @@ pub use tls::Tls;
 
 use crate::engine::{Engine, Work};
 use crate::error::{Code, Error, Result};
+use admit::{Hosts, Strangers};
 use body::BodyRead;
-use client::Client;
 use connection::Places;
 use listen::Listening;
 use problem::{Problem, ProblemCode};
+use rate::Buckets;
 use test_twilio::Prober;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,6 +77,8 @@ pub struct ServerSettings {
     pub behind_proxy: bool,
     /// The proxies that are believed about their clients' addresses.
     pub proxies: TrustedProxies,
+    /// Names by which clients on this machine reach the server, besides its loopback ones and those of the callbacks' addresses.
+    pub hosts: Vec<String>,
     /// Speak TLS.
     pub tls: Option<Tls>,
     /// How many connections, and how long each may take.
@@ -87,6 +93,7 @@ impl Default for ServerSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             behind_proxy: false,
             proxies: TrustedProxies::default(),
+            hosts: Vec::new(),
             tls: None,
             bounds: Bounds::default(),
             work: Some(Work::default()),
@@ -110,8 +117,13 @@ struct ServerState {
     callbacks: Option<Callbacks>,
     region: Option<String>,
     proxies: TrustedProxies,
+    hosts: Hosts,
     bounds: Bounds,
     places: Arc<Places>,
+    /// How often each bearer asked, by the token's id.
+    bearers: Buckets<i64>,
+    /// How often each address asked without an accepted token or signature.
+    strangers: Strangers,
     /// Sends that wait for the provider.
     sends: TaskTracker,
 }
@@ -147,12 +159,15 @@ impl Server {
         let state = Arc::new(ServerState {
             engine: backend.engine,
             metrics: backend.metrics,
+            hosts: Hosts::new(settings.hosts, backend.callbacks.as_ref()),
             prober: backend.checks.map(Prober::new),
             callbacks: backend.callbacks,
             region: backend.region,
             proxies: settings.proxies,
             bounds: settings.bounds,
             places: Places::new(&settings.bounds),
+            bearers: Buckets::default(),
+            strangers: Strangers::default(),
             sends: TaskTracker::new(),
         });
         let router = router(Arc::clone(&state));
@@ -179,18 +194,6 @@ impl Server {
     }
 }
 
-impl ServerState {
-    /// The client of a request; a peer that names another one without being a trusted proxy is counted.
-    fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> Client {
-        let client = self.proxies.client(peer, headers);
-        if client.forged {
-            self.metrics.forged();
-            tracing::warn!(target: "smsotp::http", peer = %peer.ip(), "a peer that is no trusted proxy named another client");
-        }
-        client
-    }
-}
-
 fn router(state: Arc<ServerState>) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(health::alive))
@@ -212,6 +215,7 @@ fn router(state: Arc<ServerState>) -> Router {
             Problem::new(Code::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
         // The last one is the outermost.
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), admit::admit))
         .layer(CatchPanicLayer::custom(answer_to_panic))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
@@ -259,9 +263,11 @@ async fn on_every_request(
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if chunked || body_read.is_some_and(|body| body.is_unread()) {
-        // Where a proxy and we could disagree on the length of a body, or it was not read to its end, nothing that follows it
-        // is listened to; and a client must know, or it sends its next request there.
+    let full = state.places.are_all_taken();
+    if full || chunked || body_read.is_some_and(|body| body.is_unread()) {
+        // Where all places are taken, nobody keeps one by asking something cheap now and then. Where a proxy and we could disagree on
+        // the length of a body, or it was not read to its end, nothing that follows it is listened to. A client must know, or it
+        // sends its next request there.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

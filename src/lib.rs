@@ -147,4 +147,6 @@ pub mod sandbox;
 
 // What the window and the stand-in share of the wire.
 #[cfg(any(feature = "serve", feature = "sandbox"))]
+mod host;
+#[cfg(any(feature = "serve", feature = "sandbox"))]
 mod linger;

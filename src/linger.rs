@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
+use zeroize::Zeroizing;
 
 /// How long the other side has to close as well.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -42,6 +43,8 @@ impl<S> Lingering<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // The place for what comes next may hold what came before, of a request that was answered and whose connection stays open.
+        into.initialize_unfilled();
         Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
@@ -62,9 +65,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
                 none.insert(Ending { deadline: Box::pin(tokio::time::sleep(CLOSE_WITHIN)), left: DISCARD_MAX })
             }
         };
-        let mut discarded = [0; 4096];
+        // What nobody reads may hold a code all the same.
+        let mut discarded = Zeroizing::new([0; 4096]);
         while ending.left > 0 && ending.deadline.as_mut().poll(cx).is_pending() {
-            let mut into = ReadBuf::new(&mut discarded);
+            let mut into = ReadBuf::new(&mut *discarded);
             // Whatever goes wrong from here on, the answer has been sent.
             let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut into));
             if read.is_err() || into.filled().is_empty() {

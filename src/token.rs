@@ -8,6 +8,15 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::otp::User;
 
+/// The most requests in a second that a token can be given: far more than a server answers.
+pub const RATE_MAX: u32 = 10_000;
+
+/// What a user's token is given by default: more than a person's app needs, and too little to keep a server busy.
+pub const RATE_OF_USER: u32 = 10;
+
+/// What a service's token is given by default: for an application with a hundred sign-ins in a second.
+pub const RATE_OF_SERVICE: u32 = 200;
+
 /// A token as the database keeps it: by its tag only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -19,6 +28,8 @@ pub struct Token {
     pub tag: [u8; 32],
     /// What its bearer may do.
     pub scopes: Scopes,
+    /// How many requests its bearer may make in a second, of each server: 1 to [`RATE_MAX`].
+    pub rate: u32,
     /// The only user that it acts for; `None` for a service.
     pub user: Option<User>,
     /// A service acts for any user, names the user in each request, and may state what it knows about the client.
@@ -66,6 +77,7 @@ impl Token {
             scopes,
             user,
             service,
+            rate,
             created_at: _,
             expires_at,
             revoked_at,
@@ -75,7 +87,7 @@ impl Token {
         // Written as JSON, so that no two tokens have the same value.
         let times = [expires_at, revoked_at].map(|at| at.map(Timestamp::millis));
         let user = user.as_ref().map(User::as_str);
-        let value = serde_json::json!([id, tag.as_slice(), scopes.to_string(), user, service, times]);
+        let value = serde_json::json!([id, tag.as_slice(), scopes.to_string(), user, service, rate, times]);
         value.to_string().into_bytes()
     }
 

@@ -28,7 +28,7 @@ use crate::output::{LogForm, Output, start_logs};
 #[command(after_long_help = "Examples:\n  \
     $ smsotp serve --listen 127.0.0.1:8000\n  \
     $ smsotp serve --listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem\n  \
-    $ smsotp serve --behind-proxy --trusted-proxy 10.0.0.0/8 --public-url https://otp.example.com --log-json")]
+    $ smsotp serve --behind-proxy --trusted-proxy 10.0.0.7 --public-url https://otp.example.com --log-json")]
 pub struct Args {
     /// Listen here; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -36,8 +36,8 @@ pub struct Args {
     /// Allow listening beyond this machine without TLS: a proxy in front speaks it
     #[arg(long)]
     pub behind_proxy: bool,
-    /// Trust this proxy or network to name its clients' addresses; may be repeated
-    #[arg(long, value_name = "NETWORK")]
+    /// Trust this proxy or network to name its clients' addresses; may be repeated. Clients inside it can name others too
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxy: Vec<String>,
     /// Speak TLS with this certificate chain (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -48,6 +48,9 @@ pub struct Args {
     /// The public address of the API, which Twilio's callbacks are signed for
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
+    /// Answer to this host name too on this machine's own addresses; may be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub host: Vec<String>,
     /// Accept the fixed codes of declared test numbers
     #[arg(long)]
     pub allow_test_numbers: bool,
@@ -120,12 +123,14 @@ fn settings(args: &Args) -> Result<ServerSettings> {
             .hint("Write it like 127.0.0.1:8000; port 0 takes a free one")
     })?;
     let proxies = args.trusted_proxy.iter().map(|text| network(text)).collect::<Result<Vec<_>>>()?;
+    let hosts = args.host.iter().map(|name| host(name)).collect::<Result<Vec<_>>>()?;
     let purge_every = given::span("--purge-every", &args.purge_every)?;
     let (certificate, key) = (args.tls_cert.clone(), args.tls_key.clone());
     Ok(ServerSettings {
         listen,
         behind_proxy: args.behind_proxy,
-        proxies: TrustedProxies::new(proxies),
+        proxies: TrustedProxies::new(proxies)?,
+        hosts,
         tls: certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }),
         bounds: Bounds {
             connections: usize::try_from(args.max_connections).unwrap_or(usize::MAX),
@@ -142,6 +147,14 @@ fn network(text: &str) -> Result<IpNet> {
     text.parse().ok().or_else(one).ok_or_else(|| {
         Error::new(Code::VALUE_INVALID, format!("--trusted-proxy is not a network: {text:.60}"))
             .hint("Write it like 10.0.0.0/8, 192.0.2.7 or fd00::/8")
+    })
+}
+
+/// A name or an address, as browsers write it in a request.
+fn host(name: &str) -> Result<String> {
+    url::Host::parse(name).map(|host| host.to_string()).map_err(|_| {
+        Error::new(Code::VALUE_INVALID, format!("--host is not a name: {name:.60}"))
+            .hint("Write it like otp.example.com, without scheme, port and path")
     })
 }
 

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::engine::{NewToken, Whose};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::token::{Scope, Scopes, Token};
+use crate::token::{RATE_MAX, Scope, Scopes, Token};
 
 /// Manage access tokens for the REST API of `serve`
 ///
@@ -51,6 +51,9 @@ pub struct Create {
     /// Until when: a date, RFC 3339, or a span from now [default: no end]
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<String>,
+    /// How many requests it may make in a second, of each server [default: 10 with --user, 200 with --service]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
+    pub rate: Option<u32>,
 }
 
 /// Revoke a token for good
@@ -72,6 +75,8 @@ pub struct TokenRow {
     pub user: Option<String>,
     pub service: bool,
     pub scopes: Scopes,
+    /// How many requests it may make in a second, of each server.
+    pub rate: u32,
     /// `live`, `expired` or `revoked`.
     pub state: &'static str,
     pub created_at: Timestamp,
@@ -94,8 +99,8 @@ struct Created {
 
 impl Item for TokenRow {
     const KIND: &'static str = "token";
-    const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "state", "created", "expires"];
-    const SPARE: &'static [&'static str] = &["created", "expires"];
+    const COLUMNS: &'static [&'static str] = &["id", "name", "for", "scopes", "rate", "state", "created", "expires"];
+    const SPARE: &'static [&'static str] = &["created", "rate", "expires"];
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
@@ -103,6 +108,7 @@ impl Item for TokenRow {
             view.text_if(Some(&self.name)),
             self.user.clone().unwrap_or_else(|| "(service)".to_owned()),
             self.scopes.to_string(),
+            format!("{}/s", self.rate),
             self.state.to_owned(),
             view.time(self.created_at),
             view.time_if(self.expires_at),
@@ -124,6 +130,7 @@ impl Render for Created {
             .field("id", &self.row.id)
             .field("speaks for", whom)
             .field("scopes", self.row.scopes.to_string())
+            .field("rate", format!("{} requests a second", self.row.rate))
             .field_if("expires", self.row.expires_at.map(|at| view.time(at)))
     }
 }
@@ -168,6 +175,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
             .as_deref()
             .map(|when| given::moment("--expires", when, |span| now + span))
             .transpose()?,
+        rate: args.rate,
     };
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&os_caller(), new))?;
@@ -200,6 +208,7 @@ impl TokenRow {
             user: token.user.as_ref().map(|user| user.as_str().to_owned()),
             service: token.service,
             scopes: token.scopes,
+            rate: token.rate,
             state: token.state(now),
             created_at: token.created_at,
             created_by: token.created_by.clone(),

@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{IndexKey, fill_random};
 use crate::otp::User;
 use crate::store::{Change, Decision, Needs};
-use crate::token::{Scopes, Token};
+use crate::token::{RATE_MAX, RATE_OF_SERVICE, RATE_OF_USER, Scopes, Token};
 
 /// What every token begins with, so that scanners for leaked secrets know it.
 const PREFIX: &str = "smsotp_";
@@ -34,6 +34,8 @@ pub struct NewToken {
     pub whose: Whose,
     /// From when on it is refused.
     pub expires_at: Option<Timestamp>,
+    /// How many requests it may make in a second, 1 to [`RATE_MAX`]; `None`: [`RATE_OF_USER`] or [`RATE_OF_SERVICE`].
+    pub rate: Option<u32>,
 }
 
 /// For whom a token speaks.
@@ -67,6 +69,14 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
         return Err(Error::new(Code::VALUE_INVALID, "the user of a token is empty")
             .hint("Name the user with --user, or make a token for a service with --service."));
     }
+    let rate = new.rate.unwrap_or(match new.whose {
+        Whose::User(_) => RATE_OF_USER,
+        Whose::Service => RATE_OF_SERVICE,
+    });
+    if !(1..=RATE_MAX).contains(&rate) {
+        let what = format!("a token may make 1 to {RATE_MAX} requests in a second, and not {rate}");
+        return Err(Error::new(Code::VALUE_INVALID, what));
+    }
     let mut bytes = Zeroizing::new([0u8; 32]);
     fill_random(&mut *bytes)?;
     let text = Zeroizing::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(*bytes)));
@@ -88,6 +98,7 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
                 name: new.name.clone(),
                 tag,
                 scopes: new.scopes,
+                rate,
                 user,
                 service,
                 created_at: facts.now,
@@ -100,7 +111,8 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
             let details = Details::new()
                 .number("token", token.id)
                 .note("scopes", &token.scopes.to_string())
-                .flag("service", service);
+                .flag("service", service)
+                .number("rate", i64::from(rate));
             let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
             Ok(Decision::Write { changes: vec![Change::NewToken(token.clone())], event, answer: token })
         })
@@ -143,16 +155,16 @@ pub(super) async fn forged(ctx: &Context) -> Result<Vec<String>> {
     Ok(forged.map(|token| format!("token {} was inserted or changed by hand: it opens nothing", token.id)).collect())
 }
 
-/// The token that a bearer shows, if it is accepted now. What is shown is turned into a tag before it is looked for, so
+/// The token that a bearer shows, if it is accepted now, with the time of now. What is shown is turned into a tag before it is looked for, so
 /// the time of the look-up reveals nothing about tokens that exist.
-pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<Token>> {
+pub(super) async fn bearer(ctx: &Context, shown: &str) -> Result<Option<(Token, Timestamp)>> {
     if shown.len() > SHOWN_MAX || !shown.starts_with(PREFIX) {
         return Ok(None);
     }
     let index = &ctx.store.operations.keys().index;
     let Some(token) = ctx.reads().token(tag(index, shown)).await? else { return Ok(None) };
     let now = ctx.reads().now().await?;
-    Ok((is_sealed(index, &token) && token.is_live(now)).then_some(token))
+    Ok((is_sealed(index, &token) && token.is_live(now)).then_some((token, now)))
 }
 
 fn tag(index: &IndexKey, token: &str) -> [u8; 32] {

@@ -6,6 +6,7 @@ use super::ServerState;
 use super::client::Client;
 use super::problem::Problem;
 use crate::audit::Actor;
+use crate::clock::Timestamp;
 use crate::engine::Caller;
 use crate::error::Code;
 use crate::otp::User;
@@ -35,7 +36,11 @@ async fn any_bearer(state: &ServerState, headers: &HeaderMap) -> Result<Token, P
     if !kind.eq_ignore_ascii_case("bearer") {
         return Err(Problem::unauthorized());
     }
-    state.engine.bearer(token.trim()).await?.ok_or_else(Problem::unauthorized)
+    let (token, now) = state.engine.bearer(token.trim()).await?.ok_or_else(Problem::unauthorized)?;
+    let now = now.since(Timestamp::default());
+    let over = |wait| Problem::too_often(format!("this token may ask {} times a second", token.rate), wait);
+    state.bearers.take(token.id, token.rate, now).map_err(over)?;
+    Ok(token)
 }
 
 /// The user whom a request is about, and the caller of the operation.

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 use crate::error::Code;
@@ -40,8 +41,13 @@ impl BodyRead {
     }
 }
 
-/// Reads a whole body within its bounds.
-pub(super) async fn read(head: &Parts, body: Body, most: usize, within: Duration) -> Result<Bytes, Problem> {
+/// Reads a whole body within its bounds; it may hold a code, so it is wiped after use.
+pub(super) async fn read(
+    head: &Parts,
+    body: Body,
+    most: usize,
+    within: Duration,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let too_large = || Problem::new(Code::BODY_TOO_LARGE, format!("the body is longer than {} KiB", most / 1024));
     // What Content-Length announces is refused before the first byte of it is read.
     if body.size_hint().lower() > most as u64 {
@@ -52,7 +58,7 @@ pub(super) async fn read(head: &Parts, body: Body, most: usize, within: Duration
             if let Some(mark) = head.extensions.get::<BodyRead>() {
                 mark.0.store(true, Ordering::Relaxed);
             }
-            Ok(bytes)
+            Ok(Zeroizing::new(bytes.into()))
         }
         Ok(Err(error)) if is_too_large(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(Code::BODY_INVALID, "the body broke off")),
@@ -66,9 +72,11 @@ fn is_too_large(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.to_string().contains("length limit exceeded"))
 }
 
-/// The media type of a request, without its parameters, in lower case.
+/// The media type of a request, without its parameters, in lower case; empty where it names none, or several.
 pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return String::new() };
+    let value = value.to_str().unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 

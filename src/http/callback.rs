@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -212,7 +211,7 @@ fn pairs(text: &[u8]) -> Vec<(String, String)> {
 }
 
 /// The members of a JSON object that are texts or numbers.
-fn members(bytes: &Bytes) -> Option<Vec<(String, String)>> {
+fn members(bytes: &[u8]) -> Option<Vec<(String, String)>> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
     let text = |(key, value): (String, serde_json::Value)| match value {
         serde_json::Value::String(text) => Some((key, text)),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::subject::Subject;
+
 /// The bounds of connections. Every one ends: a client that holds a place without a complete request loses it within seconds,
 /// so that a client that waits for a place gets one.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +21,7 @@ pub struct Bounds {
     pub head: Duration,
     /// From the head to the end of the body.
     pub body: Duration,
-    /// For how long a client may take nothing of an answer.
+    /// From the moment that a client has to be waited for, until it has taken the answer.
     pub write: Duration,
     /// For what is under way when the server is asked to stop.
     pub drain: Duration,
@@ -43,7 +45,7 @@ pub(super) struct Places {
     free: Arc<Semaphore>,
     total: usize,
     per_address: usize,
-    taken_by: Mutex<HashMap<IpAddr, usize>>,
+    taken_by: Mutex<HashMap<Subject, usize>>,
 }
 
 /// A connection's place; dropping it gives it back.
@@ -54,7 +56,7 @@ pub(super) struct Place {
 
 struct PlaceOfAddress {
     places: Arc<Places>,
-    address: IpAddr,
+    address: Subject,
 }
 
 impl Places {
@@ -66,7 +68,7 @@ impl Places {
 
     /// Waits for a place. `None`: the address has all of its places already, and gets no other.
     ///
-    /// `address` is that of a client whose connections are counted.
+    /// `address` is that of a client whose connections are counted; IPv6 by its /64, which is one client's.
     pub async fn take(self: &Arc<Places>, address: Option<IpAddr>) -> Option<Place> {
         let of_address = match address {
             Some(address) => Some(self.of_address(address)?),
@@ -87,8 +89,9 @@ impl Places {
     }
 
     fn of_address(self: &Arc<Places>, address: IpAddr) -> Option<PlaceOfAddress> {
+        let [address, _] = Subject::of_client(address);
         let mut taken_by = self.taken_by();
-        let taken = taken_by.entry(address).or_default();
+        let taken = taken_by.entry(address.clone()).or_default();
         if *taken >= self.per_address {
             return None;
         }
@@ -96,7 +99,7 @@ impl Places {
         Some(PlaceOfAddress { places: Arc::clone(self), address })
     }
 
-    fn taken_by(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn taken_by(&self) -> MutexGuard<'_, HashMap<Subject, usize>> {
         self.taken_by.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,13 +141,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_has_few_places_and_gets_them_back() {
-        let places = places(9, 2);
+        let places = places(20, 2);
         let (one, other) = ("203.0.113.9".parse().unwrap(), "203.0.113.10".parse().unwrap());
         let first = places.take(Some(one)).await.unwrap();
         let second = places.take(Some(one)).await.unwrap();
 
         assert!(places.take(Some(one)).await.is_none());
         assert!(places.take(Some(other)).await.is_some());
+        let inside = |nth| Some(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 7, 0, 0, 0, nth).into());
+        let both = (places.take(inside(1)).await.unwrap(), places.take(inside(2)).await.unwrap());
+        assert!(places.take(inside(3)).await.is_none(), "all of a /64 is one client");
+        drop(both);
         let uncounted: Vec<Place> =
             futures_util::future::join_all((0..5).map(|_| places.take(None))).await.into_iter().flatten().collect();
         assert_eq!((uncounted.len(), places.taken()), (5, 7));

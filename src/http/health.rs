@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::client::is_local;
 use super::problem::{Problem, ProblemDocument};
 use super::{ServerState, auth, metrics};
 use crate::error::{Code, Error};
@@ -62,6 +63,7 @@ pub(super) async fn ready(State(state): State<Arc<ServerState>>) -> Result<Json<
         (status = 200, description = "Counters. Processes on this machine need no token, all others one with the scope `read`.", body = String, content_type = "application/openmetrics-text"),
         (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the scope `read`.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "The token, or an address without one, asked too often.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
@@ -70,7 +72,7 @@ pub(super) async fn metrics(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if !state.client(peer, &headers).local {
+    if !is_local(peer, &headers) {
         auth::bearer(&state, &headers, Scope::Read).await?;
     }
     let due = state.engine.reads().status().await.map(|status| status.due).ok();

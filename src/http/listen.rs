@@ -16,11 +16,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::ServerState;
 use super::connection::Place;
+use super::taking::TakenInTime;
 use crate::linger::Lingering;
 
 /// The largest head of a request, in bytes, and its most headers.
@@ -128,14 +128,13 @@ where
         request.extensions_mut().insert(ConnectInfo(peer));
         routes.call(request)
     });
-    let mut stream = TimeoutStream::new(Lingering::new(stream));
-    stream.set_write_timeout(Some(state.bounds.write));
+    let stream = TakenInTime::new(Lingering::new(stream), state.bounds.write);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(state.bounds.head);
     http.max_buf_size(HEAD_MAX).max_headers(HEADERS_MAX);
     // A client that has sent everything and closed that direction still wants the answer.
     http.half_close(true);
-    let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), answer);
+    let connection = http.serve_connection(TokioIo::new(stream), answer);
     if watcher.watch(connection).await.is_err_and(|error| timed_out(&error)) {
         state.metrics.connection_turned_away("timeout");
     }

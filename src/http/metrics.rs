@@ -29,6 +29,7 @@ pub struct Metrics {
     worker: Family<OutcomeLabel, Counter>,
     purged: Counter,
     forged: Counter,
+    unreadable: Counter,
     connections: Gauge,
     connections_waited: Counter,
     turned_away: Family<OutcomeLabel, Counter>,
@@ -98,6 +99,7 @@ impl Metrics {
             worker: Family::default(),
             purged: Counter::default(),
             forged: Counter::default(),
+            unreadable: Counter::default(),
             connections: Gauge::default(),
             connections_waited: Counter::default(),
             turned_away: Family::default(),
@@ -141,6 +143,11 @@ impl Metrics {
             "forged_forwards",
             "Requests that named another client, of a peer that is no trusted proxy",
             self.forged.clone(),
+        );
+        registry.register(
+            "unreadable_forwards",
+            "Requests of which a trusted proxy named no client, or not readably",
+            self.unreadable.clone(),
         );
         registry.register("connections", "Open connections", self.connections.clone());
         registry.register(
@@ -213,6 +220,10 @@ impl Metrics {
 
     pub(super) fn forged(&self) {
         self.forged.inc();
+    }
+
+    pub(super) fn unreadable(&self) {
+        self.unreadable.inc();
     }
 
     pub(super) fn connection_waited(&self) {

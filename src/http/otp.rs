@@ -1,16 +1,15 @@
 //! send-otp and verify-otp: from JSON to an operation of the engine, and from its answer to JSON.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::ServerState;
 use super::auth::{self, Claims};
@@ -107,6 +106,12 @@ pub(super) struct VerifyRequest {
     known: Option<bool>,
 }
 
+impl Drop for VerifyRequest {
+    fn drop(&mut self) {
+        self.otp_code.zeroize();
+    }
+}
+
 /// What verify-otp answers to the right code.
 #[derive(Serialize, ToSchema)]
 pub(super) struct VerifyResponse {
@@ -142,7 +147,7 @@ pub(super) struct VerifyResponse {
         (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, unknown or wrong.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 429, description = "A limit is reached; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "A limit is reached, or the token asked too often; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 502, description = "The provider refused, cannot be reached, or may have sent it (`maybe_sent`: do not repeat).", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -150,10 +155,10 @@ pub(super) struct VerifyResponse {
 )]
 pub(super) async fn send(
     State(state): State<Arc<ServerState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let request = AuthorizedRequest::read(&state, peer, request, Scope::Send).await?;
+    let request = AuthorizedRequest::read(&state, client, request, Scope::Send).await?;
     let body: SendRequest = body::json(&request.body)?;
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
@@ -207,17 +212,17 @@ pub(super) async fn send(
         (status = 413, description = "The body is too long.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, description = "A field is missing, unknown or wrong.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 429, description = "A guess budget of the caller is closed (the client's address, the token, or the token's own user); `Retry-After` says when to come back. A closed budget of a phone or of another user is answered as any other no.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "A guess budget of the caller is closed, or the token asked too often (the client's address, the token, or the token's own user); `Retry-After` says when to come back. A closed budget of a phone or of another user is answered as any other no.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn verify(
     State(state): State<Arc<ServerState>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let request = AuthorizedRequest::read(&state, peer, request, Scope::Verify).await?;
+    let request = AuthorizedRequest::read(&state, client, request, Scope::Verify).await?;
     let body: VerifyRequest = body::json(&request.body)?;
     let claims = Claims { user: body.user.as_deref(), client_ip: body.client_ip.as_deref(), known: body.known };
     let (user, caller) = auth::on_behalf(&request.token, &claims, request.client)?;
@@ -254,7 +259,7 @@ pub(super) async fn verify(
 struct AuthorizedRequest {
     token: Token,
     headers: HeaderMap,
-    body: Bytes,
+    body: Zeroizing<Vec<u8>>,
     client: Client,
 }
 
@@ -262,7 +267,7 @@ impl AuthorizedRequest {
     /// The token is checked first: a body is read for bearers of a fitting token alone.
     async fn read(
         state: &ServerState,
-        peer: SocketAddr,
+        client: Client,
         request: Request,
         scope: Scope,
     ) -> Result<AuthorizedRequest, Problem> {
@@ -270,7 +275,6 @@ impl AuthorizedRequest {
         let token = auth::bearer(state, &head.headers, scope).await?;
         body::must_be_json(&head.headers)?;
         let body = body::read(&head, body, body::JSON_MAX, state.bounds.body).await?;
-        let client = state.client(peer, &head.headers);
         Ok(AuthorizedRequest { token, headers: head.headers, body, client })
     }
 

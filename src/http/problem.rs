@@ -1,6 +1,7 @@
 //! What went wrong, as RFC 9457 problem JSON with a stable `code`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -60,7 +61,9 @@ pub(super) struct ProblemDocument {
 }
 
 /// Statuses that say more than the class of a code does.
-const STATUSES: [(Code, StatusCode); 13] = [
+const STATUSES: [(Code, StatusCode); 15] = [
+    (Code::HOST_INVALID, StatusCode::BAD_REQUEST),
+    (Code::HOST_NOT_ALLOWED, StatusCode::MISDIRECTED_REQUEST),
     (Code::BODY_INVALID, StatusCode::BAD_REQUEST),
     (Code::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
     (Code::NO_SUCH_PATH, StatusCode::NOT_FOUND),
@@ -150,6 +153,12 @@ impl Problem {
     #[cfg(test)]
     pub(super) fn code(&self) -> &'static str {
         self.0.code
+    }
+
+    /// The answer to who asks more often than allowed, with the time to come back.
+    pub(super) fn too_often(detail: impl Into<Cow<'static, str>>, wait: Duration) -> Problem {
+        let seconds = wait.as_millis().div_ceil(1000);
+        Problem::new(Code::RATE_LIMITED, detail).retry_after(u64::try_from(seconds).ok())
     }
 
     /// The one answer to everything that a bearer may not know about tokens.

@@ -66,6 +66,7 @@ impl Prober {
         (status = 400, description = "`check_failed`: something keeps codes from arriving; `checks` says what, and what to do.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the scope `test`.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "The token asked too often; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, description = "The server is busy, cannot reach its database, or has no provider.", body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]

@@ -1,6 +1,5 @@
 //! The sandbox's own endpoints, below `/sandbox`: what a person or a pipeline does that Twilio has no endpoint for.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::identity::Identity;
 use super::message_log::FinalStatus;
 use super::plan::CallbackPlan;
 use super::state::SandboxState;
+use crate::host;
 
 /// How long the answer to a stop has to reach its client.
 const STOP_AFTER: Duration = Duration::from_millis(20);
@@ -186,7 +186,7 @@ fn is_admitted(state: &SandboxState, request: &Request) -> bool {
     let is_local = request.extensions().get::<ClientConnection>().is_some_and(|c| c.peer.ip().is_loopback());
     // A browser names the page that a request comes from; no web page may use these endpoints.
     let is_page = text(header::ORIGIN).is_some();
-    is_local && !is_page && names_loopback(text(header::HOST).unwrap_or_default())
+    is_local && !is_page && is_for_this_machine(request)
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, TwilioError> {
@@ -197,10 +197,10 @@ fn invalid(what: &str) -> TwilioError {
     TwilioError::new(20001, what)
 }
 
-fn names_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((ip, _)) => ip,
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+/// Whether every host that a request names means this machine, and it names one.
+fn is_for_this_machine(request: &Request) -> bool {
+    let mut named = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().unwrap_or_default());
+    let loopback = |named: &str| host::name(named).is_some_and(host::is_loopback);
+    let target = request.uri().authority().is_none_or(|authority| loopback(authority.as_str()));
+    named.next().is_some_and(loopback) && named.next().is_none() && target
 }

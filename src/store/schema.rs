@@ -204,6 +204,7 @@ table! {
     "name"          Text  Fixed     name,
     "tag"           Bytes Fixed     tag,
     "scopes"        Text  Fixed     scopes,
+    "rate"          Int   Fixed     rate,
     "user"          Text  Fixed     user,
     "service"       Bool  Fixed     service,
     "created_at"    Int   Fixed     created_at,

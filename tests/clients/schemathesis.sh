@@ -34,7 +34,7 @@ wait_for() {
 "$smsotp" sandbox --detach --quiet --listen 127.0.0.1:0 --write-env env --log sandbox.log
 printf '[limits]\neverything = "10000/1h"\nuser = "10000/1h"\nphone = "10000/1h"\nuser_phones = "10000/1d"\ncooldown = ["1s"]\nguesses_per_phone = "10000/1d"\nguesses_in_a_row = 10000\n' >smsotp.toml
 set -- --env-file env --config smsotp.toml
-token=$("$smsotp" token create --service --scope send,verify,test,read -o tsv "$@" 2>/dev/null | cut -f2)
+token=$("$smsotp" token create --service --scope send,verify,test,read --rate 10000 -o tsv "$@" 2>/dev/null | cut -f2)
 "$smsotp" serve --listen 127.0.0.1:0 --public-url http://127.0.0.1 "$@" 2>serve.log &
 server=$!
 wait_for grep -q 'answers on' serve.log

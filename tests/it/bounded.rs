@@ -77,7 +77,7 @@ fn an_attack_does_not_grow_the_server_and_a_user_is_served() {
     assert_eq!(flood(&server, SEND, 50, |nth| (service.clone(), someone(nth))), [(200, 50)]);
     let before = resident_mib(&server);
 
-    let head = format!("POST {SEND} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    let head = format!("POST {SEND} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
     let long = "x".repeat(15_000);
     let mut attackers = held(&server, &format!("{head}X-Long: {long}"));
     let json_head = format!("{head}Content-Type: application/json\r\n");

@@ -102,8 +102,8 @@ const LAYERS: &[Layer] = &[
         may_name: &["rules", "ground", "operations", "twilio::callbacks", "connection"],
     },
     Layer { name: "sandbox", modules: &["sandbox"], may_name: &["rules", "ground", "twilio::callbacks", "connection"] },
-    // How a server closes a connection.
-    Layer { name: "connection", modules: &["linger"], may_name: &[] },
+    // Which host a request may name, and how a server closes a connection.
+    Layer { name: "connection", modules: &["host", "linger"], may_name: &[] },
     // What Twilio's adapter is given: the configuration fills it in.
     Layer { name: "twilio::account", modules: &["provider::twilio::account"], may_name: &[] },
     // How Twilio's callbacks are signed, and what their status words mean: whoever receives or sends them has to know.

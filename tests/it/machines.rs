@@ -44,7 +44,7 @@ impl Scene {
         });
         let desks: Vec<Desk> = desks.collect();
         desks[0].run("db migrate").expect(0);
-        let made = desks[0].run("token create --service --scope send,verify --json").expect(0);
+        let made = desks[0].run("token create --service --scope send,verify --rate 10000 --json").expect(0);
         let made: Value = serde_json::from_str(&made.out).unwrap();
         let token = made["token"].as_str().unwrap().to_owned();
         Some(Scene { machines: desks.into_iter().map(Machine::start).collect(), sandbox, token, url })
@@ -86,7 +86,7 @@ impl Machine {
         let mut stream = TcpStream::connect(self.address).unwrap();
         let (body, key) = (body.to_string(), key.map_or(String::new(), |key| format!("Idempotency-Key: {key}\r\n")));
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{key}\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n{key}\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );

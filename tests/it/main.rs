@@ -1,6 +1,7 @@
 //! The stories: real parts, one binary.
 #![allow(clippy::unwrap_used)]
 
+mod admitting;
 mod auditing;
 #[cfg(target_os = "linux")]
 mod bounded;
@@ -31,6 +32,8 @@ mod layers;
 mod limits;
 mod machines;
 mod man;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pg;
 mod pooler;
 mod postgres;

@@ -234,6 +234,7 @@ async fn a_token_that_was_inserted_or_changed_by_hand_opens_nothing(database: &m
         scopes: Scopes::parse("verify").unwrap(),
         whose,
         expires_at: Some(database.now() + Duration::from_secs(DAY)),
+        rate: None,
     };
     let (token, secret) = engine.create_token(&caller(), new("service", Whose::Service)).await.unwrap();
     let (other, _) = engine.create_token(&caller(), new("other", Whose::Service)).await.unwrap();
@@ -246,6 +247,7 @@ async fn a_token_that_was_inserted_or_changed_by_hand_opens_nothing(database: &m
         ("scopes = 'admin'".to_owned(), "scopes = 'verify'".to_owned()),
         ("\"user\" = 'ada'".to_owned(), "\"user\" = NULL".to_owned()),
         (format!("service = {no}"), format!("service = {yes}")),
+        ("rate = rate + 1".to_owned(), "rate = rate - 1".to_owned()),
         ("expires_at = expires_at + 1".to_owned(), "expires_at = expires_at - 1".to_owned()),
         ("expires_at = NULL".to_owned(), format!("expires_at = {}", token.expires_at.unwrap().millis())),
         ("id = id + 1000".to_owned(), "id = id - 1000".to_owned()),

@@ -8,9 +8,10 @@ use smsotp::error::Code;
 use smsotp::otp::User;
 use smsotp::token::Scopes;
 
+use crate::served::Place;
 use crate::stores::{Database, on_every_store};
 use crate::window::{SEND, TEST, VERIFY, Window, service_token, settings, token_of};
-use crate::world::{OTHER, PHONE, World, caller, files, holds};
+use crate::world::{OTHER, PHONE, World, block_on, caller, files, holds};
 
 on_every_store![a_token_ends_at_its_time_and_when_it_is_revoked];
 
@@ -135,6 +136,7 @@ async fn a_token_ends_at_its_time_and_when_it_is_revoked(database: &mut Database
         scopes: Scopes::parse("verify").unwrap(),
         whose: Whose::User(User::parse("ada").unwrap()),
         expires_at,
+        rate: None,
     };
     let end = database.now() + Duration::from_secs(60);
     let error = engine.create_token(&caller(), new("over", Some(database.now()))).await.err().unwrap();
@@ -174,5 +176,94 @@ fn the_database_holds_no_token() {
 
     for (path, bytes) in files(world.dir.path()) {
         assert!(!holds(&bytes, &token.as_bytes()[7..]), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_token_may_ask_so_often_in_a_second_wherever_it_asks() {
+    let world = World::unlimited();
+    let engine = world.engine();
+    let make = |rate, whose| {
+        let scopes = Scopes::parse("send,verify,test,read").unwrap();
+        let new = NewToken { name: "t".into(), scopes, whose, expires_at: None, rate };
+        block_on(engine.create_token(&caller(), new)).map(|(token, secret)| (token.rate, secret.expose().to_owned()))
+    };
+    let ada = || Whose::User(User::parse("ada").unwrap());
+    for rate in [0, 10_001] {
+        assert_eq!(make(Some(rate), ada()).unwrap_err().code(), Code::VALUE_INVALID, "{rate}");
+    }
+    assert_eq!(make(None, ada()).unwrap().0, 10);
+    assert_eq!(make(None, Whose::Service).unwrap().0, 200);
+    let (_, slow) = make(Some(4), ada()).unwrap();
+    let (_, other) = make(Some(4), ada()).unwrap();
+    let window = Window::open(&world);
+    let body = json!({"phone_number": PHONE, "otp_code": "000000"}).to_string();
+    let ask = |token: &str, nth: usize| match nth % 4 {
+        0 => window.post(SEND, token, &json!({"phone_number": PHONE}).to_string()),
+        1 => window.post(VERIFY, token, &body),
+        2 => window.get(TEST, token),
+        _ => {
+            let headers = [("Authorization", &*format!("Bearer {token}")), ("X-Forwarded-For", "203.0.113.9")];
+            window.ask("GET", "/metrics", &headers, "")
+        }
+    };
+
+    for round in 0..3 {
+        for nth in 0..8 {
+            let answer = ask(&slow, nth);
+            assert_eq!(answer.status == 429, nth >= 4, "{round} {nth} {answer:?}");
+            if nth >= 4 {
+                assert_eq!((answer.code().as_str(), answer.header("retry-after")), ("rate_limited", Some("1")));
+            }
+        }
+        let sent = world.messages_out();
+        assert_eq!(ask(&slow, 0).status, 429);
+        assert_eq!(world.messages_out(), sent, "it was not carried out");
+        world.advance(1);
+    }
+    for nth in 0..4 {
+        assert_ne!(ask(&other, nth).status, 429, "every token has its own");
+    }
+    assert_eq!(ask(&other, 1).status, 429);
+}
+
+#[test]
+fn many_requests_at_once_are_no_more_than_the_rate() {
+    let world = World::unlimited();
+    let new = NewToken {
+        name: "t".into(),
+        scopes: Scopes::parse("verify").unwrap(),
+        whose: Whose::User(User::parse("ada").unwrap()),
+        expires_at: None,
+        rate: Some(25),
+    };
+    let secret = block_on(world.engine().create_token(&caller(), new)).unwrap().1;
+    let window = Window::open(&world);
+    let body = json!({"phone_number": PHONE, "otp_code": "000000"}).to_string();
+
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = || (0..10).map(|_| window.post(VERIFY, secret.expose(), &body).status).collect::<Vec<_>>();
+        let all: Vec<_> = (0..10).map(|_| scope.spawn(ask)).collect();
+        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+
+    let count = |status: u16| statuses.iter().filter(|it| **it == status).count();
+    assert_eq!((count(400), count(429)), (25, 75), "{statuses:?}");
+}
+
+#[test]
+fn the_command_line_sets_and_shows_the_rate() {
+    let place = Place::new("");
+    let made = place.json(&["token", "create", "--user", "ada", "--scope", "send", "--rate", "3"]);
+    assert_eq!(made["rate"], 3);
+    place.json(&["token", "create", "--service", "--scope", "send"]);
+    let listed = place.json(&["token", "list"]);
+    let rates: Vec<&serde_json::Value> =
+        listed["items"].as_array().unwrap().iter().map(|token| &token["rate"]).collect();
+    assert_eq!(rates, [200, 3]);
+    for rate in ["0", "-1", "10001", "1.5", "many"] {
+        let ended =
+            place.smsotp(&["token", "create", "--service", "--scope", "send", "--rate", rate]).output().unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{rate}");
     }
 }

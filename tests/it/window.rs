@@ -11,7 +11,7 @@ use smsotp::engine::{Engine, NewToken, Whose};
 use smsotp::http::{Backend, Callbacks, CheckMark, Metrics, ProviderCheck, Server, ServerSettings};
 use smsotp::otp::User;
 use smsotp::provider::twilio::checks;
-use smsotp::token::Scopes;
+use smsotp::token::{RATE_MAX, Scopes};
 use tokio::sync::oneshot;
 
 use crate::world::{World, block_on, caller};
@@ -193,7 +193,13 @@ pub fn service_token(engine: &Engine, scopes: &str) -> String {
 }
 
 fn make(engine: &Engine, whose: Whose, scopes: &str) -> String {
-    let new = NewToken { name: "test".into(), scopes: Scopes::parse(scopes).unwrap(), whose, expires_at: None };
+    let new = NewToken {
+        name: "test".into(),
+        scopes: Scopes::parse(scopes).unwrap(),
+        whose,
+        expires_at: None,
+        rate: Some(RATE_MAX),
+    };
     block_on(engine.create_token(&caller(), new)).unwrap().1.expose().to_owned()
 }
 

@@ -32,6 +32,9 @@ impl Default for Timeouts {
     }
 }
 
+/// A connection without a request is closed after so long.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// An answer larger than this is not read to its end and counts as unreadable.
 const ANSWER_MAX: usize = 1024 * 1024;
 
@@ -180,7 +183,9 @@ fn build(settings: &Settings, timeouts: Timeouts) -> Result<Client, String> {
         // A redirect would carry the credentials elsewhere, and a repeated create could send twice.
         .redirect(redirect::Policy::none())
         .retry(retry::never())
-        .connect_timeout(timeouts.connect);
+        .connect_timeout(timeouts.connect)
+        // What a connection sent and received last, codes included, stays in its buffers while it waits for more.
+        .pool_idle_timeout(IDLE);
     if settings.is_loopback() {
         builder = builder.no_proxy();
     }

@@ -259,6 +259,7 @@ mod tests {
             name: format!("nr-{id}"),
             tag,
             scopes: Scopes::parse("send").unwrap(),
+            rate: 1,
             user: None,
             service: true,
             created_at: facts.now,

@@ -370,6 +370,7 @@ fn token(facts: &Facts) -> Token {
         name: format!("nr-{id}"),
         tag: [u8::try_from(id).unwrap(); 32],
         scopes: Scopes::parse("send").unwrap(),
+        rate: 1,
         user: None,
         service: true,
         created_at: facts.now,

@@ -116,6 +116,7 @@ CREATE TABLE smsotp.tokens (
     name          text    NOT NULL,
     tag           bytea   NOT NULL UNIQUE,       -- HMAC(K_index, the token)
     scopes        text    NOT NULL,              -- words with commas between them
+    rate          bigint  NOT NULL,              -- requests per second, of each server
     "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,

@@ -115,6 +115,7 @@ CREATE TABLE tokens (
     name          TEXT    NOT NULL,
     tag           BLOB    NOT NULL UNIQUE,      -- HMAC(K_index, the token)
     scopes        TEXT    NOT NULL,             -- words with commas between them
+    rate          INTEGER NOT NULL,             -- requests per second, of each server
     "user"        TEXT,                         -- NULL: not bound to a user
     service       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
