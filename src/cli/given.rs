@@ -195,7 +195,7 @@ pub fn destination(text: &str, config: &Config, call: &Call) -> Result<Destinati
             let (version, month) = phone::PLANS;
             let hint = format!(
                 "{}. Ranges that are newer than the numbering plans in here (libphonenumber {version}, {month}) need \
-                 --override number --reason TEXT.",
+                 --override number --reason TEXT",
                 error.hint_text().unwrap_or_default()
             );
             Destination::Shape(phone, error.hint(hint))

@@ -114,6 +114,7 @@ pub struct LimitRow {
 impl Item for LimitRow {
     const KIND: &'static str = "limit";
     const COLUMNS: &'static [&'static str] = &["subject", "limit", "purpose", "used", "value", "opens"];
+    const PROSE: &'static [&'static str] = &["value"];
     const SPARE: &'static [&'static str] = &["subject"];
 
     fn cells(&self, view: &View) -> Vec<String> {
