@@ -145,9 +145,9 @@ impl App {
         &self.config
     }
 
-    /// What is worth a warning: of the configuration and of the keys.
-    pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        self.config.warnings.iter().chain(self.keyring.warnings()).map(String::as_str)
+    /// What the keys are warned of.
+    pub fn warnings(&self) -> &[String] {
+        self.keyring.warnings()
     }
 
     /// Runs an operation to its end.

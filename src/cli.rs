@@ -31,6 +31,7 @@ use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -160,6 +161,8 @@ pub struct Call {
     pub globals: Globals,
     /// Ctrl-C and SIGTERM.
     pub signals: signals::Signals,
+    /// What the configuration is warned of, and how many of it were printed.
+    warnings: Mutex<(Vec<String>, usize)>,
 }
 
 impl Call {
@@ -180,7 +183,24 @@ impl Call {
             ..Flags::default()
         })?;
         tracing::info!(target: "smsotp", database = ?config.database, "read the settings");
+        let known = &mut self.warnings.lock().unwrap_or_else(PoisonError::into_inner).0;
+        for warning in &config.warnings {
+            if !known.contains(warning) {
+                known.push(warning.clone());
+            }
+        }
         Ok(config)
+    }
+
+    /// The warnings of the configuration that were not printed yet: each is printed once, also where the command then fails, which
+    /// may be why.
+    pub fn new_warnings(&self) -> Vec<String> {
+        let (warnings, printed) = &mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings[std::mem::replace(printed, warnings.len())..].to_vec()
+    }
+
+    fn warn(&self, out: &Output) {
+        self.new_warnings().iter().for_each(|warning| out.warn(warning));
     }
 
     /// Opens the database and prints its warnings.
@@ -199,6 +219,7 @@ impl Call {
 
     /// Opens the database of a configuration and prints its warnings.
     pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
+        self.warn(out);
         let app = App::open(config, mode, &|words| out.warn(words))?;
         for warning in app.warnings() {
             out.warn(warning);
@@ -260,8 +281,9 @@ pub fn run(
                     start_logs(&out, verbosity, rust_log, form);
                 }
             }
-            let call = Call { globals: cli.globals, signals: signals::Signals::default() };
+            let call = Call { globals: cli.globals, signals: signals::Signals::default(), warnings: Mutex::default() };
             let result = dispatch_verb(cli.verb, &call, &mut out);
+            call.warn(&out);
             call.signals.class_of(result).unwrap_or_else(|error| out.fail(&error))
         }
     }

@@ -42,9 +42,7 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
     match verb {
         Verb::Show => {
             let config = call.config()?;
-            for warning in &config.warnings {
-                out.warn(warning);
-            }
+            call.new_warnings().iter().for_each(|warning| out.warn(warning));
             out.list(&List::whole(config.settings, "nothing is set"))
         }
         Verb::Check => {
@@ -52,7 +50,7 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
             let config = call.config()?;
             let mut checks = Checks::new("config");
             checks.add("settings", Mark::Ok, format!("{} settings, all readable", config.settings.len()), None);
-            for warning in &config.warnings {
+            for warning in &call.new_warnings() {
                 checks.add("warning", Mark::Warn, warning, None);
             }
             for check in app::try_settings(config, &|words| out.warn(words)) {

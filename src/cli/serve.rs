@@ -80,6 +80,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let settings = settings(&args)?;
     let drain = settings.bounds.drain;
     let config = call.config()?;
+    call.new_warnings().iter().for_each(|warning| out.warn(warning));
     let callbacks = callbacks(&config, args.public_url.as_deref())?;
     let test_numbers = args.allow_test_numbers || config.allow_test_numbers;
     App::check_provider(&config)?;

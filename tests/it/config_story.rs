@@ -80,6 +80,20 @@ fn unknown_names_are_errors_that_name_the_place_and_the_nearest_name() {
 }
 
 #[test]
+fn a_misspelt_name_is_named_once_also_where_the_command_fails() {
+    let mut desk = Desk::bare();
+    desk.set("SMSOTP_DATABSE", "x.db");
+    for line in
+        ["list", "show 1", "send +14155550123", "verify +14155550123 123456", "test-twilio", "dispatch", "config show"]
+    {
+        let ran = desk.run(line);
+        assert_eq!(ran.err.matches("did you mean SMSOTP_DATABASE?").count(), 1, "{line}: {ran:?}");
+    }
+    let ran = desk.run("config check");
+    assert_eq!((ran.out.matches("did you mean SMSOTP_DATABASE?").count(), ran.err.as_str()), (1, ""), "{ran:?}");
+}
+
+#[test]
 fn the_names_that_our_own_pages_clients_and_tests_use_stop_nothing() {
     let mut files: Vec<std::path::PathBuf> =
         ["README.md", "SECURITY.md", ".ci/run", "tests/clients/install.sh"].map(Into::into).into();
