@@ -126,7 +126,8 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 22] = [
+pub const ACTIONS: [&str; 23] = [
+    "audit.prune",
     "claim",
     "db.backup",
     "db.copy",
