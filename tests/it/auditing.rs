@@ -89,7 +89,9 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
     assert_eq!(added(database, engine.rewrap(&caller(), &ring)).await, ["keys.wrap done"]);
 
     database.advance(86_400);
-    assert_eq!(added(database, purge(&engine, Duration::ZERO)).await, ["purge done"]);
+    // A row for each batch; on a busy machine a batch takes less at once.
+    let purged = added(database, purge(&engine, Duration::ZERO)).await;
+    assert!(!purged.is_empty() && purged.iter().all(|row| row == "purge done"), "{purged:?}");
     assert_eq!(added(database, purge(&engine, Duration::ZERO)).await, none);
     database.sandbox.fault(Fault::Status429 { retry_after: None }, 1);
     let clock = Arc::clone(&database.clock);
