@@ -57,7 +57,7 @@ pub struct Limits {
 /// The limits that a purpose may have of its own.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PurposeLimits {
-    /// In place of [`Limits::cooldown`].
+    /// In place of [`field@Limits::cooldown`].
     pub cooldown: Option<Vec<Duration>>,
     /// Messages per phone for this purpose alone, besides [`Limits::phone`].
     pub phone: Vec<Window>,
