@@ -30,7 +30,10 @@ const GROUP_TIME: Duration = Duration::from_millis(10);
 
 /// The writer's page cache, in KiB. A group changes many hundreds of pages; those that do not fit are written to the log early, and
 /// read again.
-const WRITER_CACHE_KIB: i64 = 3 * 1024;
+const WRITER_CACHE_KIB: i64 = 2 * 1024;
+
+/// The page cache of the connection that reads, in KiB: it looks up tokens and single rows, and the system caches the file.
+const READER_CACHE_KIB: i64 = 512;
 
 /// How many operations may wait for the writer; further ones are refused as busy.
 const QUEUE_MAX: usize = 4096;
@@ -59,6 +62,7 @@ pub fn open_grouped(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options:
     let writing = Sqlite::open(path, ring, Arc::clone(&clock), options)?;
     let again = SqliteOptions { create: false, create_dir: false, ..options };
     let reads = Sqlite::open(path, ring, Arc::clone(&clock), again)?;
+    reads.connection().pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     let maintenance = Sqlite::open(path, ring, clock, again)?;
     Ok(Store {
         operations: Arc::new(GroupWriter::start(writing, again)?),
