@@ -46,7 +46,7 @@ pub struct App {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-/// After so long somebody who waits for a database server is told.
+/// After so long somebody who waits for a database server gets a warning.
 const NOTICED: Duration = Duration::from_secs(2);
 
 /// Where the console provider prints.

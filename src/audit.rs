@@ -173,7 +173,7 @@ impl Event {
         self
     }
 
-    /// Adds how many refusals of the same kind were only counted since the last row that told of one.
+    /// Adds how many refusals of the same kind were only counted since the last row that recorded one.
     #[must_use]
     pub fn refused_before(mut self, count: u32) -> Event {
         if count > 0 {

@@ -396,7 +396,7 @@ impl Hit {
         }
     }
 
-    /// For how long one audit row tells of a limit that is full: its window, or a day where it has none.
+    /// For how long one audit row stands for a limit that is full: its window, or a day where it has none.
     pub fn remembered(&self) -> Duration {
         if self.window_seconds == 0 { QUIET } else { Duration::from_secs(self.window_seconds) }
     }

@@ -13,6 +13,7 @@
 mod account;
 mod answer;
 mod callback;
+mod client;
 mod connection;
 mod control;
 mod countries;

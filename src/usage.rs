@@ -97,7 +97,7 @@ pub struct Usage {
     /// When the recipient opted out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opted_out_at: Option<i64>,
-    /// Answers "no" that the audit log tells of once in a while, and how often they were given since.
+    /// Answers "no" that the audit log records once in a while, and how often they were given since.
     #[serde(skip_serializing_if = "LiteMap::is_empty")]
     pub refusals: LiteMap<String, Refusals>,
     /// The recipient's STOPs and STARTs, oldest first: each counts once, however often it comes in.
@@ -111,7 +111,7 @@ pub struct Usage {
 /// One kind of "no" that is counted instead of recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusals(
-    /// When the audit log last told of it, in milliseconds.
+    /// When the audit log last recorded it, in milliseconds.
     pub i64,
     /// How often it was given after that.
     pub u32,
@@ -272,13 +272,13 @@ impl Usage {
         }
     }
 
-    /// Counts a "no". Answers how many were given since the audit log told of one, where it has to tell of this one:
+    /// Counts a "no". Answers how many were given since the audit log recorded one, where it has to record this one:
     /// the first in any span of `per`.
     pub fn count_refusal(&mut self, what: &str, per: Duration, now: Timestamp) -> Option<u32> {
         let counted = self.refusals.get(what).copied();
-        match counted.filter(|Refusals(told, _)| now < Timestamp(*told) + per) {
-            Some(Refusals(told, count)) => {
-                self.refusals.insert(what.to_owned(), Refusals(told, count.saturating_add(1)));
+        match counted.filter(|Refusals(recorded, _)| now < Timestamp(*recorded) + per) {
+            Some(Refusals(recorded, count)) => {
+                self.refusals.insert(what.to_owned(), Refusals(recorded, count.saturating_add(1)));
                 None
             }
             None => {
@@ -309,7 +309,7 @@ impl Usage {
         let of_purposes = self.purposes.iter_mut().flat_map(|(_, purpose)| [&mut purpose.asked, &mut purpose.sends]);
         let lists = of_purposes.chain([&mut self.refused, &mut self.guesses, &mut self.known_guesses]);
         lists.flatten().for_each(|at| *at = now.min(*at));
-        self.refusals.iter_mut().for_each(|(_, Refusals(told, _))| *told = now.min(*told));
+        self.refusals.iter_mut().for_each(|(_, Refusals(recorded, _))| *recorded = now.min(*recorded));
         self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));
         [&mut self.verified_at, &mut self.opted_out_at].into_iter().flatten().for_each(|at| *at = now.min(*at));
         self.texts.iter_mut().for_each(|text| text.0 = now.min(text.0));
@@ -826,7 +826,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_of_once_in_a_span_and_counted_after_that() {
+    fn a_refusal_is_recorded_once_in_a_span_and_counted_after_that() {
         let (mut usage, span) = (Usage::default(), Duration::from_secs(60));
         let count = |usage: &mut Usage, what, after| usage.count_refusal(what, span, NOW + Duration::from_secs(after));
         assert_eq!(count(&mut usage, "phone", 0), Some(0));

@@ -139,7 +139,7 @@ pub(super) async fn inbound(ctx: &Context, caller: &Caller, text: InboundText<'_
         Inbound::Help | Inbound::Other => return Ok(InboundAnswer::Unchanged),
     };
     let tag = ctx.store.operations.keys().index.tag("inbound-text", text.id.as_bytes());
-    let tag: String = tag[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag = base16ct::lower::encode_string(&tag[..8]);
     let needs = Needs { subjects: vec![Subject::Phone(text.from.clone())], ..Needs::default() };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
     ctx.operate(needs, move |facts| {

@@ -271,7 +271,7 @@ impl Reservation {
         Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
     }
 
-    /// Whom a refusal is about, what it is, and for how long the audit log tells of it but once.
+    /// Whom a refusal is about, what it is, and for how long the audit log records it but once.
     fn about<'f>(&self, facts: &'f Facts, refusal: &Refusal) -> Result<(&'f SubjectFact, (&'static str, Duration))> {
         let pair = facts.pair()?;
         let Some(hit) = refusal.hits.first() else {

@@ -102,7 +102,7 @@ impl Verdict {
     }
 
     /// The budget that is spent, where it is the caller's own: that of their address, of their token, or of the user whom the
-    /// token speaks for. That one may be told to anybody; others would tell that there is a code.
+    /// token speaks for. That one may be shown to anybody; others would reveal that there is a code.
     pub fn closed_for_caller(&self, caller: &Caller) -> Option<&Hit> {
         let own = |hit: &&Hit| is_callers(hit) || (hit.subject == SubjectKind::Pair && caller.user_token.is_some());
         match self {
@@ -195,7 +195,7 @@ enum Counts {
 }
 
 impl Judgement {
-    /// For a "no" that changes nothing: whom it is about, what it is, and for how long the audit log tells of it but
+    /// For a "no" that changes nothing: whom it is about, what it is, and for how long the audit log records it but
     /// once. Otherwise whoever may ask could fill the log.
     fn refusal<'f>(&self, facts: &'f Facts) -> Result<Option<(&'f SubjectFact, (&'static str, Duration))>> {
         let pair = facts.pair()?;
@@ -223,7 +223,7 @@ impl Verification {
         self.shape(facts, test)?;
         let judged = match self.closed(facts, now)? {
             Some(hit) => {
-                // Only a budget of the caller's own may look like one: others would tell that there is a code.
+                // Only a budget of the caller's own may look like one: others would reveal that there is a code.
                 let counts = if is_callers(&hit) { Counts::Nothing } else { Counts::Asking };
                 Judgement { verdict: Verdict::TooManyGuesses(hit), otp: None, counts }
             }

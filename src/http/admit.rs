@@ -89,7 +89,10 @@ impl Hosts {
 
     /// One host has to be named (RFC 9112 §3.2), on this machine one that is known.
     fn check(&self, peer: SocketAddr, request: &Request) -> Result<(), Problem> {
-        let invalid = || Problem::new(Code::HOST_INVALID, "the request has to name one host");
+        let invalid = || {
+            Problem::new(Code::HOST_INVALID, "the request has to name one host")
+                .hint("Send one Host header, with a host name or an address.")
+        };
         let mut headers = request.headers().get_all(header::HOST).iter();
         let (header, none) = (headers.next(), headers.next().is_none());
         if !none || (header.is_none() && request.version() != Version::HTTP_10) {

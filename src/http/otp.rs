@@ -243,7 +243,7 @@ pub(super) async fn verify(
                 .into_response())
         }
         no => {
-            // What closes for others would tell that there is a code: only the caller's own budgets are told.
+            // What closes for others would reveal that there is a code: only the caller's own budgets are named.
             if let Some(hit) = no.closed_for_caller(&caller) {
                 let problem = Problem::new(error::Code::TOO_MANY_GUESSES, "too many wrong codes were given");
                 return Err(problem.not_verified().retry_after(hit.retry_after_seconds));

@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::TwilioError;
+use super::client;
 use super::message::{ReceivedMessage, StoredMessage};
 use super::request::Params;
-use super::running;
 use super::state::SandboxState;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -29,15 +29,15 @@ const MAX_SHOWN: usize = 1000;
 /// `CONFIG_INVALID` for a URL that is no base URL, `PROVIDER_UNREACHABLE` when no sandbox answers there.
 pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<ReceivedMessage>> {
     let wait = wait.min(MAX_WAIT);
-    let mut address = running::address(url, "/sandbox/inbox")?;
+    let mut address = client::address(url, "/sandbox/inbox")?;
     address.query_pairs_mut().append_pair("to", to).append_pair("wait", &format!("{}ms", wait.as_millis()));
-    let request = running::client()?.get(address).timeout(wait + Duration::from_secs(10));
-    let answer = running::ask(request).await?;
+    let request = client::client()?.get(address).timeout(wait + Duration::from_secs(10));
+    let answer = client::ask(request).await?;
     #[derive(Deserialize)]
     struct InboxAnswer {
         messages: Vec<ReceivedMessage>,
     }
-    Ok(answer.json::<InboxAnswer>().await.map_err(running::unreachable)?.messages)
+    Ok(answer.json::<InboxAnswer>().await.map_err(client::unreachable)?.messages)
 }
 
 /// [`fetch`] for callers that have no runtime of their own.
@@ -45,7 +45,7 @@ pub async fn fetch(url: &str, to: &str, wait: Duration) -> Result<Vec<ReceivedMe
 /// # Errors
 /// As [`fetch`].
 pub fn fetch_blocking(url: &str, to: Option<&str>, wait: Duration) -> Result<Vec<ReceivedMessage>> {
-    running::block_on(fetch(url, to.unwrap_or_default(), wait))
+    client::block_on(fetch(url, to.unwrap_or_default(), wait))
 }
 
 /// The code in a message: what follows `#` on a WebOTP last line (`@domain #123456`), else the last group of 4 to 10 digits

@@ -81,12 +81,12 @@ pub struct Facts {
 
 /// What becomes of a "no".
 pub enum Refused {
-    /// The audit log has to tell of it, and of how many were only counted before.
+    /// The audit log has to record it, and how many were only counted before.
     Recorded {
-        /// Counted since the log told of the last one.
+        /// Counted since the log recorded the last one.
         before: u32,
     },
-    /// The audit log has told of the same a short while ago: it is counted.
+    /// The audit log has recorded the same a short while ago: it is counted.
     Counted(Box<RefusalCount>),
 }
 
@@ -132,7 +132,7 @@ impl SubjectFact {
         }
     }
 
-    /// Notes among the changes of an operation that its audit row tells of a "no" about this subject.
+    /// Notes among the changes of an operation that its audit row records a "no" about this subject.
     pub fn record_refusal(
         &self,
         changes: &mut Vec<Change>,
@@ -155,7 +155,7 @@ impl SubjectFact {
         changes.push(self.updated(now, limits, counted));
     }
 
-    /// Counts a "no" that is about this subject: `what` was refused, which the audit log tells of once in any span of
+    /// Counts a "no" that is about this subject: `what` was refused, which the audit log records once in any span of
     /// `per`.
     pub fn refused(&self, (what, per): (&str, Duration), now: Timestamp) -> Refused {
         let mut usage = self.usage.clone();
@@ -270,7 +270,7 @@ pub enum Change {
     PutMessage(Message),
     /// A subject's usage, and from when on it is idle: made by [`SubjectFact::updated`].
     PutUsage(SubjectId, Usage, Option<Timestamp>),
-    /// A subject that was not known stays unknown. It costs what [`Change::PutUsage`] does.
+    /// A subject that was not known stays unknown, by the statement of [`Change::PutUsage`].
     LeaveUnknown(SubjectId),
     /// The answer to an idempotency key, new or changed.
     PutReply(Reply),
@@ -299,7 +299,7 @@ pub enum Decision<A = ()> {
         /// The answer.
         answer: A,
     },
-    /// A "no" that the audit log has told of a short while ago: only its count changes.
+    /// A "no" that the audit log has recorded a short while ago: only its count changes.
     Count {
         /// The subject that it is about, with the new count.
         refusal: RefusalCount,

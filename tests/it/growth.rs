@@ -7,6 +7,7 @@ use smsotp::engine::Verdict;
 use smsotp::error::Code;
 use smsotp::limits::{Limits, Window};
 use smsotp::store::Subject;
+use smsotp::subject::SubjectKind;
 
 use crate::processes::phone;
 use crate::stores::{Database, on_every_store};
@@ -17,6 +18,7 @@ use crate::world::{
 
 on_every_store![
     refused_guesses_from_one_address_at_any_number_of_phones_leave_one_row,
+    whoever_asks_at_a_closed_budget_spends_the_one_of_their_address,
     refused_sends_to_any_number_of_phones_leave_one_row,
     the_next_row_tells_how_many_refusals_were_only_counted,
     a_used_code_that_is_shown_again_and_again_leaves_one_row,
@@ -44,6 +46,32 @@ async fn refused_guesses_from_one_address_at_any_number_of_phones_leave_one_row(
         assert!(matches!(ask(nth).await, Verdict::TooManyGuesses(_)));
     }
     assert_eq!(rows(database), (before.0 + 1, before.1));
+}
+
+async fn whoever_asks_at_a_closed_budget_spends_the_one_of_their_address(database: &mut Database) {
+    database.policy.limits = Limits { guesses_in_a_row: 2, guesses_per_ip: vec![Window::new(3, 3600)], ..unlimited() };
+    let engine = database.engine().await;
+    send(&engine, PHONE).await;
+    let wrong = World::wrong(&database.code_on(PHONE));
+    for _ in 0..2 {
+        verdict(&engine, PHONE, &wrong).await;
+    }
+    let ask = async || engine.verify(&client(ADDRESS), guess(PHONE, &wrong)).await.unwrap().verdict;
+    let closed_for = |verdict| match verdict {
+        Verdict::TooManyGuesses(hit) => hit.subject,
+        other => panic!("{other:?}"),
+    };
+
+    for _ in 0..3 {
+        assert_eq!(closed_for(ask().await), SubjectKind::Pair);
+    }
+    assert_eq!(closed_for(ask().await), SubjectKind::Ip);
+
+    let before = rows(database);
+    for _ in 0..30 {
+        assert_eq!(closed_for(ask().await), SubjectKind::Ip);
+    }
+    assert_eq!(rows(database), before);
 }
 
 async fn refused_sends_to_any_number_of_phones_leave_one_row(database: &mut Database) {

@@ -417,7 +417,7 @@ pub fn backup(sqlite: &Sqlite, to: &Path, actor: &Actor) -> Result<u64> {
         Err(error) => record("failed", Details::new().word("why", error.code().name)),
     };
     if made.is_ok() && recorded.is_err() {
-        // A copy that the log does not tell of is none.
+        // A copy that the log does not record is none.
         let _ = fs::remove_file(to);
     }
     made.and_then(|revoked| recorded.map(|()| revoked))
