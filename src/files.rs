@@ -10,7 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// For how long whoever is at the other end of a pipe may take: a password manager asks its user first.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PIPE_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What was read, and what it was read from.
 pub struct Contents {
@@ -46,10 +46,10 @@ pub enum Holds {
 /// # Errors
 /// Whatever kept it from being read; more than `most` bytes are such a reason.
 pub fn read(path: &Path, most: u64) -> Result<Contents, Failure> {
-    read_within(path, most, PATIENCE)
+    read_within(path, most, PIPE_WAIT_MAX)
 }
 
-fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Contents, Failure> {
+fn read_within(path: &Path, most: u64, wait: Duration) -> Result<Contents, Failure> {
     // Before it is opened: opening a pipe wakes its writer, who writes to the first who reads.
     let kind = path.metadata()?;
     if kind.is_dir() {
@@ -66,8 +66,8 @@ fn read_within(path: &Path, most: u64, patience: Duration) -> Result<Contents, F
         // Whoever asked may have given up.
         drop(done.send(contents));
     });
-    outcome.recv_timeout(patience).unwrap_or_else(|_| {
-        Err(Failure::Other(format!("it is a pipe, and nobody wrote to it within {} s", patience.as_secs())))
+    outcome.recv_timeout(wait).unwrap_or_else(|_| {
+        Err(Failure::Other(format!("it is a pipe, and nobody wrote to it within {} s", wait.as_secs())))
     })
 }
 

@@ -157,10 +157,12 @@ fn unmasked<'a>(text: &'a str, call: &Call) -> Result<Cow<'a, str>> {
     let app = App::open(call.config()?, OpenMode::Reading, &|_| ())?;
     let filter = Filter { states: vec![State::Active], limit: UNMASKED_MAX, ..Filter::default() };
     let live = app.run(app.engine().list(&filter))?;
-    let phones = live.rows.into_iter().map(|(otp, ..)| otp.phone).filter(|phone| phone.masked() == text.trim());
+    let phones = live.rows.iter().map(|(otp, ..)| &otp.phone).filter(|phone| phone.masked() == text.trim());
     let phones: BTreeSet<String> = phones.map(|phone| phone.as_str().to_owned()).collect();
     let wrong = |why| Error::new(Code::PHONE_INVALID, why).hint("Write the whole number");
     match phones.len() {
+        // Another one may look so as well.
+        _ if live.more > 0 || live.cut => Err(wrong("there are too many live codes to find the phone that looks so")),
         0 => Err(wrong("no phone that looks so has a live code")),
         1 => Ok(Cow::Owned(phones.into_iter().collect())),
         _ => Err(wrong("several phones with live codes look so")),

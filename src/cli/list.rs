@@ -1,5 +1,6 @@
 //! `smsotp list`: codes by phone, user, purpose, state and time, a page at a time.
 
+use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 
 use super::Call;
@@ -29,31 +30,20 @@ pub struct Args {
     #[command(flatten)]
     pub only: given::Only,
     /// Only codes in these states, or with a message in one of them, separated by commas
-    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = STATES)]
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = PossibleValuesParser::new(states()))]
     pub state: Vec<String>,
     #[command(flatten)]
     pub page: given::Page,
 }
 
 /// The states by which codes are listed: their own, and those of their messages. `failed` is both.
-pub const STATES: [&str; 16] = [
-    "active",
-    "verified",
-    "superseded",
-    "locked",
-    "revoked",
-    "failed",
-    "expired",
-    "queued",
-    "sending",
-    "unknown",
-    "accepted",
-    "sent",
-    "undelivered",
-    "delivered",
-    "read",
-    "canceled",
-];
+fn states() -> Vec<&'static str> {
+    let own = State::ALL.iter().map(|state| state.as_str());
+    let of_messages = message::State::ALL.iter().map(|state| state.as_str());
+    let mut states: Vec<&str> = own.collect();
+    states.extend(of_messages.filter(|state| State::parse(state).is_none()));
+    states
+}
 
 /// One code.
 #[derive(Clone, Debug, Serialize)]

@@ -231,9 +231,11 @@ fn into_file(path: &Path) -> Result<sandbox::OnMessage> {
     options.append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options
-        .open(path)
-        .map_err(|error| Error::new(Code::FILE_FAILED, format!("cannot write {}", path.display())).because(error))?;
+    let file = options.open(path).map_err(|error| {
+        Error::new(Code::FILE_FAILED, format!("cannot write {}", path.display()))
+            .because(error)
+            .hint("Name a file in a directory that you may write to.")
+    })?;
     Ok(Box::new(move |message| {
         // A full disk is no reason to answer Twilio's clients wrongly.
         let _ = writeln!(&file, "{message}");
@@ -252,7 +254,9 @@ fn detach(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     let _hold = call.signals.hold();
     let cannot = |error: std::io::Error| {
-        Error::new(Code::FILE_FAILED, "the sandbox cannot be started in the background").because(error)
+        Error::new(Code::FILE_FAILED, "the sandbox cannot be started in the background")
+            .because(error)
+            .hint("Start it without --detach, in a terminal of its own.")
     };
     let mut command = Command::new(std::env::current_exe().map_err(cannot)?);
     command.args(["sandbox", "--output", "jsonl", "--quiet", "--listen", &args.listen, "--write-env"]).arg(&env_file);

@@ -102,6 +102,22 @@ fn a_masked_phone_that_fits_two_is_not_guessed() {
 }
 
 #[test]
+fn among_more_codes_than_are_looked_at_no_masked_phone_is_guessed() {
+    let desk = Desk::new();
+    desk.send("+14155552671");
+    let sql = "INSERT INTO otps (\"user\", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state) \
+               WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 999) \
+               SELECT \"user\", '+4474001' || (10000 + n), purpose, nonce, key_id, digits, created_at, expires_at, state FROM otps, n";
+    let database = rusqlite::Connection::open(desk.db()).unwrap();
+    database.execute_batch(sql).unwrap();
+    desk.run("show +1415•••2671").expect(0);
+
+    desk.send("+442079460321");
+
+    desk.run("show +1415•••2671").expect(65).says("too many live codes").says("whole number");
+}
+
+#[test]
 fn file_names_are_suggested_where_files_are_meant_and_nowhere_else() {
     let desk = Desk::bare();
     desk.write("here.env", "");
