@@ -1,0 +1,100 @@
+# Sourced by the drivers, by every step and by every test: where things are, and what several of them do.
+set -euo pipefail
+export LC_ALL=C.UTF-8 TZ=UTC
+umask 022
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# The tree may belong to another user than the one who runs this.
+git() { command git -c safe.directory='*' "$@"; }
+
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+
+# The commit, and its time as the time of everything that is packed. A tree without git has to be given both.
+if [ -z "${SMSOTP_COMMIT:-}" ] && [ -e .git ]; then
+    SMSOTP_COMMIT=$(git rev-parse HEAD)
+    [ -z "$(git status --porcelain)" ] || SMSOTP_COMMIT+=-modified
+fi
+if [ -z "${SOURCE_DATE_EPOCH:-}" ] && [ -e .git ]; then
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+fi
+export SMSOTP_COMMIT="${SMSOTP_COMMIT:?no git here: set it to the commit that is built}"
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:?no git here: set it to the time of the commit}"
+
+# What is built (`dist` or `release`), where results go, and where steps keep what they hand to each other.
+export profile="${profile:-dist}"
+export dist="${dist:-$root/dist}"
+export work="${work:-$root/target/packaging}"
+# The files of every package, as they lie below / or below the folder of an archive. Steps before 20 may add to it.
+export stage="$work/stage"
+# Programs of the registry that steps use, built once.
+export tools="${SMSOTP_PACKAGING_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/smsotp-packaging}"
+export PATH="$tools/bin:$PATH:/usr/sbin:/sbin"
+
+musl=x86_64-unknown-linux-musl
+gnu=x86_64-unknown-linux-gnu
+
+say() { echo "    $*"; }
+fail() { echo "error: $*" >&2; exit 1; }
+# This cannot be made or shown on this machine: the driver's last line repeats it.
+cannot() { echo "NOT HERE: $*"; exit 3; }
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# need PROGRAM=PACKAGE...: installs the Debian packages of programs that are missing.
+need() {
+    local pair missing=()
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    command -v apt-get >/dev/null || cannot "${missing[*]} missing, and no apt-get to install from"
+    say "installing ${missing[*]}"
+    as_root apt-get -qq update
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# tool CRATE VERSION: a program of the registry, built once into $tools.
+tool() {
+    [ -e "$tools/.crates.toml" ] && grep -q "^\"$1 $2 " "$tools/.crates.toml" && return 0
+    say "building $1 $2"
+    cargo install --quiet --locked --root "$tools" --target-dir "$work/tools" --version "=$2" "$1"
+}
+
+# pack ARCHIVE FOLDER [NAME...]: a .tar.gz that only depends on what is in it.
+pack() {
+    local archive=$1 folder=$2
+    shift 2
+    [ $# -gt 0 ] || set -- .
+    tar --create --directory="$folder" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
+        --format=gnu "$@" | gzip --no-name --best > "$archive"
+}
+
+# Sets all times below a folder to that of the commit.
+settle_times() { find "$@" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +; }
+
+# run_steps FOLDER [NAME...]: runs the files of a folder in the order of their names, or those that are named (with or without
+# the number). Adds what cannot be had here to `missing`.
+missing=()
+run_steps() {
+    local folder=$1 step name begun status wanted
+    shift
+    for step in "$folder"/[0-9][0-9]-*; do
+        [ -x "$step" ] || continue
+        name=$(basename "$step")
+        if [ $# -gt 0 ]; then
+            for wanted in "$@" ""; do
+                [ "$wanted" != "$name" ] && [ "$wanted" != "${name#*-}" ] || break
+            done
+            [ -n "$wanted" ] || continue
+        fi
+        begun=$SECONDS status=0
+        echo "--- $name"
+        "$step" > >(tee "$work/last-step.txt") 2>&1 || status=$?
+        wait $! 2>/dev/null || true
+        case $status in
+            0) echo "--- $name: ok after $((SECONDS - begun)) s" ;;
+            3) missing+=("$name: $(sed -n 's/^NOT HERE: //p' "$work/last-step.txt" | tail -n 1)") ;;
+            *) fail "$name failed (exit code $status)" ;;
+        esac
+    done
+}
