@@ -24,6 +24,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
+pub use self::schema::newest as newest_schema;
 pub use self::operation::{
     Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact, TestNumber,
     fresh_subject_id, operate,
