@@ -89,8 +89,7 @@ run_steps() {
         fi
         begun=$SECONDS status=0
         echo "--- $name"
-        "$step" > >(tee "$work/last-step.txt") 2>&1 || status=$?
-        wait $! 2>/dev/null || true
+        "$step" 2>&1 </dev/null | tee "$work/last-step.txt" || status=${PIPESTATUS[0]}
         case $status in
             0) echo "--- $name: ok after $((SECONDS - begun)) s" ;;
             3) missing+=("$name: $(sed -n 's/^NOT HERE: //p' "$work/last-step.txt" | tail -n 1)") ;;

@@ -393,7 +393,7 @@ const JSON_BY_HAND: &str = "
 {
   \"schema_version\": 1,
   \"kind\": \"health\",
-  \"url\": \"http://127.0.0.1:8000/\",
+  \"url\": \"http://127.0.0.1:8000\",
   \"status\": \"ready\"
 }
 ```

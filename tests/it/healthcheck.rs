@@ -40,9 +40,9 @@ fn a_server_is_ready_until_its_database_fails_and_alive_still() {
     check(&url, "--json").expect(0).shows("\"status\": \"ready\"");
 
     let database = rusqlite::Connection::open(place.path().join("smsotp.db")).unwrap();
-    database.execute_batch("PRAGMA foreign_keys = OFF; ALTER TABLE message RENAME TO lost").unwrap();
+    database.execute_batch("PRAGMA foreign_keys = OFF; ALTER TABLE messages RENAME TO lost").unwrap();
     check(&url, "").expect(1).says("is not ready");
-    check(&url, "--live").expect(0).shows("answers");
+    check(&url, "--live").expect(0).shows("ok");
 
     drop(server);
     check(&url, "").expect(1).says("does not answer").says("smsotp serve");
