@@ -23,9 +23,9 @@ use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
-use crate::store::{self, Store};
 use crate::store::postgres::{Postgres, PostgresOptions};
 use crate::store::sqlite::{self, Sqlite, SqliteOptions};
+use crate::store::{self, Store};
 
 /// Whether a command may create the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,9 @@ fn strangers_are_no_healthy_server() {
 
 #[test]
 fn only_this_machine_is_asked() {
-    for url in ["http://203.0.113.9:8000", "http://example.com", "http://127.0.0.1:8000/readyz", "ftp://127.0.0.1", "8000"] {
+    for url in
+        ["http://203.0.113.9:8000", "http://example.com", "http://127.0.0.1:8000/readyz", "ftp://127.0.0.1", "8000"]
+    {
         check(url, "").expect(65).says("this machine");
     }
 }

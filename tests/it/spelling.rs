@@ -184,7 +184,9 @@ fn the_version_says_what_was_built() {
     ];
     for line in ["--version --verbose", "--verbose --version", "-v -V", "-Vv"] {
         let ran = desk.run(line).expect(0);
-        lines.iter().for_each(|part| assert!(ran.out.lines().any(|line| line.starts_with(part)), "{part}: {}", ran.out));
+        lines
+            .iter()
+            .for_each(|part| assert!(ran.out.lines().any(|line| line.starts_with(part)), "{part}: {}", ran.out));
     }
     assert_eq!(desk.run("--version").expect(0).out.lines().count(), 1);
     let document: serde_json::Value = serde_json::from_str(&desk.run("--version --json").expect(0).out).unwrap();
