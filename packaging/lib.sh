@@ -29,6 +29,7 @@ export work="${work:-$root/target/packaging}"
 export stage="$work/stage"
 # Programs of the registry that steps use, built once.
 export tools="${SMSOTP_PACKAGING_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/smsotp-packaging}"
+export SMSOTP_PROFILE="$profile"
 export PATH="$tools/bin:$PATH:/usr/sbin:/sbin"
 
 musl=x86_64-unknown-linux-musl
@@ -89,8 +90,7 @@ run_steps() {
         fi
         begun=$SECONDS status=0
         echo "--- $name"
-        "$step" > >(tee "$work/last-step.txt") 2>&1 || status=$?
-        wait $! 2>/dev/null || true
+        "$step" 2>&1 </dev/null | tee "$work/last-step.txt" || status=${PIPESTATUS[0]}
         case $status in
             0) echo "--- $name: ok after $((SECONDS - begun)) s" ;;
             3) missing+=("$name: $(sed -n 's/^NOT HERE: //p' "$work/last-step.txt" | tail -n 1)") ;;
@@ -98,3 +98,22 @@ run_steps() {
         esac
     done
 }
+
+# tree FOLDER: the files of the distributions' packages as they lie below /.
+tree() {
+    local to=$1 page
+    rm -rf "$to"
+    install -D -m 755 "$work/bin/$gnu/smsotp" "$to/usr/bin/smsotp"
+    mkdir -p "$to"/usr/share/{man/man1,doc/smsotp}
+    cp -r "$stage/doc/." "$to/usr/share/doc/smsotp/"
+    rm "$to/usr/share/doc/smsotp/.env.example"
+    for page in "$stage"/man/*.1; do gzip --no-name --best --stdout "$page" > "$to/usr/share/man/man1/${page##*/}.gz"; done
+    install -D -m 644 "$stage/completions/smsotp.bash" "$to/usr/share/bash-completion/completions/smsotp"
+    install -D -m 644 "$stage/completions/smsotp.fish" "$to/usr/share/fish/vendor_completions.d/smsotp.fish"
+    install -D -m 644 -t "$to/usr/lib/systemd/system" packaging/systemd/*
+    install -D -m 640 -t "$to/etc/smsotp" packaging/etc/smsotp.toml .env.example
+    chmod 750 "$to/etc/smsotp"
+}
+
+# with_setup SCRIPT: a maintainer's script with the functions that it shares with others in it.
+with_setup() { sed -e '/^#SETUP#$/{r packaging/setup.sh' -e 'd}' "$1"; }

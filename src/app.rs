@@ -23,9 +23,9 @@ use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
 use crate::provider::{Delivery, Outgoing, Provider};
-use crate::store::Store;
 use crate::store::postgres::{Postgres, PostgresOptions};
 use crate::store::sqlite::{self, Sqlite, SqliteOptions};
+use crate::store::{self, Store};
 
 /// Whether a command may create the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -393,6 +393,11 @@ async fn follow(twilio: &Twilio, id: String, first: State, longest: Duration) ->
         }
     }
     (id, state, error_code)
+}
+
+/// The version of SQLite that is built in, and the newest schema of a database that can be opened.
+pub fn storage_versions() -> (&'static str, u32) {
+    (sqlite::library_version(), store::newest_schema())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

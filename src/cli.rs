@@ -10,6 +10,7 @@ mod demo;
 mod dispatch;
 mod explain;
 mod given;
+mod healthcheck;
 pub mod help;
 mod keys;
 mod limits;
@@ -26,6 +27,7 @@ mod test_number;
 mod test_twilio;
 mod token;
 mod verify;
+mod version;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -149,6 +151,7 @@ pub enum Verb {
     #[command(subcommand)]
     Token(token::Verb),
     Serve(serve::Args),
+    Healthcheck(healthcheck::Args),
     Sandbox(sandbox::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -313,6 +316,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Audit(args) => audit::run(args, call, out),
         Verb::Token(args) => token::run(args, call, out),
         Verb::Serve(args) => serve::run(args, call, out),
+        Verb::Healthcheck(args) => healthcheck::run(args, call, out),
         Verb::Sandbox(args) => sandbox::run(args, call, out),
         Verb::Completions(args) => completions::run(args, out),
         Verb::Demo(args) => demo::run(args, call, out),
@@ -324,9 +328,8 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 fn not_a_call(error: &clap::Error, args: &[OsString], out: &mut Output) -> Result<Class> {
     let styled = error.render();
     match error.kind() {
-        ErrorKind::DisplayVersion if args.iter().any(asks_for_details) => {
-            let plans = help::numbering_plans(out.view().now);
-            out.text(&format!("{styled}{plans}\n"), None)
+        ErrorKind::DisplayVersion if out.is_json() || args.iter().any(asks_for_details) => {
+            version::show(&styled.to_string(), out)
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             out.text(&styled.to_string(), Some(&styled.ansi().to_string()))

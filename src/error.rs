@@ -156,7 +156,7 @@ codes! {
     NOT_FOUND = "not_found", No;
     /// The code could not be sent.
     SEND_FAILED = "send_failed", No;
-    /// A check of `test-twilio`, asked for over the REST API, failed.
+    /// A check failed: of `test-twilio`, asked for over the REST API, or `healthcheck`.
     CHECK_FAILED = "check_failed", No;
     /// The one answer to every code that opens nothing, for callers who may not know why.
     INVALID_CODE = "invalid_code", No;

@@ -28,6 +28,7 @@ pub use self::operation::{
     Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact, TestNumber,
     fresh_subject_id, operate,
 };
+pub use self::schema::newest as newest_schema;
 use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
 use crate::error::Result;

@@ -76,7 +76,7 @@ pub fn numbering_plans(now: Timestamp) -> String {
         1 => "1 month old".to_owned(),
         age => format!("{age} months old"),
     };
-    format!("numbering plans: libphonenumber {version} of {published}, {age}")
+    format!("libphonenumber {version} of {published}, {age}")
 }
 
 /// The table of exit codes.

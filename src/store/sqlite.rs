@@ -23,7 +23,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from_iter};
 
-pub use open::{exists, may_be_created, must_be_sqlite, no_directory, none_yet};
+pub use open::{exists, library_version, may_be_created, must_be_sqlite, no_directory, none_yet};
 
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};

@@ -24,6 +24,7 @@ mod failover;
 mod generated;
 mod growth;
 mod guessing;
+mod healthcheck;
 mod hints;
 mod hostile;
 mod idempotency;

@@ -172,11 +172,24 @@ fn a_number_that_no_plan_knows_goes_out_on_the_word_of_staff_and_is_on_record() 
 }
 
 #[test]
-fn the_age_of_the_numbering_plans_is_shown() {
+fn the_version_says_what_was_built() {
     let desk = Desk::bare();
-    let plans = "numbering plans: libphonenumber 9.0.42 of 2026-10, ";
+    let lines = [
+        "commit: ",
+        "profile: debug",
+        "features: cli, postgres, sandbox, serve",
+        "numbering plans: libphonenumber 9.0.42 of 2026-10, ",
+        "SQLite: 3.",
+        "schema: 1",
+    ];
     for line in ["--version --verbose", "--verbose --version", "-v -V", "-Vv"] {
-        desk.run(line).expect(0).shows(plans);
+        let ran = desk.run(line).expect(0);
+        lines
+            .iter()
+            .for_each(|part| assert!(ran.out.lines().any(|line| line.starts_with(part)), "{part}: {}", ran.out));
     }
     assert_eq!(desk.run("--version").expect(0).out.lines().count(), 1);
+    let document: serde_json::Value = serde_json::from_str(&desk.run("--version --json").expect(0).out).unwrap();
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(document["numbering_plans"]["published"], "2026-10");
 }

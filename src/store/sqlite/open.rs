@@ -27,6 +27,11 @@ const LOG_PAGES: u32 = 2_500;
 /// How many prepared statements a connection keeps: more than any operation uses.
 const STATEMENTS: usize = 64;
 
+/// The version of SQLite that is built in.
+pub fn library_version() -> &'static str {
+    rusqlite::version()
+}
+
 /// Whether there is a database, or something else, at `path`. A crash before the first commit leaves an empty file.
 ///
 /// # Errors
@@ -330,7 +335,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
     let wraps = key_rows(&connection)?.into_iter().filter(|row| row.name == wrapped::INDEX);
     let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
     Ok(Status {
-        engine: format!("SQLite {}", rusqlite::version()),
+        engine: format!("SQLite {}", library_version()),
         place: sqlite.path.display().to_string(),
         schema: (version(&connection, &sqlite.path)?, schema::newest()),
         rows,
