@@ -9,6 +9,9 @@ cd "$root"
 git() { command git -c safe.directory='*' "$@"; }
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+# Where smsotp is published: the manifest is the one place that says it.
+repository=$(sed -n 's/^repository = "\(.*\)"$/\1/p' Cargo.toml)
+homepage=$(sed -n 's/^homepage = "\(.*\)"$/\1/p' Cargo.toml)
 
 # The commit, and its time as the time of everything that is packed. A tree without git has to be given both.
 if [ -z "${SMSOTP_COMMIT:-}" ] && [ -e .git ]; then
