@@ -120,3 +120,15 @@ tree() {
 
 # with_setup SCRIPT: a maintainer's script with the functions that it shares with others in it.
 with_setup() { sed -e '/^#SETUP#$/{r packaging/setup.sh' -e 'd}' "$1"; }
+
+# python_with PACKAGE==VERSION...: the path of a Python that has these packages, made once in $tools.
+python_with() {
+    local folder
+    folder=$tools/python-$(sha256sum <<<"$*" | cut -c 1-16)
+    if [ ! -e "$folder/.ready" ]; then
+        need python3=python3 >&2
+        python3 -m venv "$folder" >&2 && "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 || fail "no Python with $*"
+        touch "$folder/.ready"
+    fi
+    echo "$folder/bin/python3"
+}

@@ -45,6 +45,27 @@ fn the_versions_that_people_read_are_those_of_the_manifest() {
 }
 
 #[test]
+fn what_the_pages_install_is_this_version_from_where_it_is_published() {
+    let (address, version) = (env!("CARGO_PKG_REPOSITORY"), env!("CARGO_PKG_VERSION"));
+    let name = address.trim_start_matches("https://github.com/");
+    let page = fs::read_to_string(path("docs/ci.md")).unwrap();
+    let mut found = 0;
+    let lines = page.lines().map(|line| {
+        let (start, rest) = line.split_at(line.find("uses: ").or(line.find("remote: ")).unwrap_or(line.len()));
+        found += usize::from(!rest.is_empty());
+        match rest.split(' ').next() {
+            Some("uses:") => format!("{start}uses: {name}/packaging/setup-smsotp@v{version}\n"),
+            Some("remote:") => format!("{start}remote: {address}/releases/download/v{version}/smsotp.gitlab-ci.yml\n"),
+            _ => format!("{line}\n"),
+        }
+    });
+    let expected: String = lines.collect();
+    assert_eq!(found, 2);
+
+    compare("docs/ci.md", &expected);
+}
+
+#[test]
 fn a_table_that_is_behind_is_noticed_and_rewritten() {
     let page = "a\n<!-- generated: x -->\nold\n<!-- end -->\nb\n";
 
