@@ -1,16 +1,20 @@
 """Looks for known weaknesses of the crates in Cargo.lock where cargo-deny is not installed: the RustSec advisory database.
 
-Exit code 1: one of them has a weakness. Exit code 3: there is no database to ask, so nothing was checked.
+Exit code 1: one of them has a weakness. Exit code 3: something was not checked, since there is no database to ask, or only a copy that is
+older than a crate. With --copy the part of the database that is about our crates is written to .ci/advisories, with its day: the copy
+that is asked where the database cannot be reached. `packaging/release` does so.
 """
 
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
-SOURCE = "https://github.com/RustSec/advisory-db"
+SOURCE = os.environ.get("SMSOTP_ADVISORY_SOURCE") or "https://github.com/RustSec/advisory-db"
+COPY = pathlib.Path(".ci/advisories")
 
 
 def version(text):
@@ -50,12 +54,13 @@ assert version("1.0.0-alpha.2") < version("1.0.0-alpha.10") < version("1.0.0") a
 
 
 def database():
-    """Where the advisories are: the named place, what cargo's tools have fetched, or a fresh clone. None: nowhere."""
+    """Where the advisories are, and what is to be said of that: the named place, a fresh clone, an earlier one of cargo's tools or of
+    this program, or the copy in the tree. None: nowhere."""
     home = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo")
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "smsotp-ci" / "advisory-db"
     named = os.environ.get("SMSOTP_ADVISORY_DB")
     if named:
-        return pathlib.Path(named)
+        return pathlib.Path(named), f"the database in {named}"
     git = ["git", "-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=20"]
     fetch = [*git, "-C", cache, "pull", "--quiet"] if cache.is_dir() else [*git, "clone", "--quiet", "--depth", "1", SOURCE, cache]
     try:
@@ -63,18 +68,49 @@ def database():
     except (OSError, subprocess.TimeoutExpired):
         fetched = False
     if fetched:
-        return cache
-    older = [home / "advisory-db", *(home / "advisory-dbs").glob("*"), cache]
-    return next((place for place in older if (place / "crates").is_dir()), None)
+        return cache, "the database of today"
+    for place in [cache, home / "advisory-db", *(home / "advisory-dbs").glob("*")]:
+        if (place / "crates").is_dir():
+            return place, f"NOT THE NEWEST DATABASE, which cannot be fetched: that of {day(place)}"
+    if (COPY / "DATE").is_file():
+        return COPY, f"NOT THE NEWEST DATABASE, which cannot be fetched: the copy of {day(COPY)} in {COPY}"
+    return None, ""
 
 
-place = database()
-if place is None or not (place / "crates").is_dir():
-    print(f"no advisory database: {SOURCE} cannot be fetched, and SMSOTP_ADVISORY_DB names no clone of it", file=sys.stderr)
-    sys.exit(3)
+def day(place):
+    """The day of the newest advisory that a clone or a copy can have."""
+    if (place / "DATE").is_file():
+        return (place / "DATE").read_text(encoding="utf-8").split()[0]
+    asked = subprocess.run(["git", "-c", "safe.directory=*", "-C", place, "log", "-1", "--format=%cs"], stdout=subprocess.PIPE, text=True)
+    return asked.stdout.strip() or "an unknown day"
+
+
+def copy(place, names):
+    """Keeps what the database says of these crates, for machines that cannot reach it. The names are kept too: of others it says nothing."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    for name in names:
+        if (place / "crates" / name).is_dir():
+            shutil.copytree(place / "crates" / name, COPY / "crates" / name)
+    (COPY / "crates").mkdir(parents=True, exist_ok=True)
+    (COPY / "DATE").write_text(f"{day(place)}\n", encoding="utf-8")
+    (COPY / "NAMES").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
 
 with open("Cargo.lock", "rb") as file:
     packages = [package for package in tomllib.load(file)["package"] if package.get("source", "").startswith("registry+")]
+names = sorted({package["name"] for package in packages})
+
+place, which = database()
+if place is None or not (place / "crates").is_dir():
+    print(f"no advisory database: {SOURCE} cannot be fetched, SMSOTP_ADVISORY_DB names no clone of it, and {COPY} holds no copy", file=sys.stderr)
+    sys.exit(3)
+if sys.argv[1:] == ["--copy"]:
+    if place == COPY:
+        sys.exit("error: there is only the copy to copy")
+    copy(place, names)
+    print(f"{COPY}: what {which} says of {len(names)} crates")
+    sys.exit()
+
 weak, looked_at = [], 0
 for package in packages:
     for path in sorted((place / "crates" / package["name"]).glob("*.md")):
@@ -92,6 +128,11 @@ for package in packages:
         else:
             print(f"warning: {line}")
 
-print(f"{len(packages)} packages held against {looked_at} advisories of theirs in {place}")
+print(f"{len(packages)} packages held against {looked_at} advisories of theirs in {which}")
 if weak:
     sys.exit("\n".join(weak))
+if place == COPY:
+    unknown = sorted(set(names) - set((COPY / "NAMES").read_text(encoding="utf-8").split()))
+    if unknown:
+        print(f"the copy is older than these crates and says nothing of them: {', '.join(unknown)}", file=sys.stderr)
+        sys.exit(3)
