@@ -89,6 +89,22 @@ fn every_link_leads_to_a_file_and_a_heading() {
 }
 
 #[test]
+fn the_table_of_contents_names_every_page_once() {
+    let contents = root().join("docs/SUMMARY.md");
+    let text = fs::read_to_string(&contents).unwrap();
+    let named: Vec<&str> = links(&text).collect();
+    for page in pages().into_iter().filter(|page| *page != contents) {
+        let inside = page.strip_prefix(root().join("docs")).ok();
+        let link = inside
+            .map_or_else(|| format!("../{}", page.file_name().unwrap().display()), |page| page.display().to_string());
+        // The way in is no page of the site.
+        let expected = usize::from(link != "../README.md");
+        let found = named.iter().filter(|one| **one == link).count();
+        assert_eq!(found, expected, "docs/SUMMARY.md has {link} {found} times");
+    }
+}
+
+#[test]
 fn every_command_on_the_pages_is_one() {
     let root = cli::command();
     let mut unknown = Vec::new();
