@@ -16,6 +16,7 @@ use smsotp::sandbox::inbox::extract_code;
 use crate::pg::{self, skipped};
 use crate::served::{Place, Process};
 use crate::window::{SEND, VERIFY};
+use crate::world::new_key;
 
 /// Which of the needles stand in the memory of a process.
 fn in_memory(server: &Process, needles: &[String]) -> io::Result<BTreeSet<String>> {
@@ -92,6 +93,9 @@ fn no_code_stays_in_the_memory_of_a_server_on_postgres() {
     let Some(database) = pg::database() else { return };
     no_code_stays(|place| {
         place.db = database.url.clone();
+        let mut env = fs::read_to_string(place.path().join("env")).unwrap();
+        env.push_str(&format!("SMSOTP_SECRET_KEY={}\n", new_key()));
+        fs::write(place.path().join("env"), env).unwrap();
         assert!(place.smsotp(&["db", "migrate"]).status().unwrap().success());
     });
 }
