@@ -123,6 +123,7 @@ pub mod error;
 #[cfg_attr(not(feature = "cli"), allow(dead_code))]
 mod files;
 pub mod keys;
+mod wipe;
 
 // The seams and their adapters.
 pub mod provider;

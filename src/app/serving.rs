@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{App, OpenMode, built, chosen_provider, engine, open_store, runtime, twilio};
+use super::{App, OpenMode, built, chosen_provider, engine, open_store, twilio};
 use crate::check::Check;
 use crate::clock::SystemClock;
-use crate::config::{Config, Database, ProviderName};
+use crate::config::{Config, ProviderName};
 use crate::error::Result;
 use crate::provider::twilio::checks;
 use crate::store::sqlite::group::open_grouped;
+use crate::wipe;
 
 /// Threads that answer requests: the store has its own, and the rest is waiting for the network.
 const THREADS_MAX: usize = 4;
@@ -24,12 +25,7 @@ impl App {
     /// # Errors
     /// As [`App::open`].
     pub fn open_serving(config: Config, notice: &dyn Fn(&str)) -> Result<App> {
-        let runtime = match &config.database {
-            // One thread for the requests: what takes time is done by the threads of the store.
-            Database::Sqlite(_) => runtime()?,
-            // Its connections live on the threads that serve.
-            Database::Postgres(_) => threads()?,
-        };
+        let runtime = threads()?;
         let (store, keyring) =
             open_store(&config, OpenMode::MayCreate, (&runtime, notice), |path, keyring, options| {
                 open_grouped(path, keyring, Arc::new(SystemClock), options)
@@ -56,5 +52,9 @@ impl App {
 
 fn threads() -> Result<tokio::runtime::Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    built(tokio::runtime::Builder::new_multi_thread().worker_threads(cores.clamp(2, THREADS_MAX)))
+    built(
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores.clamp(2, THREADS_MAX))
+            .on_thread_park(wipe::unused_stack),
+    )
 }

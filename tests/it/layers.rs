@@ -21,8 +21,8 @@ const RULES: &[&str] = &[
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
 const LAYERS: &[Layer] = &[
     Layer { name: "rules", modules: RULES, may_name: &["rules", "ground"] },
-    // Time and errors: what every layer is written in.
-    Layer { name: "ground", modules: &["clock", "error"], may_name: &["ground"] },
+    // Time, errors and the wiping of memory: what every layer is written in.
+    Layer { name: "ground", modules: &["clock", "error", "wipe"], may_name: &["ground"] },
     // Files of settings and secrets: read within bounds, and who else may do what with them.
     Layer { name: "files", modules: &["files"], may_name: &[] },
     Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground", "files"] },

@@ -13,12 +13,30 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use smsotp::sandbox::inbox::extract_code;
 
-use crate::pg::skipped;
+use crate::pg::{self, skipped};
 use crate::served::{Place, Process};
 use crate::window::{SEND, VERIFY};
+use crate::world::new_key;
 
 /// Which of the needles stand in the memory of a process.
 fn in_memory(server: &Process, needles: &[String]) -> io::Result<BTreeSet<String>> {
+    among(server, needles, |_, _| true)
+}
+
+/// Which of the needles stand on the stacks of its threads, all of which wait; `None` where one does not.
+fn on_stacks(server: &Process, needles: &[String]) -> Option<BTreeSet<String>> {
+    let mut tops = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{}/task", server.child.id())).ok()? {
+        // The stack pointer is the last but one; a thread that runs has none.
+        let waits = fs::read_to_string(thread.ok()?.path().join("syscall")).ok()?;
+        let pointer = waits.split_whitespace().rev().nth(1)?.strip_prefix("0x")?;
+        tops.push(u64::from_str_radix(pointer, 16).ok()?);
+    }
+    among(server, needles, |from, to| tops.iter().any(|top| (from..to).contains(top))).ok()
+}
+
+/// Which of the needles stand in the mappings that are wanted.
+fn among(server: &Process, needles: &[String], wanted: impl Fn(u64, u64) -> bool) -> io::Result<BTreeSet<String>> {
     let pid = server.child.id();
     let memory = File::open(format!("/proc/{pid}/mem"))?;
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
@@ -33,6 +51,9 @@ fn in_memory(server: &Process, needles: &[String]) -> io::Result<BTreeSet<String
         }
         let (from, to) = range.split_once('-').unwrap();
         let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+        if !wanted(from, to) {
+            continue;
+        }
         let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
         // A mapping may have gone meanwhile.
         if memory.read_exact_at(&mut bytes, from).is_err() {
@@ -64,8 +85,25 @@ fn keep_asking(stream: &mut TcpStream, path: &str, token: &str, body: &str) -> S
 
 #[test]
 fn no_code_stays_in_the_memory_of_a_server() {
+    no_code_stays(|_| ());
+}
+
+#[test]
+fn no_code_stays_in_the_memory_of_a_server_on_postgres() {
+    let Some(database) = pg::database() else { return };
+    no_code_stays(|place| {
+        place.db = database.url.clone();
+        let mut env = fs::read_to_string(place.path().join("env")).unwrap();
+        env.push_str(&format!("SMSOTP_SECRET_KEY={}\n", new_key()));
+        fs::write(place.path().join("env"), env).unwrap();
+        assert!(place.smsotp(&["db", "migrate"]).status().unwrap().success());
+    });
+}
+
+fn no_code_stays(prepare: impl FnOnce(&mut Place)) {
     // Ten digits do not occur by chance.
-    let place = Place::new("[purposes.login]\ndigits = 10\n[limits]\nip = []\n");
+    let mut place = Place::new("[purposes.login]\ndigits = 10\n[limits]\nip = []\n");
+    prepare(&mut place);
     let token = place.token(&["--service", "--scope", "send,verify"]);
     let server = place.serve(&["-vv"]);
     if let Err(error) = in_memory(&server, &[]) {
@@ -109,6 +147,13 @@ fn no_code_stays_in_the_memory_of_a_server() {
             _ => assert_eq!(server.post(VERIFY, &token, &ask(nth)).unwrap().status, 422),
         }
         codes.push(code);
+        // With nothing asked meanwhile: what a thread that waits has on its stack stays there.
+        let until = Instant::now() + Duration::from_secs(30);
+        while let stayed = on_stacks(&server, &codes)
+            && stayed.as_ref().is_none_or(|stayed| !stayed.is_empty())
+        {
+            assert!(Instant::now() < until, "a code stayed on the stack of a thread: {stayed:?}");
+        }
     }
     // Memory is read right: a number that the server needs is found.
     assert!(!in_memory(&server, &["+12025550100".to_owned()]).unwrap().is_empty());

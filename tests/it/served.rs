@@ -14,6 +14,8 @@ use crate::window::Answer;
 pub struct Place {
     pub dir: tempfile::TempDir,
     pub sandbox: Sandbox,
+    /// The database, as `--db` takes it.
+    pub db: String,
 }
 
 /// A running server; killed when dropped.
@@ -29,7 +31,8 @@ impl Place {
         let sandbox = Sandbox::start(Options { pace: Pace::Quick, ..Options::default() }).unwrap();
         sandbox.write_env(&dir.path().join("env")).unwrap();
         fs::write(dir.path().join("smsotp.toml"), settings).unwrap();
-        Place { dir, sandbox }
+        let db = dir.path().join("smsotp.db").to_str().unwrap().to_owned();
+        Place { dir, sandbox, db }
     }
 
     /// The binary in this place, with nothing of the environment of whoever runs the tests.
@@ -37,7 +40,7 @@ impl Place {
         let dir = self.dir.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_smsotp"));
         command.env_clear().env("HOME", dir).current_dir(dir).stdin(Stdio::null());
-        command.args(args).arg("--db").arg(dir.join("smsotp.db"));
+        command.args(args).arg("--db").arg(&self.db);
         command.arg("--env-file").arg(dir.join("env")).arg("--config").arg(dir.join("smsotp.toml"));
         command
     }

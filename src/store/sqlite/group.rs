@@ -21,6 +21,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::store::export::{Transfer, Transferred};
 use crate::store::{AuditPrune, Decide, Maintain, Needs, Operate, PurgeBatch, PurgeCursor, Purged, Store};
+use crate::wipe;
 
 /// How many operations one commit takes at most.
 const GROUP_MAX: usize = 256;
@@ -107,6 +108,8 @@ fn write_all(sqlite: &Sqlite, mut checkpoints: Checkpoints, queue: &Receiver<Que
             Err(error) => jobs.into_iter().for_each(|job| drop(job.answer.send(Err(errors::copy(&error))))),
         }
         checkpoints.after_commit(&sqlite.connection());
+        // The operations compared codes.
+        wipe::unused_stack();
     }
     checkpoints.end();
 }
