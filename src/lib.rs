@@ -99,12 +99,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rules: pure functions over facts.
+pub mod alarm;
 pub mod audit;
 pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
 pub mod message;
+pub mod money;
 pub mod otp;
 pub mod phone;
 pub mod policy;
@@ -125,6 +127,7 @@ mod files;
 pub mod keys;
 
 // The seams and their adapters.
+pub mod notify;
 pub mod provider;
 pub mod store;
 
@@ -144,6 +147,9 @@ pub mod http;
 pub mod output;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+
+// What all connections out have in common.
+mod outgoing;
 
 // What the window and the stand-in share of the wire.
 #[cfg(any(feature = "serve", feature = "sandbox"))]
