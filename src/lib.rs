@@ -99,12 +99,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rules: pure functions over facts.
+pub mod abuse;
 pub mod audit;
 pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
 pub mod message;
+pub mod money;
 pub mod otp;
 pub mod phone;
 pub mod policy;
