@@ -99,6 +99,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rules: pure functions over facts.
+pub mod abuse;
 pub mod alarm;
 pub mod audit;
 pub mod check;

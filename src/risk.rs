@@ -3,55 +3,11 @@
 use std::time::Duration;
 
 use crate::limits::Window;
+use crate::money::{Channel, Money};
 use crate::policy::Policy;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What an SMS segment costs, in US dollars, by country: rounded public list prices of 2024 to 2026, of which the dearest stands
-/// for every country that is not listed.
-const PRICES: [(&str, f64); 40] = [
-    ("US", 0.0083),
-    ("CA", 0.0083),
-    ("GB", 0.05),
-    ("DE", 0.11),
-    ("FR", 0.08),
-    ("ES", 0.08),
-    ("IT", 0.09),
-    ("NL", 0.11),
-    ("BR", 0.06),
-    ("MX", 0.06),
-    ("IN", 0.08),
-    ("PL", 0.045),
-    ("SE", 0.06),
-    ("AU", 0.05),
-    ("JP", 0.08),
-    ("ZA", 0.11),
-    ("TR", 0.06),
-    ("PH", 0.20),
-    ("ID", 0.45),
-    ("VN", 0.15),
-    ("EG", 0.25),
-    ("NG", 0.30),
-    ("PK", 0.35),
-    ("BD", 0.33),
-    ("MA", 0.13),
-    ("SA", 0.20),
-    ("TH", 0.05),
-    ("CO", 0.05),
-    ("UA", 0.14),
-    ("RO", 0.09),
-    ("TJ", 0.40),
-    ("UZ", 0.35),
-    ("AZ", 0.35),
-    ("KG", 0.25),
-    ("LK", 0.33),
-    ("DZ", 0.22),
-    ("TN", 0.25),
-    ("IQ", 0.28),
-    ("MM", 0.30),
-    ("YE", 0.20),
-];
 
 /// The most that the limits allow. `None`: without end, because a limit is off.
 ///
@@ -76,8 +32,8 @@ pub struct Risks {
     pub fleet_a_year: Option<u64>,
     /// Messages in any day.
     pub messages_a_day: Option<u64>,
-    /// US dollars that one of them costs at most, at the dearest price of the allowed countries.
-    pub message_price: f64,
+    /// What one of them costs at most, at the dearest price of the allowed countries.
+    pub message_price: Money,
 }
 
 impl Risks {
@@ -85,10 +41,9 @@ impl Risks {
     pub fn of(policy: &Policy) -> Risks {
         let limits = &policy.limits;
         let guesses = Guesses::of(policy);
-        let prices = PRICES.iter().filter(|(country, _)| allows(policy, country)).map(|(_, price)| *price);
-        let unlisted =
-            policy.countries.iter().flatten().any(|country| PRICES.iter().all(|(known, _)| known != country));
-        let dearest = if policy.countries.is_none() || unlisted { DEAREST } else { prices.fold(0.0, f64::max) };
+        let price = |country: Option<&str>| policy.guard.prices.of(country, Channel::Sms);
+        let allowed = policy.countries.as_ref().map(|list| list.iter().map(|country| price(Some(country))).max());
+        let dearest = allowed.flatten().unwrap_or_else(|| price(None));
         Risks {
             digits: policy.purposes.values().map(|purpose| purpose.digits).min().unwrap_or(6),
             phone_a_day: guesses.at_one_phone(DAY),
@@ -98,7 +53,7 @@ impl Risks {
             fleet_a_day: guesses.by_messages(&limits.everything, DAY),
             fleet_a_year: guesses.by_messages(&limits.everything, YEAR),
             messages_a_day: most_in(&limits.everything, DAY),
-            message_price: dearest * f64::from(policy.segments_max),
+            message_price: dearest.times(policy.segments_max),
         }
     }
 
@@ -131,19 +86,12 @@ impl Risks {
         let price = self.message_price;
         match self.messages_a_day {
             Some(messages) => {
-                let bill = grouped((messages as f64 * price).ceil());
-                format!("{bill} US$: {} messages at {price} US$", grouped(messages as f64))
+                let bill = grouped((messages as f64 * price.usd()).ceil());
+                format!("{bill} US$: {} messages at {price}", grouped(messages as f64))
             }
             None => "without end: limits.everything is off".to_owned(),
         }
     }
-}
-
-/// The dearest of [`PRICES`].
-const DEAREST: f64 = 0.45;
-
-fn allows(policy: &Policy, country: &str) -> bool {
-    policy.countries.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one == country))
 }
 
 /// What bounds the guesses at live codes.
@@ -266,10 +214,9 @@ mod tests {
 
     #[test]
     fn the_bill_is_at_the_dearest_price_that_is_allowed() {
-        assert_eq!(PRICES.iter().map(|(_, price)| *price).fold(0.0, f64::max), DEAREST);
         let price = |countries: Option<&[&str]>, segments_max| {
             let countries = countries.map(|list| list.iter().map(|one| (*one).to_owned()).collect());
-            Risks::of(&Policy { countries, segments_max, ..Policy::default() }).message_price
+            Risks::of(&Policy { countries, segments_max, ..Policy::default() }).message_price.usd()
         };
         assert_eq!(price(None, 1), 0.45);
         assert_eq!(price(Some(&["US", "CA"]), 1), 0.0083);
