@@ -271,23 +271,24 @@ impl Alarm {
     }
 
     /// What JSON shows of it.
-    pub fn facts(&self, now: Timestamp) -> AlarmFacts<'_> {
+    pub fn facts(&self, now: Timestamp) -> AlarmFacts {
         AlarmFacts {
             id: self.id.to_string(),
             alarm: self.kind,
             title: self.kind.title(),
-            country: Some(self.about.as_str()).filter(|about| !about.is_empty()),
+            country: Some(self.about.clone()).filter(|about| !about.is_empty()),
             stands: self.stands(now),
             since: self.since,
             until: self.until,
             last_at: self.last_at,
             count: self.count,
             cost_usd: self.cost.usd(),
-            words: &self.words,
+            cost: self.cost,
+            words: self.words.clone(),
             done: self.done(),
             undo: self.undo(),
             acknowledged_at: self.acked_at,
-            acknowledged_by: self.acked_by.as_deref(),
+            acknowledged_by: self.acked_by.clone(),
             delivered_at: self.sent_at,
         }
     }
@@ -295,7 +296,7 @@ impl Alarm {
 
 /// An alarm as JSON shows it, on the command line and to a webhook.
 #[derive(Clone, Debug, Serialize)]
-pub struct AlarmFacts<'a> {
+pub struct AlarmFacts {
     /// Its id.
     pub id: String,
     /// Its kind.
@@ -304,7 +305,7 @@ pub struct AlarmFacts<'a> {
     pub title: &'static str,
     /// The country; left out: all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub country: Option<&'a str>,
+    pub country: Option<String>,
     /// It is not over.
     pub stands: bool,
     /// When it was raised first.
@@ -317,8 +318,11 @@ pub struct AlarmFacts<'a> {
     pub count: u32,
     /// What it has cost so far, in US dollars.
     pub cost_usd: f64,
+    /// The same.
+    #[serde(skip)]
+    pub cost: Money,
     /// What happened.
-    pub words: &'a str,
+    pub words: String,
     /// What was done about it, where the words do not say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<&'static str>,
@@ -329,7 +333,7 @@ pub struct AlarmFacts<'a> {
     pub acknowledged_at: Option<Timestamp>,
     /// Who did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub acknowledged_by: Option<&'a str>,
+    pub acknowledged_by: Option<String>,
     /// When the webhook took it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Timestamp>,

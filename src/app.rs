@@ -19,6 +19,7 @@ use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
 use crate::message::State;
+use crate::notify::webhook::WebhookClient;
 use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
@@ -245,7 +246,11 @@ const POLL_LATE: Duration = Duration::from_secs(120);
 /// The engine, which sees to it that every message is asked for until its end is known: by `dispatch`, or by `serve`.
 fn engine(config: &Config, store: Store, keyring: &Arc<Keyring>) -> Engine {
     let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
-    Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after)
+    let engine = Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after);
+    match &config.alarm_webhook {
+        Some(webhook) => engine.notifying(Arc::new(WebhookClient::new(webhook.clone()))),
+        None => engine,
+    }
 }
 
 /// The caller of a command line: the user of the operating system.
@@ -420,7 +425,7 @@ pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Re
     };
     let runtime = runtime()?;
     let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
-    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country }));
+    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country, day: config.policy.guard.ceilings.day }));
     runtime.shutdown_background();
     Ok(found)
 }

@@ -126,8 +126,11 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 23] = [
+pub const ACTIONS: [&str; 26] = [
+    "alarm_ack",
+    "alarm_deliver",
     "audit.prune",
+    "balance",
     "claim",
     "db.backup",
     "db.copy",

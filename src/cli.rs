@@ -1,5 +1,6 @@
 //! The command line: the argument tree, the global flags, and the way from a command line to an exit code.
 
+mod alarms;
 mod audit;
 mod checks;
 pub mod completions;
@@ -134,6 +135,8 @@ pub enum Verb {
     TestTwilio(test_twilio::Args),
     Dispatch(dispatch::Args),
     Explain(explain::Args),
+    #[command(subcommand)]
+    Alarms(alarms::Verb),
     #[command(subcommand)]
     Limits(limits::Verb),
     #[command(subcommand)]
@@ -305,6 +308,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::TestTwilio(args) => test_twilio::run(args, call, out),
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),
+        Verb::Alarms(args) => alarms::run(args, call, out),
         Verb::Limits(args) => limits::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),

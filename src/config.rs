@@ -1,5 +1,6 @@
 //! One checked configuration out of flags, environment, `.env`, `smsotp.toml` and defaults. The only reader of the environment.
 
+mod alarms;
 mod assemble;
 mod checked;
 mod dotenv;

@@ -2,7 +2,9 @@
 //! the command line and the REST API do, they do through here.
 
 mod advance;
+mod alarms;
 mod audit_log;
+mod balance;
 mod context;
 mod deliver;
 mod dispatch;
@@ -32,9 +34,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::alarm::Alarm;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
 pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use alarms::{Acked, Announced};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::{Dispatch, Dispatched};
@@ -59,6 +63,8 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
 use crate::message::Message;
+use crate::money::Money;
+use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::policy::Policy;
@@ -85,6 +91,7 @@ impl Engine {
             context: Context {
                 store: store.into(),
                 provider: None,
+                notify: None,
                 keyring,
                 policy,
                 on_step: None,
@@ -99,6 +106,13 @@ impl Engine {
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<dyn Provider>) -> Engine {
         self.context.provider = Some(provider);
+        self
+    }
+
+    /// Has alarms delivered.
+    #[must_use]
+    pub fn notifying(mut self, notify: Arc<dyn Notify>) -> Engine {
+        self.context.notify = Some(notify);
         self
     }
 
@@ -248,6 +262,44 @@ impl Engine {
     /// `NO_PROVIDER`, and the provider's where even the last question failed.
     pub async fn follow(&self, caller: &Caller, message_id: i64, within: Duration) -> Result<Message> {
         follow::follow(&self.context, caller, message_id, within).await
+    }
+}
+
+/// Alarms.
+impl Engine {
+    /// The alarms that ask for somebody, or all that are kept; the newest first, at most 1000.
+    pub async fn alarms(&self, all: bool) -> Result<Vec<Alarm>> {
+        alarms::list(&self.context, all).await
+    }
+
+    /// The alarms that stand, acknowledged or not.
+    pub async fn standing_alarms(&self) -> Result<Vec<Alarm>> {
+        alarms::standing(&self.context).await
+    }
+
+    /// Acknowledges an alarm; `None`: there is none with this id. One that somebody acknowledged before stays as it is.
+    pub async fn ack_alarm(&self, caller: &Caller, id: i64, reason: &str) -> Result<Option<Acked>> {
+        alarms::ack(&self.context, caller, id, reason).await
+    }
+
+    /// Delivers the alarms that are due: each is in the log once, and goes to the webhook until that takes it, for a day at
+    /// most. One that is not taken is no error.
+    pub async fn announce(&self, caller: &Caller) -> Result<Announced> {
+        alarms::announce(&self.context, caller).await
+    }
+
+    /// What a day of codes costs at most, as far as that is known.
+    pub fn day(&self) -> Option<Money> {
+        self.context.day()
+    }
+
+    /// Asks the provider for its balance, where it is known what a day of codes costs and nobody asked within the last hour; less
+    /// than that raises an alarm. Answers the balance as far as it is known.
+    pub async fn check_balance(&self, caller: &Caller) -> Result<Option<Money>> {
+        match self.context.day() {
+            Some(day) => balance::check(&self.context, caller, day).await,
+            None => Ok(None),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 pub use crate::delivery::{Blame, Delivery, Reason};
 use crate::error::Result;
 use crate::message::State;
+use crate::money::Money;
 use crate::phone::Phone;
 
 /// A message on its way out. The body holds the code, so it is a secret and has no `Debug` of its own.
@@ -58,6 +59,11 @@ pub trait Provider: Send + Sync {
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
     async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
+
+    /// How much money is left; `None`: this provider has no balance, or none in US dollars.
+    async fn balance(&self) -> Result<Option<Money>> {
+        Ok(None)
+    }
 
     /// What an error code of a delivery that failed means. `None`: this provider has no such codes.
     fn explain(&self, _error_code: u32) -> Option<Reason> {

@@ -25,9 +25,10 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact, TestNumber,
+    Balance, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact, TestNumber,
     fresh_subject_id, operate,
 };
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -117,12 +118,14 @@ pub struct Purged {
     pub replies: u64,
     /// Test numbers whose time is over.
     pub test_numbers: u64,
+    /// Alarms that ended long ago.
+    pub alarms: u64,
 }
 
 impl Purged {
     /// All rows together.
     pub fn total(&self) -> u64 {
-        self.otps + self.messages + self.subjects + self.replies + self.test_numbers
+        self.otps + self.messages + self.subjects + self.replies + self.test_numbers + self.alarms
     }
     /// Adds another batch.
     pub fn add(&mut self, other: Purged) {
@@ -131,6 +134,7 @@ impl Purged {
         self.subjects += other.subjects;
         self.replies += other.replies;
         self.test_numbers += other.test_numbers;
+        self.alarms += other.alarms;
     }
 }
 
@@ -242,6 +246,12 @@ pub trait Read: Send + Sync {
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>>;
     /// All access tokens, the newest first, at most 1000.
     async fn tokens(&self) -> Result<Vec<Token>>;
+    /// Alarms that end after this, those that end last first, at most 1000.
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>>;
+    /// The ids of the alarms whose delivery is due, the longest due first.
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
+    /// What is known of the balance at the provider.
+    async fn balance(&self) -> Result<Option<Balance>>;
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
 

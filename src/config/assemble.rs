@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
+use super::alarms;
 use super::checked::{Config, Database};
 use super::given::GivenValues;
 use super::policy;
@@ -35,6 +36,7 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
     let database = database(&given, &inputs)?;
     let keys = keys(&given, &inputs, &database);
     let twilio = twilio(&given, &mut warnings)?;
+    let alarm_webhook = alarms::webhook(&given, &policy.app_name, &mut warnings)?;
     let settings = show(&given, &policy, &database, &keys);
     let database_is_default = given.get("SMSOTP_DATABASE").is_none();
     Ok(Config {
@@ -48,6 +50,7 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         region,
         output,
         allow_test_numbers,
+        alarm_webhook,
         settings,
         warnings,
     })

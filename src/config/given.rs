@@ -33,6 +33,10 @@ const SETTLED: &[(&str, &[&str])] = &[
     ("SMSOTP_SECRET_KEY", &["SMSOTP_SECRET_KEY_FILE"]),
     ("SMSOTP_SECRET_KEY_FILE", &[]),
     ("SMSOTP_STATUS_CALLBACK", &[]),
+    ("SMSOTP_ALARM_WEBHOOK", &[]),
+    ("SMSOTP_ALARM_SECRET", &["SMSOTP_ALARM_SECRET_FILE"]),
+    ("SMSOTP_ALARM_SECRET_FILE", &[]),
+    ("SMSOTP_ALARM_TEMPLATE", &[]),
     ("TWILIO_ACCOUNT_SID", &[]),
     ("TWILIO_AUTH_TOKEN", &["TWILIO_AUTH_TOKEN_FILE"]),
     ("TWILIO_AUTH_TOKEN_FILE", &[]),
@@ -238,6 +242,7 @@ fn unknown_key(key: &str, path: &Path) -> Error {
     let name = key.rsplit('.').next().unwrap_or(key);
     let file_key = match name {
         "secret_key" => Some("secret_key_file"),
+        "alarm_secret" => Some("alarm_secret_file"),
         "auth_token" | "twilio_auth_token" => Some("twilio.auth_token_file"),
         "api_secret" | "twilio_api_secret" => Some("twilio.api_secret_file"),
         _ => None,

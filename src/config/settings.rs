@@ -86,6 +86,10 @@ settings! {
     "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
     "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
     "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "whether serve accepts the fixed codes of declared test numbers: true or false" | "false" | "true";
+    "SMSOTP_ALARM_WEBHOOK" | "alarm_webhook" | "where alarms are posted: https, or http on loopback" | "" | "https://example.com/smsotp-alarms";
+    "SMSOTP_ALARM_SECRET" | "" | "the secret that signs what the webhook gets, at least 16 characters" | "" | "what_openssl_rand_prints" | secret;
+    "SMSOTP_ALARM_SECRET_FILE" | "alarm_secret_file" | "a file that holds the secret of the webhook" | "" | "/run/secrets/smsotp_alarm_secret";
+    "SMSOTP_ALARM_TEMPLATE" | "alarm_template" | "the shape of what the webhook gets: json, slack, discord or teams" | "json" | "slack";
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";

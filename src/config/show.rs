@@ -25,6 +25,11 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
                 Database::Sqlite(path) => path.display().to_string(),
                 Database::Postgres(_) => "postgres://…, hidden".to_owned(),
             },
+            // Whoever knows the address of a chat can write there.
+            "SMSOTP_ALARM_WEBHOOK" => given.map_or_else(String::new, |given| match Url::parse(&given.value) {
+                Ok(url) => format!("{}://{}/…, hidden", url.scheme(), url.host_str().unwrap_or_default()),
+                Err(_) => "set, malformed, hidden".to_owned(),
+            }),
             "SMSOTP_SECRET_KEY_FILE" => match (&keys.file, &keys.own_file) {
                 (Some(path), _) | (None, Some(path)) => path.display().to_string(),
                 (None, None) => String::new(),

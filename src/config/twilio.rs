@@ -31,16 +31,16 @@ pub(super) fn twilio(values: &GivenValues, warnings: &mut Vec<String>) -> Result
     })
 }
 
-/// A secret of Twilio's and where it was given.
-struct Credential {
+/// A secret and where it was given.
+pub(super) struct Credential {
     name: &'static str,
-    secret: SecretString,
+    pub(super) secret: SecretString,
     source: Source,
     from_file: bool,
 }
 
 /// A secret, given directly or in a file. GivenValue directly it wins, unless a stronger source names a file.
-fn secret(
+pub(super) fn secret(
     values: &GivenValues,
     direct: &'static str,
     file: &'static str,

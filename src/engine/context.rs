@@ -8,6 +8,8 @@ use crate::audit::{Actor, Details, Event};
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
+use crate::money::Money;
+use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::policy::Policy;
 use crate::provider::{Provider, Reason};
@@ -19,6 +21,7 @@ use crate::store::{self, Decision, Facts, Needs, Read, Store};
 pub(super) struct Context {
     pub store: Store,
     pub provider: Option<Arc<dyn Provider>>,
+    pub notify: Option<Arc<dyn Notify>>,
     pub keyring: Arc<Keyring>,
     pub policy: Arc<Policy>,
     pub on_step: Option<OnStep>,
@@ -116,6 +119,11 @@ impl Context {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
                 .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
         })
+    }
+
+    /// What a day of codes costs at most, as far as that was said: the configured ceiling.
+    pub fn day(&self) -> Option<Money> {
+        self.policy.guard.ceilings.day
     }
 
     /// What the provider's error code of a failed delivery means.

@@ -22,6 +22,7 @@ pub use self::settings::{Credentials, Sender, Settings};
 use super::{Delivery, Outgoing, Provider, Reason, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Code, Error, Result};
+use crate::money::Money;
 use crate::phone::Phone;
 
 /// Sends through Twilio. Nothing is loaded and no connection made before the first call.
@@ -148,6 +149,17 @@ impl Provider for Twilio {
         }
         found.sort_by_key(|message| std::cmp::Reverse(message.created_at));
         Ok(Some(found))
+    }
+
+    async fn balance(&self) -> Result<Option<Money>> {
+        let path = format!("/2010-04-01/Accounts/{}/Balance.json", self.settings().account_sid);
+        let Some(answer) = self.read_resource(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        if text("currency") != Some("USD") {
+            return Ok(None);
+        }
+        let amount = text("balance").and_then(|amount| amount.parse::<f64>().ok()).filter(|amount| amount.is_finite());
+        amount.map(|amount| Some(Money::from_usd(amount))).ok_or_else(unreadable)
     }
 
     fn explain(&self, error_code: u32) -> Option<Reason> {

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Operate;
+use crate::alarm::Alarm;
 use crate::audit::Event;
 use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
 use crate::message::Message;
+use crate::money::Money;
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -34,6 +36,8 @@ pub struct Needs {
     pub reply: Option<[u8; 32]>,
     /// An access token.
     pub token: Option<i64>,
+    /// An alarm.
+    pub alarm: Option<i64>,
     /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
@@ -77,6 +81,8 @@ pub struct Facts {
     pub token: Option<Token>,
     /// An unused token id.
     pub next_token_id: i64,
+    /// The alarm that was asked for.
+    pub alarm: Option<Alarm>,
 }
 
 /// What becomes of a "no".
@@ -282,6 +288,13 @@ pub enum Change {
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
+    /// A new alarm, whose id does not count; it joins the one of its kind and country that stands. Of several in one operation, no
+    /// two have the same kind and country, and they are in the order of both, so that nobody waits for somebody who waits for them.
+    RaiseAlarm(Alarm),
+    /// Everything of an alarm that may change: of [`Facts::alarm`].
+    PutAlarm(Alarm),
+    /// What the provider said about the balance.
+    PutBalance(Balance),
 }
 
 /// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one
@@ -344,6 +357,17 @@ pub struct TestNumber {
     pub added_at: Timestamp,
     /// By whom.
     pub added_by: String,
+}
+
+/// What is known of the balance at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Always 1.
+    pub id: u8,
+    /// When the provider was asked last.
+    pub asked_at: Timestamp,
+    /// What it said; `None`: nothing that could be used.
+    pub amount: Option<Money>,
 }
 
 /// The database's side of an idempotency key.

@@ -33,6 +33,7 @@ use self::errors::Failure;
 use self::facts::{FactsQuery, lock_chain};
 use self::rows::{Statement, int};
 use self::url::Address;
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
@@ -44,7 +45,7 @@ use crate::store::export::{Transfer, Transferred};
 use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
+    AuditPrune, Balance, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
     Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
@@ -457,6 +458,18 @@ impl Read for Postgres {
 
     async fn tokens(&self) -> Result<Vec<Token>> {
         read::tokens(self).await
+    }
+
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+        read::alarms(self, ended_after).await
+    }
+
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due_alarms(self, now, limit).await
+    }
+
+    async fn balance(&self) -> Result<Option<Balance>> {
+        rows::first(&self.query(&rows::find::<Balance>(int(1))).await?)
     }
 
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {

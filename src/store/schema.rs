@@ -7,7 +7,8 @@
 use std::sync::OnceLock;
 
 use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
-use super::{RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use super::{Balance, RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::alarm::Alarm;
 use crate::audit::{self, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -215,6 +216,32 @@ table! {
 }
 
 table! {
+    "alarms" of Alarm, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "kind"          Text  Fixed     kind,
+    "about"         Text  Fixed     about,
+    "since"         Int   Fixed     since,
+    "until"         Int   Changing  until,
+    "last_at"       Int   Changing  last_at,
+    "count"         Int   Changing  count,
+    "cost"          Int   Changing  cost,
+    "words"         Text  Changing  words,
+    "newest"        Bool  Changing  newest,
+    "acked_at"      Int   Changing  acked_at,
+    "acked_by"      Text  Changing  acked_by,
+    "attempts"      Int   Changing  attempts,
+    "due_at"        Int   Changing  due_at,
+    "sent_at"       Int   Changing  sent_at,
+}
+
+table! {
+    "balance" of Balance, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "asked_at"      Int   Changing  asked_at,
+    "amount"        Int   Changing  amount,
+}
+
+table! {
     "audit" of audit::Row, key ["chain", "seq"], order "chain, seq";
     "chain"         Int   Fixed     chain,
     "seq"           Int   Fixed     seq,
@@ -242,7 +269,7 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 9] {
+pub fn exported() -> [&'static Table; 11] {
     [
         KeyRow::table(),
         SubjectRow::table(),
@@ -251,6 +278,8 @@ pub fn exported() -> [&'static Table; 9] {
         Reply::table(),
         TestNumber::table(),
         Token::table(),
+        Alarm::table(),
+        Balance::table(),
         audit::Row::table(),
         SealedHead::table(),
     ]
@@ -264,6 +293,31 @@ pub fn pad(dialect: Dialect) -> String {
 
 /// An id that [`pad`] finds no row with.
 pub const NO_PADDING: i64 = -1;
+
+/// The statements that raise an alarm. The first, over kind, country and now, ends the place of the one that is over; the second, over
+/// all columns but the id, inserts the alarm or makes it part of the one that stands, of which there is one at most: their
+/// index sees to that, whoever else does the same at the same time. The first repeats [`Alarm::stands`].
+pub fn raise_alarm(dialect: Dialect) -> [String; 2] {
+    let table = dialect.table(Alarm::table().name);
+    let larger = if dialect == Dialect::Sqlite { "max" } else { "greatest" };
+    let columns = &Alarm::table().columns[1..];
+    let names = list(columns.iter().map(|column| quoted(column.name)), ", ");
+    let places = list((1..=columns.len()).map(|nth| dialect.place(nth)), ", ");
+    let [kind, about, now] = [1, 2, 3].map(|nth| dialect.place(nth));
+    let largest = list(
+        ["until", "last_at", "cost"].iter().map(|name| format!("{name} = {larger}(stands.{name}, excluded.{name})")),
+        ", ",
+    );
+    [
+        format!(
+            "UPDATE {table} SET newest = false WHERE kind = {kind} AND about = {about} AND newest AND until <= {now}"
+        ),
+        format!(
+            "INSERT INTO {table} AS stands ({names}) VALUES ({places}) ON CONFLICT (kind, about) WHERE newest \
+             DO UPDATE SET {largest}, count = stands.count + 1, words = excluded.words"
+        ),
+    ]
+}
 
 /// One of the database's keys, wrapped under one secret key.
 #[derive(Clone, Debug)]

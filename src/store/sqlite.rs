@@ -25,6 +25,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from
 
 pub use open::{exists, may_be_created, must_be_sqlite, no_directory, none_yet};
 
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
@@ -33,10 +34,10 @@ use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
+use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
-    AuditPrune, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
+    AuditPrune, Balance, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
     PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
     fresh_subject_id,
 };
@@ -228,6 +229,9 @@ impl Sqlite {
         if let Some(id) = needs.token {
             facts.token = rows::find(connection, [id])?;
         }
+        if let Some(id) = needs.alarm {
+            facts.alarm = rows::find(connection, [id])?;
+        }
         if needs.ids {
             facts.next_otp_id = next_id::<Otp>(connection)?;
             facts.next_message_id = next_id::<Message>(connection)?;
@@ -260,6 +264,16 @@ impl Sqlite {
             }
             Change::NewToken(token) => rows::insert(connection, token),
             Change::PutToken(token) => rows::update(connection, token),
+            Change::RaiseAlarm(alarm) => {
+                let [end, raise] = &*RAISE_ALARM;
+                let over = params![alarm.kind.as_str(), alarm.about, facts.now.millis()];
+                rows::execute(connection, end, over)?;
+                // All but the id.
+                let values = alarm.values().into_iter().skip(1);
+                rows::execute(connection, raise, params_from_iter(values)).map(drop)
+            }
+            Change::PutAlarm(alarm) => rows::update(connection, alarm),
+            Change::PutBalance(balance) => rows::put(connection, balance),
         }
     }
 
@@ -379,6 +393,18 @@ impl Read for Sqlite {
         read::tokens(&self.connection())
     }
 
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+        read::alarms(&self.connection(), ended_after)
+    }
+
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due_alarms(&self.connection(), now, limit)
+    }
+
+    async fn balance(&self) -> Result<Option<Balance>> {
+        rows::find(&self.connection(), [1])
+    }
+
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
         read::audit(&self.connection(), chain, from, limit)
     }
@@ -459,6 +485,9 @@ static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {
 
 /// What stands for an otp where there is none.
 static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
+
+/// What raises an alarm.
+static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
 
 /// The newest otps of a phone and purpose.
 static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {

@@ -5,11 +5,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{self, Explained};
-use super::client::{ApiAnswer, plain};
+use super::client::ApiAnswer;
 use super::status;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::message::State;
+use crate::outgoing::plain;
 use crate::provider::{Blame, Delivery, Reason, RemoteMessage};
 
 /// Twilio's two shapes of errors, as far as they are used: the classic one, and RFC 9457 problems.

@@ -13,7 +13,7 @@ use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
 use crate::error::{Code, Error, Result};
 use crate::store::Change;
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
+use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::Stored;
 use crate::usage::Usage;
 
@@ -35,6 +35,9 @@ static AUDIT: LazyLock<String> = LazyLock::new(|| {
 
 /// What stands for an otp where there is none. Each chain has a row of its own, so that nobody waits for another chain's.
 static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
+
+/// What raises an alarm.
+static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Postgres));
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,15 @@ impl Writes {
                 }
                 Change::NewToken(token) => statements.push(rows::insert(&token)),
                 Change::PutToken(token) => statements.push(rows::update(&token)),
+                Change::RaiseAlarm(alarm) => {
+                    let [end, raise] = &*RAISE_ALARM;
+                    let over = vec![text(alarm.kind.as_str()), text(&alarm.about), int(loaded.facts.now.millis())];
+                    // All but the id, which the database gives.
+                    let values = rows::params(&alarm).into_iter().skip(1).collect();
+                    statements.extend([Statement::new(end.as_str(), over), Statement::new(raise.as_str(), values)]);
+                }
+                Change::PutAlarm(alarm) => statements.push(rows::update(&alarm)),
+                Change::PutBalance(balance) => statements.push(rows::put(&balance)),
             }
         }
         if !loaded.facts.subjects.is_empty() {

@@ -14,6 +14,7 @@ use super::connect::Session;
 use super::errors::Failure;
 use super::rows::{self, Param, Statement, bytes, int, text};
 use super::{CHAINS, NOW, Postgres, SHARDS};
+use crate::alarm::Alarm;
 use crate::audit::{SealedHead, headless};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -62,6 +63,9 @@ static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
     let head = &rows::statements::<SealedHead>().columns;
     format!("SELECT {NOW}, sealed_at, {head} FROM smsotp.identity LEFT JOIN smsotp.audit_heads ON chain = $1")
 });
+
+/// An alarm. Whoever raises one holds an audit chain already, so this comes after the chain.
+static ALARM: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Alarm>().find));
 
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
@@ -235,6 +239,7 @@ impl FactsQuery {
             ask(Statement::new(format!("{select} WHERE {condition} FOR NO KEY UPDATE"), params))
         });
         ask(lock_chain(self.chain));
+        let alarm = needs.alarm.map(|id| ask(Statement::new(ALARM.as_str(), vec![int(id)])));
         let messages = self.otp().filter(|_| needs.messages).map(|(condition, params)| {
             let select = &rows::statements::<Message>().select;
             let of_otp = format!("otp_id = (SELECT id FROM smsotp.otps WHERE {condition})");
@@ -280,6 +285,7 @@ impl FactsQuery {
                 .extend(fact.map(|fact| SubjectFact { is_new: made.iter().any(|(_, id)| *id == fact.id), ..fact }));
         }
         facts.token = rows::first(rows_of(token))?;
+        facts.alarm = rows::first(rows_of(alarm))?;
         facts.otp = rows::first(rows_of(otp))?;
         facts.messages = rows::all(rows_of(messages))?;
         facts.recent = rows::all(rows_of(recent))?;

@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::Postgres;
 use super::facts::{subject_fact, tags};
 use super::rows::{self, Param, Statement, bytes, int, text};
+use crate::alarm::Alarm;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -140,6 +141,19 @@ pub async fn token(store: &Postgres, tag: [u8; 32]) -> Result<Option<Token>> {
 /// All access tokens, the newest first, at most 1000.
 pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
     select(store, "ORDER BY id DESC LIMIT 1000", Vec::new()).await
+}
+
+/// Alarms that end after this, at most 1000.
+pub async fn alarms(store: &Postgres, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+    let condition = "WHERE until > $1 ORDER BY until DESC, id DESC LIMIT 1000";
+    select(store, condition, vec![int(ended_after.millis())]).await
+}
+
+/// The ids of the alarms whose delivery is due.
+pub async fn due_alarms(store: &Postgres, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+    let sql = "SELECT id FROM smsotp.alarms WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2";
+    let found = store.query(&Statement::new(sql, vec![int(now.millis()), int(limit)])).await?;
+    found.iter().map(|row| Reader::new(row).next("alarms.id")).collect()
 }
 
 /// Rows of the audit log, newest first: all of them, or those whose first subject is the given one.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows;
+use crate::alarm::Alarm;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -113,6 +114,21 @@ pub fn token(connection: &Connection, tag: [u8; 32]) -> Result<Option<Token>> {
 pub fn tokens(connection: &Connection) -> Result<Vec<Token>> {
     let sql = format!("{} ORDER BY id DESC LIMIT 1000", rows::statements::<Token>().select);
     rows::all(connection, &sql, [])
+}
+
+/// Alarms that end after this, at most 1000.
+pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+    let select = &rows::statements::<Alarm>().select;
+    let sql = format!("{select} WHERE until > ?1 ORDER BY until DESC, id DESC LIMIT 1000");
+    rows::all(connection, &sql, [ended_after.millis()])
+}
+
+/// The ids of the alarms whose delivery is due.
+pub fn due_alarms(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+    let sql = "SELECT id FROM alarms WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![now.millis(), limit], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Rows of the audit log, upwards.

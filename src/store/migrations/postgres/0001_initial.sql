@@ -127,6 +127,37 @@ CREATE TABLE smsotp.tokens (
 );
 CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
 
+-- What somebody has to know: alarms of the guard against SMS pumping, and of the balance.
+CREATE SEQUENCE smsotp.alarm_ids;
+CREATE TABLE smsotp.alarms (
+    id            bigint  PRIMARY KEY DEFAULT nextval('smsotp.alarm_ids'),
+    kind          text    COLLATE "C" NOT NULL,
+    about         text    COLLATE "C" NOT NULL,  -- a country, two letters; empty: everything
+    since         bigint  NOT NULL,
+    until         bigint  NOT NULL,
+    last_at       bigint  NOT NULL,
+    count         bigint  NOT NULL,
+    cost          bigint  NOT NULL,              -- millionths of a US dollar
+    words         text    NOT NULL,
+    newest        boolean NOT NULL,              -- of its kind and country: later ones join it while it stands
+    acked_at      bigint,
+    acked_by      text,
+    attempts      bigint  NOT NULL,              -- to deliver it
+    due_at        bigint,                        -- when to look at its delivery; NULL: never
+    sent_at       bigint
+);
+ALTER SEQUENCE smsotp.alarm_ids OWNED BY smsotp.alarms.id;
+CREATE UNIQUE INDEX alarms_newest ON smsotp.alarms (kind, about) WHERE newest;
+CREATE INDEX alarms_until ON smsotp.alarms (until, id);
+CREATE INDEX alarms_due ON smsotp.alarms (due_at, id) WHERE due_at IS NOT NULL;
+
+-- One row, once somebody asked: the balance at the provider.
+CREATE TABLE smsotp.balance (
+    id            bigint  PRIMARY KEY CHECK (id = 1),
+    asked_at      bigint  NOT NULL,
+    amount        bigint                         -- millionths of a US dollar; NULL: it did not say
+);
+
 -- The audit log in a fixed few chains of rows, and how far each has come, apart from its rows. An operation locks the head of its
 -- chain last; chain 0 is for maintenance.
 CREATE TABLE smsotp.audit_heads (

@@ -125,6 +125,35 @@ CREATE TABLE tokens (
     seal          BLOB    NOT NULL              -- HMAC(K_index, all that decides what it opens): without it the row opens nothing
 ) STRICT;
 
+-- What somebody has to know: alarms of the guard against SMS pumping, and of the balance.
+CREATE TABLE alarms (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind          TEXT    NOT NULL,
+    about         TEXT    NOT NULL,             -- a country, two letters; empty: everything
+    since         INTEGER NOT NULL,
+    until         INTEGER NOT NULL,
+    last_at       INTEGER NOT NULL,
+    count         INTEGER NOT NULL,
+    cost          INTEGER NOT NULL,             -- millionths of a US dollar
+    words         TEXT    NOT NULL,
+    newest        INTEGER NOT NULL,             -- of its kind and country: later ones join it while it stands
+    acked_at      INTEGER,
+    acked_by      TEXT,
+    attempts      INTEGER NOT NULL,             -- to deliver it
+    due_at        INTEGER,                      -- when to look at its delivery; NULL: never
+    sent_at       INTEGER
+) STRICT;
+CREATE UNIQUE INDEX alarms_newest ON alarms (kind, about) WHERE newest;
+CREATE INDEX alarms_until ON alarms (until, id);
+CREATE INDEX alarms_due ON alarms (due_at, id) WHERE due_at IS NOT NULL;
+
+-- One row, once somebody asked: the balance at the provider.
+CREATE TABLE balance (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    asked_at      INTEGER NOT NULL,
+    amount        INTEGER                       -- millionths of a US dollar; NULL: it did not say
+) STRICT;
+
 -- The audit log: a chain of rows. What else there is to a row is generated from its body, so that nothing can disagree with it.
 CREATE TABLE audit (
     chain         INTEGER NOT NULL,
