@@ -29,7 +29,18 @@ const WORDS_MAX: usize = 600;
 
 /// What an alarm is about.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, strum::IntoStaticStr, strum::EnumString, strum::Display,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::Display,
     strum::VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
@@ -259,7 +270,8 @@ impl Alarm {
 
     /// All of it as a few lines of text, for a chat.
     pub fn text(&self, app_name: &str) -> String {
-        let mut text = format!("{app_name}: alarm {}, {}, {}\n{}", self.id, self.kind.title(), self.place(), self.words);
+        let mut text =
+            format!("{app_name}: alarm {}, {}, {}\n{}", self.id, self.kind.title(), self.place(), self.words);
         if let Some(done) = self.done() {
             text.push_str(&format!("\nDone: {done}"));
         }
@@ -366,7 +378,11 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
             let alarm = Alarm::new(&Raised { kind: *kind, ..raised() }, NOW);
             assert!(!alarm.undo().is_empty() && !kind.title().is_empty());
-            assert_eq!(alarm.done().is_none(), *kind == AlarmKind::Detector, "what the detector does its own words say");
+            assert_eq!(
+                alarm.done().is_none(),
+                *kind == AlarmKind::Detector,
+                "what the detector does its own words say"
+            );
         }
         assert_eq!(AlarmKind::parse("Detector"), None);
     }

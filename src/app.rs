@@ -425,7 +425,8 @@ pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Re
     };
     let runtime = runtime()?;
     let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
-    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country, day: config.policy.guard.ceilings.day }));
+    let found =
+        runtime.block_on(twilio.checks(&checks::CheckOptions { to, country, day: config.policy.guard.ceilings.day }));
     runtime.shutdown_background();
     Ok(found)
 }

@@ -189,7 +189,9 @@ mod tests {
         for good in ["https://example.com/x", "http://127.0.0.1:9/x", "http://localhost:9", "http://[::1]:9/"] {
             assert_eq!(refused(&good.parse().unwrap()), None, "{good}");
         }
-        for bad in ["http://example.com/", "http://localhost.example.com/", "ftp://127.0.0.1/", "http://10.0.0.1/", "data:x"] {
+        for bad in
+            ["http://example.com/", "http://localhost.example.com/", "ftp://127.0.0.1/", "http://10.0.0.1/", "data:x"]
+        {
             assert!(refused(&bad.parse().unwrap()).is_some(), "{bad}");
         }
     }

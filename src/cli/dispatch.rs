@@ -54,8 +54,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
     let engine = app.engine();
-    let dispatched =
-        app.run(engine.dispatch(&os_caller(), Dispatch { limit: args.limit, early: true }, on_error))?;
+    let dispatched = app.run(engine.dispatch(&os_caller(), Dispatch { limit: args.limit, early: true }, on_error))?;
     out.show_unless_quiet(&dispatched)?;
     for (id, _, error) in &errors {
         out.warn(&format!("message m{id}: {error}"));

@@ -10,11 +10,7 @@ use crate::alarm::webhook::{SECRET_LEAST, Template, Webhook, refused};
 use crate::error::Result;
 
 /// Reads and checks them; `None`: no webhook is set.
-pub(super) fn webhook(
-    values: &GivenValues,
-    app_name: &str,
-    warnings: &mut Vec<String>,
-) -> Result<Option<Webhook>> {
+pub(super) fn webhook(values: &GivenValues, app_name: &str, warnings: &mut Vec<String>) -> Result<Option<Webhook>> {
     let template = values.get("SMSOTP_ALARM_TEMPLATE").map(|given| {
         let known: Vec<&str> = Template::ALL.iter().map(|template| template.as_str()).collect();
         let unknown = |_| given.invalid("is no template").hint(format!("There are {}.", known.join(", ")));

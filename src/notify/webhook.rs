@@ -61,7 +61,8 @@ impl Notify for WebhookClient {
         let body = self.webhook.body(alarm, now);
         let mut request = client.post(self.webhook.url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(signature) = self.webhook.signature(&body, now) {
-            let mut signature = HeaderValue::from_str(&signature).map_err(|_| "the signature is no header".to_owned())?;
+            let mut signature =
+                HeaderValue::from_str(&signature).map_err(|_| "the signature is no header".to_owned())?;
             signature.set_sensitive(true);
             request = request.header(SIGNATURE, signature);
         }

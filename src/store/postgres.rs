@@ -45,8 +45,8 @@ use crate::store::export::{Transfer, Transferred};
 use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    AuditPrune, Balance, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
-    Status, Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Balance, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged,
+    Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 

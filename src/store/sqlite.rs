@@ -37,8 +37,8 @@ use crate::store::export::{self, Transfer, Transferred};
 use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
-    AuditPrune, Balance, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
-    PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Balance, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page,
+    PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
     fresh_subject_id,
 };
 use crate::token::Token;

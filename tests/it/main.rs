@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admitting;
+mod alarming;
 mod auditing;
 #[cfg(target_os = "linux")]
 mod bounded;

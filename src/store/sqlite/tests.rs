@@ -8,12 +8,14 @@ use std::time::Duration;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{Sqlite, SqliteOptions};
+use crate::alarm::{Alarm, AlarmKind, Raised};
 use crate::audit::{Actor, Event};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::code::Code;
 use crate::engine::{AddTestNumber, Caller, Destination, Dispatch, Engine, Purge, Reset, Revoke, SendOtp, VerifyOtp};
 use crate::keys::{Keyring, SecretKey};
 use crate::message;
+use crate::money::Money;
 use crate::otp::{Otp, State, User};
 use crate::phone::{self, Phone};
 use crate::provider::twilio::{self, Account, Twilio};
@@ -142,6 +144,17 @@ async fn operations(scene: &Scene) {
     engine.add_test_number(&caller(), add).await.unwrap();
     engine.remove_test_number(&caller(), &test).await.unwrap();
     engine.key_uses().await.unwrap();
+    for _ in 0..2 {
+        let decide: Decide = Box::new(|facts| {
+            let words = "14 codes in 9 minutes".to_owned();
+            let raised = Raised { kind: AlarmKind::Detector, about: "TJ".into(), until: None, words, cost: Money(1) };
+            let changes = vec![Change::RaiseAlarm(Alarm::new(&raised, facts.now))];
+            Ok(Decision::Write { changes, event: Event::new(facts.now, Actor::System, "test", "raised"), answer: () })
+        });
+        engine.store().operations.operate(Needs::default(), decide).await.unwrap();
+    }
+    engine.announce(&caller()).await.unwrap();
+    engine.ack_alarm(&caller(), 1, "known").await.unwrap();
     clock.advance(Duration::from_secs(40 * 86_400));
     for dry_run in [true, false] {
         let how = Purge { older_than: None, dry_run, exclusive: false, scrub: false, batch: None };
@@ -180,6 +193,9 @@ async fn reads(scene: &Scene) {
     store.provider_ids(&phone).await.unwrap();
     store.test_numbers().await.unwrap();
     store.tokens().await.unwrap();
+    store.alarms(now).await.unwrap();
+    store.due_alarms(now, 20).await.unwrap();
+    store.balance().await.unwrap();
     store.token([0; 32]).await.unwrap();
     store.audit(0, 1, 20).await.unwrap();
     store.audit_back(None, (0, 5), 20).await.unwrap();
