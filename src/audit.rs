@@ -126,7 +126,7 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 23] = [
+pub const ACTIONS: [&str; 24] = [
     "audit.prune",
     "claim",
     "db.backup",
@@ -139,6 +139,7 @@ pub const ACTIONS: [&str; 23] = [
     "opt-in",
     "opt-out",
     "poll",
+    "prices",
     "purge",
     "report",
     "reveal",

@@ -14,6 +14,7 @@ pub mod help;
 mod keys;
 mod limits;
 mod list;
+mod prices;
 mod purge_expired;
 mod revoke;
 mod rows;
@@ -136,6 +137,8 @@ pub enum Verb {
     Explain(explain::Args),
     #[command(subcommand)]
     Limits(limits::Verb),
+    #[command(subcommand)]
+    Prices(prices::Verb),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -306,6 +309,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),
         Verb::Limits(args) => limits::run(args, call, out),
+        Verb::Prices(args) => prices::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),

@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 pub use crate::delivery::{Blame, Delivery, Reason};
 use crate::error::Result;
 use crate::message::State;
+use crate::money::Money;
 use crate::phone::Phone;
 
 /// A message on its way out. The body holds the code, so it is a secret and has no `Debug` of its own.
@@ -58,6 +59,16 @@ pub trait Provider: Send + Sync {
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
     async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
+
+    /// The countries (ISO 3166 two letters) of the provider's price list. `None`: it has no price list.
+    async fn priced_countries(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    /// What an SMS segment to a country costs at the dearest carrier. `None`: the price list has no price for it.
+    async fn price(&self, _country: &str) -> Result<Option<Money>> {
+        Ok(None)
+    }
 
     /// What an error code of a delivery that failed means. `None`: this provider has no such codes.
     fn explain(&self, _error_code: u32) -> Option<Reason> {

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 
 use super::checked::{Config, Database};
 use super::given::GivenValues;
+use super::guard;
 use super::policy;
 use super::settings::ProviderName;
 use super::show::show;
@@ -16,7 +17,7 @@ use crate::keys::KeySource;
 use crate::phone;
 use crate::policy::Policy;
 
-/// Checks everything that was read and makes the configuration of it. Reads nothing but the files that hold a secret of Twilio's.
+/// Checks everything that was read and makes the configuration of it. Reads nothing but the operator's prices and the files that hold a secret.
 ///
 /// Errors: `CONFIG_INVALID` (78).
 pub fn assemble(inputs: Inputs) -> Result<Config> {
@@ -25,6 +26,9 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
     warnings.extend_from_slice(given.unused());
     let mut policy = Policy::default();
     warnings.extend(policy::apply(&mut policy, &given.table)?);
+    let prices = given.get("SMSOTP_PRICES_FILE").map(|prices| resolve(prices, &prices.value, &inputs));
+    warnings.extend(guard::apply(&mut policy, &given, prices.as_deref())?);
+    let alarm_hook = guard::alarm_hook(&given, &mut warnings)?;
     if let Some(name) = given.get("SMSOTP_APP_NAME") {
         policy.app_name = app_name(name)?;
     }
@@ -48,6 +52,7 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         region,
         output,
         allow_test_numbers,
+        alarm_hook,
         settings,
         warnings,
     })

@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::message;
+use crate::money::{Channel, Money};
 use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -165,6 +166,15 @@ impl Stored for bool {
     }
 }
 
+impl Stored for Money {
+    fn to_value(&self) -> Value<'_> {
+        Value::Int(self.0)
+    }
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        i64::from_value(value).map(Money)
+    }
+}
+
 impl Stored for Timestamp {
     fn to_value(&self) -> Value<'_> {
         Value::Int(self.millis())
@@ -196,6 +206,7 @@ stored_texts! {
     Purpose: |purpose| purpose.as_str().into(), Purpose::parse;
     KeyId: |id| id.to_string().into(), KeyId::parse;
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
+    Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
     // Serializing them cannot fail; an empty text would not be read back.
