@@ -1,5 +1,7 @@
 //! The guard against SMS pumping: what stops somebody who has codes sent to numbers that earn them money.
 
+pub mod caps;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::money::{Ceilings, Prices};
@@ -31,6 +33,9 @@ pub struct CountryPolicy {
     pub closed: bool,
 }
 
+/// What to do where conversion is declared unknown without a ceiling.
+pub const CEILINGS_HINT: &str = "Set hour, day or month under [ceilings] in smsotp.toml, in US$: for example day = 50.";
+
 /// The settings of the guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GuardPolicy {
@@ -47,6 +52,14 @@ pub struct GuardPolicy {
 }
 
 impl GuardPolicy {
+    /// Why conversion may not be declared unknown: nothing that bounds what is spent was configured. Without knowledge of
+    /// conversion the guard is left with totals alone, and has no past to judge them by.
+    pub fn conversion_unknown_needs(&self) -> Option<&'static str> {
+        (!self.ceilings.bounds_time()).then_some(
+            "needs a ceiling of spending: where nobody says whether codes are entered, only money can be guarded",
+        )
+    }
+
     /// What was said about a country; the defaults where nothing was.
     pub fn country(&self, country: &str) -> CountryPolicy {
         self.countries.get(country).copied().unwrap_or_default()

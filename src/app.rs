@@ -247,7 +247,7 @@ const POLL_LATE: Duration = Duration::from_secs(120);
 fn engine(config: &Config, store: Store, keyring: &Arc<Keyring>) -> Engine {
     let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
     let engine = Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after);
-    match &config.alarm_webhook {
+    match &config.alarm_hook {
         Some(webhook) => engine.notifying(Arc::new(WebhookClient::new(webhook.clone()))),
         None => engine,
     }

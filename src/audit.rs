@@ -126,7 +126,7 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 26] = [
+pub const ACTIONS: [&str; 27] = [
     "alarm_ack",
     "alarm_deliver",
     "audit.prune",
@@ -142,6 +142,7 @@ pub const ACTIONS: [&str; 26] = [
     "opt-in",
     "opt-out",
     "poll",
+    "prices",
     "purge",
     "report",
     "reveal",

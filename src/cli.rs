@@ -15,6 +15,7 @@ pub mod help;
 mod keys;
 mod limits;
 mod list;
+mod prices;
 mod purge_expired;
 mod revoke;
 mod rows;
@@ -139,6 +140,8 @@ pub enum Verb {
     Alarms(alarms::Verb),
     #[command(subcommand)]
     Limits(limits::Verb),
+    #[command(subcommand)]
+    Prices(prices::Verb),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -310,6 +313,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Explain(args) => explain::run(args, out),
         Verb::Alarms(args) => alarms::run(args, call, out),
         Verb::Limits(args) => limits::run(args, call, out),
+        Verb::Prices(args) => prices::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),

@@ -13,6 +13,7 @@ mod idempotency;
 mod inbound;
 mod keys;
 mod limit_status;
+mod prices;
 mod purge;
 mod refresh;
 mod request;
@@ -45,6 +46,7 @@ pub use dispatch::{Dispatch, Dispatched};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
+pub use prices::PricesRefreshed;
 pub use purge::{Purge, PurgeReport};
 pub use request::{Destination, Override, SendOtp};
 pub use reset::{Forgotten, Reset};
@@ -63,7 +65,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
 use crate::message::Message;
-use crate::money::Money;
+use crate::money::{Money, Prices};
 use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::phone::Phone;
@@ -72,7 +74,7 @@ use crate::provider::Provider;
 use crate::purpose::Purpose;
 use crate::store::{Decision, Needs, Read, Store};
 use crate::token::Token;
-use context::Context;
+use context::{Context, KnownPrices};
 
 /// The operations with all that they need: a store, a provider, the keys and the settings.
 ///
@@ -96,6 +98,7 @@ impl Engine {
                 policy,
                 on_step: None,
                 on_wait: None,
+                prices: KnownPrices::default(),
                 test_numbers: true,
                 poll_after: None,
             },
@@ -308,6 +311,26 @@ impl Engine {
     /// How full the limits of someone are now.
     pub async fn limit_status(&self, whom: &LimitQuery) -> Result<Vec<LimitStatus>> {
         limit_status::limit_status(&self.context, whom).await
+    }
+
+    /// The prices in force: the operator's file over the provider's list over the shipped table. At most a minute old.
+    pub async fn prices(&self) -> Result<Arc<Prices>> {
+        self.context.prices().await
+    }
+
+    /// Asks the provider for the prices of these countries, or of all that may get messages, one after the other, and keeps what it
+    /// answers. `progress` hears how many were asked for, and answers whether to go on.
+    ///
+    /// # Errors
+    /// `NO_PROVIDER`, `VALUE_INVALID` where the provider has no price list, `PROVIDER_*` where not even its countries could be asked
+    /// for. What one country fails with is part of the answer.
+    pub async fn refresh_prices(
+        &self,
+        caller: &Caller,
+        countries: Option<Vec<String>>,
+        progress: impl FnMut(u64) -> bool + Send,
+    ) -> Result<PricesRefreshed> {
+        prices::refresh(&self.context, caller, countries, progress).await
     }
 
     /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.

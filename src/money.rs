@@ -231,8 +231,21 @@ pub struct Prices {
     known: BTreeMap<(&'static str, Channel), Price>,
 }
 
+/// A price as the provider's list had it, which the database keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedPrice {
+    /// ISO 3166 two letters.
+    pub country: String,
+    /// The channel.
+    pub channel: Channel,
+    /// Per segment, at the dearest carrier.
+    pub price: Money,
+    /// When the list was asked for.
+    pub fetched_at: Timestamp,
+}
+
 /// The most that one segment may cost in a price list: more is a slip of the point.
-const SEGMENT_MAX: Money = Money(100 * MICROS);
+pub const SEGMENT_MAX: Money = Money(100 * MICROS);
 
 /// The most lines of a price list.
 const LINES_MAX: usize = 2_000;
@@ -283,6 +296,18 @@ impl Prices {
         if known.source <= source {
             *known = price;
         }
+    }
+
+    /// With the prices that the provider's list had.
+    #[must_use]
+    pub fn with_fetched(mut self, fetched: &[FetchedPrice]) -> Prices {
+        for price in fetched {
+            // A country of another version of the numbering plans has no use here.
+            let Some(country) = phone::country(&price.country) else { continue };
+            let listed = Listed { country, channel: price.channel, money: price.price };
+            self.put(&listed, Source::Refreshed(price.fetched_at));
+        }
+        self
     }
 
     /// Takes over a price list of the operator's own, which wins over every other (see [`read_csv`]).

@@ -65,6 +65,16 @@ pub trait Provider: Send + Sync {
         Ok(None)
     }
 
+    /// The countries (ISO 3166 two letters) of the provider's price list. `None`: it has no price list.
+    async fn priced_countries(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    /// What an SMS segment to a country costs at the dearest carrier. `None`: the price list has no price for it.
+    async fn price(&self, _country: &str) -> Result<Option<Money>> {
+        Ok(None)
+    }
+
     /// What an error code of a delivery that failed means. `None`: this provider has no such codes.
     fn explain(&self, _error_code: u32) -> Option<Reason> {
         None

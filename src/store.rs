@@ -34,6 +34,7 @@ use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -239,6 +240,8 @@ pub trait Read: Send + Sync {
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
+    /// All prices of the provider's list, at most 2000.
+    async fn prices(&self) -> Result<Vec<FetchedPrice>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
 

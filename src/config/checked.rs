@@ -33,8 +33,8 @@ pub struct Config {
     pub output: Option<String>,
     /// `SMSOTP_ALLOW_TEST_NUMBERS`: `serve` accepts the fixed codes of declared test numbers.
     pub allow_test_numbers: bool,
-    /// Where alarms go; `None`: to the log and `alarms list` alone.
-    pub alarm_webhook: Option<Webhook>,
+    /// Where alarms are posted to, if anywhere.
+    pub alarm_hook: Option<Webhook>,
     /// Where each value came from, for `config show`; secrets already hidden.
     pub settings: Vec<Setting>,
     /// Things worth a warning that stop nothing (a world-readable `.env`, a code that lives longer than 10 minutes).

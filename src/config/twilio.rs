@@ -31,16 +31,16 @@ pub(super) fn twilio(values: &GivenValues, warnings: &mut Vec<String>) -> Result
     })
 }
 
-/// A secret and where it was given.
-pub(super) struct Credential {
+/// A secret of Twilio's and where it was given.
+struct Credential {
     name: &'static str,
-    pub(super) secret: SecretString,
+    secret: SecretString,
     source: Source,
     from_file: bool,
 }
 
 /// A secret, given directly or in a file. GivenValue directly it wins, unless a stronger source names a file.
-pub(super) fn secret(
+fn secret(
     values: &GivenValues,
     direct: &'static str,
     file: &'static str,
@@ -111,6 +111,7 @@ fn base_url(given: &GivenValue, secrets: &[&Credential]) -> Result<Url> {
     Ok(url)
 }
 
+/// Whether an address means this machine.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

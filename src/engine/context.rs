@@ -1,14 +1,15 @@
 //! What every operation works with: the store, the provider, the keys, the settings, and who asks.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::audit::{Actor, Details, Event};
+use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
-use crate::money::Money;
+use crate::money::{Money, Prices};
 use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::policy::Policy;
@@ -26,10 +27,30 @@ pub(super) struct Context {
     pub policy: Arc<Policy>,
     pub on_step: Option<OnStep>,
     pub on_wait: Option<OnWait>,
+    /// The prices as they were last read.
+    pub prices: KnownPrices,
     /// Declared test numbers count.
     pub test_numbers: bool,
     /// When the worker first asks for an accepted message.
     pub poll_after: Option<Duration>,
+}
+
+/// How old the prices may be that a send reckons with.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The prices as they were last read, and when.
+#[derive(Clone, Default)]
+pub(super) struct KnownPrices(Arc<Mutex<Option<(Timestamp, Arc<Prices>)>>>);
+
+impl KnownPrices {
+    /// Has them read anew.
+    pub fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Timestamp, Arc<Prices>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(super) type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
@@ -124,6 +145,20 @@ impl Context {
     /// What a day of codes costs at most, as far as that was said: the configured ceiling.
     pub fn day(&self) -> Option<Money> {
         self.policy.guard.ceilings.day
+    }
+
+    /// The prices in force: the operator's file over the provider's list over the shipped table. At most a minute old.
+    pub async fn prices(&self) -> Result<Arc<Prices>> {
+        let now = self.reads().now().await?;
+        let is_fresh = |(read_at, _): &&(Timestamp, Arc<Prices>)| *read_at <= now && now.since(*read_at) < FRESH;
+        let known = self.prices.lock().as_ref().filter(is_fresh).map(|(_, prices)| Arc::clone(prices));
+        if let Some(prices) = known {
+            return Ok(prices);
+        }
+        let fetched = self.reads().prices().await?;
+        let prices = Arc::new(self.policy.guard.prices.clone().with_fetched(&fetched));
+        *self.prices.lock() = Some((now, Arc::clone(&prices)));
+        Ok(prices)
     }
 
     /// What the provider's error code of a failed delivery means.

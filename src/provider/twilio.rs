@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod checks;
 mod client;
 mod outcome;
+mod pricing;
 pub mod settings;
 pub mod signature;
 pub mod status;
@@ -18,6 +19,7 @@ use serde_json::Value;
 pub use self::account::Account;
 pub use self::client::Timeouts;
 use self::client::{ApiClient, ExchangeError, Request};
+use self::outcome::unreadable;
 pub use self::settings::{Credentials, Sender, Settings};
 use super::{Delivery, Outgoing, Provider, Reason, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -162,6 +164,28 @@ impl Provider for Twilio {
         amount.map(|amount| Some(Money::from_usd(amount))).ok_or_else(unreadable)
     }
 
+    async fn priced_countries(&self) -> Result<Option<Vec<String>>> {
+        let mut url = self.settings().url("pricing", &pricing::first_page())?;
+        let mut found = Vec::new();
+        for _ in 0..pricing::PAGES_MAX {
+            let page = self.read_resource(url).await?.ok_or_else(pricing::no_list)?;
+            found.extend(pricing::countries(&page).ok_or_else(unreadable)?);
+            match pricing::next_page(&page) {
+                Some(path) => url = self.settings().url("pricing", &path)?,
+                None => return Ok(Some(found)),
+            }
+        }
+        Err(pricing::too_long())
+    }
+
+    async fn price(&self, country: &str) -> Result<Option<Money>> {
+        let url = self.settings().url("pricing", &pricing::of_country(country))?;
+        match self.read_resource(url).await? {
+            Some(list) => pricing::dearest(country, &list),
+            None => Ok(None),
+        }
+    }
+
     fn explain(&self, error_code: u32) -> Option<Reason> {
         Some(outcome::reason_of(error_code))
     }
@@ -179,11 +203,6 @@ fn is_outbound_to(message: &Value, to: &Phone) -> bool {
 fn unreachable(error: ExchangeError) -> Error {
     Error::new(Code::PROVIDER_UNREACHABLE, error.why())
         .hint("check network, proxy and firewall with `smsotp test-twilio`")
-}
-
-fn unreadable() -> Error {
-    Error::new(Code::PROVIDER_UNREACHABLE, "Twilio's answer cannot be read")
-        .hint("look for a proxy or gateway between here and Twilio")
 }
 
 #[cfg(test)]

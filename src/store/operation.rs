@@ -10,7 +10,7 @@ use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
 use crate::message::Message;
-use crate::money::Money;
+use crate::money::{FetchedPrice, Money};
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -284,6 +284,8 @@ pub enum Change {
     PutTestNumber(TestNumber),
     /// A test number that is one no more.
     DropTestNumber(Phone),
+    /// A price as the provider's list has it, new or changed.
+    PutPrice(FetchedPrice),
     /// A new access token, under [`Facts::next_token_id`].
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.

@@ -39,6 +39,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
@@ -448,6 +449,9 @@ impl Read for Postgres {
         read::usages(self, subjects).await
     }
 
+    async fn prices(&self) -> Result<Vec<FetchedPrice>> {
+        read::prices(self).await
+    }
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(self).await
     }

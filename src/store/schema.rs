@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::{Otp, State};
 use crate::token::Token;
 use crate::usage::Usage;
@@ -200,12 +201,21 @@ table! {
 }
 
 table! {
+    "prices" of FetchedPrice, key ["country", "channel"], order "country, channel";
+    "country"       Text  Fixed     country,
+    "channel"       Text  Fixed     channel,
+    "price"         Int   Changing  price,
+    "fetched_at"    Int   Changing  fetched_at,
+}
+
+table! {
     "tokens" of Token, key ["id"], order "id";
     "id"            Int   Fixed     id,
     "name"          Text  Fixed     name,
     "tag"           Bytes Fixed     tag,
     "scopes"        Text  Fixed     scopes,
     "rate"          Int   Fixed     rate,
+    "conversion_unknown" Bool Fixed conversion_unknown,
     "user"          Text  Fixed     user,
     "service"       Bool  Fixed     service,
     "created_at"    Int   Fixed     created_at,
@@ -269,7 +279,7 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 11] {
+pub fn exported() -> [&'static Table; 12] {
     [
         KeyRow::table(),
         SubjectRow::table(),
@@ -277,6 +287,7 @@ pub fn exported() -> [&'static Table; 11] {
         Message::table(),
         Reply::table(),
         TestNumber::table(),
+        FetchedPrice::table(),
         Token::table(),
         Alarm::table(),
         Balance::table(),

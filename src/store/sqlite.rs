@@ -31,6 +31,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
@@ -262,6 +263,7 @@ impl Sqlite {
                 rows::execute(connection, "DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                     .map(drop)
             }
+            Change::PutPrice(price) => rows::put(connection, price),
             Change::NewToken(token) => rows::insert(connection, token),
             Change::PutToken(token) => rows::update(connection, token),
             Change::RaiseAlarm(alarm) => {
@@ -381,6 +383,9 @@ impl Read for Sqlite {
         subjects.iter().map(|subject| self.subject(&connection, subject)).collect()
     }
 
+    async fn prices(&self) -> Result<Vec<FetchedPrice>> {
+        read::prices(&self.connection())
+    }
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(&self.connection())
     }

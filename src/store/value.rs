@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::message;
-use crate::money::Money;
+use crate::money::{Channel, Money};
 use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -208,6 +208,7 @@ stored_texts! {
     KeyId: |id| id.to_string().into(), KeyId::parse;
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
+    Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
     // Serializing them cannot fail; an empty text would not be read back.

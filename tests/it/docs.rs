@@ -326,6 +326,8 @@ const JSON_STORIES: &[JsonStory] = &[
     story("revoke", "revoke +14155550124", 0),
     story("limits show", "limits show +14155550123 --purpose login", 0),
     story("limits show --risk", "limits show --risk", 0),
+    story("prices list", "prices list DE", 0),
+    story("prices refresh", "prices refresh --countries DE,US", 0),
     story("limits reset", "limits reset +14155550123 --reason example", 0),
     story("test-number list", "test-number list", 0),
     story("test-number remove", "test-number remove +15005550006", 0),

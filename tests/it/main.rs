@@ -38,6 +38,7 @@ mod memory;
 mod pg;
 mod pooler;
 mod postgres;
+mod prices;
 mod processes;
 mod prompts;
 mod provider_trouble;

@@ -61,6 +61,12 @@ pub(super) fn read_error(answer: &ApiAnswer) -> Error {
     }
 }
 
+/// The error of an answer that is not what it should be.
+pub(super) fn unreadable() -> Error {
+    Error::new(Code::PROVIDER_UNREACHABLE, "Twilio's answer cannot be read")
+        .hint("look for a proxy or gateway between here and Twilio")
+}
+
 /// Reads a message as the API shows it. `None`: not readable as one.
 pub(super) fn remote_message(message: &Value) -> Option<RemoteMessage> {
     let text = |key: &str| message.get(key).and_then(Value::as_str);

@@ -107,6 +107,7 @@ impl Writes {
                     let sql = "DELETE FROM smsotp.test_numbers WHERE phone_number = $1";
                     statements.push(Statement::new(sql, vec![text(phone.as_str())]));
                 }
+                Change::PutPrice(price) => statements.push(rows::put(&price)),
                 Change::NewToken(token) => statements.push(rows::insert(&token)),
                 Change::PutToken(token) => statements.push(rows::update(&token)),
                 Change::RaiseAlarm(alarm) => {

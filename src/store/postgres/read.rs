@@ -10,6 +10,7 @@ use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect, Record, SubjectRow};
@@ -131,6 +132,11 @@ pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option
 /// All test numbers, at most 1000.
 pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     select(store, "ORDER BY phone_number LIMIT 1000", Vec::new()).await
+}
+
+/// All prices of the provider's list, at most 2000.
+pub async fn prices(store: &Postgres) -> Result<Vec<FetchedPrice>> {
+    select(store, "ORDER BY country, channel LIMIT 2000", Vec::new()).await
 }
 
 /// The access token with this tag.

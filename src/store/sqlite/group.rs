@@ -264,6 +264,7 @@ mod tests {
             tag,
             scopes: Scopes::parse("send").unwrap(),
             rate: 1,
+            conversion_unknown: false,
             user: None,
             service: true,
             created_at: facts.now,

@@ -10,6 +10,7 @@ use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect};
@@ -101,6 +102,12 @@ pub fn provider_ids(connection: &Connection, phone: &Phone) -> Result<Vec<String
 /// All test numbers, at most 1000.
 pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
     let sql = format!("{} ORDER BY phone_number LIMIT 1000", rows::statements::<TestNumber>().select);
+    rows::all(connection, &sql, [])
+}
+
+/// All prices of the provider's list, at most 2000.
+pub fn prices(connection: &Connection) -> Result<Vec<FetchedPrice>> {
+    let sql = format!("{} ORDER BY country, channel LIMIT 2000", rows::statements::<FetchedPrice>().select);
     rows::all(connection, &sql, [])
 }
 

@@ -33,13 +33,14 @@ const PHONE: &str = "+14155550100";
 const TEST: &str = "+1234567890";
 
 /// Walks that are bounded by what they are: one page down the primary key, and tables of at most a thousand or a hundred rows.
-const BOUNDED: [&str; 12] = [
+const BOUNDED: [&str; 13] = [
     // A page, and what is counted after it: down the ids, as many as are asked for.
     "FROM otps ORDER BY id DESC LIMIT",
     "FROM otps WHERE id < ?1 ORDER BY id DESC LIMIT",
     "FROM (SELECT * FROM otps ORDER BY id DESC LIMIT 20000)",
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
+    "FROM prices",
     "FROM tokens",
     "FROM database_keys",
     "FROM audit_heads",
@@ -192,6 +193,7 @@ async fn reads(scene: &Scene) {
     store.messages_of(1).await.unwrap();
     store.provider_ids(&phone).await.unwrap();
     store.test_numbers().await.unwrap();
+    store.prices().await.unwrap();
     store.tokens().await.unwrap();
     store.alarms(now).await.unwrap();
     store.due_alarms(now, 20).await.unwrap();
@@ -387,6 +389,7 @@ fn token(facts: &Facts) -> Token {
         tag: [u8::try_from(id).unwrap(); 32],
         scopes: Scopes::parse("send").unwrap(),
         rate: 1,
+        conversion_unknown: false,
         user: None,
         service: true,
         created_at: facts.now,

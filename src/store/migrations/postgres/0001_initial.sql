@@ -110,6 +110,15 @@ CREATE TABLE smsotp.test_numbers (
     added_by      text    NOT NULL
 );
 
+-- What a segment costs, as the provider's price list had it.
+CREATE TABLE smsotp.prices (
+    country       text    COLLATE "C" NOT NULL,  -- ISO 3166, two letters
+    channel       text    COLLATE "C" NOT NULL,  -- sms, whatsapp
+    price         bigint  NOT NULL,              -- millionths of a US dollar
+    fetched_at    bigint  NOT NULL,
+    PRIMARY KEY (country, channel)
+);
+
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE smsotp.tokens (
     id            bigint  PRIMARY KEY,
@@ -117,6 +126,7 @@ CREATE TABLE smsotp.tokens (
     tag           bytea   NOT NULL UNIQUE,       -- HMAC(K_index, the token)
     scopes        text    NOT NULL,              -- words with commas between them
     rate          bigint  NOT NULL,              -- requests per second, of each server
+    conversion_unknown boolean NOT NULL,         -- its bearer never says whether a code was entered
     "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,

@@ -109,6 +109,15 @@ CREATE TABLE test_numbers (
     added_by      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What a segment costs, as the provider's price list had it.
+CREATE TABLE prices (
+    country       TEXT    NOT NULL,             -- ISO 3166, two letters
+    channel       TEXT    NOT NULL,             -- sms, whatsapp
+    price         INTEGER NOT NULL,             -- millionths of a US dollar
+    fetched_at    INTEGER NOT NULL,
+    PRIMARY KEY (country, channel)
+) STRICT, WITHOUT ROWID;
+
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE tokens (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -116,6 +125,7 @@ CREATE TABLE tokens (
     tag           BLOB    NOT NULL UNIQUE,      -- HMAC(K_index, the token)
     scopes        TEXT    NOT NULL,             -- words with commas between them
     rate          INTEGER NOT NULL,             -- requests per second, of each server
+    conversion_unknown INTEGER NOT NULL,        -- its bearer never says whether a code was entered
     "user"        TEXT,                         -- NULL: not bound to a user
     service       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
