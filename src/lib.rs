@@ -104,6 +104,7 @@ pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
+pub mod lists;
 pub mod message;
 pub mod otp;
 pub mod phone;

@@ -8,6 +8,7 @@ use crate::audit::Event;
 use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
+use crate::lists::{self, ListEntry, Ruling, Side};
 use crate::message::Message;
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
@@ -34,6 +35,8 @@ pub struct Needs {
     pub reply: Option<[u8; 32]>,
     /// An access token.
     pub token: Option<i64>,
+    /// The keys of entries of lists: [`crate::lists::About::keys`].
+    pub lists: Vec<String>,
     /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
@@ -77,6 +80,8 @@ pub struct Facts {
     pub token: Option<Token>,
     /// An unused token id.
     pub next_token_id: i64,
+    /// The entries of lists with one of [`Needs::lists`], those that have ended too.
+    pub lists: Vec<ListEntry>,
 }
 
 /// What becomes of a "no".
@@ -130,6 +135,19 @@ impl SubjectFact {
             Change::PutUsage(_, usage, _) if self.is_new && usage.is_empty() => Change::LeaveUnknown(self.id),
             change => change,
         }
+    }
+
+    /// The change that erases this subject; `None` where nothing is known of it. Only an opt-out outlives it, as a keyed tag with
+    /// a new random id.
+    ///
+    /// # Errors
+    /// `BUG` where the operating system has no random bytes.
+    pub fn erased(&self, now: Timestamp) -> Result<Option<Change>> {
+        if self.is_new {
+            return Ok(None);
+        }
+        let kept = self.usage.outliving().map(|usage| Ok::<_, Error>((fresh_subject_id(now)?, usage))).transpose()?;
+        Ok(Some(Change::EraseSubject(self.id, kept)))
     }
 
     /// Notes among the changes of an operation that its audit row records a "no" about this subject.
@@ -203,6 +221,17 @@ impl Facts {
     /// The client network's; `None` where no address is known.
     pub fn network(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Network)
+    }
+
+    /// What the lists say of the message that this is about.
+    pub fn ruling(&self) -> Ruling<'_> {
+        lists::rule(&self.lists, self.now)
+    }
+
+    /// Whether an entry of the allow list, and none of the block list, is about this message: the caps against abuse do not hold it
+    /// back.
+    pub fn allowed(&self) -> bool {
+        self.ruling().allowed
     }
 
     /// The one with this id.
@@ -282,6 +311,19 @@ pub enum Change {
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
+    /// An access token that is not there any more.
+    DropToken(i64),
+    /// An entry of a list, new or changed. What it has refused stays as it is counted.
+    PutEntry(ListEntry),
+    /// An entry that is off its list, by its key.
+    DropEntry(String, Side),
+    /// An entry refused so many more messages, by its key.
+    CountHits(String, Side, u32),
+    /// An otp, with its messages and what was answered to idempotency keys about them, is deleted.
+    EraseOtp(i64),
+    /// A subject's row is deleted. What has to outlive the person is kept in a row with a new id, which nothing leads to from
+    /// the old one: made by [`SubjectFact::erased`].
+    EraseSubject(SubjectId, Option<(SubjectId, Usage)>),
 }
 
 /// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one

@@ -21,8 +21,8 @@ pub struct Expiring {
     count: fn(&mut Purged) -> &mut u64,
 }
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers.
-pub const EXPIRING: [Expiring; 3] = [
+/// Idle subjects, old answers to idempotency keys, expired test numbers, ended entries of lists.
+pub const EXPIRING: [Expiring; 4] = [
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
@@ -43,6 +43,13 @@ pub const EXPIRING: [Expiring; 3] = [
         moment: "until",
         until: |_, now| now,
         count: |purged| &mut purged.test_numbers,
+    },
+    Expiring {
+        table: "list_entries",
+        keys: ["number", "number"],
+        moment: "until",
+        until: |_, now| now,
+        count: |purged| &mut purged.list_entries,
     },
 ];
 
@@ -87,6 +94,7 @@ pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
         .number("subjects", number(purged.subjects))
         .number("replies", number(purged.replies))
         .number("test_numbers", number(purged.test_numbers))
+        .number("list_entries", number(purged.list_entries))
         .number("finished_before", batch.cutoff.millis());
     Event::new(now, batch.actor.clone(), "purge", "done").details(details)
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
+use crate::lists::{ListedKind, Side};
 use crate::message;
 use crate::otp::{self, User};
 use crate::phone::Phone;
@@ -196,6 +197,8 @@ stored_texts! {
     Purpose: |purpose| purpose.as_str().into(), Purpose::parse;
     KeyId: |id| id.to_string().into(), KeyId::parse;
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
+    Side: |side| side.as_str().into(), Side::parse;
+    ListedKind: |kind| kind.as_str().into(), ListedKind::parse;
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
     // Serializing them cannot fail; an empty text would not be read back.

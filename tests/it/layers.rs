@@ -14,8 +14,8 @@ struct Layer {
 }
 
 const RULES: &[&str] = &[
-    "audit", "check", "code", "delivery", "limits", "message", "otp", "phone", "policy", "purpose", "risk", "segments",
-    "subject", "template", "token", "typed", "usage",
+    "audit", "check", "code", "delivery", "limits", "lists", "message", "otp", "phone", "policy", "purpose", "risk",
+    "segments", "subject", "template", "token", "typed", "usage",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.

@@ -8,6 +8,7 @@ use super::rows::{self, Param, Statement, bytes, int, text};
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
 use crate::otp::Otp;
 use crate::phone::Phone;
@@ -16,6 +17,7 @@ use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// The records that a condition, order and limit select.
 async fn select<R: Record>(store: &Postgres, rest: &str, params: Vec<Param>) -> Result<Vec<R>> {
@@ -130,6 +132,35 @@ pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option
 /// All test numbers, at most 1000.
 pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     select(store, "ORDER BY phone_number LIMIT 1000", Vec::new()).await
+}
+
+/// Entries of lists with their numbers, the newest first.
+pub async fn list_entries(
+    store: &Postgres,
+    side: Option<Side>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<(i64, ListEntry)>> {
+    let columns = &rows::statements::<ListEntry>().columns;
+    let sql = format!(
+        "SELECT {columns}, number FROM smsotp.list_entries WHERE number < $1 AND list IN ($2, $3) ORDER BY number DESC LIMIT $4"
+    );
+    let [one, other] = Side::one_or_both(side).map(|side| text(side.as_str()));
+    let found =
+        store.query(&Statement::new(sql, vec![int(before.unwrap_or(i64::MAX)), one, other, int(limit)])).await?;
+    found.iter().map(|row| Ok((rows::column(row, ListEntry::table().columns.len())?, ListEntry::read(row)?))).collect()
+}
+
+/// Phones whose usage lasts, in the order of their ids.
+pub async fn lasting(
+    store: &Postgres,
+    after: Option<SubjectId>,
+    limit: u32,
+) -> Result<Vec<(SubjectId, String, Usage)>> {
+    let after = bytes(&after.map_or([0; 16], |id| id.0));
+    let rest = "WHERE idle_at IS NULL AND id > $1 AND kind = 'phone' ORDER BY id LIMIT $2";
+    let found: Vec<SubjectRow> = select(store, rest, vec![after, int(limit)]).await?;
+    found.into_iter().map(|row| Ok((row.id, row.masked.clone(), row.usage()?))).collect()
 }
 
 /// The access token with this tag.

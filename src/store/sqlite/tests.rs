@@ -31,13 +31,14 @@ const PHONE: &str = "+14155550100";
 const TEST: &str = "+1234567890";
 
 /// Walks that are bounded by what they are: one page down the primary key, and tables of at most a thousand or a hundred rows.
-const BOUNDED: [&str; 12] = [
+const BOUNDED: [&str; 13] = [
     // A page, and what is counted after it: down the ids, as many as are asked for.
     "FROM otps ORDER BY id DESC LIMIT",
     "FROM otps WHERE id < ?1 ORDER BY id DESC LIMIT",
     "FROM (SELECT * FROM otps ORDER BY id DESC LIMIT 20000)",
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
+    "FROM (SELECT 1 FROM list_entries LIMIT 1000)",
     "FROM tokens",
     "FROM database_keys",
     "FROM audit_heads",
@@ -179,6 +180,8 @@ async fn reads(scene: &Scene) {
     store.messages_of(1).await.unwrap();
     store.provider_ids(&phone).await.unwrap();
     store.test_numbers().await.unwrap();
+    store.list_entries(None, None, 20).await.unwrap();
+    store.lasting(None, 20).await.unwrap();
     store.tokens().await.unwrap();
     store.token([0; 32]).await.unwrap();
     store.audit(0, 1, 20).await.unwrap();

@@ -27,7 +27,7 @@ pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS 
     written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects WHERE usage::jsonb -> 'refusals' IS NULL \
         UNION ALL SELECT 'messages', xmin::text FROM messages WHERE due_at IS NULL AND state NOT IN ('accepted', 'sent') \
         UNION ALL SELECT 'replies', xmin::text FROM replies UNION ALL SELECT 'tokens', xmin::text FROM tokens \
-        UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers) \
+        UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers UNION ALL SELECT 'list_entries', xmin::text FROM list_entries) \
     SELECT what || ' were written by a transaction without an audit row' FROM written WHERE by NOT IN (SELECT by FROM logged) \
     UNION ALL SELECT rows || ' audit rows were written by one transaction' FROM logged WHERE rows > 1";
 
