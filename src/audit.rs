@@ -126,14 +126,16 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 23] = [
+pub const ACTIONS: [&str; 25] = [
     "audit.prune",
+    "block",
     "claim",
     "db.backup",
     "db.copy",
     "db.export",
     "db.move",
     "dispatch",
+    "forget",
     "keys.wrap",
     "limits.reset",
     "opt-in",

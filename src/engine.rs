@@ -11,6 +11,7 @@ mod idempotency;
 mod inbound;
 mod keys;
 mod limit_status;
+mod lists;
 mod purge;
 mod refresh;
 mod request;
@@ -34,13 +35,14 @@ use std::time::Duration;
 
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
-pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::{Dispatch, Dispatched};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
+pub use lists::{AddEntry, AddedEntry, OptedOut};
 pub use purge::{Purge, PurgeReport};
 pub use request::{Destination, Override, SendOtp};
 pub use reset::{Forgotten, Reset};
@@ -58,6 +60,7 @@ use crate::audit::Details;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
+use crate::lists::{ListEntry, Listed, Side};
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::phone::Phone;
@@ -261,6 +264,44 @@ impl Engine {
     /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
     pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
         reset::reset(&self.context, caller, reset).await
+    }
+
+    /// Adds an entry to the block or the allow list, or gives the one that is there another reason and end. It holds for every send
+    /// that begins after it, and for messages that wait for another attempt. A code that is live can still be verified: a block stops
+    /// messages alone.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the end is past or there is no reason.
+    pub async fn add_entry(&self, caller: &Caller, add: AddEntry) -> Result<AddedEntry> {
+        lists::add(&self.context, caller, add).await
+    }
+
+    /// Takes an entry off its list; `None` where there was none that holds.
+    pub async fn remove_entry(
+        &self,
+        caller: &Caller,
+        (side, listed): (Side, &Listed),
+        reason: &str,
+    ) -> Result<Option<ListEntry>> {
+        lists::remove(&self.context, caller, (side, listed), reason).await
+    }
+
+    /// Entries that hold, with their numbers, the newest first: of one list or both, those with a lower number than `before`.
+    pub async fn entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        lists::list(&self.context, side, before, limit).await
+    }
+
+    /// Records that a recipient opted out, or that they want messages again; false where that was known.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` without a reason.
+    pub async fn set_opt_out(&self, caller: &Caller, phone: (&Phone, bool), reason: &str) -> Result<bool> {
+        lists::opt_out(&self.context, caller, phone, reason).await
+    }
+
+    /// Phones whose owners opted out, by STOP, by word of the provider or by staff.
+    pub async fn opted_out(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<OptedOut>> {
+        lists::opted_out(&self.context, after, limit).await
     }
 
     /// Declares a test number, or gives a declared one a new code and end.
