@@ -1,6 +1,7 @@
 //! The command line: the argument tree, the global flags, and the way from a command line to an exit code.
 
 mod audit;
+mod block;
 mod checks;
 pub mod completions;
 mod config;
@@ -9,6 +10,7 @@ mod db;
 mod demo;
 mod dispatch;
 mod explain;
+mod forget;
 mod given;
 pub mod help;
 mod keys;
@@ -136,6 +138,9 @@ pub enum Verb {
     Explain(explain::Args),
     #[command(subcommand)]
     Limits(limits::Verb),
+    #[command(subcommand)]
+    Block(block::Verb),
+    Forget(forget::Args),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -306,6 +311,8 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),
         Verb::Limits(args) => limits::run(args, call, out),
+        Verb::Block(args) => block::run(args, call, out),
+        Verb::Forget(args) => forget::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),

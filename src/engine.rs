@@ -7,6 +7,7 @@ mod context;
 mod deliver;
 mod dispatch;
 mod follow;
+mod forget;
 mod idempotency;
 mod inbound;
 mod keys;
@@ -39,6 +40,7 @@ pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
 pub use dispatch::{Dispatch, Dispatched};
+pub use forget::{Erased, Forget, Kept};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
@@ -348,6 +350,20 @@ impl Engine {
 
 /// The database as a whole, its keys and the audit log.
 impl Engine {
+    /// Erases what is kept of a person, and the provider's copies of their messages. What is needed to find out what became of a
+    /// message stays until that is known: running it again finishes it. Safe to run twice, and to be stopped at any point.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where nobody is named, or there is no reason; `CLOCK_WRONG`.
+    pub async fn forget(
+        &self,
+        caller: &Caller,
+        whom: &Forget,
+        progress: impl FnMut(&Erased) -> bool + Send,
+    ) -> Result<Erased> {
+        forget::forget(&self.context, caller, whom, progress).await
+    }
+
     /// Purges, passing to `progress` after each batch what was taken so far. `progress` answers whether to go on.
     ///
     /// # Errors

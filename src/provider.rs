@@ -44,6 +44,20 @@ pub struct RemoteMessage {
     pub created_at: Option<Timestamp>,
 }
 
+/// What a provider did to its copy of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erasure {
+    /// It is gone, or never was there.
+    Deleted,
+    /// Its text is emptied; the rest can be deleted later.
+    Redacted,
+    /// This provider deletes nothing.
+    Never,
+}
+
+/// The names under which messages are recorded of which no provider has a copy: they never left this machine.
+pub const WITHOUT_COPY: [&str; 2] = ["console", "test"];
+
 /// What carries messages. An implementation never panics and never waits for ever: every call is bounded in time and size.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -58,6 +72,11 @@ pub trait Provider: Send + Sync {
 
     /// Messages to `to` that the provider made at or after `since`, newest first, at most 200. `None`: it cannot list.
     async fn find(&self, to: &Phone, since: Timestamp) -> Result<Option<Vec<RemoteMessage>>>;
+
+    /// Deletes the provider's copy of a message, or as much of it as can be deleted now. Safe to repeat.
+    async fn erase(&self, _provider_id: &str) -> Result<Erasure> {
+        Ok(Erasure::Never)
+    }
 
     /// What an error code of a delivery that failed means. `None`: this provider has no such codes.
     fn explain(&self, _error_code: u32) -> Option<Reason> {

@@ -153,8 +153,7 @@ pub(super) async fn opt_out(
         }
         // It is recorded whatever the clock says: it stops messages.
         let now = facts.latest();
-        let change =
-            phone.updated(now, &policy.limits, |usage| usage.opted_out_at = opted_out.then_some(now.millis()));
+        let change = phone.updated(now, &policy.limits, |usage| usage.opted_out_at = opted_out.then_some(now.millis()));
         let action = if opted_out { "opt-out" } else { "opt-in" };
         let details = Details::new().word("by", "staff").note("reason", &reason);
         let event = Event::new(now, actor.clone(), action, "done").subject(&phone.id.0).details(details);
