@@ -21,6 +21,7 @@ mod detached;
 mod dispatching;
 mod docs;
 mod failover;
+mod forgetting;
 mod generated;
 mod growth;
 mod guessing;
@@ -30,6 +31,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod listing;
 mod machines;
 mod man;
 #[cfg(target_os = "linux")]
