@@ -2,14 +2,17 @@
 
 mod alarms;
 mod audit;
+mod block;
 mod checks;
 pub mod completions;
 mod config;
 mod core_dumps;
+mod country;
 mod db;
 mod demo;
 mod dispatch;
 mod explain;
+mod forget;
 mod given;
 pub mod help;
 mod keys;
@@ -142,6 +145,9 @@ pub enum Verb {
     Limits(limits::Verb),
     #[command(subcommand)]
     Prices(prices::Verb),
+    #[command(subcommand)]
+    Block(block::Verb),
+    Forget(forget::Args),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -314,6 +320,8 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Alarms(args) => alarms::run(args, call, out),
         Verb::Limits(args) => limits::run(args, call, out),
         Verb::Prices(args) => prices::run(args, call, out),
+        Verb::Block(args) => block::run(args, call, out),
+        Verb::Forget(args) => forget::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),

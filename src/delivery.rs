@@ -158,9 +158,9 @@ pub fn claim(message: &mut Message, now: Timestamp) {
 }
 
 /// Whether a waiting message is still wanted. While it waited its code may have been replaced, taken back or verified, or
-/// its recipient may have opted out.
-pub fn is_wanted(otp: &Otp, opted_out: bool, now: Timestamp) -> bool {
-    otp.is_live(now) && otp.left(now) >= LEAST_LEFT && !opted_out
+/// its recipient may be `unwelcome`: have opted out, or be blocked.
+pub fn is_wanted(otp: &Otp, unwelcome: bool, now: Timestamp) -> bool {
+    otp.is_live(now) && otp.left(now) >= LEAST_LEFT && !unwelcome
 }
 
 /// True where the outcome of an attempt is open and nobody is at work on it any more.
@@ -264,7 +264,7 @@ pub enum Finding {
     NotNow,
     /// The provider cannot be asked, now or ever.
     Never,
-    /// It waits for an attempt that nobody wants any more: its code is over, or its recipient opted out.
+    /// It waits for an attempt that nobody wants any more: its code is over, or its recipient opted out or is blocked.
     Unwanted,
 }
 
@@ -338,7 +338,7 @@ pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now:
         }
         Finding::Unwanted => {
             next.state = State::Failed;
-            next.error = Some("it was not sent while its code was alive and its recipient wanted it".to_owned());
+            next.error = Some("it was not sent while its code was alive and its recipient could get it".to_owned());
             Fate::Failed
         }
     };

@@ -6,13 +6,16 @@ mod alarms;
 mod audit_log;
 mod balance;
 mod context;
+mod country;
 mod deliver;
 mod dispatch;
 mod follow;
+mod forget;
 mod idempotency;
 mod inbound;
 mod keys;
 mod limit_status;
+mod lists;
 mod prices;
 mod purge;
 mod refresh;
@@ -38,14 +41,17 @@ use std::time::Duration;
 pub use crate::alarm::Alarm;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
-pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
 pub use alarms::{Acked, Announced};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
+pub use country::{CountryState, RuleRefusal};
 pub use dispatch::{Dispatch, Dispatched};
+pub use forget::{Erased, Forget, Kept};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
+pub use lists::{AddEntry, AddedEntry, OptedOut};
 pub use prices::PricesRefreshed;
 pub use purge::{Purge, PurgeReport};
 pub use request::{Destination, Override, SendOtp};
@@ -64,6 +70,7 @@ use crate::audit::Details;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
+use crate::lists::{ListEntry, Listed, Side};
 use crate::message::Message;
 use crate::money::{Money, Prices};
 use crate::notify::Notify;
@@ -291,6 +298,16 @@ impl Engine {
         alarms::announce(&self.context, caller).await
     }
 
+    /// What the guard did about a country, two letters: its alarms and its last refusals.
+    pub async fn country(&self, country: &str) -> Result<CountryState> {
+        country::country(&self.context, country).await
+    }
+
+    /// The guard's last refusals of a phone, the newest first.
+    pub async fn refusals_of(&self, phone: &Phone) -> Result<Vec<RuleRefusal>> {
+        country::refusals_of(&self.context, phone).await
+    }
+
     /// What a day of codes costs at most, as far as that is known.
     pub fn day(&self) -> Option<Money> {
         self.context.day()
@@ -338,6 +355,44 @@ impl Engine {
         reset::reset(&self.context, caller, reset).await
     }
 
+    /// Adds an entry to the block or the allow list, or gives the one that is there another reason and end. It holds for every send
+    /// that begins after it, and for messages that wait for another attempt. A code that is live can still be verified: a block stops
+    /// messages alone.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the end is past or there is no reason.
+    pub async fn add_entry(&self, caller: &Caller, add: AddEntry) -> Result<AddedEntry> {
+        lists::add(&self.context, caller, add).await
+    }
+
+    /// Takes an entry off its list; `None` where there was none that holds.
+    pub async fn remove_entry(
+        &self,
+        caller: &Caller,
+        (side, listed): (Side, &Listed),
+        reason: &str,
+    ) -> Result<Option<ListEntry>> {
+        lists::remove(&self.context, caller, (side, listed), reason).await
+    }
+
+    /// Entries that hold, with their numbers, the newest first: of one list or both, those with a lower number than `before`.
+    pub async fn entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        lists::list(&self.context, side, before, limit).await
+    }
+
+    /// Records that a recipient opted out, or that they want messages again; false where that was known.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` without a reason.
+    pub async fn set_opt_out(&self, caller: &Caller, phone: (&Phone, bool), reason: &str) -> Result<bool> {
+        lists::opt_out(&self.context, caller, phone, reason).await
+    }
+
+    /// Phones whose owners opted out, by STOP, by word of the provider or by staff.
+    pub async fn opted_out(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<OptedOut>> {
+        lists::opted_out(&self.context, after, limit).await
+    }
+
     /// Declares a test number, or gives a declared one a new code and end.
     ///
     /// # Errors
@@ -382,6 +437,20 @@ impl Engine {
 
 /// The database as a whole, its keys and the audit log.
 impl Engine {
+    /// Erases what is kept of a person, and the provider's copies of their messages. What is needed to find out what became of a
+    /// message stays until that is known: running it again finishes it. Safe to run twice, and to be stopped at any point.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where nobody is named, or there is no reason; `CLOCK_WRONG`.
+    pub async fn forget(
+        &self,
+        caller: &Caller,
+        whom: &Forget,
+        progress: impl FnMut(&Erased) -> bool + Send,
+    ) -> Result<Erased> {
+        forget::forget(&self.context, caller, whom, progress).await
+    }
+
     /// Purges, passing to `progress` after each batch what was taken so far. `progress` answers whether to go on.
     ///
     /// # Errors

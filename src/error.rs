@@ -174,6 +174,10 @@ codes! {
     PROVIDER_FORBIDS = "provider_forbids", Policy;
     /// The recipient opted out.
     OPTED_OUT = "opted_out", Policy;
+    /// An entry of the block list forbids it.
+    BLOCKED = "blocked", Policy;
+    /// No code is sent, and whoever asked does not learn why.
+    REFUSED = "refused", Policy;
     /// This kind of number gets no codes.
     NUMBER_KIND = "number_kind_refused", Policy;
     /// Messages to this country are not allowed by the settings.

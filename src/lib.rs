@@ -106,6 +106,7 @@ pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
+pub mod lists;
 pub mod message;
 pub mod money;
 pub mod otp;

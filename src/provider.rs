@@ -45,6 +45,20 @@ pub struct RemoteMessage {
     pub created_at: Option<Timestamp>,
 }
 
+/// What a provider did to its copy of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erasure {
+    /// It is gone, or never was there.
+    Deleted,
+    /// Its text is emptied; the rest can be deleted later.
+    Redacted,
+    /// This provider deletes nothing.
+    Never,
+}
+
+/// The names under which messages are recorded of which no provider has a copy: they never left this machine.
+pub const WITHOUT_COPY: [&str; 2] = ["console", "test"];
+
 /// What carries messages. An implementation never panics and never waits for ever: every call is bounded in time and size.
 #[async_trait]
 pub trait Provider: Send + Sync {
@@ -73,6 +87,11 @@ pub trait Provider: Send + Sync {
     /// What an SMS segment to a country costs at the dearest carrier. `None`: the price list has no price for it.
     async fn price(&self, _country: &str) -> Result<Option<Money>> {
         Ok(None)
+    }
+
+    /// Deletes the provider's copy of a message, or as much of it as can be deleted now. Safe to repeat.
+    async fn erase(&self, _provider_id: &str) -> Result<Erasure> {
+        Ok(Erasure::Never)
     }
 
     /// What an error code of a delivery that failed means. `None`: this provider has no such codes.

@@ -33,6 +33,7 @@ use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::{Otp, State, User};
@@ -40,6 +41,7 @@ use crate::phone::Phone;
 use crate::purpose::Purpose;
 pub use crate::subject::{Subject, SubjectId, SubjectKind};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// Which otps to list. Every field narrows.
 #[derive(Clone, Debug, Default)]
@@ -121,12 +123,14 @@ pub struct Purged {
     pub test_numbers: u64,
     /// Alarms that ended long ago.
     pub alarms: u64,
+    /// Entries of lists whose time is over.
+    pub list_entries: u64,
 }
 
 impl Purged {
     /// All rows together.
     pub fn total(&self) -> u64 {
-        self.otps + self.messages + self.subjects + self.replies + self.test_numbers + self.alarms
+        self.otps + self.messages + self.subjects + self.replies + self.test_numbers + self.alarms + self.list_entries
     }
     /// Adds another batch.
     pub fn add(&mut self, other: Purged) {
@@ -136,6 +140,7 @@ impl Purged {
         self.replies += other.replies;
         self.test_numbers += other.test_numbers;
         self.alarms += other.alarms;
+        self.list_entries += other.list_entries;
     }
 }
 
@@ -244,6 +249,11 @@ pub trait Read: Send + Sync {
     async fn prices(&self) -> Result<Vec<FetchedPrice>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
+
+    /// Entries of lists with their numbers, the newest first: all or those of one list, those that have ended too.
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>>;
+    /// Phones whose usage lasts, opt-outs among them, in the order of their ids: the id, the masked form and the usage.
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>>;
 
     /// The access token with this tag, whatever its state. It is asked for with every request.
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>>;

@@ -161,7 +161,8 @@ impl SubjectKind {
     }
 }
 
-fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+/// An address without the bits after these, by its family.
+pub(crate) fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - v4_bits))).into()),
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {

@@ -251,6 +251,17 @@ impl Usage {
         Usage { seen: 0, ..self.clone() } == Usage::default()
     }
 
+    /// What outlives a person who is forgotten: that they opted out, with the texts that said so, or an old one could be replayed.
+    pub fn outliving(&self) -> Option<Usage> {
+        let Usage { opted_out_at, texts, seen, .. } = self;
+        opted_out_at.map(|_| Usage {
+            opted_out_at: *opted_out_at,
+            texts: texts.clone(),
+            seen: *seen,
+            ..Usage::default()
+        })
+    }
+
     /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
     /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good; 0: none do.
     pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {

@@ -94,6 +94,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         ("replies", report.purged.replies),
         ("test_numbers", report.purged.test_numbers),
         ("alarms", report.purged.alarms),
+        ("list_entries", report.purged.list_entries),
     ];
     let shown = Purged {
         dry_run: args.dry_run,

@@ -1,4 +1,4 @@
-//! The first step of a send, in one transaction: opt-out → country → limits → otp, message and audit row.
+//! The first step of a send, in one transaction: opt-out → country → lists → limits → otp, message and audit row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use crate::delivery::{self, LEASE};
 use crate::error::{Code, Error, Result};
 use crate::keys::{Keyring, fill_random};
 use crate::limits::{Hit, Limit, QUIET, SendUsages};
+use crate::lists::About;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
@@ -65,13 +66,22 @@ pub(super) async fn reserve(
     looked_after: LookedAfter,
 ) -> Result<Reserved> {
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
+    let number = request.number();
+    let about = About {
+        phone: request.to.phone(),
+        country: number.as_ref().and_then(|number| number.country.as_deref()),
+        user: &request.user,
+        ip: caller.ip,
+    };
+    let index = &ctx.store.operations.keys().index;
     let reservation = Reservation {
+        lists: about.keys(|kind, value| index.tag(kind, value)),
         policy: Arc::clone(&ctx.policy),
         settings: settings.clone(),
         keyring: Arc::clone(&ctx.keyring),
         provider: ctx.provider()?.name(),
         caller: caller.clone(),
-        number: request.number(),
+        number,
         phone: request.to.phone().clone(),
         purpose: request.purpose.clone(),
         user: request.user.clone(),
@@ -115,6 +125,8 @@ struct Reservation {
     phone: Phone,
     purpose: Purpose,
     user: User,
+    /// The keys of the entries of lists that may be about it.
+    lists: Vec<String>,
     new_code: bool,
     override_limits: Option<Override>,
     endings: Endings,
@@ -145,6 +157,7 @@ impl Reservation {
             otp: OtpNeed::Of(self.user.clone(), self.phone.clone(), self.purpose.clone()),
             messages: true,
             reply: self.reply.as_ref().map(|reply| reply.tag),
+            lists: self.lists.clone(),
             ids: true,
             ..Needs::default()
         }
@@ -224,6 +237,15 @@ impl Reservation {
                 "Ask for a mobile number.",
             );
         }
+        if let Some(entry) = facts.ruling().blocked {
+            let (kind, shown, undo) = (entry.kind, &entry.shown, entry.undo());
+            let until = entry.until.map_or_else(String::new, |until| format!(" until {until}"));
+            return no(
+                Code::BLOCKED,
+                format!("{masked} gets no messages: the {kind} {shown} is blocked{until}"),
+                &format!("Blocked since {} by {}: {}. Undo: {undo}", entry.since, entry.added_by, entry.reason),
+            );
+        }
         let verified = facts.pair()?.usage.verified_lately(now);
         let new_code = self.resendable(facts, now).is_none();
         let short = phone.id.short();
@@ -266,7 +288,14 @@ impl Reservation {
         };
         let mut changes = vec![self.seen(facts, now)?];
         about.record_refusal(&mut changes, what, now, &self.policy.limits);
-        let event = self.event(facts, now, refusal.code.name, self.refusal_details(&refusal.hits))?;
+        let mut details = self.refusal_details(&refusal.hits);
+        if refusal.code == Code::BLOCKED
+            && let Some(entry) = facts.ruling().blocked
+        {
+            changes.push(Change::CountHits(entry.key.clone(), entry.side, before.saturating_add(1)));
+            details = details.word("listed", entry.kind.as_str()).note("entry", &entry.shown);
+        }
+        let event = self.event(facts, now, refusal.code.name, details)?;
         let event = event.refused_before(before);
         Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
     }
@@ -400,8 +429,8 @@ impl Reservation {
         live: Option<&'a Otp>,
         now: Timestamp,
     ) -> Result<Option<(&'a Otp, &'a Message)>> {
-        let opted_out = facts.phone()?.usage.opted_out_at.is_some();
-        let otp = live.filter(|otp| !self.new_code && delivery::is_wanted(otp, opted_out, now));
+        let unwelcome = facts.phone()?.usage.opted_out_at.is_some() || facts.ruling().blocked.is_some();
+        let otp = live.filter(|otp| !self.new_code && delivery::is_wanted(otp, unwelcome, now));
         let waits = |message: &&Message| message.state == message::State::Queued;
         Ok(otp.and_then(|otp| Some((otp, facts.messages.iter().find(waits)?))))
     }

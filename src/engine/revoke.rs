@@ -57,7 +57,7 @@ pub(super) async fn revoke(ctx: &Context, caller: &Caller, what: &Revoke, reason
     Ok(revoked)
 }
 
-async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
+pub(super) async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
     let subjects = vec![Subject::Phone(otp.phone.clone())];
     let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
     let (actor, reason, policy) = (caller.actor.clone(), reason.to_owned(), Arc::clone(&ctx.policy));

@@ -98,6 +98,15 @@ impl Refusal {
         })
     }
 
+    /// The refusal as whoever asked for the code may see it: of rules against abuse it says nothing but "no".
+    pub fn public_error(&self) -> Error {
+        if self.code != error::Code::BLOCKED {
+            return self.error();
+        }
+        Error::new(error::Code::REFUSED, "no code is sent for this request")
+            .hint("If this goes on, ask whoever runs this service.")
+    }
+
     /// The refusal as an error.
     pub fn error(&self) -> Error {
         let error = Error::new(self.code, self.message.clone()).hint(self.hint.clone());

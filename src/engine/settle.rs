@@ -9,9 +9,10 @@ use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, Blame, Delivery, Fate, Finding, News, Reason};
 use crate::error::{self, Error, Result};
+use crate::lists::About;
 use crate::message::{Message, State};
 use crate::otp::{Otp, User};
-use crate::phone::Phone;
+use crate::phone::{self, Phone};
 use crate::policy::Policy;
 use crate::store::{Change, Decision, Facts, Needs, Reply, Subject};
 use crate::usage;
@@ -29,13 +30,15 @@ pub(super) enum Claim {
 /// Claims a message that waits for its next attempt.
 pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Claim> {
     let Some(message) = ctx.reads().message(id).await? else { return Ok(Claim::Theirs) };
-    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
+    let lists = entries_about(ctx, &message).await?;
+    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), lists, ..Needs::default() };
     let actor = caller.actor.clone();
     ctx.operate(needs, move |facts| {
         let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
         let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok(Decision::Nothing(Claim::Theirs)) };
         let (now, phone) = (facts.now.max(message.updated_at), facts.phone()?);
-        if !delivery::is_wanted(otp, phone.usage.opted_out_at.is_some(), now) {
+        let unwelcome = phone.usage.opted_out_at.is_some() || facts.ruling().blocked.is_some();
+        if !delivery::is_wanted(otp, unwelcome, now) {
             return Ok(Decision::Nothing(Claim::Unwanted));
         }
         delivery::claim(&mut message, now);
@@ -45,6 +48,23 @@ pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Cla
         Ok(Decision::Write { changes, event, answer: Claim::Ours(Box::new(message)) })
     })
     .await
+}
+
+/// The keys of the entries of lists that may be about a message. Whose address it was asked from is not kept.
+async fn entries_about(ctx: &Context, message: &Message) -> Result<Vec<String>> {
+    let otp = match message.otp_id {
+        Some(id) => ctx.reads().otp(id).await?,
+        None => None,
+    };
+    let (number, nobody) = (phone::parse(message.phone.as_str(), None).ok(), User::default());
+    let about = About {
+        phone: &message.phone,
+        country: number.as_ref().and_then(|number| number.country.as_deref()),
+        user: otp.as_ref().map_or(&nobody, |otp| &otp.user),
+        ip: None,
+    };
+    let index = &ctx.store.operations.keys().index;
+    Ok(about.keys(|kind, value| index.tag(kind, value)))
 }
 
 /// What settling made of an attempt.

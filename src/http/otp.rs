@@ -185,7 +185,9 @@ pub(super) async fn send(
         }
         Ok(SendAnswer::Refused(refusal)) => {
             count("refused");
-            Err(refusal.error().into())
+            let (code, error) = (refusal.code.name, refusal.error());
+            tracing::info!(target: "smsotp::http", code, hint = error.hint_text(), "a send was refused: {error}");
+            Err(refusal.public_error().into())
         }
         Err(error) => {
             count("error");

@@ -21,7 +21,7 @@ pub use self::client::Timeouts;
 use self::client::{ApiClient, ExchangeError, Request};
 use self::outcome::unreadable;
 pub use self::settings::{Credentials, Sender, Settings};
-use super::{Delivery, Outgoing, Provider, Reason, RemoteMessage};
+use super::{Delivery, Erasure, Outgoing, Provider, Reason, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::money::Money;
@@ -84,6 +84,11 @@ impl Twilio {
         form
     }
 
+    fn message_url(&self, provider_id: &str) -> Result<reqwest::Url> {
+        let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
+        self.settings().url("api", &path)
+    }
+
     /// Reads one resource as JSON. `None`: there is none (404).
     async fn read_resource(&self, url: reqwest::Url) -> Result<Option<Value>> {
         let answer = self.client.call(Request::Read(url)).await.map_err(unreachable)?;
@@ -118,8 +123,7 @@ impl Provider for Twilio {
         if !outcome::is_message_sid(provider_id) {
             return Ok(None);
         }
-        let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
-        let Some(message) = self.read_resource(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        let Some(message) = self.read_resource(self.message_url(provider_id)?).await? else { return Ok(None) };
         outcome::remote_message(&message).map(Some).ok_or_else(unreadable)
     }
 
@@ -183,6 +187,29 @@ impl Provider for Twilio {
         match self.read_resource(url).await? {
             Some(list) => pricing::dearest(country, &list),
             None => Ok(None),
+        }
+    }
+
+    /// Twilio deletes a message once its life is over or an hour old; until then its text alone can be emptied. The two
+    /// requests are safe to repeat.
+    async fn erase(&self, provider_id: &str) -> Result<Erasure> {
+        if !outcome::is_message_sid(provider_id) {
+            return Ok(Erasure::Deleted);
+        }
+        let url = self.message_url(provider_id)?;
+        let answer = self.client.call(Request::Delete(url.clone())).await.map_err(unreachable)?;
+        match answer.status {
+            // What is not there was deleted before.
+            200..=299 | 404 => return Ok(Erasure::Deleted),
+            400 | 409 => {}
+            _ => return Err(outcome::read_error(&answer)),
+        }
+        let emptied = vec![("Body", String::new())];
+        let redacted = self.client.call(Request::Update(url, emptied)).await.map_err(unreachable)?;
+        match redacted.status {
+            200..=299 => Ok(Erasure::Redacted),
+            404 => Ok(Erasure::Deleted),
+            _ => Err(outcome::read_error(&redacted)),
         }
     }
 

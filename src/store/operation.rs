@@ -9,6 +9,7 @@ use crate::audit::Event;
 use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
+use crate::lists::{self, ListEntry, Ruling, Side};
 use crate::message::Message;
 use crate::money::{FetchedPrice, Money};
 use crate::otp::{Otp, User};
@@ -38,6 +39,8 @@ pub struct Needs {
     pub token: Option<i64>,
     /// An alarm.
     pub alarm: Option<i64>,
+    /// The keys of entries of lists: [`crate::lists::About::keys`].
+    pub lists: Vec<String>,
     /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
@@ -83,6 +86,8 @@ pub struct Facts {
     pub next_token_id: i64,
     /// The alarm that was asked for.
     pub alarm: Option<Alarm>,
+    /// The entries of lists with one of [`Needs::lists`], those that have ended too.
+    pub lists: Vec<ListEntry>,
 }
 
 /// What becomes of a "no".
@@ -136,6 +141,19 @@ impl SubjectFact {
             Change::PutUsage(_, usage, _) if self.is_new && usage.is_empty() => Change::LeaveUnknown(self.id),
             change => change,
         }
+    }
+
+    /// The change that erases this subject; `None` where nothing is known of it. Only an opt-out outlives it, as a keyed tag with
+    /// a new random id.
+    ///
+    /// # Errors
+    /// `BUG` where the operating system has no random bytes.
+    pub fn erased(&self, now: Timestamp) -> Result<Option<Change>> {
+        if self.is_new {
+            return Ok(None);
+        }
+        let kept = self.usage.outliving().map(|usage| Ok::<_, Error>((fresh_subject_id(now)?, usage))).transpose()?;
+        Ok(Some(Change::EraseSubject(self.id, kept)))
     }
 
     /// Notes among the changes of an operation that its audit row records a "no" about this subject.
@@ -209,6 +227,17 @@ impl Facts {
     /// The client network's; `None` where no address is known.
     pub fn network(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Network)
+    }
+
+    /// What the lists say of the message that this is about.
+    pub fn ruling(&self) -> Ruling<'_> {
+        lists::rule(&self.lists, self.now)
+    }
+
+    /// Whether an entry of the allow list, and none of the block list, is about this message: the caps against abuse do not hold it
+    /// back.
+    pub fn allowed(&self) -> bool {
+        self.ruling().allowed
     }
 
     /// The one with this id.
@@ -297,6 +326,19 @@ pub enum Change {
     PutAlarm(Alarm),
     /// What the provider said about the balance.
     PutBalance(Balance),
+    /// An access token that is not there any more.
+    DropToken(i64),
+    /// An entry of a list, new or changed. What it has refused stays as it is counted.
+    PutEntry(ListEntry),
+    /// An entry that is off its list, by its key.
+    DropEntry(String, Side),
+    /// An entry refused so many more messages, by its key.
+    CountHits(String, Side, u32),
+    /// An otp, with its messages and what was answered to idempotency keys about them, is deleted.
+    EraseOtp(i64),
+    /// A subject's row is deleted. What has to outlive the person is kept in a row with a new id, which nothing leads to from
+    /// the old one: made by [`SubjectFact::erased`].
+    EraseSubject(SubjectId, Option<(SubjectId, Usage)>),
 }
 
 /// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one

@@ -38,6 +38,7 @@ use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
@@ -50,6 +51,7 @@ use crate::store::{
     Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
@@ -454,6 +456,14 @@ impl Read for Postgres {
     }
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(self).await
+    }
+
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        read::list_entries(self, side, before, limit).await
+    }
+
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>> {
+        read::lasting(self, after, limit).await
     }
 
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {

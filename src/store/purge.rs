@@ -26,8 +26,8 @@ pub struct Expiring {
     count: fn(&mut Purged) -> &mut u64,
 }
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms.
-pub const EXPIRING: [Expiring; 5] = [
+/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists.
+pub const EXPIRING: [Expiring; 6] = [
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
@@ -67,6 +67,14 @@ pub const EXPIRING: [Expiring; 5] = [
         only: " AND acked_at IS NULL",
         until: |_, now| Timestamp(now.millis() - ALARMS_KEPT_MS[1]),
         count: |purged| &mut purged.alarms,
+    },
+    Expiring {
+        table: "list_entries",
+        keys: ["number", "number"],
+        moment: "until",
+        only: "",
+        until: |_, now| now,
+        count: |purged| &mut purged.list_entries,
     },
 ];
 
@@ -113,6 +121,7 @@ pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
         .number("replies", number(purged.replies))
         .number("test_numbers", number(purged.test_numbers))
         .number("alarms", number(purged.alarms))
+        .number("list_entries", number(purged.list_entries))
         .number("finished_before", batch.cutoff.millis());
     Event::new(now, batch.actor.clone(), "purge", "done").details(details)
 }

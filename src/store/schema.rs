@@ -13,6 +13,7 @@ use crate::audit::{self, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
+use crate::lists::{FORGOTTEN, ListEntry};
 use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::{Otp, State};
@@ -209,6 +210,20 @@ table! {
 }
 
 table! {
+    "list_entries" of ListEntry, key ["key", "list"], order "key, list";
+    "key"           Text  Fixed     key,
+    "list"          Text  Fixed     side,
+    "kind"          Text  Fixed     kind,
+    "shown"         Text  Changing  shown,
+    "reason"        Text  Changing  reason,
+    "since"         Int   Changing  since,
+    "until"         Int   Changing  until,
+    "added_by"      Text  Changing  added_by,
+    "hits"          Int   Fixed     hits,
+    "hit_at"        Int   Fixed     hit_at,
+}
+
+table! {
     "tokens" of Token, key ["id"], order "id";
     "id"            Int   Fixed     id,
     "name"          Text  Fixed     name,
@@ -279,7 +294,7 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 12] {
+pub fn exported() -> [&'static Table; 13] {
     [
         KeyRow::table(),
         SubjectRow::table(),
@@ -288,6 +303,7 @@ pub fn exported() -> [&'static Table; 12] {
         Reply::table(),
         TestNumber::table(),
         FetchedPrice::table(),
+        ListEntry::table(),
         Token::table(),
         Alarm::table(),
         Balance::table(),
@@ -300,6 +316,30 @@ pub fn exported() -> [&'static Table; 12] {
 pub fn pad(dialect: Dialect) -> String {
     let (table, id) = (dialect.table("padding"), dialect.place(1));
     format!("UPDATE {table} SET state = 'active', ended_at = NULL, wrong_guesses = wrong_guesses + 1 WHERE id = {id}")
+}
+
+/// Counts messages that an entry of a list refused, by its key and list: no lock is held for it, and no other column is written.
+pub fn count_hits(dialect: Dialect) -> String {
+    let table = dialect.table(ListEntry::table().name);
+    let [key, list, hits, at] = [1, 2, 3, 4].map(|nth| dialect.place(nth));
+    format!(r#"UPDATE {table} SET hits = hits + {hits}, hit_at = {at} WHERE "key" = {key} AND list = {list}"#)
+}
+
+/// Takes an entry off its list, by its key and list.
+pub fn drop_entry(dialect: Dialect) -> String {
+    let table = dialect.table(ListEntry::table().name);
+    format!(r#"DELETE FROM {table} WHERE "key" = {} AND list = {}"#, dialect.place(1), dialect.place(2))
+}
+
+/// Deletes an otp with its messages and what was answered to idempotency keys about them: three statements with the otp's id.
+pub fn erase_otp(dialect: Dialect) -> [String; 3] {
+    let [replies, messages, otps] = ["replies", "messages", "otps"].map(|name| dialect.table(name));
+    let id = dialect.place(1);
+    [
+        format!("DELETE FROM {replies} WHERE message_id IN (SELECT id FROM {messages} WHERE otp_id = {id})"),
+        format!("DELETE FROM {messages} WHERE otp_id = {id}"),
+        format!("DELETE FROM {otps} WHERE id = {id}"),
+    ]
 }
 
 /// An id that [`pad`] finds no row with.
@@ -394,6 +434,14 @@ impl SubjectRow {
             usage: usage.to_json()?,
             idle_at: idle_at.map(whole_hour_after),
         })
+    }
+
+    /// What is left of a subject that was forgotten: its tag, under a new id.
+    ///
+    /// # Errors
+    /// `BUG` if the usage has no JSON form.
+    pub fn of_forgotten(subject: &Subject, tag: [u8; 32], id: SubjectId, usage: &Usage) -> Result<SubjectRow> {
+        Ok(SubjectRow { masked: FORGOTTEN.to_owned(), ..SubjectRow::new(subject, tag, id, usage, None)? })
     }
 
     /// What a decision has to know of the subject that this row is about.

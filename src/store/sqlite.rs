@@ -30,12 +30,13 @@ use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
     AuditPrune, Balance, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page,
@@ -233,6 +234,9 @@ impl Sqlite {
         if let Some(id) = needs.alarm {
             facts.alarm = rows::find(connection, [id])?;
         }
+        if !needs.lists.is_empty() {
+            facts.lists = read::entries(connection, &needs.lists)?;
+        }
         if needs.ids {
             facts.next_otp_id = next_id::<Otp>(connection)?;
             facts.next_message_id = next_id::<Message>(connection)?;
@@ -276,6 +280,22 @@ impl Sqlite {
             }
             Change::PutAlarm(alarm) => rows::update(connection, alarm),
             Change::PutBalance(balance) => rows::put(connection, balance),
+            Change::DropToken(id) => rows::execute(connection, "DELETE FROM tokens WHERE id = ?1", [id]).map(drop),
+            Change::PutEntry(entry) => rows::put(connection, entry),
+            Change::DropEntry(key, side) => {
+                rows::execute(connection, &DROP_ENTRY, params![key, side.as_str()]).map(drop)
+            }
+            Change::CountHits(key, side, hits) => {
+                let counted = params![key, side.as_str(), hits, facts.now.to_value()];
+                rows::execute(connection, &COUNT_HITS, counted).map(drop)
+            }
+            Change::EraseOtp(id) => ERASE_OTP.iter().try_for_each(|sql| rows::execute(connection, sql, [id]).map(drop)),
+            Change::EraseSubject(id, kept) => {
+                let subject = &facts.subject(*id)?.subject;
+                rows::execute(connection, "DELETE FROM subjects WHERE id = ?1", [id.0])?;
+                let Some((id, usage)) = kept else { return Ok(()) };
+                rows::insert(connection, &SubjectRow::of_forgotten(subject, self.tag(subject), *id, usage)?)
+            }
         }
     }
 
@@ -390,6 +410,14 @@ impl Read for Sqlite {
         read::test_numbers(&self.connection())
     }
 
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        read::list_entries(&self.connection(), side, before, limit)
+    }
+
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>> {
+        read::lasting(&self.connection(), after, limit)
+    }
+
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
         read::token(&self.connection(), tag)
     }
@@ -493,6 +521,9 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
+static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
+static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
+static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Sqlite));
 
 /// The newest otps of a phone and purpose.
 static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {

@@ -6,6 +6,7 @@ use crate::alarm::AlarmKind;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
+use crate::lists::{ListedKind, Side};
 use crate::message;
 use crate::money::{Channel, Money};
 use crate::otp::{self, User};
@@ -209,6 +210,8 @@ stored_texts! {
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
     Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
+    Side: |side| side.as_str().into(), Side::parse;
+    ListedKind: |kind| kind.as_str().into(), ListedKind::parse;
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
     // Serializing them cannot fail; an empty text would not be read back.

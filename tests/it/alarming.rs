@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use smsotp::alarm::webhook::{Template, Webhook};
 use smsotp::alarm::{Alarm, AlarmKind, Raised};
-use smsotp::audit::{Actor, Event};
+use smsotp::audit::{Actor, Details, Event};
 use smsotp::clock::{SystemClock, Timestamp};
 use smsotp::engine::{Announced, Engine};
 use smsotp::money::Money;
@@ -23,10 +23,10 @@ use smsotp::store::sqlite::{Sqlite, SqliteOptions};
 use smsotp::store::{Change, Decision, Needs, Store, operate};
 
 use crate::desk::Desk;
-use crate::processes::{Crew, Job, Operation};
+use crate::processes::{Crew, Job, Operation, phone};
 use crate::stores::{Database, on_every_store};
 use crate::window::Window;
-use crate::world::{World, block_on, caller, keyring, new_key, purge};
+use crate::world::{World, block_on, caller, keyring, new_key, phone_subject, purge, unlimited};
 
 on_every_store![
     while_an_alarm_stands_there_is_one_that_counts,
@@ -42,6 +42,7 @@ on_every_store![
     of_many_workers_at_once_one_posts_an_alarm,
     an_alarm_is_given_up_after_a_day,
     an_acknowledged_alarm_is_not_posted_any_more,
+    the_last_refusals_of_a_country_are_found_with_the_rule_that_refused,
     a_balance_below_a_day_of_codes_raises_an_alarm_and_is_asked_for_once_an_hour,
 ];
 
@@ -452,6 +453,73 @@ async fn a_balance_below_a_day_of_codes_raises_an_alarm_and_is_asked_for_once_an
     assert_eq!(alarms[0].words, "The balance at the provider is 20.00 US$; a day of codes costs up to 25.00 US$.");
     let audit = database.audit();
     assert_eq!(audit, ["balance enough", "balance low"]);
+}
+
+/// What the guard writes about a refusal.
+async fn refuse(store: &Store, phone: &str, country: &'static str, used: i64) {
+    let needs = Needs { subjects: vec![phone_subject(phone)], ..Needs::default() };
+    operate(store.operations.as_ref(), needs, move |facts| {
+        let details = Details::new().word("country", country).word("rule", "country_open").word("purpose", "phone_verification");
+        let details = details.number("used", used).number("allowed", 10).flag("in_money", false);
+        let details = details.number("room_at", (facts.now + Duration::from_secs(3600)).millis());
+        let event = Event::new(facts.now, Actor::System, "send", "country_cap").details(details);
+        let event = event.subject(&facts.subjects[0].id.0);
+        let changes = vec![facts.subjects[0].updated(facts.now, &unlimited(), |_| {})];
+        Ok(Decision::Write { changes, event, answer: () })
+    })
+    .await
+    .unwrap();
+}
+
+async fn the_last_refusals_of_a_country_are_found_with_the_rule_that_refused(database: &mut Database) {
+    let engine = database.engine().await;
+    raise(engine.store(), vec![raised(AlarmKind::CountryCapped, "TJ"), raised(AlarmKind::Detector, "UZ")]).await;
+    for nth in 0..12 {
+        refuse(engine.store(), &phone(nth), if nth == 11 { "UZ" } else { "TJ" }, 10 + nth as i64).await;
+        database.advance(1);
+    }
+
+    let state = engine.country("TJ").await.unwrap();
+
+    assert_eq!(state.alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::CountryCapped]);
+    assert_eq!(
+        state.refusals.iter().map(|refusal| refusal.used).collect::<Vec<_>>(),
+        (11..=20).rev().collect::<Vec<_>>()
+    );
+    let newest = &state.refusals[0];
+    assert_eq!((newest.rule.as_str(), newest.outcome.as_str(), newest.allowed), ("country_open", "country_cap", 10));
+    assert_eq!(newest.room_at.unwrap().since(newest.at).as_secs(), 3600);
+    assert!(engine.country("AZ").await.unwrap().refusals.is_empty());
+}
+
+#[test]
+fn show_explains_what_the_guard_did_about_a_country_and_a_phone() {
+    let (desk, store) = desk();
+    desk.write("smsotp.toml", "[countries.TJ]\ncap = 40\n");
+    block_on(raise(&store, vec![raised(AlarmKind::CountryCapped, "TJ")]));
+    block_on(refuse(&store, "+14155552671", "TJ", 14));
+
+    let page = desk.run("show tj -o table --config smsotp.toml").expect(0);
+    for words in [
+        "Country TJ",
+        "may be sent",
+        "0.40 US$ a segment (shipped)",
+        "40",
+        "Alarm 1: a country reached its cap",
+        "country_open",
+    ] {
+        assert!(page.out.contains(words), "no {words:?} in {}", page.out);
+    }
+    let json: Value = serde_json::from_str(&desk.run("show TJ --json").expect(0).out).unwrap();
+    assert_eq!((&json["kind"], &json["refusals"][0]["used"]), (&json!("country"), &json!("14")));
+    desk.write("smsotp.toml", "[countries.TJ]\nclosed = true\n");
+    desk.run("show TJ -o table --config smsotp.toml").expect(0).shows("the settings close it");
+    desk.run("show +14155552671 --no-refresh -o table")
+        .expect(0)
+        .shows("rule country_open, 14 of 10 used, room again at");
+    block_on(refuse(&store, "+14155552672", "TJ", 14));
+    desk.run("show +14155552672").expect(1).says("the guard refused this phone at").says("rule country_open, 14 of 10 used");
+    desk.run("show XX").expect(65);
 }
 
 /// A desk with keys that the story knows, and a database.

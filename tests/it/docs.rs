@@ -337,6 +337,11 @@ const JSON_STORIES: &[JsonStory] = &[
     story("token list", "token list", 0),
     story("token revoke", "token revoke 1", 0),
     story("dispatch", "dispatch", 0),
+    story("show: a country", "show TJ", 0),
+    // The sandbox has 20 US$.
+    JsonStory { title: None, line: "dispatch --config alarms.toml", exit: 0 },
+    story("alarms list", "alarms list", 1),
+    story("alarms ack", "alarms ack 1 --reason example", 0),
     story("purge-expired", "purge-expired", 0),
     story("test-twilio", "test-twilio", 0),
     story("explain", "explain 30007", 0),
@@ -393,6 +398,7 @@ impl Scene {
         let sandbox = Sandbox::start(Options::default()).unwrap();
         sandbox.write_env(&home.path().join(".env")).unwrap();
         let scene = Scene { home, sandbox };
+        fs::write(scene.home.path().join("alarms.toml"), "[ceilings]\nday = 25\n").unwrap();
         let added = scene.run("test-number add +15005550006 - --until 30d < 123456");
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         scene

@@ -22,6 +22,7 @@ mod detached;
 mod dispatching;
 mod docs;
 mod failover;
+mod forgetting;
 mod generated;
 mod growth;
 mod guessing;
@@ -31,6 +32,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod listing;
 mod machines;
 mod man;
 #[cfg(target_os = "linux")]

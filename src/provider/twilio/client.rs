@@ -50,6 +50,10 @@ pub(super) enum Request {
     Read(Url),
     /// Create something; never repeated.
     Create(Url, Vec<(&'static str, String)>),
+    /// Change something to what it is to be; safe to repeat.
+    Update(Url, Vec<(&'static str, String)>),
+    /// Delete something; safe to repeat.
+    Delete(Url),
 }
 
 /// A status line that arrived, with what could be read after it.
@@ -94,6 +98,14 @@ impl ApiClient {
             Request::Read(url) => {
                 let host = host(&url);
                 (client.get(url), host, self.timeouts.read)
+            }
+            Request::Update(url, form) => {
+                let host = host(&url);
+                (client.post(url).form(&form), host, self.timeouts.read)
+            }
+            Request::Delete(url) => {
+                let host = host(&url);
+                (client.delete(url), host, self.timeouts.read)
             }
             Request::Create(url, form) => {
                 let host = host(&url);

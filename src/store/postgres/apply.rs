@@ -13,7 +13,7 @@ use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
 use crate::error::{Code, Error, Result};
 use crate::store::Change;
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::Stored;
 use crate::usage::Usage;
 
@@ -38,6 +38,9 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
 
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Postgres));
+static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Postgres));
+static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Postgres));
+static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Postgres));
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,28 @@ impl Writes {
                 }
                 Change::PutAlarm(alarm) => statements.push(rows::update(&alarm)),
                 Change::PutBalance(balance) => statements.push(rows::put(&balance)),
+                Change::DropToken(id) => {
+                    statements.push(Statement::new("DELETE FROM smsotp.tokens WHERE id = $1", vec![int(id)]));
+                }
+                Change::PutEntry(entry) => statements.push(rows::put(&entry)),
+                Change::DropEntry(key, side) => {
+                    statements.push(Statement::new(DROP_ENTRY.as_str(), vec![text(key), text(side.as_str())]));
+                }
+                Change::CountHits(key, side, hits) => {
+                    let counted = vec![text(key), text(side.as_str()), int(hits), int(loaded.facts.now.millis())];
+                    statements.push(Statement::new(COUNT_HITS.as_str(), counted));
+                }
+                Change::EraseOtp(id) => {
+                    statements.extend(ERASE_OTP.iter().map(|sql| Statement::new(sql.as_str(), vec![int(id)])));
+                }
+                Change::EraseSubject(id, kept) => {
+                    let subject = &loaded.facts.subject(id)?.subject;
+                    statements.push(Statement::new("DELETE FROM smsotp.subjects WHERE id = $1", vec![bytes(&id.0)]));
+                    if let Some((id, usage)) = kept {
+                        let row = SubjectRow::of_forgotten(subject, store.tag(subject), id, &usage)?;
+                        statements.push(rows::insert(&row));
+                    }
+                }
             }
         }
         if !loaded.facts.subjects.is_empty() {

@@ -18,6 +18,7 @@ use crate::alarm::Alarm;
 use crate::audit::{SealedHead, headless};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::ListEntry;
 use crate::message::Message;
 use crate::otp::Otp;
 use crate::store::schema::{SubjectRow, whole_hour_after};
@@ -56,6 +57,10 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
 
 /// An access token, which is locked because it belongs to no subject.
 static TOKEN: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Token>().find));
+
+/// Entries of lists. They are read after the locks and not locked themselves: whoever changes one waits for no send.
+static ENTRIES: LazyLock<String> =
+    LazyLock::new(|| format!(r#"{} WHERE "key" = ANY ($1)"#, rows::statements::<ListEntry>().select));
 
 /// The time, whether the database is sealed, and the sealed head of an audit chain. The time is read after all locks
 /// are held.
@@ -255,6 +260,8 @@ impl FactsQuery {
         };
         let message = needs.message.map(|id| ask(rows::find::<Message>(int(id))));
         let reply = needs.reply.map(|tag| ask(rows::find::<Reply>(bytes(&tag))));
+        let lists = (!needs.lists.is_empty())
+            .then(|| ask(Statement::new(ENTRIES.as_str(), vec![(Box::new(needs.lists.clone()), Type::TEXT_ARRAY)])));
         let for_otp = matches!(needs.otp, OtpNeed::Of(..));
         let ids =
             needs.ids.then(|| ask(Statement::new(if for_otp { OTP_AND_MESSAGE_ID } else { TOKEN_ID }, Vec::new())));
@@ -292,6 +299,7 @@ impl FactsQuery {
         facts.test_number = rows::first(rows_of(test_number))?;
         facts.message = rows::first(rows_of(message))?;
         facts.reply = rows::first(rows_of(reply))?;
+        facts.lists = rows::all(rows_of(lists))?;
         if let Some(row) = rows_of(ids).first() {
             let mut ids = Reader::new(row);
             if for_otp {

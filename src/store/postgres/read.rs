@@ -9,6 +9,7 @@ use crate::alarm::Alarm;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
@@ -18,6 +19,7 @@ use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// The records that a condition, order and limit select.
 async fn select<R: Record>(store: &Postgres, rest: &str, params: Vec<Param>) -> Result<Vec<R>> {
@@ -137,6 +139,35 @@ pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
 /// All prices of the provider's list, at most 2000.
 pub async fn prices(store: &Postgres) -> Result<Vec<FetchedPrice>> {
     select(store, "ORDER BY country, channel LIMIT 2000", Vec::new()).await
+}
+
+/// Entries of lists with their numbers, the newest first.
+pub async fn list_entries(
+    store: &Postgres,
+    side: Option<Side>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<(i64, ListEntry)>> {
+    let columns = &rows::statements::<ListEntry>().columns;
+    let sql = format!(
+        "SELECT {columns}, number FROM smsotp.list_entries WHERE number < $1 AND list IN ($2, $3) ORDER BY number DESC LIMIT $4"
+    );
+    let [one, other] = Side::one_or_both(side).map(|side| text(side.as_str()));
+    let found =
+        store.query(&Statement::new(sql, vec![int(before.unwrap_or(i64::MAX)), one, other, int(limit)])).await?;
+    found.iter().map(|row| Ok((rows::column(row, ListEntry::table().columns.len())?, ListEntry::read(row)?))).collect()
+}
+
+/// Phones whose usage lasts, in the order of their ids.
+pub async fn lasting(
+    store: &Postgres,
+    after: Option<SubjectId>,
+    limit: u32,
+) -> Result<Vec<(SubjectId, String, Usage)>> {
+    let after = bytes(&after.map_or([0; 16], |id| id.0));
+    let rest = "WHERE idle_at IS NULL AND id > $1 AND kind = 'phone' ORDER BY id LIMIT $2";
+    let found: Vec<SubjectRow> = select(store, rest, vec![after, int(limit)]).await?;
+    found.into_iter().map(|row| Ok((row.id, row.masked.clone(), row.usage()?))).collect()
 }
 
 /// The access token with this tag.

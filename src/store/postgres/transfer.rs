@@ -118,7 +118,7 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         .await?;
     let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit_heads WHERE seq > 0) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.subjects) AND NOT EXISTS (SELECT 1 FROM smsotp.tokens) \
-        AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) FROM smsotp.identity";
+        AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) AND NOT EXISTS (SELECT 1 FROM smsotp.list_entries) FROM smsotp.identity";
     if !rows::scalar(&store.step(client.query_typed(sql, &[])).await?)?.unwrap_or(false) {
         return Err(import::not_empty());
     }

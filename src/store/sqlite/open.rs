@@ -325,6 +325,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
         ("audit", count("SELECT coalesce(sum(seq - pruned_seq), 0) FROM audit_heads")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
+        ("list_entries", count("SELECT count(*) FROM (SELECT 1 FROM list_entries LIMIT 1000)")?),
     ];
     let due = format!("SELECT count(*) FROM (SELECT 1 FROM messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX})");
     let wraps = key_rows(&connection)?.into_iter().filter(|row| row.name == wrapped::INDEX);

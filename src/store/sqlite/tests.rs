@@ -33,7 +33,7 @@ const PHONE: &str = "+14155550100";
 const TEST: &str = "+1234567890";
 
 /// Walks that are bounded by what they are: one page down the primary key, and tables of at most a thousand or a hundred rows.
-const BOUNDED: [&str; 13] = [
+const BOUNDED: [&str; 14] = [
     // A page, and what is counted after it: down the ids, as many as are asked for.
     "FROM otps ORDER BY id DESC LIMIT",
     "FROM otps WHERE id < ?1 ORDER BY id DESC LIMIT",
@@ -41,6 +41,7 @@ const BOUNDED: [&str; 13] = [
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
     "FROM prices",
+    "FROM (SELECT 1 FROM list_entries LIMIT 1000)",
     "FROM tokens",
     "FROM database_keys",
     "FROM audit_heads",
@@ -194,6 +195,8 @@ async fn reads(scene: &Scene) {
     store.provider_ids(&phone).await.unwrap();
     store.test_numbers().await.unwrap();
     store.prices().await.unwrap();
+    store.list_entries(None, None, 20).await.unwrap();
+    store.lasting(None, 20).await.unwrap();
     store.tokens().await.unwrap();
     store.alarms(now).await.unwrap();
     store.due_alarms(now, 20).await.unwrap();

@@ -29,7 +29,8 @@ pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS 
         UNION ALL SELECT 'replies', xmin::text FROM replies UNION ALL SELECT 'tokens', xmin::text FROM tokens \
         UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers \
         UNION ALL SELECT 'prices', xmin::text FROM prices UNION ALL SELECT 'alarms', xmin::text FROM alarms \
-        UNION ALL SELECT 'balance', xmin::text FROM balance) \
+        UNION ALL SELECT 'balance', xmin::text FROM balance \
+        UNION ALL SELECT 'list_entries', xmin::text FROM list_entries) \
     SELECT what || ' were written by a transaction without an audit row' FROM written WHERE by NOT IN (SELECT by FROM logged) \
     UNION ALL SELECT rows || ' audit rows were written by one transaction' FROM logged WHERE rows > 1";
 

@@ -29,6 +29,8 @@ CREATE TABLE smsotp.subjects (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 CREATE UNIQUE INDEX subjects_id ON smsotp.subjects (id);
 CREATE INDEX subjects_idle ON smsotp.subjects (idle_at) WHERE idle_at IS NOT NULL;
+-- Few: who opted out, and whose guesses are closed.
+CREATE INDEX subjects_lasting ON smsotp.subjects (id) WHERE idle_at IS NULL;
 
 -- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
 CREATE TABLE smsotp.otps (
@@ -100,6 +102,7 @@ CREATE TABLE smsotp.replies (
     created_at    bigint  NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX replies_age ON smsotp.replies (created_at);
+CREATE INDEX replies_message ON smsotp.replies (message_id) WHERE message_id IS NOT NULL;
 
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE smsotp.test_numbers (
@@ -118,6 +121,23 @@ CREATE TABLE smsotp.prices (
     fetched_at    bigint  NOT NULL,
     PRIMARY KEY (country, channel)
 );
+
+-- The operator's lists: who gets no messages, and whom the caps against abuse do not hold back.
+CREATE TABLE smsotp.list_entries (
+    number        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "key"         text    NOT NULL,             -- kind and value; of a phone, user or address HMAC(K_index, value)
+    list          text    NOT NULL CHECK (list IN ('block', 'allow')),
+    kind          text    NOT NULL CHECK (kind IN ('phone', 'prefix', 'country', 'user', 'ip', 'network')),
+    shown         text    NOT NULL,
+    reason        text    NOT NULL,
+    since         bigint  NOT NULL,
+    until         bigint ,                      -- NULL: until it is removed
+    added_by      text    NOT NULL,
+    hits          bigint  NOT NULL,             -- messages that it refused, as far as the audit log has recorded them
+    hit_at        bigint ,
+    UNIQUE ("key", list)
+);
+CREATE INDEX list_entries_until ON smsotp.list_entries (until) WHERE until IS NOT NULL;
 
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE smsotp.tokens (

@@ -30,6 +30,8 @@ CREATE TABLE subjects (
 CREATE UNIQUE INDEX subjects_tag ON subjects (tag);
 CREATE UNIQUE INDEX subjects_id ON subjects (id);
 CREATE INDEX subjects_idle ON subjects (idle_at) WHERE idle_at IS NOT NULL;
+-- Few: who opted out, and whose guesses are closed.
+CREATE INDEX subjects_lasting ON subjects (id) WHERE idle_at IS NULL;
 
 -- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
 CREATE TABLE otps (
@@ -99,6 +101,7 @@ CREATE TABLE replies (
     created_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_age ON replies (created_at);
+CREATE INDEX replies_message ON replies (message_id) WHERE message_id IS NOT NULL;
 
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE test_numbers (
@@ -117,6 +120,23 @@ CREATE TABLE prices (
     fetched_at    INTEGER NOT NULL,
     PRIMARY KEY (country, channel)
 ) STRICT, WITHOUT ROWID;
+
+-- The operator's lists: who gets no messages, and whom the caps against abuse do not hold back.
+CREATE TABLE list_entries (
+    number        INTEGER PRIMARY KEY,
+    "key"         TEXT    NOT NULL,             -- kind and value; of a phone, user or address HMAC(K_index, value)
+    list          TEXT    NOT NULL CHECK (list IN ('block', 'allow')),
+    kind          TEXT    NOT NULL CHECK (kind IN ('phone', 'prefix', 'country', 'user', 'ip', 'network')),
+    shown         TEXT    NOT NULL,
+    reason        TEXT    NOT NULL,
+    since         INTEGER NOT NULL,
+    until         INTEGER,                      -- NULL: until it is removed
+    added_by      TEXT    NOT NULL,
+    hits          INTEGER NOT NULL,             -- messages that it refused, as far as the audit log has recorded them
+    hit_at        INTEGER,
+    UNIQUE ("key", list)
+) STRICT;
+CREATE INDEX list_entries_until ON list_entries (until) WHERE until IS NOT NULL;
 
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE tokens (
