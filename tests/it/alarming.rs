@@ -459,7 +459,8 @@ async fn a_balance_below_a_day_of_codes_raises_an_alarm_and_is_asked_for_once_an
 async fn refuse(store: &Store, phone: &str, country: &'static str, used: i64) {
     let needs = Needs { subjects: vec![phone_subject(phone)], ..Needs::default() };
     operate(store.operations.as_ref(), needs, move |facts| {
-        let details = Details::new().word("country", country).word("rule", "country_open").word("purpose", "phone_verification");
+        let details =
+            Details::new().word("country", country).word("rule", "country_open").word("purpose", "phone_verification");
         let details = details.number("used", used).number("allowed", 10).flag("in_money", false);
         let details = details.number("room_at", (facts.now + Duration::from_secs(3600)).millis());
         let event = Event::new(facts.now, Actor::System, "send", "country_cap").details(details);
@@ -518,7 +519,10 @@ fn show_explains_what_the_guard_did_about_a_country_and_a_phone() {
         .expect(0)
         .shows("rule country_open, 14 of 10 used, room again at");
     block_on(refuse(&store, "+14155552672", "TJ", 14));
-    desk.run("show +14155552672").expect(1).says("the guard refused this phone at").says("rule country_open, 14 of 10 used");
+    desk.run("show +14155552672")
+        .expect(1)
+        .says("the guard refused this phone at")
+        .says("rule country_open, 14 of 10 used");
     desk.run("show XX").expect(65);
 }
 
