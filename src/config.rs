@@ -14,7 +14,7 @@ mod terminal;
 mod twilio;
 
 pub use assemble::assemble;
-pub use checked::{AlarmHook, Config, Database, Setting};
+pub use checked::{Config, Database, Setting};
 pub use settings::{COUNTRY_KEYS, PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest};
 pub use source::{Flags, Inputs, UserDirs};
 pub use terminal::TerminalEnvironment;

@@ -28,7 +28,6 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
     warnings.extend(policy::apply(&mut policy, &given.table)?);
     let prices = given.get("SMSOTP_PRICES_FILE").map(|prices| resolve(prices, &prices.value, &inputs));
     warnings.extend(guard::apply(&mut policy, &given, prices.as_deref())?);
-    let alarm_hook = guard::alarm_hook(&given, &mut warnings)?;
     if let Some(name) = given.get("SMSOTP_APP_NAME") {
         policy.app_name = app_name(name)?;
     }
@@ -52,7 +51,6 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         region,
         output,
         allow_test_numbers,
-        alarm_hook,
         settings,
         warnings,
     })

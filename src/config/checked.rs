@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use url::Url;
 
 use super::settings::ProviderName;
 use crate::keys::KeySource;
@@ -33,21 +32,10 @@ pub struct Config {
     pub output: Option<String>,
     /// `SMSOTP_ALLOW_TEST_NUMBERS`: `serve` accepts the fixed codes of declared test numbers.
     pub allow_test_numbers: bool,
-    /// Where alarms are posted to, if anywhere.
-    pub alarm_hook: Option<AlarmHook>,
     /// Where each value came from, for `config show`; secrets already hidden.
     pub settings: Vec<Setting>,
     /// Things worth a warning that stop nothing (a world-readable `.env`, a code that lives longer than 10 minutes).
     pub warnings: Vec<String>,
-}
-
-/// Where alarms are posted to.
-#[derive(Clone, Debug)]
-pub struct AlarmHook {
-    /// The address: https, or http on loopback. Whoever knows it may be able to post there as well, so it is not shown.
-    pub url: Url,
-    /// What they are signed with; `None`: they are not.
-    pub secret: Option<SecretString>,
 }
 
 /// Where the database is.

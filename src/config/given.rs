@@ -35,9 +35,6 @@ const SETTLED: &[(&str, &[&str])] = &[
     ("SMSOTP_STATUS_CALLBACK", &[]),
     ("SMSOTP_GUARD", &[]),
     ("SMSOTP_PRICES_FILE", &[]),
-    ("SMSOTP_ALARM_WEBHOOK", &[]),
-    ("SMSOTP_ALARM_SECRET", &["SMSOTP_ALARM_SECRET_FILE"]),
-    ("SMSOTP_ALARM_SECRET_FILE", &[]),
     ("TWILIO_ACCOUNT_SID", &[]),
     ("TWILIO_AUTH_TOKEN", &["TWILIO_AUTH_TOKEN_FILE"]),
     ("TWILIO_AUTH_TOKEN_FILE", &[]),
@@ -254,7 +251,6 @@ fn unknown_key(key: &str, path: &Path) -> Error {
     let name = key.rsplit('.').next().unwrap_or(key);
     let file_key = match name {
         "secret_key" => Some("secret_key_file"),
-        "alarm_secret" => Some("alarm_secret_file"),
         "auth_token" | "twilio_auth_token" => Some("twilio.auth_token_file"),
         "api_secret" | "twilio_api_secret" => Some("twilio.api_secret_file"),
         _ => None,

@@ -1,17 +1,14 @@
-//! The guard's settings: its mode, ceilings, countries, prices, and where alarms go.
+//! The guard's settings: its mode, ceilings, countries and prices.
 
 use std::path::Path;
 
 use toml::{Table, Value};
-use url::Url;
 
-use super::checked::AlarmHook;
 use super::given::GivenValues;
 use super::policy::{number, section};
-use super::read::{read_list, read_secret};
+use super::read::read_list;
 use super::settings::{COUNTRY_KEYS, nearest};
 use super::source::{GivenValue, invalid, printable, unknown};
-use super::twilio::is_loopback;
 use crate::abuse::{CEILINGS_HINT, CountryPolicy, GuardPolicy, Mode};
 use crate::error::{Code, Error, Result};
 use crate::money::{Ceilings, Channel, Money};
@@ -20,9 +17,6 @@ use crate::policy::Policy;
 
 /// More messages in a day than go to any country.
 const MESSAGES_MAX: u32 = 100_000_000;
-
-/// The least length of what alarms are signed with, in characters.
-const SECRET_MIN: usize = 16;
 
 /// Applies what was given to the guard and returns what is worth a warning. `prices_file` is where the operator's prices are.
 ///
@@ -57,47 +51,6 @@ pub(super) fn apply(policy: &mut Policy, values: &GivenValues, prices_file: Opti
         return Err(invalid(&name, &format!("= \"unknown\" {why}")).hint(CEILINGS_HINT));
     }
     Ok(warnings)
-}
-
-/// Where alarms go.
-///
-/// Errors: `CONFIG_INVALID`, which never repeats the address or the secret.
-pub(super) fn alarm_hook(values: &GivenValues, warnings: &mut Vec<String>) -> Result<Option<AlarmHook>> {
-    let secret = match (values.get("SMSOTP_ALARM_SECRET"), values.get("SMSOTP_ALARM_SECRET_FILE")) {
-        (Some(given), _) => Some((given, given.value.clone())),
-        (None, Some(given)) => {
-            let (secret, exposed) = read_secret(Path::new(&given.value), "SMSOTP_ALARM_SECRET_FILE")?;
-            warnings.extend(exposed);
-            Some((given, secret.as_str().to_owned()))
-        }
-        (None, None) => None,
-    };
-    if let Some((given, _)) = secret.as_ref().filter(|(_, secret)| secret.chars().count() < SECRET_MIN) {
-        return Err(given
-            .invalid(&format!("is shorter than {SECRET_MIN} characters"))
-            .hint("`openssl rand -base64 32` makes a good one."));
-    }
-    let Some(given) = values.get("SMSOTP_ALARM_WEBHOOK") else {
-        warnings.extend(secret.map(|(given, _)| format!("{} is not used: there is no alarm_webhook", given.name)));
-        return Ok(None);
-    };
-    let url = Url::parse(&given.value).map_err(|_| given.invalid("is not a URL"))?;
-    let is_safe = match url.scheme() {
-        "https" => url.host().is_some(),
-        "http" => is_loopback(&url),
-        _ => false,
-    };
-    if !is_safe {
-        return Err(given
-            .invalid("is neither https nor http on loopback")
-            .hint("Write https://HOST/PATH: what an alarm says is nobody else's business."));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(given
-            .invalid("holds a user or a password")
-            .hint("Leave them out; set alarm_secret to sign the alarms with."));
-    }
-    Ok(Some(AlarmHook { url, secret: secret.map(|(_, secret)| secret.into()) }))
 }
 
 fn mode(given: &GivenValue) -> Result<Mode> {

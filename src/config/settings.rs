@@ -90,9 +90,6 @@ settings! {
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "SMSOTP_GUARD" | "guard" | "the guard against SMS pumping: off, watch (its detector only raises alarms) or enforce" | "watch until 200 codes were proven, then enforce; watch with the console and the sandbox" | "enforce";
     "SMSOTP_PRICES_FILE" | "prices_file" | "a file of your own prices: lines of country,price[,channel] in US$ per segment" | "" | "/etc/smsotp/prices.csv";
-    "SMSOTP_ALARM_WEBHOOK" | "alarm_webhook" | "the URL that alarms are posted to" | "" | "https://example.com/hooks/smsotp";
-    "SMSOTP_ALARM_SECRET" | "" | "what alarms are signed with" | "" | "at_least_16_characters" | secret;
-    "SMSOTP_ALARM_SECRET_FILE" | "alarm_secret_file" | "a file that holds what alarms are signed with" | "" | "/run/secrets/smsotp_alarm_secret";
     "" | "countries" | "the only countries that get messages, two letters each; beside sections like [countries.US] it is called allow, under [countries]" | "all" | "";
     "" | "ceilings.message" | "US$ that one message may cost" | "none" | "";
     "" | "ceilings.hour" | "US$ that may be spent in an hour" | "35 % of the day's" | "";

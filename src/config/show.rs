@@ -32,7 +32,6 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
                 (Some(path), _) | (None, Some(path)) => path.display().to_string(),
                 (None, None) => String::new(),
             },
-            "SMSOTP_ALARM_WEBHOOK" => given.map_or_else(String::new, |given| host_of(&given.value)),
             _ => value_shown(info, given),
         };
         let origin = match (given, in_toml, &toml) {
@@ -54,12 +53,6 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
         settings.push(Setting { name: format!("purposes.{purpose}"), value, origin });
     }
     settings
-}
-
-/// The host of an address whose path may be a secret.
-fn host_of(address: &str) -> String {
-    let host = Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
-    host.map_or_else(|| "set, hidden".to_owned(), |host| format!("https://{host}/…, hidden"))
 }
 
 /// An amount as smsotp.toml takes it; `none` where nothing was configured.

@@ -925,9 +925,6 @@ fn a_guard_that_cannot_work_is_refused_with_what_would() {
         ("[purposes.login]\nconversion = \"unknown\"\n[ceilings]\nmessage = 1", "for example day = 50"),
         ("[purposes.login]\nconversion = \"never\"", "neither \"reported\" nor \"unknown\""),
         ("prices_file = \"/nowhere/prices.csv\"", "cannot read the price list /nowhere/prices.csv"),
-        ("alarm_webhook = \"http://example.com/canary\"", "neither https nor http on loopback"),
-        ("alarm_webhook = \"https://canary@example.com/\"", "holds a user or a password"),
-        ("alarm_secret = \"canary\"", "smsotp.toml holds no secrets"),
     ] {
         let shown = refusal(from_toml(text));
         assert!(shown.contains(expected), "{text:?}: {shown}");
@@ -962,35 +959,13 @@ fn settings_of_the_guard_that_contradict_each_other_are_warned_of() {
 }
 
 #[test]
-fn a_webhook_of_alarms_hides_its_path_and_its_secret_has_no_flag() {
-    let hook = ("SMSOTP_ALARM_WEBHOOK", "https://hooks.example.com/services/canary");
-    let config = from_env(&[hook, ("SMSOTP_ALARM_SECRET", "canary-of-16-chars")]).unwrap();
-    let alarm = config.alarm_hook.as_ref().unwrap();
-    assert_eq!(alarm.url.path(), "/services/canary");
-    assert_eq!(alarm.secret.as_ref().unwrap().expose_secret(), "canary-of-16-chars");
-    assert_eq!(setting(&config, "SMSOTP_ALARM_WEBHOOK").0, "https://hooks.example.com/…, hidden");
-    assert_eq!(setting(&config, "SMSOTP_ALARM_SECRET").0, "set, hidden");
-    assert!(from_env(&[hook]).unwrap().alarm_hook.unwrap().secret.is_none());
-    assert!(refusal(from_env(&[hook, ("SMSOTP_ALARM_SECRET", "canary")])).contains("shorter than 16 characters"));
-    let unused = from_env(&[("SMSOTP_ALARM_SECRET", "canary-of-16-chars")]).unwrap();
-    assert!(unused.alarm_hook.is_none() && unused.warnings[0].contains("there is no alarm_webhook"));
-    let dir = TempDir::new().unwrap();
-    let file = dir.path().join("secret");
-    fs::write(&file, "canary-from-a-file-1\n").unwrap();
-    let config = from_env(&[hook, ("SMSOTP_ALARM_SECRET_FILE", &file.display().to_string())]).unwrap();
-    assert_eq!(config.alarm_hook.unwrap().secret.unwrap().expose_secret(), "canary-from-a-file-1");
-}
-
-#[test]
 fn an_env_file_that_nobody_named_does_not_switch_off_the_guard_or_turn_its_settings_round() {
     assert!(refusal(from_dotenv(&[], "SMSOTP_GUARD=off")).contains("may not switch off the guard"));
     assert_eq!(from_dotenv(&[], "SMSOTP_GUARD=enforce").unwrap().policy.guard.mode, Some(Mode::Enforce));
     assert_eq!(from_both(true, "SMSOTP_GUARD=off", "").unwrap().policy.guard.mode, Some(Mode::Off));
-    for (line, toml) in [
-        ("SMSOTP_GUARD=watch", "guard = \"enforce\""),
-        ("SMSOTP_PRICES_FILE=/a.csv", "prices_file = \"/b.csv\""),
-        ("SMSOTP_ALARM_WEBHOOK=https://a.example", "alarm_webhook = \"https://b.example\""),
-    ] {
+    for (line, toml) in
+        [("SMSOTP_GUARD=watch", "guard = \"enforce\""), ("SMSOTP_PRICES_FILE=/a.csv", "prices_file = \"/b.csv\"")]
+    {
         assert!(refusal(from_both(false, line, toml)).contains("contradicts"), "{line}");
     }
 }

@@ -111,8 +111,7 @@ fn base_url(given: &GivenValue, secrets: &[&Credential]) -> Result<Url> {
     Ok(url)
 }
 
-/// Whether an address means this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
