@@ -39,8 +39,11 @@ pub(super) struct Context {
 const FRESH: Duration = Duration::from_secs(60);
 
 /// The prices as they were last read, and when.
+type ReadPrices = Option<(Timestamp, Arc<Prices>)>;
+
+/// The same, shared by all clones of an engine.
 #[derive(Clone, Default)]
-pub(super) struct KnownPrices(Arc<Mutex<Option<(Timestamp, Arc<Prices>)>>>);
+pub(super) struct KnownPrices(Arc<Mutex<ReadPrices>>);
 
 impl KnownPrices {
     /// Has them read anew.
@@ -48,7 +51,7 @@ impl KnownPrices {
         *self.lock() = None;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Timestamp, Arc<Prices>)>> {
+    fn lock(&self) -> MutexGuard<'_, ReadPrices> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
