@@ -99,7 +99,7 @@ pub const CLASSES: &[ClassRow] = &[
         class: Class::Policy,
         exit: 77,
         status: 403,
-        meaning: "policy forbids it: opted out, a country or a kind of number that gets no codes, fraud",
+        meaning: "policy forbids it: opted out, blocked, a country or a kind of number that gets no codes, fraud",
     },
     ClassRow {
         class: Class::Config,

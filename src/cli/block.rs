@@ -148,6 +148,7 @@ pub struct EntryRow {
     /// `block` or `allow`.
     pub list: Side,
     /// `phone`, `prefix`, `country`, `user`, `ip` or `network`.
+    #[serde(rename = "type")]
     pub kind: ListedKind,
     /// What it is about; a phone is masked, for the whole number is not kept.
     pub value: String,
@@ -166,7 +167,7 @@ pub struct EntryRow {
 impl Item for EntryRow {
     const KIND: &'static str = "list_entry";
     const COLUMNS: &'static [&'static str] =
-        &["list", "kind", "value", "reason", "since", "until", "by", "hits", "last hit"];
+        &["list", "type", "value", "reason", "since", "until", "by", "hits", "last hit"];
     const PROSE: &'static [&'static str] = &["reason"];
     const SPARE: &'static [&'static str] = &["last hit", "by", "since", "list"];
 
@@ -218,7 +219,7 @@ impl Render for Changed {
         Table::one_row(vec![
             ("change", self.change.to_owned()),
             ("list", self.entry.list.to_string()),
-            ("kind", self.entry.kind.to_string()),
+            ("type", self.entry.kind.to_string()),
             ("value", self.entry.value.clone()),
             ("until", view.time_if(self.entry.until)),
         ])

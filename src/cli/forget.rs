@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Call, given, rows};
 use crate::app::{OpenMode, os_caller};
+use crate::config::Database;
 use crate::engine::{Erased, Forget, Kept};
 use crate::error::{Class, Code, Error, Result};
 use crate::output::{Layout, Output, Prompt, Render, Table, View};
@@ -51,6 +52,9 @@ struct Forgot {
     dry_run: bool,
     #[serde(flatten)]
     erased: Erased,
+    /// The files are those of a database server.
+    #[serde(skip)]
+    is_of_a_server: bool,
 }
 
 impl Forgot {
@@ -94,8 +98,9 @@ impl Render for Forgot {
             page = page.text(line);
         }
         match self.erased.scrubbed {
-            Some(true) => {
-                page.text("No erased byte is left in the files. Backups and exports that were made before keep theirs.")
+            Some(true) => page.text("No erased byte is left in the files. Backups and exports from before keep theirs."),
+            Some(false) if self.is_of_a_server => {
+                page.text("What is left in the server's files goes when it vacuums them. Backups and exports from before keep theirs.")
             }
             _ => page,
         }
@@ -156,6 +161,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
             return Ok(Class::No);
         }
     }
+    let is_of_a_server = matches!(config.database, Database::Postgres(_));
     let app = call.open_with(config, OpenMode::Existing, out)?.with_any_provider(Box::new(|_| ()))?;
     let _hold = call.signals.hold();
     let mut progress = out.progress("forgetting");
@@ -165,8 +171,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     }))?;
     drop(progress);
     let (unfinished, scrubbed) = (erased.kept.is_unfinished(), erased.scrubbed);
-    out.show(&Forgot { dry_run: args.dry_run, erased })?;
-    if scrubbed == Some(false) {
+    out.show(&Forgot { dry_run: args.dry_run, erased, is_of_a_server })?;
+    if scrubbed == Some(false) && !is_of_a_server {
         return Err(Error::new(
             Code::STORE_BUSY,
             "another program has the files open: erased bytes may be left in them",

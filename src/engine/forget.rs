@@ -110,16 +110,13 @@ pub(super) async fn forget(
         user.map(|user| Filter { user: Some(user.clone()), limit: PAGE, ..Filter::default() }),
     ];
     for mut filter in filters.into_iter().flatten() {
+        let of_user = filter.user.is_some();
+        // The user's codes on the phone were looked at as the phone's.
+        let was_seen = |otp: &Otp| of_user && whom.phone.as_ref() == Some(&otp.phone);
         loop {
             let page = ctx.reads().list(&filter, ctx.reads().now().await?).await?;
-            for otp in page.otps {
-                // One of the phone that is the user's was counted there.
-                let was_counted = whom.dry_run
-                    && filter.user.is_some()
-                    && whom.phone.as_ref().is_some_and(|phone| *phone == otp.phone);
-                if !was_counted {
-                    run.otp(&otp).await?;
-                }
+            for otp in page.otps.into_iter().filter(|otp| !was_seen(otp)) {
+                run.otp(&otp).await?;
                 if !progress(&run.erased) {
                     return Ok(run.erased);
                 }
