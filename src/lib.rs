@@ -146,6 +146,8 @@ pub mod http;
 pub mod output;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod simulate;
 
 // What the window and the stand-in share of the wire.
 #[cfg(any(feature = "serve", feature = "sandbox"))]
