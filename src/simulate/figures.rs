@@ -51,14 +51,16 @@ impl Figures {
 
 impl Serialize for Figures {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let attack = self.attack_messages > 0;
         let mut map = to.serialize_map(None)?;
-        map.serialize_entry("attack_messages", &self.attack_messages)?;
-        map.serialize_entry("attack_messages_out", &self.attack_messages_out)?;
-        map.serialize_entry("attack_cost", &self.attack_cost.usd())?;
-        map.serialize_entry("attack_cost_out", &self.attack_cost_out.usd())?;
-        map.serialize_entry("stopped_percent", &self.stopped_percent().map(|percent| (percent * 1e3).round() / 1e3))?;
-        map.serialize_entry("first_stop_messages", &attack.then(|| self.first_stop()))?;
+        // Without an attack, what is said of one does not apply.
+        if let Some(percent) = self.stopped_percent() {
+            map.serialize_entry("attack_messages", &self.attack_messages)?;
+            map.serialize_entry("attack_messages_out", &self.attack_messages_out)?;
+            map.serialize_entry("attack_cost", &self.attack_cost.usd())?;
+            map.serialize_entry("attack_cost_out", &self.attack_cost_out.usd())?;
+            map.serialize_entry("stopped_percent", &((percent * 1e3).round() / 1e3))?;
+            map.serialize_entry("first_stop_messages", &self.first_stop())?;
+        }
         for (name, count) in [
             ("legit", self.legit),
             ("legit_refused", self.legit_refused),
