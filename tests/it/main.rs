@@ -4,6 +4,7 @@
 mod admitting;
 mod alarming;
 mod auditing;
+mod bars;
 #[cfg(target_os = "linux")]
 mod bounded;
 mod callbacks;
