@@ -94,6 +94,12 @@ pub struct Usage {
     /// When the user last verified the phone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<i64>,
+    /// When a phone was last proven: a code that was sent to it was entered, or the caller vouched for it otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<i64>,
+    /// Messages to a phone since then that nobody proved.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unproven: u32,
     /// When the recipient opted out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opted_out_at: Option<i64>,
@@ -269,7 +275,8 @@ impl Usage {
         let lasting = is_closed(streak, closing) || self.opted_out_at.is_some();
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
         let counted = Timestamp(self.seen) + kept;
-        let idle_at = self.verified_at.map_or(counted, |at| counted.max(Timestamp(at) + VERIFIED_FOR));
+        let proofs = self.verified_at.into_iter().chain(self.proven_at);
+        let idle_at = proofs.map(|at| Timestamp(at) + VERIFIED_FOR).fold(counted, Timestamp::max);
         let heard = self.texts.last().map_or(Timestamp(0), |text| Timestamp(text.0) + TEXTS_KEPT);
         (!lasting).then_some(idle_at.max(heard))
     }
@@ -322,7 +329,8 @@ impl Usage {
         lists.flatten().for_each(|at| *at = now.min(*at));
         self.refusals.iter_mut().for_each(|(_, Refusals(recorded, _))| *recorded = now.min(*recorded));
         self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));
-        [&mut self.verified_at, &mut self.opted_out_at].into_iter().flatten().for_each(|at| *at = now.min(*at));
+        let moments = [&mut self.verified_at, &mut self.proven_at, &mut self.opted_out_at];
+        moments.into_iter().flatten().for_each(|at| *at = now.min(*at));
         self.texts.iter_mut().for_each(|text| text.0 = now.min(text.0));
         self.seen = now.min(self.seen);
         for slots in &mut self.slots {
@@ -869,6 +877,17 @@ mod tests {
         assert_eq!(usage.texts.len(), 1);
         let read: Usage = serde_json::from_str(&usage.to_json().unwrap()).unwrap();
         assert_eq!(read, usage);
+    }
+
+    #[test]
+    fn a_proof_of_a_phone_is_kept_for_as_long_as_it_makes_it_known() {
+        let proven = Usage { proven_at: Some(NOW.millis()), unproven: 2, seen: NOW.millis(), ..Usage::default() };
+        assert_eq!(proven.idle_at(Duration::from_secs(60), 5), Some(NOW + VERIFIED_FOR));
+        assert!(!proven.is_empty());
+        assert_eq!(serde_json::from_str::<Usage>(&proven.to_json().unwrap()).unwrap(), proven);
+        let (mut ahead, now) = (proven, NOW - Duration::from_secs(1));
+        ahead.none_after(now);
+        assert_eq!((ahead.proven_at, ahead.unproven), (Some(now.millis()), 2), "it still counts");
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
                     *usage = Usage {
                         opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
                         verified_at: usage.verified_at,
+                        // What a phone has proven is no limit that a reset opens.
+                        proven_at: usage.proven_at,
+                        unproven: usage.unproven,
                         // Whoever replays an old STOP would take back what staff has just done.
                         texts: usage.texts.clone(),
                         seen: usage.seen,
