@@ -202,12 +202,6 @@ pub trait Operate: Send + Sync {
     /// The keys that live in the database.
     fn keys(&self) -> &DatabaseKeys;
 
-    /// Into how many rows the usage of everything is divided, each with its shard of the limits, so that unrelated phones
-    /// need not wait for each other. 1 where there is one writer anyway.
-    fn shards(&self) -> u32 {
-        1
-    }
-
     /// Runs one operation: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
     /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns

@@ -54,10 +54,8 @@ pub enum Subject {
     Network(IpAddr),
     /// An access token of a user, by its id.
     Token(i64),
-    /// Everyone, as a whole: for looking and for resets.
+    /// Everyone, as a whole.
     Everything,
-    /// One of the parts into which a store divides everyone: what a send is counted in.
-    Shard(u32),
 }
 
 impl Subject {
@@ -70,7 +68,7 @@ impl Subject {
             Subject::Ip(_) => SubjectKind::Ip,
             Subject::Network(_) => SubjectKind::Network,
             Subject::Token(_) => SubjectKind::Token,
-            Subject::Everything | Subject::Shard(_) => SubjectKind::Everything,
+            Subject::Everything => SubjectKind::Everything,
         }
     }
 
@@ -88,9 +86,7 @@ impl Subject {
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
             Subject::Token(id) => id.to_be_bytes().to_vec(),
-            // With one shard alone that share is the whole.
-            Subject::Everything | Subject::Shard(0) => Vec::new(),
-            Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
+            Subject::Everything => Vec::new(),
         }
     }
 
@@ -103,7 +99,7 @@ impl Subject {
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
             Subject::Token(id) => format!("token {id}"),
-            Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
+            Subject::Everything => "everything".to_owned(),
         }
     }
 }

@@ -34,12 +34,6 @@ impl Window {
         let windows = span.as_millis().div_ceil(self.per.as_millis().max(1));
         u64::from(self.max).saturating_mul(u64::try_from(windows).unwrap_or(u64::MAX))
     }
-
-    /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
-    pub fn shard(self, (nth, of): (u32, u32)) -> Window {
-        let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
-        Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
-    }
 }
 
 /// As the settings take it: `3/10m`; a number alone where no time opens it again.
@@ -470,33 +464,6 @@ impl Usage {
         Fill { used, wait: Some((Timestamp(end) + window.per).since(now).max(Duration::from_millis(1))) }
     }
 
-    /// Adds the counts of another part of the same wide subject.
-    pub fn add_slots(&mut self, part: Usage) {
-        self.seen = self.seen.max(part.seen);
-        for Slots { slot_ms, counts } in part.slots {
-            let Some(slots) = self.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
-                self.slots.push(Slots { slot_ms, counts });
-                continue;
-            };
-            for (start, count) in counts {
-                match slots.counts.binary_search_by_key(&start, |(start, _)| *start) {
-                    Ok(at) => slots.counts[at].1 = slots.counts[at].1.saturating_add(count),
-                    Err(at) => slots.counts.insert(at, (start, count)),
-                }
-            }
-        }
-    }
-
-    /// What each of `shards` parts has to remember so that all together remember no less: counts are rounded up.
-    #[must_use]
-    pub fn shard_of_slots(&self, shards: u32) -> Usage {
-        let mut shard = Usage { seen: self.seen, slots: self.slots.clone(), ..Usage::default() };
-        for (_, count) in shard.slots.iter_mut().flat_map(|slots| &mut slots.counts) {
-            *count = count.div_ceil(shards.max(1));
-        }
-        shard
-    }
-
     /// How many distinct phones besides `to` a window holds, and when the first of them leaves it.
     pub fn other_phones_in(&self, window: Window, to: &str, now: Timestamp) -> Fill {
         let from = (now - window.per).millis();
@@ -788,25 +755,6 @@ mod tests {
         // A clock that steps back counts in the newest slot.
         usage.count_slot(at(3000), &[hour]);
         assert_eq!(usage.slots[0].counts.last(), Some(&(start + 3_660_000, 2)));
-    }
-
-    #[test]
-    fn parts_of_a_wide_subject_add_up_and_are_divided_without_loss() {
-        let list = |slot_ms, counts: &[(i64, u32)]| Slots { slot_ms, counts: counts.to_vec() };
-        let mut whole = Usage { seen: 5, slots: vec![list(1, &[(1, 1), (3, 1)])], ..Usage::default() };
-        whole.add_slots(Usage {
-            seen: 9,
-            slots: vec![list(1, &[(2, 4), (3, 2)]), list(7, &[(7, 1)])],
-            ..Usage::default()
-        });
-        assert_eq!(whole.seen, 9);
-        assert_eq!(whole.slots, [list(1, &[(1, 1), (2, 4), (3, 3)]), list(7, &[(7, 1)])]);
-        let shard = whole.shard_of_slots(2);
-        assert_eq!((shard.seen, &shard.slots[0]), (9, &list(1, &[(1, 1), (2, 2), (3, 2)])));
-        assert_eq!(whole.shard_of_slots(0).slots, whole.slots);
-        let parts: u32 = (0..8).map(|nth| Window::new(11, 60).shard((nth, 8)).max).sum();
-        assert_eq!((parts, Window::new(11, 60).shard((0, 1)).max), (11, 11));
-        assert_eq!(Window::new(11, 60).shard((0, 0)).max, 11);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{self, LEASE};
 use crate::error::{Code, Error, Result};
 use crate::keys::{Keyring, fill_random};
-use crate::limits::{Hit, Limit, QUIET, SendUsages};
+use crate::limits::{Hit, QUIET, SendUsages};
 use crate::lists::About;
 use crate::message::{self, Message};
 use crate::otp::{Otp, State, User};
@@ -50,12 +50,6 @@ pub(super) struct LookedAfter {
     pub waited: bool,
 }
 
-/// This shard of everything is full for so many seconds, and another may have room.
-struct ShardFull(u64);
-
-/// What one shard of everything answers.
-type Tried = std::result::Result<Reserved, ShardFull>;
-
 /// Reserves and claims a message, or says why not.
 pub(super) async fn reserve(
     ctx: &Context,
@@ -92,28 +86,12 @@ pub(super) async fn reserve(
         reply,
         looked_after,
         test_numbers: ctx.test_numbers,
-        shard: (0, 1),
-        last_shard: true,
-        soonest: u64::MAX,
     };
-    let operations = ctx.store.operations.as_ref();
-    let shards = operations.shards().max(1);
-    let first = u32::from(operations.keys().index.tag("shard", request.to.phone().as_str().as_bytes())[0]);
-    let mut soonest = u64::MAX;
-    for tried in 1..=shards {
-        let shard = ((first + tried) % shards, shards);
-        let reservation = Reservation { shard, last_shard: tried == shards, soonest, ..reservation.clone() };
-        let needs = reservation.needs();
-        match ctx.operate(needs, move |facts| reservation.decide(facts)).await? {
-            Ok(reserved) => return Ok(reserved),
-            Err(ShardFull(seconds)) => soonest = soonest.min(seconds),
-        }
-    }
-    Err(Error::new(Code::BUG, "the last shard of everything was not decided on"))
+    let needs = reservation.needs();
+    ctx.operate(needs, move |facts| reservation.decide(facts)).await
 }
 
 /// All that the decision needs besides the facts: no connection to anything.
-#[derive(Clone)]
 struct Reservation {
     policy: Arc<Policy>,
     settings: PurposePolicy,
@@ -134,12 +112,6 @@ struct Reservation {
     reply: Option<Reply>,
     looked_after: LookedAfter,
     test_numbers: bool,
-    /// Which shard of everything counts it, of how many.
-    shard: (u32, u32),
-    /// Every other shard of everything was found full.
-    last_shard: bool,
-    /// In how many seconds the first of those has room.
-    soonest: u64,
 }
 
 impl Reservation {
@@ -148,7 +120,7 @@ impl Reservation {
         let mut subjects = vec![
             Subject::Phone(self.phone.clone()),
             Subject::Pair(self.user.clone(), self.phone.clone()),
-            Subject::Shard(self.shard.0),
+            Subject::Everything,
         ];
         subjects.extend((!self.user.is_empty()).then(|| Subject::User(self.user.clone())));
         subjects.extend(self.caller.ip.into_iter().flat_map(Subject::of_client));
@@ -163,7 +135,7 @@ impl Reservation {
         }
     }
 
-    fn decide(&self, facts: &Facts) -> Result<Decision<Tried>> {
+    fn decide(&self, facts: &Facts) -> Result<Decision<Reserved>> {
         let now = facts.checked_now()?;
         if facts.reply.is_some() {
             return Err(Error::new(Code::IN_PROGRESS, "a send with this idempotency key has just begun")
@@ -177,23 +149,19 @@ impl Reservation {
             let gone = facts.messages.iter().filter(|message| delivery::is_orphan(message, now));
             let orphans: Vec<i64> = gone.map(|message| message.id).collect();
             if !orphans.is_empty() {
-                return Ok(Decision::Nothing(Ok(Reserved::Orphans(orphans))));
+                return Ok(Decision::Nothing(Reserved::Orphans(orphans)));
             }
         }
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now));
         if let Some((otp, waiting)) = self.waiting(facts, live, now)? {
             if let Some(due) = waiting.due_at.filter(|due| *due > now && !self.looked_after.waited) {
                 let sent = Box::new(Sent::of(otp, waiting, false, now));
-                return Ok(Decision::Nothing(Ok(Reserved::Waits(sent, due))));
+                return Ok(Decision::Nothing(Reserved::Waits(sent, due)));
             }
             return self.take_over(facts, otp, waiting, now);
         }
         if let Some(refusal) = self.refusal(facts, now)? {
-            let elsewhere = !refusal.hits.is_empty() && refusal.hits.iter().all(|hit| hit.limit == Limit::Everything);
-            return match refusal.retry_after_seconds {
-                Some(seconds) if elsewhere && !self.last_shard => Ok(Decision::Nothing(Err(ShardFull(seconds)))),
-                _ => self.refused(facts, now, refusal),
-            };
+            return self.refused(facts, now, refusal);
         }
         self.go(facts, now)
     }
@@ -254,10 +222,6 @@ impl Reservation {
         if let Some(Override { limits, .. }) = &self.override_limits {
             hits.retain(|hit| !limits.contains(&hit.limit));
         }
-        // The wait of everything ends when the first of its shards has room.
-        for hit in hits.iter_mut().filter(|hit| hit.limit == Limit::Everything) {
-            hit.retry_after_seconds = hit.retry_after_seconds.map(|seconds| seconds.min(self.soonest));
-        }
         Ok(Refusal::of_limits(hits))
     }
 
@@ -271,19 +235,18 @@ impl Reservation {
             ip: facts.address().map(|fact| &fact.usage),
             network: facts.network().map(|fact| &fact.usage),
             everything: Some(&facts.everything()?.usage),
-            shard: self.shard,
             known: self.caller.known,
             new_code: true,
             verified: false,
         })
     }
 
-    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Tried>> {
+    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Reserved>> {
         let (about, what) = self.about(facts, &refusal)?;
         let before = match about.refused(what, now) {
             Refused::Recorded { before } => before,
             Refused::Counted(count) => {
-                return Ok(Decision::Count { refusal: *count, answer: Ok(Reserved::Refused(Box::new(refusal))) });
+                return Ok(Decision::Count { refusal: *count, answer: Reserved::Refused(Box::new(refusal)) });
             }
         };
         let mut changes = vec![self.seen(facts, now)?];
@@ -297,7 +260,7 @@ impl Reservation {
         }
         let event = self.event(facts, now, refusal.code.name, details)?;
         let event = event.refused_before(before);
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Refused(Box::new(refusal)) })
     }
 
     /// Whom a refusal is about, what it is, and for how long the audit log records it but once.
@@ -314,7 +277,7 @@ impl Reservation {
     }
 
     /// The otp: the live one again, or a new one; then the message, the limits, the audit row.
-    fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
+    fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Reserved>> {
         let (otp, resent, mut changes) = self.otp(facts, now)?;
         let message = self.message(&otp, facts.next_message_id, now);
         changes.push(Change::NewMessage(message.clone()));
@@ -435,7 +398,7 @@ impl Reservation {
         Ok(otp.and_then(|otp| Some((otp, facts.messages.iter().find(waits)?))))
     }
 
-    fn take_over(&self, facts: &Facts, otp: &Otp, waiting: &Message, now: Timestamp) -> Result<Decision<Tried>> {
+    fn take_over(&self, facts: &Facts, otp: &Otp, waiting: &Message, now: Timestamp) -> Result<Decision<Reserved>> {
         code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         delivery::claim(&mut message, now);
@@ -452,17 +415,17 @@ impl Reservation {
         (otp, message, resent): (Otp, Message, bool),
         mut changes: Vec<Change>,
         how: &'static str,
-    ) -> Result<Decision<Tried>> {
+    ) -> Result<Decision<Reserved>> {
         let reply =
             self.reply.as_ref().map(|reply| Reply { message_id: Some(message.id), created_at: now, ..reply.clone() });
         changes.extend(reply.clone().map(Change::PutReply));
         let event = self.event(facts, now, "reserved", self.details(&otp, &message, how))?;
         let ticket = Ticket { otp, message, resent, reply };
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Go(Box::new(ticket))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Go(Box::new(ticket)) })
     }
 
     /// A declared test number: an otp as any other, but nothing goes out and no sending limit is charged.
-    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
+    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Reserved>> {
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now) && otp.test && !self.new_code);
         // Whoever verified it proved nothing: its code is fixed.
         let who = SendUsages { new_code: live.is_none(), verified: false, ..self.usages(facts, "")? };
@@ -496,7 +459,7 @@ impl Reservation {
             changes.push(Change::PutReply(Reply { message_id, answer, created_at: now, ..reply.clone() }));
         }
         let event = self.event(facts, now, "reserved", self.details(&otp, &message, "test"))?;
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Done(Box::new(sent))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Done(Box::new(sent)) })
     }
 
     /// Keeps the phone's subject in the database, so that the audit row speaks of somebody, and its time from running back.

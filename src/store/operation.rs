@@ -205,7 +205,7 @@ impl Facts {
     pub fn pair(&self) -> Result<&SubjectFact> {
         self.asked_for(SubjectKind::Pair)
     }
-    /// That of everyone, or of one shard.
+    /// That of everyone.
     ///
     /// # Errors
     /// `BUG` where the operation did not ask for it.

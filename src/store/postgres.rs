@@ -59,9 +59,6 @@ const WAIT_LIMIT: Duration = Duration::from_secs(15);
 /// How many times longer a step of an export or import may take than an operation is retried.
 const STEP_LIMITS: u32 = 4;
 
-/// Into how many rows the usage of everything is divided.
-const SHARDS: u32 = 8;
-
 /// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
 
@@ -366,10 +363,6 @@ fn too_slow(limit: Duration) -> Error {
 impl Operate for Postgres {
     fn keys(&self) -> &DatabaseKeys {
         &self.keys
-    }
-
-    fn shards(&self) -> u32 {
-        SHARDS
     }
 
     async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {

@@ -11,7 +11,7 @@ use super::errors::{Failure, at_commit};
 use super::facts::{FactsAndHead, FactsQuery};
 use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::Change;
 use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::Stored;
@@ -90,15 +90,8 @@ impl Writes {
                         Change::LeaveUnknown(id) => (id, Usage::default(), None),
                         _ => continue,
                     };
-                    let mut subjects = loaded.facts.subjects.iter().zip(&query.tags);
-                    let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
-                        Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
-                    })?;
-                    // Everything as a whole is written only by a reset: to its first shard, and the others are emptied.
-                    for (nth, tag) in tags.iter().enumerate() {
-                        let usage = if nth == 0 { &usage } else { &Usage::default() };
-                        statements.push(rows::update(&SubjectRow::new(&fact.subject, *tag, id, usage, idle_at)?));
-                    }
+                    let subject = &loaded.facts.subject(id)?.subject;
+                    statements.push(rows::update(&SubjectRow::new(subject, store.tag(subject), id, &usage, idle_at)?));
                 }
                 // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {

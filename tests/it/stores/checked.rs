@@ -198,9 +198,6 @@ impl Operate for Checked {
     fn keys(&self) -> &DatabaseKeys {
         self.store.operations.keys()
     }
-    fn shards(&self) -> u32 {
-        self.store.operations.shards()
-    }
     async fn operate(&self, needs: Needs, decide: Decide) -> Result<()> {
         self.checked("operate", self.store.operations.operate(needs, decide)).await
     }
