@@ -43,21 +43,22 @@ impl<T: Copy + Default + PartialEq, const N: usize> Ring<T, N> {
         self.nth
     }
 
-    /// True before anything was counted.
-    pub fn is_new(&self) -> bool {
-        self.nth == 0
+    /// An empty one.
+    pub fn at_slot(nth: i64) -> Self {
+        Ring { nth, ..Ring::default() }
     }
 
-    /// Makes the `nth` slot the newest, and answers what fell out, oldest first: how many slots ago, and what was in it.
-    pub fn roll(&mut self, nth: i64) -> Vec<T> {
+    /// Makes the `nth` slot the newest, and answers what fell out, oldest first: which slot, and what was in it.
+    pub fn roll(&mut self, nth: i64) -> Vec<(i64, T)> {
         let by = usize::try_from(nth.saturating_sub(self.nth)).unwrap_or(0).min(N);
         if by == 0 {
             return Vec::new();
         }
+        let oldest = self.nth - (N as i64 - 1);
         self.nth = nth;
         self.slots.rotate_left(by);
         let fallen = self.slots[N - by..].iter_mut().map(std::mem::take);
-        fallen.filter(|slot| *slot != T::default()).collect()
+        (oldest..).zip(fallen).filter(|(_, slot)| *slot != T::default()).collect()
     }
 
     /// The slot that was the newest at the `nth`, if it has not fallen out. What lies ahead counts as the newest.
@@ -72,13 +73,8 @@ impl<T: Copy + Default + PartialEq, const N: usize> Ring<T, N> {
     }
 
     /// Oldest first, each with its age in slots.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, T)> + '_ {
         self.slots.iter().enumerate().map(|(place, slot)| (N - 1 - place, *slot))
-    }
-
-    /// Empties all slots.
-    pub fn clear(&mut self) {
-        self.slots = [T::default(); N];
     }
 }
 
@@ -118,12 +114,12 @@ mod tests {
             *ring.newest() += count;
         }
         assert_eq!(ring.sum(), 7);
-        assert_eq!(ring.roll(14), [1, 2]);
+        assert_eq!(ring.roll(14), [(10, 1), (11, 2)]);
         assert_eq!(ring.iter().collect::<Vec<_>>(), [(2, 4), (1, 0), (0, 0)]);
         assert_eq!(ring.at(12).copied(), Some(4));
         assert_eq!(ring.at(11), None);
         assert_eq!(ring.room_in(4), Some(1));
-        assert_eq!(ring.roll(100), [4]);
+        assert_eq!(ring.roll(100), [(12, 4)]);
         assert_eq!(ring.roll(50), [], "time does not run back");
     }
 

@@ -52,6 +52,7 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         region,
         output,
         allow_test_numbers,
+        alarm_hook,
         settings,
         warnings,
     })

@@ -255,6 +255,7 @@ fn unknown_key(key: &str, path: &Path) -> Error {
     let name = key.rsplit('.').next().unwrap_or(key);
     let file_key = match name {
         "secret_key" => Some("secret_key_file"),
+        "alarm_secret" => Some("alarm_secret_file"),
         "auth_token" | "twilio_auth_token" => Some("twilio.auth_token_file"),
         "api_secret" | "twilio_api_secret" => Some("twilio.api_secret_file"),
         _ => None,

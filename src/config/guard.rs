@@ -1,12 +1,13 @@
-//! The guard's settings: its mode, ceilings, countries and prices.
+//! The guard's settings: its mode, ceilings, countries, prices, and where alarms go.
 
 use std::path::Path;
 
 use toml::{Table, Value};
+use url::Url;
 
 use super::given::GivenValues;
 use super::policy::{number, section};
-use super::read::read_list;
+use super::read::{read_list, read_secret};
 use super::settings::{COUNTRY_KEYS, nearest};
 use super::source::{GivenValue, invalid, printable, unknown};
 use crate::abuse::{CEILINGS_HINT, CountryPolicy, GuardPolicy, Mode};
@@ -18,6 +19,9 @@ use crate::policy::Policy;
 
 /// More messages in a day than go to any country.
 const MESSAGES_MAX: u32 = 100_000_000;
+
+/// The least length of what alarms are signed with, in characters.
+const SECRET_MIN: usize = 16;
 
 /// Applies what was given to the guard and returns what is worth a warning. `prices_file` is where the operator's prices are.
 ///

@@ -32,6 +32,7 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
                 (Some(path), _) | (None, Some(path)) => path.display().to_string(),
                 (None, None) => String::new(),
             },
+            "SMSOTP_ALARM_WEBHOOK" => given.map_or_else(String::new, |given| host_of(&given.value)),
             _ => value_shown(info, given),
         };
         let origin = match (given, in_toml, &toml) {

@@ -925,6 +925,9 @@ fn a_guard_that_cannot_work_is_refused_with_what_would() {
         ("[purposes.login]\nconversion = \"unknown\"\n[ceilings]\nmessage = 1", "for example day = 50"),
         ("[purposes.login]\nconversion = \"never\"", "neither \"reported\" nor \"unknown\""),
         ("prices_file = \"/nowhere/prices.csv\"", "cannot read the price list /nowhere/prices.csv"),
+        ("alarm_webhook = \"http://example.com/canary\"", "neither https nor http on loopback"),
+        ("alarm_webhook = \"https://canary@example.com/\"", "holds a user or a password"),
+        ("alarm_secret = \"canary\"", "smsotp.toml holds no secrets"),
     ] {
         let shown = refusal(from_toml(text));
         assert!(shown.contains(expected), "{text:?}: {shown}");
@@ -985,9 +988,11 @@ fn an_env_file_that_nobody_named_does_not_switch_off_the_guard_or_turn_its_setti
     assert!(refusal(from_dotenv(&[], "SMSOTP_GUARD=off")).contains("may not switch off the guard"));
     assert_eq!(from_dotenv(&[], "SMSOTP_GUARD=enforce").unwrap().policy.guard.mode, Some(Mode::Enforce));
     assert_eq!(from_both(true, "SMSOTP_GUARD=off", "").unwrap().policy.guard.mode, Some(Mode::Off));
-    for (line, toml) in
-        [("SMSOTP_GUARD=watch", "guard = \"enforce\""), ("SMSOTP_PRICES_FILE=/a.csv", "prices_file = \"/b.csv\"")]
-    {
+    for (line, toml) in [
+        ("SMSOTP_GUARD=watch", "guard = \"enforce\""),
+        ("SMSOTP_PRICES_FILE=/a.csv", "prices_file = \"/b.csv\""),
+        ("SMSOTP_ALARM_WEBHOOK=https://a.example", "alarm_webhook = \"https://b.example\""),
+    ] {
         assert!(refusal(from_both(false, line, toml)).contains("contradicts"), "{line}");
     }
 }
