@@ -462,6 +462,7 @@ fn ask(phone: &str) -> SendOtp {
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse(phone).unwrap(),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),

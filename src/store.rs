@@ -25,8 +25,8 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    Balance, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact,
-    TestNumber, fresh_subject_id, operate,
+    Balance, Change, Decide, Decision, EVENTS_MAX, Facts, MoneyEvent, Needs, OtpNeed, RECENT_MAX, RefusalCount,
+    Refused, Reply, SubjectFact, TestNumber, fresh_subject_id, operate,
 };
 use crate::alarm::Alarm;
 use crate::audit::{self, Actor};

@@ -11,6 +11,7 @@ use litemap::LiteMap;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::abuse;
 use crate::clock::Timestamp;
 use crate::error;
 
@@ -103,6 +104,15 @@ pub struct Usage {
     /// The recipient's STOPs and STARTs, oldest first: each counts once, however often it comes in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<Text>,
+    /// A country as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<Box<abuse::Country>>,
+    /// A block of numbers as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<abuse::Block>,
+    /// The installation as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub everything: Option<Box<abuse::Installation>>,
     /// The newest moment seen: a subject's time never runs back.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub seen: i64,
@@ -224,6 +234,9 @@ impl TryFrom<Packed> for Slots {
     }
 }
 
+/// How long a block of numbers is remembered after the last message: for as long as a proof there counts.
+pub const BLOCK_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How long wrong guesses in a row that closed nothing are remembered after the last one. In any year the streak then
 /// holds at least all of that year's.
 pub const STREAK_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -266,13 +279,17 @@ impl Usage {
     /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good; 0: none do.
     pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {
         let streak = self.in_a_row.max(self.known_in_a_row);
-        let lasting = is_closed(streak, closing) || self.opted_out_at.is_some();
+        let lasting = is_closed(streak, closing)
+            || self.opted_out_at.is_some()
+            || self.country.is_some()
+            || self.everything.is_some();
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
         let counted = Timestamp(self.seen) + kept;
         let proofs = self.verified_at.into_iter().chain(self.proven_at);
         let idle_at = proofs.map(|at| Timestamp(at) + VERIFIED_FOR).fold(counted, Timestamp::max);
         let heard = self.texts.last().map_or(Timestamp(0), |text| Timestamp(text.0) + TEXTS_KEPT);
-        (!lasting).then_some(idle_at.max(heard))
+        let of_block = self.block.as_ref().map_or(Timestamp(0), |_| Timestamp(self.seen) + BLOCK_KEPT);
+        (!lasting).then_some(idle_at.max(heard).max(of_block))
     }
 
     /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
@@ -303,6 +320,11 @@ impl Usage {
     /// True where the user verified the phone not long ago.
     pub fn verified_lately(&self, now: Timestamp) -> bool {
         self.verified_at.is_some_and(|at| now < Timestamp(at) + VERIFIED_FOR)
+    }
+
+    /// The phone was proven: a code that was sent to it was entered, or the caller vouched for it otherwise.
+    pub fn prove(&mut self, now: Timestamp) {
+        (self.proven_at, self.unproven) = (Some(now.millis()), 0);
     }
 
     /// The wrong guesses of those whom a service vouched for, or of the others.

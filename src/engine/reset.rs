@@ -66,6 +66,8 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
                         // What a phone has proven is no limit that a reset opens.
                         proven_at: usage.proven_at,
                         unproven: usage.unproven,
+                        // Nor is what was spent.
+                        everything: usage.everything.clone(),
                         // Whoever replays an old STOP would take back what staff has just done.
                         texts: usage.texts.clone(),
                         seen: usage.seen,

@@ -228,11 +228,15 @@ impl Postgres {
                 session.done();
                 Ok(())
             }
-            Ok(Decision::Count { refusal, .. }) => {
-                let (id, usage) = SubjectRow::counted(&refusal)?;
-                let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
-                let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
-                let statements = [count, loaded.leave_unknown(&[])];
+            Ok(Decision::Count { counts, taken, .. }) => {
+                let mut statements = Vec::with_capacity(counts.len() + 2);
+                for count in &counts {
+                    let (id, usage) = SubjectRow::counted(count)?;
+                    let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
+                    statements.push(Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]));
+                }
+                statements.extend((!taken.is_empty()).then(|| apply::take_events(taken)));
+                statements.push(loaded.leave_unknown(&[]));
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();

@@ -283,6 +283,7 @@ pub fn ask(phone: &str) -> SendOtp {
         purpose: login(),
         user: ada(),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),

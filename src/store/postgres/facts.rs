@@ -21,10 +21,11 @@ use crate::error::Result;
 use crate::lists::ListEntry;
 use crate::message::Message;
 use crate::otp::Otp;
-use crate::store::schema::{SubjectRow, whole_hour_after};
+use crate::store::schema::{self, Dialect, SubjectRow, whole_hour_after};
 use crate::store::value::{Reader, damaged};
 use crate::store::{
-    Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber, export, fresh_subject_id,
+    EVENTS_MAX, Facts, MoneyEvent, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber,
+    export, fresh_subject_id,
 };
 use crate::token::Token;
 
@@ -72,6 +73,9 @@ static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
 /// An alarm. Whoever raises one holds an audit chain already, so this comes after the chain.
 static ALARM: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Alarm>().find));
 
+/// What became of messages and is in no counts yet. Whoever takes it in holds the rows of the country and everything.
+static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Postgres));
+
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
 
@@ -110,7 +114,7 @@ pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result
 /// Whether every send, or every send to a country, writes this subject's row: it is locked last, so that it is held for no longer
 /// than the decision and the commit take.
 fn is_hot(subject: &Subject) -> bool {
-    matches!(subject, Subject::Everything)
+    matches!(subject, Subject::Country(_) | Subject::Everything)
 }
 
 /// What has to be locked and read for an operation.
@@ -229,6 +233,10 @@ impl FactsQuery {
         let (lock, hot) = self.lock_subjects(store, true)?;
         let last_subjects = (!hot.is_empty()).then(|| ask(lock));
         locked.extend(hot);
+        let events = needs.events.as_ref().map(|country| {
+            let of = vec![text(MoneyEvent::scope(country)), text(""), int(EVENTS_MAX)];
+            ask(Statement::new(WAITING_EVENTS.as_str(), of))
+        });
         let messages = self.otp().filter(|_| needs.messages).map(|(condition, params)| {
             let select = &rows::statements::<Message>().select;
             let of_otp = format!("otp_id = (SELECT id FROM smsotp.otps WHERE {condition})");
@@ -285,6 +293,7 @@ impl FactsQuery {
         facts.message = rows::first(rows_of(message))?;
         facts.reply = rows::first(rows_of(reply))?;
         facts.lists = rows::all(rows_of(lists))?;
+        facts.events = rows::all(rows_of(events))?;
         if let Some(row) = rows_of(ids).first() {
             let mut ids = Reader::new(row);
             if for_otp {

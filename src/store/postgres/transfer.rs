@@ -147,7 +147,8 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
             "SELECT setval('smsotp.otp_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.otps), false), \
              setval('smsotp.message_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.messages), false), \
              setval('smsotp.token_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.tokens), false), \
-             setval('smsotp.alarm_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.alarms), false); COMMIT",
+             setval('smsotp.alarm_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.alarms), false), \
+             setval('smsotp.money_event_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.money_events), false); COMMIT",
         ))
         .await?;
     session.done();
