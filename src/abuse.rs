@@ -160,3 +160,6 @@ impl GuardPolicy {
         self.countries.get(country).copied().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

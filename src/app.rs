@@ -3,6 +3,7 @@
 mod checking;
 mod moves;
 mod serving;
+mod simulating;
 
 use std::future::Future;
 use std::path::Path;
@@ -352,6 +353,7 @@ fn twilio(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
 
 pub use checking::try_settings;
 pub use serving::TwilioChecks;
+pub use simulating::simulate;
 
 /// How a real test message ended: its id, last state and error code, or why it failed and what to do next.
 pub type TestMessage = std::result::Result<(String, State, Option<u32>), (String, Option<String>)>;

@@ -27,6 +27,7 @@ mod send;
 mod serve;
 mod show;
 mod signals;
+mod simulate;
 mod test_number;
 mod test_twilio;
 mod token;
@@ -162,6 +163,7 @@ pub enum Verb {
     Token(token::Verb),
     Serve(serve::Args),
     Sandbox(sandbox::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
     Demo(demo::Args),
     Help(help::Args),
@@ -330,6 +332,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Token(args) => token::run(args, call, out),
         Verb::Serve(args) => serve::run(args, call, out),
         Verb::Sandbox(args) => sandbox::run(args, call, out),
+        Verb::Simulate(args) => simulate::run(&args, call, out),
         Verb::Completions(args) => completions::run(args, out),
         Verb::Demo(args) => demo::run(args, call, out),
         Verb::Help(args) => help::run(args, out),

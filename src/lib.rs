@@ -150,6 +150,8 @@ pub mod http;
 pub mod output;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod simulate;
 
 // What all connections out have in common.
 mod outgoing;

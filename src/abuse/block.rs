@@ -41,7 +41,7 @@ impl Block {
     /// Brings what halves up to now.
     pub(super) fn roll(&mut self, now: Timestamp) {
         let passed = now.since(Timestamp(self.at));
-        if passed > CALCULATED_AFTER {
+        if passed >= CALCULATED_AFTER {
             let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
             self.open *= kept;
             self.proven *= kept;

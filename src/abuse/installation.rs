@@ -200,8 +200,11 @@ impl Installation {
             }
             EventKind::Proven => {}
         }
-        if event.pooled && matches!(event.kind, EventKind::Proven | EventKind::NotSent) {
-            self.pool.at(hour(event.reserved_at)).map(|open| *open = (*open - event.price.0).max(0));
+        if event.pooled
+            && matches!(event.kind, EventKind::Proven | EventKind::NotSent)
+            && let Some(open) = self.pool.at(hour(event.reserved_at))
+        {
+            *open = (*open - event.price.0).max(0);
         }
     }
 

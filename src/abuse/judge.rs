@@ -234,11 +234,11 @@ impl States {
             Some(until) => self.suspicion(ask, until),
             None => Suspicion::None,
         };
-        if stood.is_none() && block_full.is_none() {
-            if let Some(found) = self.country.detector.look(ask.now) {
-                judged.alarms.push(found_words(ask, &found, mode));
-                suspicion =
-                    if self.block.is_proven(ask.now) { Suspicion::None } else { self.suspicion(ask, found.until) };
+        let found = if stood.is_none() && block_full.is_none() { self.country.detector.look(ask.now) } else { None };
+        if let Some(found) = found {
+            judged.alarms.push(found_words(ask, &found, mode));
+            if !self.block.is_proven(ask.now) {
+                suspicion = self.suspicion(ask, found.until);
             }
         }
         if mode == Mode::Enforce {

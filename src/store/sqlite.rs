@@ -95,14 +95,29 @@ impl Sqlite {
     /// `STORE_FAILED` if there is none and none is to be created, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
     pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options: SqliteOptions) -> Result<Sqlite> {
         let connection = open::connect(path, options)?;
-        let mut sqlite = Sqlite {
-            path: path.to_owned(),
-            connection: Mutex::new(connection),
-            queue: turn::Queue::of(path),
-            wait_limit: options.wait_limit,
-            keys: DatabaseKeys::generate()?,
-            clock,
-        };
+        Sqlite::over(connection, path, turn::Queue::of(path), ring, clock, options.wait_limit)
+    }
+
+    /// A new database in the memory of this process, gone when it is dropped: for simulations.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub fn in_memory(ring: &Keyring, clock: Arc<dyn Clock>) -> Result<Sqlite> {
+        let (queue, nowhere) = (turn::Queue::of_nobody_else(), Path::new(open::IN_MEMORY));
+        Sqlite::over(open::connect_in_memory()?, nowhere, queue, ring, clock, WAIT_LIMIT)
+    }
+
+    fn over(
+        connection: Connection,
+        path: &Path,
+        queue: turn::Queue,
+        ring: &Keyring,
+        clock: Arc<dyn Clock>,
+        wait_limit: Duration,
+    ) -> Result<Sqlite> {
+        let keys = DatabaseKeys::generate()?;
+        let connection = Mutex::new(connection);
+        let mut sqlite = Sqlite { path: path.to_owned(), connection, queue, wait_limit, keys, clock };
         sqlite.keys = open::prepare(&sqlite, ring)?;
         Ok(sqlite)
     }

@@ -343,6 +343,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("token create", "token create --service --name shop --scope send,verify --expires 90d", 0),
     story("token list", "token list", 0),
     story("token revoke", "token revoke 1", 0),
+    story("simulate", "simulate --trace asks.csv", 0),
     story("dispatch", "dispatch", 0),
     story("show: a country", "show TJ", 0),
     // The sandbox has 20 US$.
@@ -364,6 +365,15 @@ const JSON_STORIES: &[JsonStory] = &[
     story("sandbox stop", "sandbox stop --env-file other.env", 0),
     story("sandbox inbox", "sandbox inbox", 0),
 ];
+
+/// What `simulate` is shown with.
+const ASKS: &str = "\
+at,phone,user,ip,proven_after_s,label
+2026-01-05T08:00:00Z,+447400123456,ada,192.0.2.1,21,legit
+2026-01-05T08:01:00Z,+992900123456,a1,192.0.2.7,,attack
+2026-01-05T08:01:20Z,+992900123457,a2,192.0.2.7,,attack
+2026-01-05T08:02:00Z,+447400123457,bob,192.0.2.2,35,legit
+";
 
 const JSON_INTRODUCTION: &str = "# JSON
 
@@ -404,6 +414,7 @@ impl Scene {
         let home = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(Options::default()).unwrap();
         sandbox.write_env(&home.path().join(".env")).unwrap();
+        fs::write(home.path().join("asks.csv"), ASKS).unwrap();
         let scene = Scene { home, sandbox };
         fs::write(scene.home.path().join("alarms.toml"), "[ceilings]\nday = 25\n").unwrap();
         let added = scene.run("test-number add +15005550006 - --until 30d < 123456");

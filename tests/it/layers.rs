@@ -69,8 +69,11 @@ const LAYERS: &[Layer] = &[
             "twilio",
             "console",
             "webhook",
+            "simulation",
         ],
     },
+    // Traffic to try a policy on: pure as well, but for the command line alone.
+    Layer { name: "simulation", modules: &["simulate"], may_name: &["rules", "ground"] },
     Layer { name: "output", modules: &["output"], may_name: &["rules", "ground"] },
     Layer {
         name: "command line",
@@ -86,6 +89,7 @@ const LAYERS: &[Layer] = &[
             "sandbox",
             "catalogue",
             "serve",
+            "simulation",
         ],
     },
     // The one verb that starts the REST API.

@@ -54,6 +54,7 @@ mod scheduled;
 mod sending;
 mod served;
 mod serving;
+mod simulating;
 mod spelling;
 mod stores;
 mod tampering;
