@@ -15,7 +15,7 @@ mod ring;
 pub use block::Block;
 pub use country::Country;
 pub use installation::Installation;
-pub use judge::{Ask, Full, Judged, Rule, Sent, States, Verdict};
+pub use judge::{Ask, Full, Judged, Rule, Sent, States, Verdict, amounts};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -126,7 +126,7 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 29] = [
+pub const ACTIONS: [&str; 30] = [
     "alarm_ack",
     "alarm_deliver",
     "audit.prune",
@@ -145,6 +145,7 @@ pub const ACTIONS: [&str; 29] = [
     "opt-out",
     "poll",
     "prices",
+    "proven",
     "purge",
     "report",
     "reveal",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::message::{Message, State};
+use crate::money::Money;
 use crate::otp::{self, Otp};
 use crate::usage::{self, Usage};
 
@@ -257,6 +258,8 @@ pub enum Finding {
         state: State,
         /// The error code of a failed delivery.
         error_code: Option<u32>,
+        /// What it has cost, where that is known.
+        price: Option<Money>,
     },
     /// It is not at the provider.
     Absent,
@@ -307,7 +310,7 @@ pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now:
     }
     let mut next = Message { updated_at: now, due_at: None, ..message.clone() };
     let fate = match finding {
-        Finding::Found { provider_id, state, error_code } => {
+        Finding::Found { provider_id, state, error_code, .. } => {
             next.state = *state;
             next.provider_id = Some(provider_id.clone());
             (next.error_code, next.error) = (*error_code, why.map(|why| why.meaning.clone()));
@@ -354,6 +357,8 @@ pub struct News {
     pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
+    /// What the message has cost, where that is known.
+    pub price: Option<Money>,
 }
 
 /// The message as the news leave it; `None` where they are old, or say nothing that is new. `why`: what their error code means.
@@ -409,6 +414,7 @@ pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abuse::Counted;
     use crate::code::KeyId;
     use crate::otp::User;
     use crate::phone::Phone;
@@ -440,6 +446,12 @@ mod tests {
             missed_at: None,
             updated_at: NOW,
             endings: Endings::default(),
+            country: "US".into(),
+            price: Money(8_300),
+            settled: None,
+            counted: Counted::Stranger,
+            pooled: false,
+            open: true,
         }
     }
 
@@ -638,7 +650,7 @@ mod tests {
     }
 
     fn found(state: State) -> Finding {
-        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003) }
+        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003), price: None }
     }
 
     #[test]
@@ -701,7 +713,7 @@ mod tests {
     }
 
     fn news(state: State, id: &str) -> News {
-        News { provider_id: id.into(), state, error_code: Some(30_003) }
+        News { provider_id: id.into(), state, error_code: Some(30_003), price: None }
     }
 
     #[test]

@@ -11,12 +11,15 @@ mod deliver;
 mod dispatch;
 mod follow;
 mod forget;
+mod guard;
 mod idempotency;
 mod inbound;
 mod keys;
 mod limit_status;
 mod lists;
+mod outcomes;
 mod prices;
+mod proven;
 mod purge;
 mod refresh;
 mod request;
@@ -53,10 +56,11 @@ pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
 pub use lists::{AddEntry, AddedEntry, OptedOut};
 pub use prices::PricesRefreshed;
+pub use proven::Proven;
 pub use purge::{Purge, PurgeReport};
 pub use request::{Destination, Override, SendOtp};
 pub use reset::{Forgotten, Reset};
-pub use revoke::{Revoke, Revoked};
+pub use revoke::{Revoke, Revoked, VERIFIED_OTHERWISE};
 pub use sent::{Refusal, SendAnswer, Sent};
 pub use settle::{Reported, StatusReport};
 pub use show::{Listing, Timeline, TimelineStep, Wanted};
@@ -66,6 +70,7 @@ pub use token::{NewToken, Secret, Whose};
 pub use verify::{Verdict, VerifyAnswer, VerifyOtp};
 pub use worker::{Work, Worked};
 
+use crate::abuse::Mode;
 use crate::audit::Details;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -115,6 +120,9 @@ impl Engine {
     /// Gives it a provider.
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<dyn Provider>) -> Engine {
+        if provider.costs_nothing() && self.context.policy.guard.mode.is_none() {
+            Arc::make_mut(&mut self.context.policy).guard.mode = Some(Mode::Watch);
+        }
         self.context.provider = Some(provider);
         self
     }
@@ -228,6 +236,15 @@ impl Engine {
 
 /// Messages after they were handed over.
 impl Engine {
+    /// Takes a caller's word that the person whom an otp was sent to was proven in another way: it counts as if the code had been
+    /// entered, and a live code is revoked.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG`.
+    pub async fn proven(&self, caller: &Caller, otp_id: i64) -> Result<Proven> {
+        proven::proven(&self.context, caller, otp_id).await
+    }
+
     /// Looks at messages that are due, the longest due first. The error of one message is passed to `on_error`, and the others go
     /// on. Trouble with the provider leaves messages open for the next run.
     ///

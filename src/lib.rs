@@ -57,6 +57,7 @@
 //!     purpose: purpose.clone(),
 //!     user: user.clone(),
 //!     new_code: false,
+//!     challenge_passed: false,
 //!     override_limits: None,
 //!     idempotency_key: None,
 //!     endings: Endings::default(),

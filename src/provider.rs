@@ -37,6 +37,8 @@ pub struct RemoteMessage {
     pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
+    /// What it has cost, once known and where that is in US dollars.
+    pub price: Option<Money>,
     /// How many segments it took, once known.
     pub segments: Option<u32>,
     /// The whole text; compared with the computed code, never shown.
@@ -107,5 +109,10 @@ pub trait Provider: Send + Sync {
     /// True where nothing leaves this machine (console): such messages count as accepted at once.
     fn is_local(&self) -> bool {
         false
+    }
+
+    /// True where no message costs money: nothing leaves this machine, or a sandbox takes it.
+    fn costs_nothing(&self) -> bool {
+        self.is_local()
     }
 }

@@ -25,8 +25,8 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    Balance, Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact,
-    TestNumber, fresh_subject_id, operate,
+    Balance, Change, Decide, Decision, EVENTS_MAX, Facts, MoneyEvent, Needs, OtpNeed, RECENT_MAX, RefusalCount,
+    Refused, Reply, SubjectFact, TestNumber, fresh_subject_id, operate,
 };
 use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
@@ -201,12 +201,6 @@ impl<S: Operate + Read + Maintain + 'static> From<Arc<S>> for Store {
 pub trait Operate: Send + Sync {
     /// The keys that live in the database.
     fn keys(&self) -> &DatabaseKeys;
-
-    /// Into how many rows the usage of everything is divided, each with its shard of the limits, so that unrelated phones
-    /// need not wait for each other. 1 where there is one writer anyway.
-    fn shards(&self) -> u32 {
-        1
-    }
 
     /// Runs one operation: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///

@@ -59,6 +59,8 @@ pub enum Scope {
     Verify,
     /// Run the provider's checks.
     Test,
+    /// Say that a person was proven in another way than by entering the code.
+    Proven,
     /// Read why a code was not valid, and the metrics.
     Read,
     /// Everything.

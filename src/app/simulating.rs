@@ -158,6 +158,7 @@ impl Defence for Simulated {
             purpose: self.purpose(ask),
             user: ask.user.clone(),
             new_code: false,
+            challenge_passed: false,
             override_limits: None,
             idempotency_key: None,
             endings: Endings::default(),
@@ -190,7 +191,7 @@ impl Defence for Simulated {
 
     fn failed(&mut self, now: Timestamp, ask: &Ask, sent: Out) -> Result<()> {
         self.clock.set(now);
-        let news = News { provider_id: sent.provider_id, state: State::Undelivered, error_code: None };
+        let news = News { provider_id: sent.provider_id, state: State::Undelivered, error_code: None, price: None };
         let report = StatusReport { message_id: sent.message_id, news, to: None };
         self.runtime.block_on(self.engine.report(&Self::caller(ask), report)).map(drop)
     }

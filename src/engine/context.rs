@@ -71,12 +71,14 @@ pub struct Caller {
     pub known: bool,
     /// The id of the access token, where it speaks for one user alone: what that user guesses through it has a budget.
     pub user_token: Option<i64>,
+    /// The caller never says whether a code was entered.
+    pub conversion_unknown: bool,
 }
 
 impl Caller {
     /// A caller without a client address.
     pub fn new(actor: Actor) -> Caller {
-        Caller { actor, ip: None, known: false, user_token: None }
+        Caller { actor, ip: None, known: false, user_token: None, conversion_unknown: false }
     }
 }
 

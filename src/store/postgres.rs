@@ -59,9 +59,6 @@ const WAIT_LIMIT: Duration = Duration::from_secs(15);
 /// How many times longer a step of an export or import may take than an operation is retried.
 const STEP_LIMITS: u32 = 4;
 
-/// Into how many rows the usage of everything is divided.
-const SHARDS: u32 = 8;
-
 /// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
 
@@ -231,11 +228,15 @@ impl Postgres {
                 session.done();
                 Ok(())
             }
-            Ok(Decision::Count { refusal, .. }) => {
-                let (id, usage) = SubjectRow::counted(&refusal)?;
-                let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
-                let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
-                let statements = [count, loaded.leave_unknown(&[])];
+            Ok(Decision::Count { counts, taken, .. }) => {
+                let mut statements = Vec::with_capacity(counts.len() + 2);
+                for count in &counts {
+                    let (id, usage) = SubjectRow::counted(count)?;
+                    let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
+                    statements.push(Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]));
+                }
+                statements.extend((!taken.is_empty()).then(|| apply::take_events(taken)));
+                statements.push(loaded.leave_unknown(&[]));
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();
@@ -366,10 +367,6 @@ fn too_slow(limit: Duration) -> Error {
 impl Operate for Postgres {
     fn keys(&self) -> &DatabaseKeys {
         &self.keys
-    }
-
-    fn shards(&self) -> u32 {
-        SHARDS
     }
 
     async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {

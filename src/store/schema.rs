@@ -7,7 +7,7 @@
 use std::sync::OnceLock;
 
 use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
-use super::{Balance, RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use super::{Balance, MoneyEvent, RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::alarm::Alarm;
 use crate::audit::{self, SealedHead};
 use crate::clock::Timestamp;
@@ -181,6 +181,24 @@ table! {
     "missed_at"     Int   Changing  missed_at,
     "updated_at"    Int   Changing  updated_at,
     "endings"       Text  Fixed     endings,
+    "country"       Text  Fixed     country,
+    "price"         Int   Fixed     price,
+    "settled"       Int   Changing  settled,
+    "counted"       Text  Fixed     counted,
+    "pooled"        Bool  Fixed     pooled,
+    "open"          Bool  Changing  open,
+}
+
+table! {
+    "money_events" of MoneyEvent, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "scope"         Text  Fixed     scope,
+    "at"            Int   Fixed     at,
+    "kind"          Text  Fixed     kind,
+    "reserved_at"   Int   Fixed     reserved_at,
+    "amount"        Int   Fixed     amount,
+    "counted"       Text  Fixed     counted,
+    "pooled"        Bool  Fixed     pooled,
 }
 
 table! {
@@ -294,12 +312,13 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 13] {
+pub fn exported() -> [&'static Table; 14] {
     [
         KeyRow::table(),
         SubjectRow::table(),
         Otp::table(),
         Message::table(),
+        MoneyEvent::table(),
         Reply::table(),
         TestNumber::table(),
         FetchedPrice::table(),
@@ -329,6 +348,21 @@ pub fn count_hits(dialect: Dialect) -> String {
 pub fn drop_entry(dialect: Dialect) -> String {
     let table = dialect.table(ListEntry::table().name);
     format!(r#"DELETE FROM {table} WHERE "key" = {} AND list = {}"#, dialect.place(1), dialect.place(2))
+}
+
+/// Inserts what became of a message: all columns but the id, which the database gives.
+pub fn new_event(dialect: Dialect) -> String {
+    let columns = &MoneyEvent::table().columns[1..];
+    let names = list(columns.iter().map(|column| quoted(column.name)), ", ");
+    let places = list((1..=columns.len()).map(|nth| dialect.place(nth)), ", ");
+    format!("INSERT INTO {} ({names}) VALUES ({places})", dialect.table(MoneyEvent::table().name))
+}
+
+/// The oldest events of two scopes, at most so many.
+pub fn waiting_events(dialect: Dialect) -> String {
+    let select = &MoneyEvent::table().statements(dialect).select;
+    let [one, other, most] = [1, 2, 3].map(|nth| dialect.place(nth));
+    format!("{select} WHERE scope IN ({one}, {other}) ORDER BY at, id LIMIT {most}")
 }
 
 /// Deletes an otp with its messages and what was answered to idempotency keys about them: three statements with the otp's id.

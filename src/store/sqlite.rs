@@ -39,9 +39,9 @@ use crate::store::export::{self, Transfer, Transferred};
 use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
-    AuditPrune, Balance, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page,
-    PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
-    fresh_subject_id,
+    AuditPrune, Balance, Change, Decide, Decision, EVENTS_MAX, Facts, Filter, MORE_MAX, Maintain, MoneyEvent, Needs,
+    Operate, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact,
+    SubjectId, TestNumber, fresh_subject_id,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -198,9 +198,12 @@ impl Sqlite {
                 changes.iter().try_for_each(|change| self.apply(connection, &facts, change))?;
                 self.append_audit(connection, &event)?;
             }
-            Decision::Count { refusal, .. } => {
-                let (id, usage) = SubjectRow::counted(&refusal)?;
-                rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
+            Decision::Count { counts, taken, .. } => {
+                for count in &counts {
+                    let (id, usage) = SubjectRow::counted(count)?;
+                    rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
+                }
+                take_events(connection, &taken)?;
             }
             Decision::Reschedule { message_id, due_at, .. } => {
                 let sql = "UPDATE messages SET due_at = ?2 WHERE id = ?1";
@@ -237,8 +240,9 @@ impl Sqlite {
             (&OtpNeed::Id(id), _) | (OtpNeed::None, Some(id)) => facts.otp = rows::find(connection, [id])?,
             (OtpNeed::None, None) => {}
         }
-        if let Some(otp) = facts.otp.as_ref().filter(|_| needs.messages) {
-            facts.messages = read::messages_of(connection, otp.id)?;
+        if needs.messages {
+            // Also where there is no otp, so that this cannot be told by its cost.
+            facts.messages = read::messages_of(connection, facts.otp.as_ref().map_or(NO_PADDING, |otp| otp.id))?;
         }
         if let Some(tag) = needs.reply {
             facts.reply = rows::find(connection, [tag])?;
@@ -251,6 +255,10 @@ impl Sqlite {
         }
         if !needs.lists.is_empty() {
             facts.lists = read::entries(connection, &needs.lists)?;
+        }
+        if let Some(country) = &needs.events {
+            let of = params![MoneyEvent::scope(country), "", EVENTS_MAX];
+            facts.events = rows::all(connection, &WAITING_EVENTS, of)?;
         }
         if needs.ids {
             facts.next_otp_id = next_id::<Otp>(connection)?;
@@ -276,6 +284,11 @@ impl Sqlite {
             Change::PutMessage(message) => rows::update(connection, message),
             Change::PutUsage(id, usage, idle_at) => self.put_usage(connection, facts, *id, (usage, *idle_at), true),
             Change::LeaveUnknown(id) => self.put_usage(connection, facts, *id, (&Usage::default(), None), false),
+            Change::NewEvent(event) => {
+                // All but the id.
+                rows::execute(connection, &NEW_EVENT, params_from_iter(event.values().into_iter().skip(1))).map(drop)
+            }
+            Change::TakeEvents(ids) => take_events(connection, ids),
             Change::PutReply(reply) => rows::put(connection, reply),
             Change::PutTestNumber(number) => rows::put(connection, number),
             Change::DropTestNumber(phone) => {
@@ -536,6 +549,8 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
+static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Sqlite));
+static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Sqlite));
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
 static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Sqlite));
@@ -545,6 +560,11 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
     let select = &rows::statements::<Otp>().select;
     format!("{select} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3")
 });
+
+/// Deletes events that are in the counts.
+fn take_events(connection: &Connection, ids: &[i64]) -> Result<()> {
+    ids.iter().try_for_each(|id| rows::execute(connection, "DELETE FROM money_events WHERE id = ?1", [id]).map(drop))
+}
 
 /// The id of a table's next row. AUTOINCREMENT remembers the highest id ever used, so that a purged one is never reused.
 fn next_id<R: Record>(connection: &Connection) -> Result<i64> {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::abuse::{Counted, EventKind};
 use crate::alarm::AlarmKind;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -211,6 +212,8 @@ stored_texts! {
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
     Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
     Side: |side| side.as_str().into(), Side::parse;
+    Counted: |counted| <&'static str>::from(*counted).into(), |text| text.parse().ok();
+    EventKind: |kind| <&'static str>::from(*kind).into(), |text| text.parse().ok();
     ListedKind: |kind| kind.as_str().into(), ListedKind::parse;
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;

@@ -5,13 +5,15 @@
 
 use std::sync::LazyLock;
 
+use tokio_postgres::types::Type;
+
 use super::Postgres;
 use super::connect::Session;
 use super::errors::{Failure, at_commit};
 use super::facts::{FactsAndHead, FactsQuery};
 use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::Change;
 use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::Stored;
@@ -38,6 +40,7 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
 
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Postgres));
+static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Postgres));
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Postgres));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Postgres));
 static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Postgres));
@@ -90,16 +93,15 @@ impl Writes {
                         Change::LeaveUnknown(id) => (id, Usage::default(), None),
                         _ => continue,
                     };
-                    let mut subjects = loaded.facts.subjects.iter().zip(&query.tags);
-                    let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
-                        Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
-                    })?;
-                    // Everything as a whole is written only by a reset: to its first shard, and the others are emptied.
-                    for (nth, tag) in tags.iter().enumerate() {
-                        let usage = if nth == 0 { &usage } else { &Usage::default() };
-                        statements.push(rows::update(&SubjectRow::new(&fact.subject, *tag, id, usage, idle_at)?));
-                    }
+                    let subject = &loaded.facts.subject(id)?.subject;
+                    statements.push(rows::update(&SubjectRow::new(subject, store.tag(subject), id, &usage, idle_at)?));
                 }
+                // All but the id, which the database gives.
+                Change::NewEvent(event) => {
+                    let values = rows::params(&event).into_iter().skip(1).collect();
+                    statements.push(Statement::new(NEW_EVENT.as_str(), values));
+                }
+                Change::TakeEvents(ids) => statements.push(take_events(ids)),
                 // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {
                     statements.push(rows::insert(&reply));
@@ -173,6 +175,12 @@ impl Writes {
         statements.push(Statement::new(AUDIT.as_str(), params));
         Ok(Writes { statements, operation })
     }
+}
+
+/// Deletes events that are in the counts.
+pub fn take_events(ids: Vec<i64>) -> Statement {
+    let ids = (Box::new(ids) as _, Type::INT8_ARRAY);
+    Statement::new("DELETE FROM smsotp.money_events WHERE id = ANY ($1)", vec![ids])
 }
 
 /// Sends statements and the commit in one round trip.

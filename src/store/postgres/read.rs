@@ -3,7 +3,6 @@
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::facts::{subject_fact, tags};
 use super::rows::{self, Param, Statement, bytes, int, text};
 use crate::alarm::Alarm;
 use crate::audit;
@@ -119,14 +118,13 @@ pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>
     values(store, sql, vec![text(phone.as_str())]).await
 }
 
-/// The usage of subjects; the shards of everything are added up.
+/// The usage of subjects.
 pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
     let mut answers = Vec::with_capacity(subjects.len());
     for subject in subjects {
-        let tags = tags(store, subject);
-        let any = (Box::new(tags.iter().map(|tag| tag.to_vec()).collect::<Vec<_>>()) as _, Type::BYTEA_ARRAY);
-        let found: Vec<SubjectRow> = select(store, "WHERE tag = ANY ($1)", vec![any]).await?;
-        answers.push(subject_fact(subject, &tags, &found)?);
+        let found: Option<SubjectRow> =
+            rows::first(&store.query(&rows::find::<SubjectRow>(bytes(&store.tag(subject)))).await?)?;
+        answers.push(found.map(|row| row.fact(subject)).transpose()?);
     }
     Ok(answers)
 }

@@ -106,6 +106,7 @@ fn ask(key: Option<&str>) -> SendOtp {
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse("ada").unwrap(),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: key.map(str::to_owned),
         endings: Endings::default(),

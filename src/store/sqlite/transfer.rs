@@ -65,7 +65,7 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
         if !rows::value(tx, empty, [])?.unwrap_or(false) {
             return Err(import::not_empty());
         }
-        let mut import = ImportReader::begin(from, ring, 1, CHAINS)?;
+        let mut import = ImportReader::begin(from, ring, CHAINS)?;
         rows::execute(tx, "DELETE FROM database_keys", [])?;
         rows::execute(tx, "DELETE FROM audit_heads", [])?;
         let identity = "UPDATE identity SET database_id = ?1, created_at = ?2";

@@ -87,11 +87,32 @@ CREATE TABLE smsotp.messages (
     due_at        bigint,                        -- when the worker has to look at it; NULL: never
     missed_at     bigint,
     updated_at    bigint  NOT NULL,
-    endings       text    NOT NULL DEFAULT '{}'
+    endings       text    NOT NULL DEFAULT '{}',
+    country       text    COLLATE "C" NOT NULL DEFAULT '',   -- that it is counted in, two letters; empty: none
+    price         bigint  NOT NULL DEFAULT 0,    -- reserved, in millionths of a US dollar
+    settled       bigint,                        -- what it has cost in the end; NULL: not known, so the price stands
+    counted       text    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
+    pooled        boolean NOT NULL DEFAULT false,    -- it was counted among the countries that are not proven
+    "open"        boolean NOT NULL DEFAULT false     -- neither proven nor failed
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE SEQUENCE smsotp.message_ids OWNED BY smsotp.messages.id;
 CREATE INDEX messages_otp ON smsotp.messages (otp_id, id);
 CREATE INDEX messages_due ON smsotp.messages (due_at, id) WHERE due_at IS NOT NULL;
+
+-- What became of messages and is not yet in the counts of their country and of everything: the next send takes it in.
+CREATE SEQUENCE smsotp.money_event_ids;
+CREATE TABLE smsotp.money_events (
+    id            bigint  PRIMARY KEY DEFAULT nextval('smsotp.money_event_ids'),
+    scope         text    COLLATE "C" NOT NULL,  -- whose counts: a country, 'none' for the networks without one; empty: everything
+    at            bigint  NOT NULL,
+    kind          text    NOT NULL CHECK (kind IN ('proven', 'failed', 'not_sent', 'priced')),
+    reserved_at   bigint  NOT NULL,
+    amount        bigint  NOT NULL,              -- millionths of a US dollar
+    counted       text    NOT NULL,
+    pooled        boolean NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+ALTER SEQUENCE smsotp.money_event_ids OWNED BY smsotp.money_events.id;
+CREATE INDEX money_events_scope ON smsotp.money_events (scope, at, id);
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE smsotp.replies (

@@ -87,10 +87,29 @@ CREATE TABLE messages (
     due_at        INTEGER,                      -- when the worker has to look at it; NULL: never
     missed_at     INTEGER,
     updated_at    INTEGER NOT NULL,
-    endings       TEXT    NOT NULL DEFAULT '{}'
+    endings       TEXT    NOT NULL DEFAULT '{}',
+    country       TEXT    NOT NULL DEFAULT '',  -- that it is counted in, two letters; empty: none
+    price         INTEGER NOT NULL DEFAULT 0,   -- reserved, in millionths of a US dollar
+    settled       INTEGER,                      -- what it has cost in the end; NULL: not known, so the price stands
+    counted       TEXT    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
+    pooled        INTEGER NOT NULL DEFAULT 0,   -- it was counted among the countries that are not proven
+    "open"        INTEGER NOT NULL DEFAULT 0    -- neither proven nor failed
 ) STRICT;
 CREATE INDEX messages_otp ON messages (otp_id, id);
 CREATE INDEX messages_due ON messages (due_at, id) WHERE due_at IS NOT NULL;
+
+-- What became of messages and is not yet in the counts of their country and of everything: the next send takes it in.
+CREATE TABLE money_events (
+    id            INTEGER PRIMARY KEY,
+    scope         TEXT    NOT NULL,             -- whose counts: a country, 'none' for the networks without one; empty: everything
+    at            INTEGER NOT NULL,
+    kind          TEXT    NOT NULL CHECK (kind IN ('proven', 'failed', 'not_sent', 'priced')),
+    reserved_at   INTEGER NOT NULL,
+    amount        INTEGER NOT NULL,             -- millionths of a US dollar
+    counted       TEXT    NOT NULL,
+    pooled        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX money_events_scope ON money_events (scope, at, id);
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE replies (
