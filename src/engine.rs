@@ -48,7 +48,7 @@ pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
 pub use alarms::{Acked, Announced};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
-pub use country::{CountryState, RuleRefusal};
+pub use country::{BlockState, CountryState, RuleRefusal};
 pub use dispatch::{Dispatch, Dispatched};
 pub use forget::{Erased, Forget, Kept};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
@@ -84,6 +84,7 @@ use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::purpose::Purpose;
+use crate::risk::History;
 use crate::store::{Decision, Needs, Read, Store};
 use crate::token::Token;
 use context::{Context, KnownPrices};
@@ -318,6 +319,16 @@ impl Engine {
     /// What the guard did about a country, two letters: its alarms and its last refusals.
     pub async fn country(&self, country: &str) -> Result<CountryState> {
         country::country(&self.context, country).await
+    }
+
+    /// What the guard knows of the block of numbers that a phone is in, and its last refusals of it.
+    pub async fn block_of(&self, phone: &Phone) -> Result<BlockState> {
+        country::block(&self.context, phone).await
+    }
+
+    /// What the installation and its countries have proven, for what they may cost ([`crate::risk`]).
+    pub async fn history(&self) -> Result<History> {
+        country::history(&self.context).await
     }
 
     /// The guard's last refusals of a phone, the newest first.

@@ -237,6 +237,9 @@ pub trait Read: Send + Sync {
 
     /// The usage of subjects, without making unknown ones.
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
+    /// What became of messages to a country (empty: to none) and is not in its counts yet, oldest first, at most [`EVENTS_MAX`];
+    /// also what everything has to take in.
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
     /// All prices of the provider's list, at most 2000.

@@ -166,9 +166,7 @@ enum Suspicion {
 impl States {
     /// Brings everything up to now, and weighs a message. What waits in `money_events` is to be applied before.
     pub fn judge(&mut self, policy: &GuardPolicy, ask: &Ask<'_>) -> Judged {
-        self.country.roll(ask.now);
-        self.block.roll(ask.now);
-        self.everything.roll(ask.now);
+        self.roll(ask.now);
         self.everything.begin(ask.now);
         let mut judged = Judged { verdict: Verdict::Pass, would: None, alarms: Vec::new(), changed: false };
         if ask.counted == Counted::Free {
@@ -182,6 +180,13 @@ impl States {
         }
         judged.changed |= !judged.alarms.is_empty();
         judged
+    }
+
+    /// Brings everything up to now.
+    pub fn roll(&mut self, now: Timestamp) {
+        self.country.roll(now);
+        self.block.roll(now);
+        self.everything.roll(now);
     }
 
     /// What the operator closed, and what costs too much. Nobody passes these.

@@ -10,7 +10,7 @@ use crate::error::{Class, Result};
 use crate::money::Money;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::policy::Policy;
-use crate::risk;
+use crate::risk::{self, History};
 use crate::usage::span;
 
 /// Show and reset the limits
@@ -209,8 +209,8 @@ impl Render for Risks {
 }
 
 impl Risks {
-    fn of(policy: &Policy) -> Risks {
-        let risks = risk::Risks::of(policy);
+    fn of(policy: &Policy, history: &History) -> Risks {
+        let risks = risk::Risks::after(policy, history);
         let row = |country: &risk::CountryRisk| CountryRow {
             country: country.country.clone().unwrap_or_else(|| "*".to_owned()),
             countries: country.count,
@@ -244,8 +244,10 @@ fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let config = args.region.config(call)?;
     if args.risk {
         let mut policy = config.policy.clone();
-        policy.guard.prices = (*prices::known(config, call, out)?.0).clone();
-        return out.show(&Risks::of(&policy));
+        let (prices, app) = prices::known(config, call, out)?;
+        policy.guard.prices = (*prices).clone();
+        let history = app.map_or_else(|| Ok(History::default()), |app| app.run(app.engine().history()))?;
+        return out.show(&Risks::of(&policy, &history));
     }
     let whom = LimitQuery {
         phone: args.phone.as_deref().map(|text| given::phone(text, &config, call)).transpose()?,

@@ -25,10 +25,12 @@ use crate::phone;
     $ smsotp show 17\n  \
     $ smsotp show +14155552671 --purpose login\n  \
     $ smsotp show TJ\n  \
+    $ smsotp show '+99290012*'\n  \
     $ smsotp show 17 --json")]
 pub struct Args {
-    /// The id of a code or (m…) of a message, a number (its newest code), or a country of two letters
-    #[arg(value_name = "ID|PHONE|COUNTRY")]
+    /// The id of a code or (m…) of a message, a number (its newest code), a country of two letters, or a block of numbers: all
+    /// but the last four digits and a star
+    #[arg(value_name = "ID|PHONE|COUNTRY|BLOCK")]
     pub what: String,
     #[command(flatten)]
     pub region: given::Region,
@@ -130,6 +132,9 @@ impl Render for Timeline {
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(country) = phone::country(args.what.trim()) {
         return country::show(country, call, out);
+    }
+    if let Some(block) = args.what.trim().strip_suffix('*') {
+        return country::show_block(block, call, out);
     }
     let config = args.region.config(call)?;
     let wanted = wanted(&args, &config, call)?;

@@ -47,8 +47,8 @@ use crate::store::export::{Transfer, Transferred};
 use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    AuditPrune, Balance, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged,
-    Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Balance, Decide, Decision, Filter, Maintain, MoneyEvent, Needs, Operate, Page, PurgeBatch, PurgeCursor,
+    Purged, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -448,6 +448,9 @@ impl Read for Postgres {
         read::usages(self, subjects).await
     }
 
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
+        rows::all(&self.query(&facts::waiting_events(country)).await?)
+    }
     async fn prices(&self) -> Result<Vec<FetchedPrice>> {
         read::prices(self).await
     }

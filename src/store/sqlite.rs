@@ -257,8 +257,7 @@ impl Sqlite {
             facts.lists = read::entries(connection, &needs.lists)?;
         }
         if let Some(country) = &needs.events {
-            let of = params![MoneyEvent::scope(country), "", EVENTS_MAX];
-            facts.events = rows::all(connection, &WAITING_EVENTS, of)?;
+            facts.events = waiting_events(connection, country)?;
         }
         if needs.ids {
             facts.next_otp_id = next_id::<Otp>(connection)?;
@@ -431,6 +430,9 @@ impl Read for Sqlite {
         subjects.iter().map(|subject| self.subject(&connection, subject)).collect()
     }
 
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
+        waiting_events(&self.connection(), country)
+    }
     async fn prices(&self) -> Result<Vec<FetchedPrice>> {
         read::prices(&self.connection())
     }
@@ -560,6 +562,10 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
     let select = &rows::statements::<Otp>().select;
     format!("{select} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3")
 });
+
+fn waiting_events(connection: &Connection, country: &str) -> Result<Vec<MoneyEvent>> {
+    rows::all(connection, &WAITING_EVENTS, params![MoneyEvent::scope(country), "", EVENTS_MAX])
+}
 
 /// Deletes events that are in the counts.
 fn take_events(connection: &Connection, ids: &[i64]) -> Result<()> {

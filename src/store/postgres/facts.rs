@@ -76,6 +76,12 @@ static ALARM: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE"
 /// What became of messages and is in no counts yet. Whoever takes it in holds the rows of the country and everything.
 static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Postgres));
 
+/// What a country and everything have to take in, oldest first.
+pub fn waiting_events(country: &str) -> Statement {
+    let of = vec![text(MoneyEvent::scope(country)), text(""), int(EVENTS_MAX)];
+    Statement::new(WAITING_EVENTS.as_str(), of)
+}
+
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
 
@@ -233,10 +239,7 @@ impl FactsQuery {
         let (lock, hot) = self.lock_subjects(store, true)?;
         let last_subjects = (!hot.is_empty()).then(|| ask(lock));
         locked.extend(hot);
-        let events = needs.events.as_ref().map(|country| {
-            let of = vec![text(MoneyEvent::scope(country)), text(""), int(EVENTS_MAX)];
-            ask(Statement::new(WAITING_EVENTS.as_str(), of))
-        });
+        let events = needs.events.as_ref().map(|country| ask(waiting_events(country)));
         let messages = self.otp().filter(|_| needs.messages).map(|(condition, params)| {
             let select = &rows::statements::<Message>().select;
             let of_otp = format!("otp_id = (SELECT id FROM smsotp.otps WHERE {condition})");
