@@ -25,6 +25,7 @@ mod failover;
 mod forgetting;
 mod generated;
 mod growth;
+mod guard;
 mod guessing;
 mod hints;
 mod hostile;

@@ -35,8 +35,7 @@ pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS 
     UNION ALL SELECT rows || ' audit rows were written by one transaction' FROM logged WHERE rows > 1";
 
 /// A subject with what limits remember of it, without its count of refusals and what the guard makes of those.
-const REMEMBERED: &str =
-    "(SELECT r FROM (SELECT t.tag, t.id, t.kind, t.masked, t.idle_at, t.usage::jsonb - '{refusals,country,block,everything}'::text[] AS usage) AS r)";
+const REMEMBERED: &str = "(SELECT r FROM (SELECT t.tag, t.id, t.kind, t.masked, t.idle_at, t.usage::jsonb - '{refusals,country,block,everything}'::text[] AS usage) AS r)";
 
 /// What was found, and which operations are under way, in all stores of one story.
 #[derive(Default)]
