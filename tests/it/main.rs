@@ -26,6 +26,7 @@ mod failover;
 mod forgetting;
 mod generated;
 mod growth;
+mod guard;
 mod guessing;
 mod hints;
 mod hostile;
