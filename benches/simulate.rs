@@ -1,5 +1,5 @@
-//! What limits and guard do in every scenario, over several seeds, by the real engine: a table for docs/simulate.md. With `UPDATE=1` it is
-//! written there. Not a time is measured, so it may run beside anything; at full size it takes about an hour of a core.
+//! What limits and guard do in every scenario, over several seeds, by the rules alone: a table for docs/simulate.md. With `UPDATE=1` it is
+//! written there. Not a time is measured, so it may run beside anything; at full size it takes a minute or two.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
 
 mod measure;
@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use measure::{median_of, wanted};
-use smsotp::app;
 use smsotp::simulate::{self, Column, Figures, Parameters, Rules};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/simulate.md");
@@ -29,11 +28,8 @@ fn main() {
          refused %, challenged % | in the attacked countries, both layers: refused %, challenged % | room again, h |\n|---|---|---|---|---|---|\n",
     );
     for name in names {
-        let plain = std::env::var_os("SMSOTP_BENCH_NO_LIMITS").is_none();
-        let columns = [Column::Limits, Column::Layer1, Column::Layers].map(|column| match column {
-            Column::Limits if !plain => Vec::new(),
-            _ => over(&parameters, name, seeds, per_day, column),
-        });
+        let columns = [Column::Limits, Column::Layer1, Column::Layers]
+            .map(|column| over(&parameters, name, seeds, per_day, column));
         let row = row(name, &columns);
         print!("{row}");
         table.push_str(&row);
@@ -60,16 +56,8 @@ fn over(parameters: &Parameters, name: &str, seeds: u64, per_day: u32, column: C
                     }
                     let traffic = simulate::make(parameters, name, seed, per_day).unwrap();
                     let policy = column.policy(None, &parameters.prices(), &traffic).unwrap();
-                    let figures = match column {
-                        Column::Limits => app::simulate(&traffic, policy, column, |_| Ok(())),
-                        _ => simulate::play(
-                            &traffic,
-                            &parameters.prices(),
-                            &mut Rules::new(&policy.guard, &traffic),
-                            |_| Ok(()),
-                        ),
-                    };
-                    let figures = figures.unwrap();
+                    let mut rules = Rules::new(&policy, column, &traffic).unwrap();
+                    let figures = simulate::play(&traffic, &parameters.prices(), &mut rules, |_| Ok(())).unwrap();
                     found.lock().unwrap().push(figures);
                 }
             });

@@ -93,6 +93,7 @@ struct Simulated {
 
 /// What is remembered of a message that went out.
 struct Out {
+    otp_id: i64,
     message_id: i64,
     provider_id: String,
     code: Option<OtpCode>,
@@ -167,6 +168,7 @@ impl Defence for Simulated {
         };
         Ok(match self.runtime.block_on(self.engine.send(&Self::caller(ask), request))? {
             SendAnswer::Sent(sent) => Answer::Sent(Out {
+                otp_id: sent.otp_id,
                 message_id: sent.message_id,
                 provider_id: sent.provider_id.unwrap_or_default(),
                 code: self.provider.last_code(),
@@ -185,7 +187,7 @@ impl Defence for Simulated {
             // The code of an earlier message was entered, and is the same.
             Verdict::Verified | Verdict::AlreadyUsed => Ok(()),
             // The person proved it too late for the code, so in another way.
-            _ => Ok(()),
+            _ => self.runtime.block_on(self.engine.proven(&Self::caller(ask), sent.otp_id)).map(drop),
         }
     }
 

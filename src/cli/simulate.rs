@@ -15,14 +15,14 @@ use crate::files;
 use crate::money::Prices;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::policy::Policy;
-use crate::simulate::{self, Column, Figures, Parameters, Traffic};
+use crate::simulate::{self, Column, Figures, Parameters, Rules, Traffic};
 
 /// The most bytes of a file of prices or parameters.
 const FILE_MAX: u64 = 1024 * 1024;
 
 /// Try limits and guard on made-up traffic, a trace, or your own history
 ///
-/// Plays traffic through the real engine, on a clock of its own and a database in memory: nothing is sent, and nothing is written.
+/// Plays traffic through the rules that a send is weighed by, on a clock of its own: nothing is sent, and nothing is written.
 /// Three times: with the guard, with its first layer (caps and ceilings) alone, and with plain limits alone.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -65,6 +65,9 @@ pub struct Args {
     /// 1: caps and ceilings; 2: also the detector
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     pub layers: u8,
+    /// Play it through the whole engine, with a database in memory: slower, with the same figures
+    #[arg(long)]
+    pub engine: bool,
     /// Also write the traffic to this file, as --trace takes it
     #[arg(long, value_name = "FILE")]
     pub write_trace: Option<PathBuf>,
@@ -216,11 +219,15 @@ pub fn run(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     let mut column = |column: Column| {
         let policy = column.policy(tried.as_ref(), &prices, &traffic)?;
         let begun = done;
-        app::simulate(&traffic, policy, column, |asks| {
+        let advance = |asks| {
             done = begun + asks;
             progress.advance_to(done);
             call.signals.interrupted()
-        })
+        };
+        match args.engine {
+            true => app::simulate(&traffic, policy, column, advance),
+            false => simulate::play(&traffic, &prices, &mut Rules::new(&policy, column, &traffic)?, advance),
+        }
     };
     let limits = column(Column::Limits)?;
     let layer_1 = column(Column::Layer1)?;

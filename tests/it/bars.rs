@@ -15,7 +15,7 @@ fn played(scenario: &str, column: Column) -> Vec<Figures> {
     let play = |seed| {
         let traffic = simulate::make(&parameters, scenario, seed, PER_DAY).unwrap();
         let policy = column.policy(None, &parameters.prices(), &traffic).unwrap();
-        let mut rules = Rules::new(&policy.guard, &traffic);
+        let mut rules = Rules::new(&policy, column, &traffic).unwrap();
         simulate::play(&traffic, &parameters.prices(), &mut rules, |_| Ok(())).unwrap()
     };
     SEEDS.map(play).into()

@@ -126,3 +126,17 @@ fn a_person_reads_a_table_and_a_pipe_gets_one_line_for_each_defence() {
     assert_eq!(first, ["limits", "layer 1", "layers 1+2"]);
     assert!(table.contains("messages before the first stop") && table.contains("people who ask"), "{table}");
 }
+
+#[test]
+fn the_whole_engine_gives_the_figures_of_its_rules() {
+    let desk = Desk::bare();
+    for line in [
+        "--scenario far --per-day 150",
+        "--scenario home --per-day 150 --seed 3",
+        "--scenario unknown_far --per-day 60",
+    ] {
+        let rules = simulated(&desk.run(&format!("simulate {line} --json")).expect(0));
+        let engine = simulated(&desk.run(&format!("simulate {line} --engine --json")).expect(0));
+        assert_eq!(engine, rules, "{line}");
+    }
+}
