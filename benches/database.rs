@@ -136,6 +136,7 @@ pub fn ask(nth: u64) -> SendOtp {
         purpose: Purpose::parse("login").unwrap(),
         user: user(nth),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),

@@ -3,6 +3,7 @@
 mod checking;
 mod moves;
 mod serving;
+mod simulating;
 
 use std::future::Future;
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::engine::{Caller, Engine, KeyUse};
 use crate::error::{Code, Error, Result};
 use crate::keys::{self, KeyId, Keyring, Origin};
 use crate::message::State;
+use crate::notify::webhook::WebhookClient;
 use crate::phone::Phone;
 use crate::provider::console::Console;
 use crate::provider::twilio::{self, Timeouts, Twilio, checks};
@@ -245,7 +247,11 @@ const POLL_LATE: Duration = Duration::from_secs(120);
 /// The engine, which sees to it that every message is asked for until its end is known: by `dispatch`, or by `serve`.
 fn engine(config: &Config, store: Store, keyring: &Arc<Keyring>) -> Engine {
     let poll_after = if config.twilio.status_callback.is_some() { POLL_LATE } else { POLL };
-    Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after)
+    let engine = Engine::new(store, Arc::clone(keyring), Arc::new(config.policy.clone())).polling(poll_after);
+    match &config.alarm_hook {
+        Some(webhook) => engine.notifying(Arc::new(WebhookClient::new(webhook.clone()))),
+        None => engine,
+    }
 }
 
 /// The caller of a command line: the user of the operating system.
@@ -347,6 +353,7 @@ fn twilio(config: &Config, longest_wait: Option<Duration>) -> Result<Twilio> {
 
 pub use checking::try_settings;
 pub use serving::TwilioChecks;
+pub use simulating::simulate;
 
 /// How a real test message ended: its id, last state and error code, or why it failed and what to do next.
 pub type TestMessage = std::result::Result<(String, State, Option<u32>), (String, Option<String>)>;
@@ -425,7 +432,8 @@ pub fn twilio_checks(config: &Config, to: Option<(Phone, Option<String>)>) -> Re
     };
     let runtime = runtime()?;
     let (to, country) = to.map_or((None, None), |(phone, country)| (Some(phone), country));
-    let found = runtime.block_on(twilio.checks(&checks::CheckOptions { to, country }));
+    let found =
+        runtime.block_on(twilio.checks(&checks::CheckOptions { to, country, day: config.policy.guard.ceilings.day }));
     runtime.shutdown_background();
     Ok(found)
 }

@@ -126,19 +126,26 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 23] = [
+pub const ACTIONS: [&str; 30] = [
+    "alarm_ack",
+    "alarm_deliver",
     "audit.prune",
+    "balance",
+    "block",
     "claim",
     "db.backup",
     "db.copy",
     "db.export",
     "db.move",
     "dispatch",
+    "forget",
     "keys.wrap",
     "limits.reset",
     "opt-in",
     "opt-out",
     "poll",
+    "prices",
+    "proven",
     "purge",
     "report",
     "reveal",

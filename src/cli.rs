@@ -1,20 +1,25 @@
 //! The command line: the argument tree, the global flags, and the way from a command line to an exit code.
 
+mod alarms;
 mod audit;
+mod block;
 mod checks;
 pub mod completions;
 mod config;
 mod core_dumps;
+mod country;
 mod db;
 mod demo;
 mod dispatch;
 mod explain;
+mod forget;
 mod given;
 mod healthcheck;
 pub mod help;
 mod keys;
 mod limits;
 mod list;
+mod prices;
 mod purge_expired;
 mod revoke;
 mod rows;
@@ -23,6 +28,7 @@ mod send;
 mod serve;
 mod show;
 mod signals;
+mod simulate;
 mod test_number;
 mod test_twilio;
 mod token;
@@ -137,7 +143,14 @@ pub enum Verb {
     Dispatch(dispatch::Args),
     Explain(explain::Args),
     #[command(subcommand)]
+    Alarms(alarms::Verb),
+    #[command(subcommand)]
     Limits(limits::Verb),
+    #[command(subcommand)]
+    Prices(prices::Verb),
+    #[command(subcommand)]
+    Block(block::Verb),
+    Forget(forget::Args),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -153,6 +166,7 @@ pub enum Verb {
     Serve(serve::Args),
     Healthcheck(healthcheck::Args),
     Sandbox(sandbox::Args),
+    Simulate(simulate::Args),
     Completions(completions::Args),
     Demo(demo::Args),
     Help(help::Args),
@@ -308,7 +322,11 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::TestTwilio(args) => test_twilio::run(args, call, out),
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),
+        Verb::Alarms(args) => alarms::run(args, call, out),
         Verb::Limits(args) => limits::run(args, call, out),
+        Verb::Prices(args) => prices::run(args, call, out),
+        Verb::Block(args) => block::run(args, call, out),
+        Verb::Forget(args) => forget::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),
@@ -318,6 +336,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Serve(args) => serve::run(args, call, out),
         Verb::Healthcheck(args) => healthcheck::run(args, call, out),
         Verb::Sandbox(args) => sandbox::run(args, call, out),
+        Verb::Simulate(args) => simulate::run(&args, call, out),
         Verb::Completions(args) => completions::run(args, out),
         Verb::Demo(args) => demo::run(args, call, out),
         Verb::Help(args) => help::run(args, out),

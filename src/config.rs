@@ -4,6 +4,7 @@ mod assemble;
 mod checked;
 mod dotenv;
 mod given;
+mod guard;
 mod policy;
 mod read;
 mod settings;
@@ -14,7 +15,7 @@ mod twilio;
 
 pub use assemble::assemble;
 pub use checked::{Config, Database, Setting};
-pub use settings::{PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest};
+pub use settings::{COUNTRY_KEYS, PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest};
 pub use source::{Flags, Inputs, UserDirs};
 pub use terminal::TerminalEnvironment;
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::message::{Message, State};
+use crate::money::Money;
 use crate::otp::{self, Otp};
 use crate::usage::{self, Usage};
 
@@ -158,9 +159,9 @@ pub fn claim(message: &mut Message, now: Timestamp) {
 }
 
 /// Whether a waiting message is still wanted. While it waited its code may have been replaced, taken back or verified, or
-/// its recipient may have opted out.
-pub fn is_wanted(otp: &Otp, opted_out: bool, now: Timestamp) -> bool {
-    otp.is_live(now) && otp.left(now) >= LEAST_LEFT && !opted_out
+/// its recipient may be `unwelcome`: have opted out, or be blocked.
+pub fn is_wanted(otp: &Otp, unwelcome: bool, now: Timestamp) -> bool {
+    otp.is_live(now) && otp.left(now) >= LEAST_LEFT && !unwelcome
 }
 
 /// True where the outcome of an attempt is open and nobody is at work on it any more.
@@ -257,6 +258,8 @@ pub enum Finding {
         state: State,
         /// The error code of a failed delivery.
         error_code: Option<u32>,
+        /// What it has cost, where that is known.
+        price: Option<Money>,
     },
     /// It is not at the provider.
     Absent,
@@ -264,7 +267,7 @@ pub enum Finding {
     NotNow,
     /// The provider cannot be asked, now or ever.
     Never,
-    /// It waits for an attempt that nobody wants any more: its code is over, or its recipient opted out.
+    /// It waits for an attempt that nobody wants any more: its code is over, or its recipient opted out or is blocked.
     Unwanted,
 }
 
@@ -307,7 +310,7 @@ pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now:
     }
     let mut next = Message { updated_at: now, due_at: None, ..message.clone() };
     let fate = match finding {
-        Finding::Found { provider_id, state, error_code } => {
+        Finding::Found { provider_id, state, error_code, .. } => {
             next.state = *state;
             next.provider_id = Some(provider_id.clone());
             (next.error_code, next.error) = (*error_code, why.map(|why| why.meaning.clone()));
@@ -338,7 +341,7 @@ pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now:
         }
         Finding::Unwanted => {
             next.state = State::Failed;
-            next.error = Some("it was not sent while its code was alive and its recipient wanted it".to_owned());
+            next.error = Some("it was not sent while its code was alive and its recipient could get it".to_owned());
             Fate::Failed
         }
     };
@@ -354,6 +357,8 @@ pub struct News {
     pub state: State,
     /// The error code of a failed delivery.
     pub error_code: Option<u32>,
+    /// What the message has cost, where that is known.
+    pub price: Option<Money>,
 }
 
 /// The message as the news leave it; `None` where they are old, or say nothing that is new. `why`: what their error code means.
@@ -409,6 +414,7 @@ pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abuse::Counted;
     use crate::code::KeyId;
     use crate::otp::User;
     use crate::phone::Phone;
@@ -440,6 +446,12 @@ mod tests {
             missed_at: None,
             updated_at: NOW,
             endings: Endings::default(),
+            country: "US".into(),
+            price: Money(8_300),
+            settled: None,
+            counted: Counted::Stranger,
+            pooled: false,
+            open: true,
         }
     }
 
@@ -638,7 +650,7 @@ mod tests {
     }
 
     fn found(state: State) -> Finding {
-        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003) }
+        Finding::Found { provider_id: "SM1".into(), state, error_code: Some(30_003), price: None }
     }
 
     #[test]
@@ -701,7 +713,7 @@ mod tests {
     }
 
     fn news(state: State, id: &str) -> News {
-        News { provider_id: id.into(), state, error_code: Some(30_003) }
+        News { provider_id: id.into(), state, error_code: Some(30_003), price: None }
     }
 
     #[test]

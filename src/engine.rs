@@ -2,15 +2,24 @@
 //! the command line and the REST API do, they do through here.
 
 mod advance;
+mod alarms;
 mod audit_log;
+mod balance;
 mod context;
+mod country;
 mod deliver;
 mod dispatch;
 mod follow;
+mod forget;
+mod guard;
 mod idempotency;
 mod inbound;
 mod keys;
 mod limit_status;
+mod lists;
+mod outcomes;
+mod prices;
+mod proven;
 mod purge;
 mod refresh;
 mod request;
@@ -32,19 +41,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::alarm::Alarm;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
-pub use crate::store::{Filter, Status, Subject, TestNumber};
+pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
+pub use alarms::{Acked, Announced};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
+pub use country::{BlockState, CountryState, RuleRefusal};
 pub use dispatch::{Dispatch, Dispatched};
+pub use forget::{Erased, Forget, Kept};
 pub use inbound::{Inbound, InboundAnswer, InboundText};
 pub use keys::KeyUse;
 pub use limit_status::{LimitQuery, LimitStatus, limits_of_nobody};
+pub use lists::{AddEntry, AddedEntry, OptedOut};
+pub use prices::PricesRefreshed;
+pub use proven::Proven;
 pub use purge::{Purge, PurgeReport};
 pub use request::{Destination, Override, SendOtp};
 pub use reset::{Forgotten, Reset};
-pub use revoke::{Revoke, Revoked};
+pub use revoke::{Revoke, Revoked, VERIFIED_OTHERWISE};
 pub use sent::{Refusal, SendAnswer, Sent};
 pub use settle::{Reported, StatusReport};
 pub use show::{Listing, Timeline, TimelineStep, Wanted};
@@ -54,19 +70,24 @@ pub use token::{NewToken, Secret, Whose};
 pub use verify::{Verdict, VerifyAnswer, VerifyOtp};
 pub use worker::{Work, Worked};
 
+use crate::abuse::Mode;
 use crate::audit::Details;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::Keyring;
+use crate::lists::{ListEntry, Listed, Side};
 use crate::message::Message;
+use crate::money::{Money, Prices};
+use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::purpose::Purpose;
+use crate::risk::History;
 use crate::store::{Decision, Needs, Read, Store};
 use crate::token::Token;
-use context::Context;
+use context::{Context, KnownPrices};
 
 /// The operations with all that they need: a store, a provider, the keys and the settings.
 ///
@@ -85,10 +106,12 @@ impl Engine {
             context: Context {
                 store: store.into(),
                 provider: None,
+                notify: None,
                 keyring,
                 policy,
                 on_step: None,
                 on_wait: None,
+                prices: KnownPrices::default(),
                 test_numbers: true,
                 poll_after: None,
             },
@@ -98,7 +121,17 @@ impl Engine {
     /// Gives it a provider.
     #[must_use]
     pub fn with_provider(mut self, provider: Arc<dyn Provider>) -> Engine {
+        if provider.costs_nothing() && self.context.policy.guard.mode.is_none() {
+            Arc::make_mut(&mut self.context.policy).guard.mode = Some(Mode::Watch);
+        }
         self.context.provider = Some(provider);
+        self
+    }
+
+    /// Has alarms delivered.
+    #[must_use]
+    pub fn notifying(mut self, notify: Arc<dyn Notify>) -> Engine {
+        self.context.notify = Some(notify);
         self
     }
 
@@ -204,6 +237,15 @@ impl Engine {
 
 /// Messages after they were handed over.
 impl Engine {
+    /// Takes a caller's word that the person whom an otp was sent to was proven in another way: it counts as if the code had been
+    /// entered, and a live code is revoked.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG`.
+    pub async fn proven(&self, caller: &Caller, otp_id: i64) -> Result<Proven> {
+        proven::proven(&self.context, caller, otp_id).await
+    }
+
     /// Looks at messages that are due, the longest due first. The error of one message is passed to `on_error`, and the others go
     /// on. Trouble with the provider leaves messages open for the next run.
     ///
@@ -251,6 +293,64 @@ impl Engine {
     }
 }
 
+/// Alarms.
+impl Engine {
+    /// The alarms that ask for somebody, or all that are kept; the newest first, at most 1000.
+    pub async fn alarms(&self, all: bool) -> Result<Vec<Alarm>> {
+        alarms::list(&self.context, all).await
+    }
+
+    /// The alarms that stand, acknowledged or not.
+    pub async fn standing_alarms(&self) -> Result<Vec<Alarm>> {
+        alarms::standing(&self.context).await
+    }
+
+    /// Acknowledges an alarm; `None`: there is none with this id. One that somebody acknowledged before stays as it is.
+    pub async fn ack_alarm(&self, caller: &Caller, id: i64, reason: &str) -> Result<Option<Acked>> {
+        alarms::ack(&self.context, caller, id, reason).await
+    }
+
+    /// Delivers the alarms that are due: each is in the log once, and goes to the webhook until that takes it, for a day at
+    /// most. One that is not taken is no error.
+    pub async fn announce(&self, caller: &Caller) -> Result<Announced> {
+        alarms::announce(&self.context, caller).await
+    }
+
+    /// What the guard did about a country, two letters: its alarms and its last refusals.
+    pub async fn country(&self, country: &str) -> Result<CountryState> {
+        country::country(&self.context, country).await
+    }
+
+    /// What the guard knows of the block of numbers that a phone is in, and its last refusals of it.
+    pub async fn block_of(&self, phone: &Phone) -> Result<BlockState> {
+        country::block(&self.context, phone).await
+    }
+
+    /// What the installation and its countries have proven, for what they may cost ([`crate::risk`]).
+    pub async fn history(&self) -> Result<History> {
+        country::history(&self.context).await
+    }
+
+    /// The guard's last refusals of a phone, the newest first.
+    pub async fn refusals_of(&self, phone: &Phone) -> Result<Vec<RuleRefusal>> {
+        country::refusals_of(&self.context, phone).await
+    }
+
+    /// What a day of codes costs at most, as far as that is known.
+    pub fn day(&self) -> Option<Money> {
+        self.context.day()
+    }
+
+    /// Asks the provider for its balance, where it is known what a day of codes costs and nobody asked within the last hour; less
+    /// than that raises an alarm. Answers the balance as far as it is known.
+    pub async fn check_balance(&self, caller: &Caller) -> Result<Option<Money>> {
+        match self.context.day() {
+            Some(day) => balance::check(&self.context, caller, day).await,
+            None => Ok(None),
+        }
+    }
+}
+
 /// Limits, test numbers and access tokens.
 impl Engine {
     /// How full the limits of someone are now.
@@ -258,9 +358,67 @@ impl Engine {
         limit_status::limit_status(&self.context, whom).await
     }
 
+    /// The prices in force: the operator's file over the provider's list over the shipped table. At most a minute old.
+    pub async fn prices(&self) -> Result<Arc<Prices>> {
+        self.context.prices().await
+    }
+
+    /// Asks the provider for the prices of these countries, or of all that may get messages, one after the other, and keeps what it
+    /// answers. `progress` hears how many were asked for, and answers whether to go on.
+    ///
+    /// # Errors
+    /// `NO_PROVIDER`, `VALUE_INVALID` where the provider has no price list, `PROVIDER_*` where not even its countries could be asked
+    /// for. What one country fails with is part of the answer.
+    pub async fn refresh_prices(
+        &self,
+        caller: &Caller,
+        countries: Option<Vec<String>>,
+        progress: impl FnMut(u64) -> bool + Send,
+    ) -> Result<PricesRefreshed> {
+        prices::refresh(&self.context, caller, countries, progress).await
+    }
+
     /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
     pub async fn reset(&self, caller: &Caller, reset: Reset) -> Result<Forgotten> {
         reset::reset(&self.context, caller, reset).await
+    }
+
+    /// Adds an entry to the block or the allow list, or gives the one that is there another reason and end. It holds for every send
+    /// that begins after it, and for messages that wait for another attempt. A code that is live can still be verified: a block stops
+    /// messages alone.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the end is past or there is no reason.
+    pub async fn add_entry(&self, caller: &Caller, add: AddEntry) -> Result<AddedEntry> {
+        lists::add(&self.context, caller, add).await
+    }
+
+    /// Takes an entry off its list; `None` where there was none that holds.
+    pub async fn remove_entry(
+        &self,
+        caller: &Caller,
+        (side, listed): (Side, &Listed),
+        reason: &str,
+    ) -> Result<Option<ListEntry>> {
+        lists::remove(&self.context, caller, (side, listed), reason).await
+    }
+
+    /// Entries that hold, with their numbers, the newest first: of one list or both, those with a lower number than `before`.
+    pub async fn entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        lists::list(&self.context, side, before, limit).await
+    }
+
+    /// Records that a recipient opted out, or that they want messages again; false where that was known.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` without a reason.
+    pub async fn set_opt_out(&self, caller: &Caller, phone: (&Phone, bool), reason: &str) -> Result<bool> {
+        lists::opt_out(&self.context, caller, phone, reason).await
+    }
+
+    /// Phones whose owners opted out, by STOP, by word of the provider or by staff.
+    pub async fn opted_out(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<OptedOut>> {
+        lists::opted_out(&self.context, after, limit).await
     }
 
     /// Declares a test number, or gives a declared one a new code and end.
@@ -307,6 +465,20 @@ impl Engine {
 
 /// The database as a whole, its keys and the audit log.
 impl Engine {
+    /// Erases what is kept of a person, and the provider's copies of their messages. What is needed to find out what became of a
+    /// message stays until that is known: running it again finishes it. Safe to run twice, and to be stopped at any point.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where nobody is named, or there is no reason; `CLOCK_WRONG`.
+    pub async fn forget(
+        &self,
+        caller: &Caller,
+        whom: &Forget,
+        progress: impl FnMut(&Erased) -> bool + Send,
+    ) -> Result<Erased> {
+        forget::forget(&self.context, caller, whom, progress).await
+    }
+
     /// Purges, passing to `progress` after each batch what was taken so far. `progress` answers whether to go on.
     ///
     /// # Errors

@@ -99,7 +99,7 @@ pub const CLASSES: &[ClassRow] = &[
         class: Class::Policy,
         exit: 77,
         status: 403,
-        meaning: "policy forbids it: opted out, a country or a kind of number that gets no codes, fraud",
+        meaning: "policy forbids it: opted out, blocked, a country or a kind of number that gets no codes, fraud",
     },
     ClassRow {
         class: Class::Config,
@@ -164,6 +164,14 @@ codes! {
     TOO_MANY_GUESSES = "too_many_guesses", TryLater;
     /// A sending limit is reached.
     RATE_LIMITED = "rate_limited", TryLater;
+    /// A cap on messages to strangers in a country, or in all countries that are not proven, is reached.
+    COUNTRY_CAP = "country_cap", TryLater;
+    /// A cap on messages to strangers in a block of numbers is reached.
+    BLOCK_CAP = "block_cap", TryLater;
+    /// A ceiling on what an hour, a day or a month may cost is reached.
+    MONEY_CEILING = "money_ceiling", TryLater;
+    /// The detector of SMS pumping has raised its alarm.
+    ABUSE_SUSPECTED = "abuse_suspected", TryLater;
     /// Another process with the same idempotency key is at work.
     IN_PROGRESS = "in_progress", TryLater;
     /// The provider asks to come back later.
@@ -174,6 +182,14 @@ codes! {
     PROVIDER_FORBIDS = "provider_forbids", Policy;
     /// The recipient opted out.
     OPTED_OUT = "opted_out", Policy;
+    /// An entry of the block list forbids it.
+    BLOCKED = "blocked", Policy;
+    /// One message costs more than the ceiling on one allows.
+    MESSAGE_CEILING = "message_ceiling", Policy;
+    /// A code is sent once the person has passed a challenge.
+    CHALLENGE_REQUIRED = "challenge_required", Policy;
+    /// No code is sent, and whoever asked does not learn why.
+    REFUSED = "refused", Policy;
     /// This kind of number gets no codes.
     NUMBER_KIND = "number_kind_refused", Policy;
     /// Messages to this country are not allowed by the settings.
@@ -216,6 +232,8 @@ codes! {
     MEDIA_TYPE = "media_type_unsupported", Data;
     /// The request's body did not come in time.
     REQUEST_TIMEOUT = "request_timeout", TryLater;
+    /// No otp has this id.
+    NO_SUCH_OTP = "no_such_otp", Data;
     /// Nothing is at this path.
     NO_SUCH_PATH = "no_such_path", Data;
     /// The path does not take this method.

@@ -203,6 +203,7 @@ fn router(state: Arc<ServerState>) -> Router {
     for (path, method) in [
         ("/api/v1/messaging/send-otp", post(otp::send)),
         ("/api/v1/messaging/verify-otp", post(otp::verify)),
+        ("/api/v1/messaging/otps/{id}/proven", post(otp::proven)),
         ("/api/v1/messaging/test-twilio", get(test_twilio::test)),
         ("/api/v1/messaging/twilio/status", post(callback::status)),
         ("/api/v1/messaging/twilio/inbound", post(callback::inbound)),

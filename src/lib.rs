@@ -57,6 +57,7 @@
 //!     purpose: purpose.clone(),
 //!     user: user.clone(),
 //!     new_code: false,
+//!     challenge_passed: false,
 //!     override_limits: None,
 //!     idempotency_key: None,
 //!     endings: Endings::default(),
@@ -99,12 +100,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 // The rules: pure functions over facts.
+pub mod abuse;
+pub mod alarm;
 pub mod audit;
 pub mod check;
 pub mod code;
 pub mod delivery;
 pub mod limits;
+pub mod lists;
 pub mod message;
+pub mod money;
 pub mod otp;
 pub mod phone;
 pub mod policy;
@@ -126,6 +131,7 @@ pub mod keys;
 mod wipe;
 
 // The seams and their adapters.
+pub mod notify;
 pub mod provider;
 pub mod store;
 
@@ -145,6 +151,11 @@ pub mod http;
 pub mod output;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod simulate;
+
+// What all connections out have in common.
+mod outgoing;
 
 // What the window and the stand-in share of the wire.
 #[cfg(any(feature = "serve", feature = "sandbox"))]

@@ -206,10 +206,8 @@ pub struct SendUsages<'a> {
     pub ip: Option<&'a Usage>,
     /// The client network's.
     pub network: Option<&'a Usage>,
-    /// Everyone's, or one shard of it.
+    /// Everyone's.
     pub everything: Option<&'a Usage>,
-    /// Which shard of everyone's that is, of how many: (0, 1) for the whole.
-    pub shard: (u32, u32),
     /// The caller vouches for the user (guess budgets of their own).
     pub known: bool,
     /// There is to be a new code: spent guesses do not stop the live one from going out again.
@@ -257,17 +255,12 @@ impl Limits {
             // No message for a code that could not be verified from here.
             weigh(Limit::GuessesPerIp, Ip, &self.guesses_per_ip, &|window| usage::fill(&ip.guesses, window, now));
         }
-        for (limit, subject, usage, windows, shard) in [
-            (Limit::Network, Network, who.network, &self.network, (0, 1)),
-            (Limit::Everything, Everything, who.everything, &self.everything, who.shard),
+        for (limit, subject, usage, windows) in [
+            (Limit::Network, Network, who.network, &self.network),
+            (Limit::Everything, Everything, who.everything, &self.everything),
         ] {
             let Some(usage) = usage else { continue };
-            weigh(limit, subject, windows, &|window| {
-                let part = window.shard(shard);
-                let Fill { used, wait } = usage.slots_in(part, now);
-                // Whoever is told of a full shard has found the others full as well.
-                Fill { used: used.saturating_add(window.max - part.max), wait }
-            });
+            weigh(limit, subject, windows, &|window| usage.slots_in(window, now));
         }
         hits.extend(self.closed(who.pair, who.known));
         hits
@@ -468,7 +461,6 @@ mod tests {
             ip: None,
             network: None,
             everything: None,
-            shard: (0, 1),
             known: false,
             new_code: true,
             verified: false,
@@ -525,13 +517,12 @@ mod tests {
     }
 
     impl Everybody {
-        fn hits(&self, limits: &Limits, shard: (u32, u32), known: bool) -> Vec<Hit> {
+        fn hits(&self, limits: &Limits, known: bool) -> Vec<Hit> {
             let who = SendUsages {
                 user: Some(&self.user),
                 ip: Some(&self.ip),
                 network: Some(&self.network),
                 everything: Some(&self.everything),
-                shard,
                 known,
                 ..usages(&self.phone, &self.pair)
             };
@@ -599,7 +590,7 @@ mod tests {
             };
             let mut who = Everybody::default();
             for nth in 0..3 {
-                assert_eq!(who.hits(&limits, (0, 1), false), [], "{limit} of {subject} after {nth}");
+                assert_eq!(who.hits(&limits, false), [], "{limit} of {subject} after {nth}");
                 event(&mut who, nth);
             }
             let (window_seconds, wait) = match (limit, subject) {
@@ -609,7 +600,7 @@ mod tests {
                 _ => (3600, Some(3600)),
             };
             let full = Hit { limit, subject, max: 3, window_seconds, used: 3, retry_after_seconds: wait };
-            assert_eq!(who.hits(&limits, (0, 1), false), [full]);
+            assert_eq!(who.hits(&limits, false), [full]);
         }
     }
 
@@ -617,33 +608,18 @@ mod tests {
     fn whoever_is_vouched_for_has_budgets_of_guesses_of_their_own() {
         let mut who = Everybody::default();
         who.phone.known_guesses = vec![NOW.millis(); 3];
-        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
-        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].limit, Limit::GuessesPerPhone);
+        assert_eq!(who.hits(&three_of_each(), false), []);
+        assert_eq!(who.hits(&three_of_each(), true)[0].limit, Limit::GuessesPerPhone);
         let mut who = Everybody::default();
         who.pair.known_in_a_row = 3;
-        assert_eq!(who.hits(&three_of_each(), (0, 1), false), []);
-        assert_eq!(who.hits(&three_of_each(), (0, 1), true)[0].retry_after_seconds, None);
+        assert_eq!(who.hits(&three_of_each(), false), []);
+        assert_eq!(who.hits(&three_of_each(), true)[0].retry_after_seconds, None);
         // A test number's fixed code has one budget, whoever guesses.
         let mut phone =
             Usage { known_guesses: vec![NOW.millis()], guesses: vec![NOW.millis() - 1], ..Usage::default() };
         assert_eq!(three_of_each().test_code_closed(&phone, NOW), None);
         phone.guesses.push(NOW.millis());
         assert_eq!(three_of_each().test_code_closed(&phone, NOW).unwrap().used, 3);
-    }
-
-    #[test]
-    fn a_full_shard_counts_the_others_as_full() {
-        let ten = Window::new(10, 3600);
-        let limits = Limits { everything: vec![ten], ..three_of_each() };
-        let mut who = Everybody::default();
-        assert_eq!(ten.shard((1, 4)).max, 3);
-        for _ in 0..2 {
-            who.everything.count_slot(NOW, &[ten]);
-        }
-        assert_eq!(who.hits(&limits, (1, 4), false), []);
-        who.everything.count_slot(NOW, &[ten]);
-        let hits = who.hits(&limits, (1, 4), false);
-        assert_eq!((hits[0].limit, hits[0].max, hits[0].used), (Limit::Everything, 10, 10));
     }
 
     #[test]

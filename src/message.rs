@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::Counted;
 use crate::clock::Timestamp;
+use crate::money::Money;
 use crate::phone::Phone;
 use crate::template::Endings;
 
@@ -41,6 +43,25 @@ pub struct Message {
     pub updated_at: Timestamp,
     /// The last lines that the text needs for Android or WebOTP.
     pub endings: Endings,
+    /// The country that it is counted in, two letters; empty: none.
+    pub country: String,
+    /// What was reserved for it, all segments.
+    pub price: Money,
+    /// What it has cost in the end; `None`: not known, so what was reserved stands.
+    pub settled: Option<Money>,
+    /// How the guard counts it.
+    pub counted: Counted,
+    /// It was counted among the countries that are not proven.
+    pub pooled: bool,
+    /// The guard counts it as open: it was neither proven nor reported to have failed.
+    pub open: bool,
+}
+
+impl Message {
+    /// What it costs, as far as that is known.
+    pub fn cost(&self) -> Money {
+        self.settled.unwrap_or(self.price)
+    }
 }
 
 /// How far a message got.

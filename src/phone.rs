@@ -83,8 +83,12 @@ const COUNTRIES: &str = "ACADAEAFAGAIALAMAOARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMB
 
 /// The country of these two letters (ISO 3166, any case), in upper case. `None`: no country that has phone numbers.
 pub fn country(code: &str) -> Option<&'static str> {
-    let known = |at: usize| COUNTRIES.get(at..at + 2).filter(|known| known.eq_ignore_ascii_case(code));
-    (0..COUNTRIES.len()).step_by(2).find_map(known)
+    countries().find(|known| known.eq_ignore_ascii_case(code))
+}
+
+/// Every country that has phone numbers, in the order of their letters.
+pub fn countries() -> impl Iterator<Item = &'static str> {
+    (0..COUNTRIES.len()).step_by(2).filter_map(|at| COUNTRIES.get(at..at + 2))
 }
 
 /// What to write where [`country`] knows none.

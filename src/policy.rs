@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::abuse::GuardPolicy;
 use crate::limits::Limits;
 use crate::purpose::{Purpose, PurposePolicy};
 
@@ -19,6 +20,8 @@ pub struct Policy {
     pub segments_max: u32,
     /// If set, only these countries (ISO 3166 two letters) get messages.
     pub countries: Option<Vec<String>>,
+    /// The guard against SMS pumping, with prices and ceilings.
+    pub guard: GuardPolicy,
     /// How long finished otps and messages are kept before purge removes them.
     pub keep: Duration,
 }
@@ -38,6 +41,7 @@ impl Default for Policy {
             limits: Limits::default(),
             segments_max: 1,
             countries: None,
+            guard: GuardPolicy::default(),
             keep: Duration::from_secs(24 * 3600),
         }
     }

@@ -25,20 +25,24 @@ use async_trait::async_trait;
 
 use self::export::{Transfer, Transferred};
 pub use self::operation::{
-    Change, Decide, Decision, Facts, Needs, OtpNeed, RECENT_MAX, RefusalCount, Refused, Reply, SubjectFact, TestNumber,
-    fresh_subject_id, operate,
+    Balance, Change, Decide, Decision, EVENTS_MAX, Facts, MoneyEvent, Needs, OtpNeed, RECENT_MAX, RefusalCount,
+    Refused, Reply, SubjectFact, TestNumber, fresh_subject_id, operate,
 };
 pub use self::schema::newest as newest_schema;
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 pub use crate::subject::{Subject, SubjectId, SubjectKind};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// Which otps to list. Every field narrows.
 #[derive(Clone, Debug, Default)]
@@ -118,12 +122,16 @@ pub struct Purged {
     pub replies: u64,
     /// Test numbers whose time is over.
     pub test_numbers: u64,
+    /// Alarms that ended long ago.
+    pub alarms: u64,
+    /// Entries of lists whose time is over.
+    pub list_entries: u64,
 }
 
 impl Purged {
     /// All rows together.
     pub fn total(&self) -> u64 {
-        self.otps + self.messages + self.subjects + self.replies + self.test_numbers
+        self.otps + self.messages + self.subjects + self.replies + self.test_numbers + self.alarms + self.list_entries
     }
     /// Adds another batch.
     pub fn add(&mut self, other: Purged) {
@@ -132,6 +140,8 @@ impl Purged {
         self.subjects += other.subjects;
         self.replies += other.replies;
         self.test_numbers += other.test_numbers;
+        self.alarms += other.alarms;
+        self.list_entries += other.list_entries;
     }
 }
 
@@ -193,12 +203,6 @@ pub trait Operate: Send + Sync {
     /// The keys that live in the database.
     fn keys(&self) -> &DatabaseKeys;
 
-    /// Into how many rows the usage of everything is divided, each with its shard of the limits, so that unrelated phones
-    /// need not wait for each other. 1 where there is one writer anyway.
-    fn shards(&self) -> u32 {
-        1
-    }
-
     /// Runs one operation: lock and load what it needs, let it decide, write, chain the audit row, commit.
     ///
     /// `decide` runs at most a few times, always on fresh facts, and once before the commit that counts. What it returns
@@ -234,15 +238,31 @@ pub trait Read: Send + Sync {
 
     /// The usage of subjects, without making unknown ones.
     async fn usages(&self, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>>;
+    /// What became of messages to a country (empty: to none) and is not in its counts yet, oldest first, at most [`EVENTS_MAX`];
+    /// also what everything has to take in.
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
+    /// All prices of the provider's list, at most 2000.
+    async fn prices(&self) -> Result<Vec<FetchedPrice>>;
     /// All test numbers, at most 1000.
     async fn test_numbers(&self) -> Result<Vec<TestNumber>>;
+
+    /// Entries of lists with their numbers, the newest first: all or those of one list, those that have ended too.
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>>;
+    /// Phones whose usage lasts, opt-outs among them, in the order of their ids: the id, the masked form and the usage.
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>>;
 
     /// The access token with this tag, whatever its state. It is asked for with every request.
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>>;
     /// All access tokens, the newest first, at most 1000.
     async fn tokens(&self) -> Result<Vec<Token>>;
+    /// Alarms that end after this, those that end last first, at most 1000.
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>>;
+    /// The ids of the alarms whose delivery is due, the longest due first.
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>>;
+    /// What is known of the balance at the provider.
+    async fn balance(&self) -> Result<Option<Balance>>;
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
 

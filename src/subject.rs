@@ -54,10 +54,12 @@ pub enum Subject {
     Network(IpAddr),
     /// An access token of a user, by its id.
     Token(i64),
-    /// Everyone, as a whole: for looking and for resets.
+    /// A country, two letters; empty: the networks that belong to none.
+    Country(String),
+    /// A block of numbers: what all of them begin with.
+    Block(String),
+    /// Everyone, as a whole.
     Everything,
-    /// One of the parts into which a store divides everyone: what a send is counted in.
-    Shard(u32),
 }
 
 impl Subject {
@@ -70,13 +72,21 @@ impl Subject {
             Subject::Ip(_) => SubjectKind::Ip,
             Subject::Network(_) => SubjectKind::Network,
             Subject::Token(_) => SubjectKind::Token,
-            Subject::Everything | Subject::Shard(_) => SubjectKind::Everything,
+            Subject::Country(_) => SubjectKind::Country,
+            Subject::Block(_) => SubjectKind::Block,
+            Subject::Everything => SubjectKind::Everything,
         }
     }
 
     /// The client address as a subject, and the network around it (reference: RFC 4291 §2.5.4 for the /64).
     pub fn of_client(ip: IpAddr) -> [Subject; 2] {
         [Subject::Ip(cut(ip, 32, 64)), Subject::Network(cut(ip, 24, 48))]
+    }
+
+    /// The block of numbers that a phone is in: all that share everything but their last four digits.
+    pub fn block_of(phone: &Phone) -> Subject {
+        let number = phone.as_str();
+        Subject::Block(number[..number.len().saturating_sub(BLOCK_DIGITS)].to_owned())
     }
 
     /// The bytes that its tag is made from.
@@ -88,9 +98,8 @@ impl Subject {
             Subject::Pair(user, phone) => [phone.as_str().as_bytes(), b"\0", user.as_str().as_bytes()].concat(),
             Subject::Ip(ip) | Subject::Network(ip) => ip.to_string().into_bytes(),
             Subject::Token(id) => id.to_be_bytes().to_vec(),
-            // With one shard alone that share is the whole.
-            Subject::Everything | Subject::Shard(0) => Vec::new(),
-            Subject::Shard(nth) => nth.to_be_bytes().to_vec(),
+            Subject::Country(text) | Subject::Block(text) => text.as_bytes().to_vec(),
+            Subject::Everything => Vec::new(),
         }
     }
 
@@ -103,10 +112,16 @@ impl Subject {
             Subject::Network(IpAddr::V4(ip)) => format!("{ip}/24"),
             Subject::Network(IpAddr::V6(ip)) => format!("{ip}/48"),
             Subject::Token(id) => format!("token {id}"),
-            Subject::Everything | Subject::Shard(_) => "everything".to_owned(),
+            Subject::Country(country) if country.is_empty() => "no country".to_owned(),
+            Subject::Country(country) => country.clone(),
+            Subject::Block(block) => format!("{block}••••"),
+            Subject::Everything => "everything".to_owned(),
         }
     }
 }
+
+/// So many digits tell the numbers of a block apart: 10,000 of them are given out together.
+const BLOCK_DIGITS: usize = 4;
 
 /// The kinds of subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr, strum::Display)]
@@ -125,6 +140,10 @@ pub enum SubjectKind {
     Network,
     /// An access token of a user.
     Token,
+    /// A country.
+    Country,
+    /// A block of numbers.
+    Block,
     /// Everyone.
     Everything,
 }
@@ -144,8 +163,15 @@ impl SubjectKind {
             SubjectKind::Ip => "this address",
             SubjectKind::Network => "this network",
             SubjectKind::Token => "this token",
+            SubjectKind::Country => "this country",
+            SubjectKind::Block => "this block of numbers",
             SubjectKind::Everything => "all phones together",
         }
+    }
+
+    /// True for those whose time is kept by the guard: it never runs back there, and nobody resets it.
+    pub fn is_of_guard(self) -> bool {
+        matches!(self, SubjectKind::Country | SubjectKind::Block)
     }
 
     /// How `limits reset` names it.
@@ -156,12 +182,13 @@ impl SubjectKind {
             SubjectKind::Pair => "PHONE --user ID",
             SubjectKind::Ip | SubjectKind::Network => "--ip ADDRESS",
             SubjectKind::Token => "--token-id ID",
-            SubjectKind::Everything => "--everything",
+            SubjectKind::Country | SubjectKind::Block | SubjectKind::Everything => "--everything",
         }
     }
 }
 
-fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+/// An address without the bits after these, by its family.
+pub(crate) fn cut(ip: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
     match ip {
         IpAddr::V4(ip) => IpAddr::V4((u32::from(ip) & (u32::MAX << (32 - v4_bits))).into()),
         IpAddr::V6(ip) => match ip.to_ipv4_mapped() {

@@ -34,6 +34,8 @@ pub struct Token {
     pub user: Option<User>,
     /// A service acts for any user, names the user in each request, and may state what it knows about the client.
     pub service: bool,
+    /// Its bearer never says whether a code was entered: that none was is then no evidence of anything.
+    pub conversion_unknown: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// It is refused from then on; `None`: never.
@@ -57,6 +59,8 @@ pub enum Scope {
     Verify,
     /// Run the provider's checks.
     Test,
+    /// Say that a person was proven in another way than by entering the code.
+    Proven,
     /// Read why a code was not valid, and the metrics.
     Read,
     /// Everything.
@@ -78,6 +82,7 @@ impl Token {
             user,
             service,
             rate,
+            conversion_unknown,
             created_at: _,
             expires_at,
             revoked_at,
@@ -87,7 +92,8 @@ impl Token {
         // Written as JSON, so that no two tokens have the same value.
         let times = [expires_at, revoked_at].map(|at| at.map(Timestamp::millis));
         let user = user.as_ref().map(User::as_str);
-        let value = serde_json::json!([id, tag.as_slice(), scopes.to_string(), user, service, rate, times]);
+        let value =
+            serde_json::json!([id, tag.as_slice(), scopes.to_string(), user, service, rate, conversion_unknown, times]);
         value.to_string().into_bytes()
     }
 

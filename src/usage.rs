@@ -11,6 +11,7 @@ use litemap::LiteMap;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::abuse;
 use crate::clock::Timestamp;
 use crate::error;
 
@@ -33,12 +34,6 @@ impl Window {
     pub fn most_in(self, span: Duration) -> u64 {
         let windows = span.as_millis().div_ceil(self.per.as_millis().max(1));
         u64::from(self.max).saturating_mul(u64::try_from(windows).unwrap_or(u64::MAX))
-    }
-
-    /// The `nth` of `of` shards of it. All shards together allow exactly what the whole does.
-    pub fn shard(self, (nth, of): (u32, u32)) -> Window {
-        let up_to = |n: u32| u64::from(self.max) * u64::from(n) / u64::from(of.max(1));
-        Window { max: u32::try_from(up_to(nth + 1) - up_to(nth)).unwrap_or(self.max), ..self }
     }
 }
 
@@ -94,6 +89,12 @@ pub struct Usage {
     /// When the user last verified the phone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified_at: Option<i64>,
+    /// When a phone was last proven: a code that was sent to it was entered, or the caller vouched for it otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<i64>,
+    /// Messages to a phone since then that nobody proved.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unproven: u32,
     /// When the recipient opted out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opted_out_at: Option<i64>,
@@ -103,6 +104,15 @@ pub struct Usage {
     /// The recipient's STOPs and STARTs, oldest first: each counts once, however often it comes in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub texts: Vec<Text>,
+    /// A country as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<Box<abuse::Country>>,
+    /// A block of numbers as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<abuse::Block>,
+    /// The installation as the guard knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub everything: Option<Box<abuse::Installation>>,
     /// The newest moment seen: a subject's time never runs back.
     #[serde(skip_serializing_if = "is_zero_i64")]
     pub seen: i64,
@@ -224,6 +234,9 @@ impl TryFrom<Packed> for Slots {
     }
 }
 
+/// How long a block of numbers is remembered after the last message: for as long as a proof there counts.
+pub const BLOCK_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How long wrong guesses in a row that closed nothing are remembered after the last one. In any year the streak then
 /// holds at least all of that year's.
 pub const STREAK_KEPT: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -251,16 +264,32 @@ impl Usage {
         Usage { seen: 0, ..self.clone() } == Usage::default()
     }
 
+    /// What outlives a person who is forgotten: that they opted out, with the texts that said so, or an old one could be replayed.
+    pub fn outliving(&self) -> Option<Usage> {
+        let Usage { opted_out_at, texts, seen, .. } = self;
+        opted_out_at.map(|_| Usage {
+            opted_out_at: *opted_out_at,
+            texts: texts.clone(),
+            seen: *seen,
+            ..Usage::default()
+        })
+    }
+
     /// From when on this memory decides nothing any more; `None` while it holds something that only a success, a reset or a
     /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good; 0: none do.
     pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {
         let streak = self.in_a_row.max(self.known_in_a_row);
-        let lasting = is_closed(streak, closing) || self.opted_out_at.is_some();
+        let lasting = is_closed(streak, closing)
+            || self.opted_out_at.is_some()
+            || self.country.is_some()
+            || self.everything.is_some();
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
         let counted = Timestamp(self.seen) + kept;
-        let idle_at = self.verified_at.map_or(counted, |at| counted.max(Timestamp(at) + VERIFIED_FOR));
+        let proofs = self.verified_at.into_iter().chain(self.proven_at);
+        let idle_at = proofs.map(|at| Timestamp(at) + VERIFIED_FOR).fold(counted, Timestamp::max);
         let heard = self.texts.last().map_or(Timestamp(0), |text| Timestamp(text.0) + TEXTS_KEPT);
-        (!lasting).then_some(idle_at.max(heard))
+        let of_block = self.block.as_ref().map_or(Timestamp(0), |_| Timestamp(self.seen) + BLOCK_KEPT);
+        (!lasting).then_some(idle_at.max(heard).max(of_block))
     }
 
     /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge
@@ -293,6 +322,11 @@ impl Usage {
         self.verified_at.is_some_and(|at| now < Timestamp(at) + VERIFIED_FOR)
     }
 
+    /// The phone was proven: a code that was sent to it was entered, or the caller vouched for it otherwise.
+    pub fn prove(&mut self, now: Timestamp) {
+        (self.proven_at, self.unproven) = (Some(now.millis()), 0);
+    }
+
     /// The wrong guesses of those whom a service vouched for, or of the others.
     pub fn guesses_by(&self, known: bool) -> &[i64] {
         if known { &self.known_guesses } else { &self.guesses }
@@ -311,7 +345,8 @@ impl Usage {
         lists.flatten().for_each(|at| *at = now.min(*at));
         self.refusals.iter_mut().for_each(|(_, Refusals(recorded, _))| *recorded = now.min(*recorded));
         self.sends.iter_mut().for_each(|entry| entry.0 = now.min(entry.0));
-        [&mut self.verified_at, &mut self.opted_out_at].into_iter().flatten().for_each(|at| *at = now.min(*at));
+        let moments = [&mut self.verified_at, &mut self.proven_at, &mut self.opted_out_at];
+        moments.into_iter().flatten().for_each(|at| *at = now.min(*at));
         self.texts.iter_mut().for_each(|text| text.0 = now.min(text.0));
         self.seen = now.min(self.seen);
         for slots in &mut self.slots {
@@ -449,33 +484,6 @@ impl Usage {
             }
         }
         Fill { used, wait: Some((Timestamp(end) + window.per).since(now).max(Duration::from_millis(1))) }
-    }
-
-    /// Adds the counts of another part of the same wide subject.
-    pub fn add_slots(&mut self, part: Usage) {
-        self.seen = self.seen.max(part.seen);
-        for Slots { slot_ms, counts } in part.slots {
-            let Some(slots) = self.slots.iter_mut().find(|slots| slots.slot_ms == slot_ms) else {
-                self.slots.push(Slots { slot_ms, counts });
-                continue;
-            };
-            for (start, count) in counts {
-                match slots.counts.binary_search_by_key(&start, |(start, _)| *start) {
-                    Ok(at) => slots.counts[at].1 = slots.counts[at].1.saturating_add(count),
-                    Err(at) => slots.counts.insert(at, (start, count)),
-                }
-            }
-        }
-    }
-
-    /// What each of `shards` parts has to remember so that all together remember no less: counts are rounded up.
-    #[must_use]
-    pub fn shard_of_slots(&self, shards: u32) -> Usage {
-        let mut shard = Usage { seen: self.seen, slots: self.slots.clone(), ..Usage::default() };
-        for (_, count) in shard.slots.iter_mut().flat_map(|slots| &mut slots.counts) {
-            *count = count.div_ceil(shards.max(1));
-        }
-        shard
     }
 
     /// How many distinct phones besides `to` a window holds, and when the first of them leaves it.
@@ -772,25 +780,6 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_a_wide_subject_add_up_and_are_divided_without_loss() {
-        let list = |slot_ms, counts: &[(i64, u32)]| Slots { slot_ms, counts: counts.to_vec() };
-        let mut whole = Usage { seen: 5, slots: vec![list(1, &[(1, 1), (3, 1)])], ..Usage::default() };
-        whole.add_slots(Usage {
-            seen: 9,
-            slots: vec![list(1, &[(2, 4), (3, 2)]), list(7, &[(7, 1)])],
-            ..Usage::default()
-        });
-        assert_eq!(whole.seen, 9);
-        assert_eq!(whole.slots, [list(1, &[(1, 1), (2, 4), (3, 3)]), list(7, &[(7, 1)])]);
-        let shard = whole.shard_of_slots(2);
-        assert_eq!((shard.seen, &shard.slots[0]), (9, &list(1, &[(1, 1), (2, 2), (3, 2)])));
-        assert_eq!(whole.shard_of_slots(0).slots, whole.slots);
-        let parts: u32 = (0..8).map(|nth| Window::new(11, 60).shard((nth, 8)).max).sum();
-        assert_eq!((parts, Window::new(11, 60).shard((0, 1)).max), (11, 11));
-        assert_eq!(Window::new(11, 60).shard((0, 0)).max, 11);
-    }
-
-    #[test]
     fn a_usage_is_idle_when_its_newest_moment_is_older_than_every_window() {
         let mut usage = Usage::default();
         assert!(usage.is_empty());
@@ -858,6 +847,17 @@ mod tests {
         assert_eq!(usage.texts.len(), 1);
         let read: Usage = serde_json::from_str(&usage.to_json().unwrap()).unwrap();
         assert_eq!(read, usage);
+    }
+
+    #[test]
+    fn a_proof_of_a_phone_is_kept_for_as_long_as_it_makes_it_known() {
+        let proven = Usage { proven_at: Some(NOW.millis()), unproven: 2, seen: NOW.millis(), ..Usage::default() };
+        assert_eq!(proven.idle_at(Duration::from_secs(60), 5), Some(NOW + VERIFIED_FOR));
+        assert!(!proven.is_empty());
+        assert_eq!(serde_json::from_str::<Usage>(&proven.to_json().unwrap()).unwrap(), proven);
+        let (mut ahead, now) = (proven, NOW - Duration::from_secs(1));
+        ahead.none_after(now);
+        assert_eq!((ahead.proven_at, ahead.unproven), (Some(now.millis()), 2), "it still counts");
     }
 
     #[test]

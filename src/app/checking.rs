@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{App, OpenMode, chosen_provider};
+use crate::abuse::CEILINGS_HINT;
 use crate::check::{Check, Mark};
 use crate::config::{Config, Database, ProviderName};
 use crate::engine;
@@ -20,9 +21,10 @@ pub fn try_settings(config: Config, notice: &dyn Fn(&str)) -> Vec<Check> {
         checks.push(passed("wording", format!("the messages of {} purposes fit", config.policy.purposes.len())));
     }
     match keys_and_database(config, notice) {
-        Ok((finding, warnings)) => {
+        Ok((finding, warnings, guard)) => {
             checks.push(passed("database", finding));
             checks.extend(warnings.into_iter().map(|warning| Check::new("keys", Mark::Warn, warning, "")));
+            checks.extend(guard.map(|error| failed("guard", "", &error)));
         }
         Err(error) => {
             let name = if error.code() == Code::KEY_INVALID { "keys" } else { "database" };
@@ -43,8 +45,9 @@ fn provider(config: &Config) -> Check {
     }
 }
 
-/// Opens what is there, with its keys; looks whether what is not there yet could be made. What was found, and warnings.
-fn keys_and_database(config: Config, notice: &dyn Fn(&str)) -> Result<(String, Vec<String>)> {
+/// Opens what is there, with its keys; looks whether what is not there yet could be made. What was found, warnings of the keys, and what
+/// the guard lacks.
+fn keys_and_database(config: Config, notice: &dyn Fn(&str)) -> Result<(String, Vec<String>, Option<Error>)> {
     if let Database::Sqlite(path) = &config.database
         && !sqlite::exists(path)?
     {
@@ -54,13 +57,26 @@ fn keys_and_database(config: Config, notice: &dyn Fn(&str)) -> Result<(String, V
             return Err(sqlite::no_directory(dir));
         }
         could_write(dir)?;
-        return Ok((format!("{} is made by the first send", path.display()), warnings));
+        return Ok((format!("{} is made by the first send", path.display()), warnings, None));
     }
     let app = App::open(config, OpenMode::Existing, notice)?;
     app.run(app.engine().try_out())?;
     let place = app.run(app.engine().status())?.place;
     let warnings = app.keyring.warnings().to_vec();
-    Ok((format!("{place} opens with the keys of {}", app.key_origin()), warnings))
+    let guard = unguarded_token(&app)?;
+    Ok((format!("{place} opens with the keys of {}", app.key_origin()), warnings, guard))
+}
+
+/// A live token whose conversion is unknown, where no ceiling bounds what it spends.
+fn unguarded_token(app: &App) -> Result<Option<Error>> {
+    let Some(why) = app.config.policy.guard.conversion_unknown_needs() else { return Ok(None) };
+    let now = app.run(app.engine().reads().now())?;
+    let tokens = app.run(app.engine().tokens())?;
+    let token = tokens.iter().find(|token| token.conversion_unknown && token.is_live(now));
+    Ok(token.map(|token| {
+        let what = format!("token {}, whose conversion is unknown, {why}", token.id);
+        Error::new(Code::CONFIG_INVALID, what).hint(CEILINGS_HINT)
+    }))
 }
 
 fn keys_of_a_new_database(config: &Config) -> Result<Vec<String>> {

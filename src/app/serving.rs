@@ -43,9 +43,10 @@ impl App {
             return Ok(None);
         }
         let twilio = Arc::new(twilio(&self.config, None)?);
+        let options = checks::CheckOptions { day: self.config.policy.guard.ceilings.day, ..Default::default() };
         Ok(Some(Arc::new(move || {
-            let twilio = Arc::clone(&twilio);
-            Box::pin(async move { twilio.checks(&checks::CheckOptions::default()).await })
+            let (twilio, options) = (Arc::clone(&twilio), options.clone());
+            Box::pin(async move { twilio.checks(&options).await })
         })))
     }
 }

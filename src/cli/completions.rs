@@ -247,8 +247,9 @@ fn with_values(command: Command, line: &Arc<Line>) -> Command {
             let looked_up = |look: fn(&Line) -> Vec<CompletionCandidate>| LookedUp { line: Arc::clone(line), look };
             let values = match (name.as_str(), arg.get_id().as_str()) {
                 (_, "purpose") => looked_up(Line::purposes),
+                ("add" | "remove", "what") => looked_up(Line::phones),
                 ("show" | "revoke", "what") => looked_up(Line::ids),
-                ("send" | "verify" | "list" | "show" | "reset", "phone") => looked_up(Line::phones),
+                ("send" | "verify" | "list" | "show" | "reset" | "forget", "phone") => looked_up(Line::phones),
                 ("help", "topic") => {
                     let line = Arc::clone(line);
                     return arg.add(ArgValueCompleter::new(move |current: &OsStr| line.topics(current)));

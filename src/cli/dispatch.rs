@@ -9,7 +9,8 @@ use crate::output::{Layout, Output, Render, Table, View};
 /// Send messages that are due, and settle those whose outcome is unknown
 ///
 /// Retries messages that were certainly not sent, and asks the provider about those whose outcome is unknown and those that
-/// it accepted: each is asked for until its end is known, or for an hour. It sends nothing twice. Made for cron: silent with -q.
+/// it accepted: each is asked for until its end is known, or for an hour. It sends nothing twice. Then it delivers alarms to the
+/// webhook, and looks at the balance once an hour. Made for cron: silent with -q.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp dispatch\n  \
@@ -52,11 +53,21 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let _hold = call.signals.hold();
     let mut errors = Vec::new();
     let on_error = |id: i64, error: &Error| errors.push((id, error.code(), error.to_string()));
-    let dispatched =
-        app.run(app.engine().dispatch(&os_caller(), Dispatch { limit: args.limit, early: true }, on_error))?;
+    let engine = app.engine();
+    let dispatched = app.run(engine.dispatch(&os_caller(), Dispatch { limit: args.limit, early: true }, on_error))?;
     out.show_unless_quiet(&dispatched)?;
     for (id, _, error) in &errors {
         out.warn(&format!("message m{id}: {error}"));
+    }
+    let announced = app.run(async {
+        engine.check_balance(&os_caller()).await?;
+        engine.announce(&os_caller()).await
+    })?;
+    if announced.logged > 0 {
+        out.warn(&format!("alarms that are new: {}; see `smsotp alarms list`", announced.logged));
+    }
+    if announced.failed + announced.given_up > 0 {
+        out.warn("the webhook did not take every alarm; -v says why, and a later run tries again");
     }
     Ok(errors.first().map_or(Class::Done, |(_, code, _)| code.class))
 }

@@ -132,6 +132,14 @@ pub fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp
     }
 }
 
+/// A country by its two letters.
+pub fn country(text: &str) -> Result<&'static str> {
+    phone::country(text.trim()).ok_or_else(|| {
+        Error::new(Code::VALUE_INVALID, format!("there is no country {:.20} that has phone numbers", text.trim()))
+            .hint(phone::how_to_name_a_country(text.trim()))
+    })
+}
+
 /// A phone number, as `read` takes what was typed; prompts for it on a terminal where it is missing.
 pub fn phone_or_prompt<T>(
     given: Option<&str>,

@@ -2,13 +2,15 @@
 
 use serde::Serialize;
 
-use super::{Call, given};
+use super::{Call, given, prices};
 use crate::app::{OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::engine::{self, Forgotten, LimitQuery, LimitStatus, Subject};
 use crate::error::{Class, Result};
+use crate::money::Money;
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
-use crate::risk;
+use crate::policy::Policy;
+use crate::risk::{self, History};
 use crate::usage::span;
 
 /// Show and reset the limits
@@ -129,6 +131,46 @@ impl Item for LimitRow {
     }
 }
 
+/// What the limits and the guard mean in numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Risks {
+    pub items: Vec<Risk>,
+    /// What a day may cost by country.
+    pub countries: Vec<CountryRow>,
+    /// The ceiling of a day in US dollars; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_ceiling: Option<f64>,
+    /// The most that a day can cost, in US dollars; absent where that is without end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_total: Option<f64>,
+    /// What it could cost without the guard; absent where that is without end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_unguarded: Option<f64>,
+}
+
+/// What a day may cost in a country.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountryRow {
+    /// Two letters; `*` stands for each country that is not named.
+    pub country: String,
+    /// How many countries it stands for.
+    pub countries: usize,
+    /// What a message costs, in US dollars.
+    pub message_price: f64,
+    /// Messages to strangers that may be open before anybody there entered a code.
+    pub floor: u32,
+    /// Messages to strangers that may be open now.
+    pub open_cap: u64,
+    /// Messages to strangers in a day.
+    pub total_cap: u64,
+    /// What those cost, in US dollars.
+    pub day: f64,
+    /// No message goes there.
+    pub closed: bool,
+    #[serde(skip)]
+    shown: [Money; 2],
+}
+
 /// One line of what the limits mean.
 #[derive(Clone, Debug, Serialize)]
 pub struct Risk {
@@ -138,13 +180,55 @@ pub struct Risk {
     pub answer: String,
 }
 
-impl Item for Risk {
-    const KIND: &'static str = "risk";
-    const COLUMNS: &'static [&'static str] = &["question", "answer"];
-    const PROSE: &'static [&'static str] = Self::COLUMNS;
+impl Render for Risks {
+    const KIND: &'static str = "risks";
 
-    fn cells(&self, _: &View) -> Vec<String> {
-        vec![self.question.clone(), self.answer.clone()]
+    fn table(&self, _: &View) -> Table {
+        let mut table = Table::new(&["question", "answer"]).prose(&["question", "answer"]);
+        self.items.iter().for_each(|risk| table.row(vec![risk.question.clone(), risk.answer.clone()]));
+        table
+    }
+
+    fn layout(&self, view: &View) -> Layout {
+        let mut table = Table::new(&["country", "message", "floor", "open at most", "a day at most", "worst day"]);
+        for row in &self.countries {
+            let country = match row.country.as_str() {
+                "*" => format!("each of {} others", row.countries),
+                country => country.to_owned(),
+            };
+            let [message, day] = row.shown.map(|money| money.to_string());
+            let [floor, open, total] = match row.closed {
+                true => ["-".to_owned(), "closed".to_owned(), "-".to_owned()],
+                false => [row.floor.to_string(), row.open_cap.to_string(), row.total_cap.to_string()],
+            };
+            table.row(vec![country, message, floor, open, total, day]);
+        }
+        let strangers = "Messages to phones that were not proven lately, by country:";
+        Layout::new().table(self.table(view)).blank().text(strangers).table(table)
+    }
+}
+
+impl Risks {
+    fn of(policy: &Policy, history: &History) -> Risks {
+        let risks = risk::Risks::after(policy, history);
+        let row = |country: &risk::CountryRisk| CountryRow {
+            country: country.country.clone().unwrap_or_else(|| "*".to_owned()),
+            countries: country.count,
+            message_price: country.message.usd(),
+            floor: country.floor,
+            open_cap: country.open,
+            total_cap: country.total,
+            day: country.day.usd(),
+            closed: country.is_closed,
+            shown: [country.message, country.day],
+        };
+        Risks {
+            items: risks.lines().into_iter().map(|(question, answer)| Risk { question, answer }).collect(),
+            countries: risks.money.countries.iter().map(row).collect(),
+            day_ceiling: risks.money.day.map(Money::usd),
+            day_total: risks.money.day_total.map(Money::usd),
+            day_unguarded: risks.money.unguarded.map(Money::usd),
+        }
     }
 }
 
@@ -159,10 +243,11 @@ pub fn run(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
 fn show(args: &Show, call: &Call, out: &mut Output) -> Result<Class> {
     let config = args.region.config(call)?;
     if args.risk {
-        let risks = risk::Risks::of(&config.policy).lines();
-        let risks = risks.into_iter().map(|(question, answer)| Risk { question, answer }).collect();
-        out.list(&List::whole(risks, "No risks."))?;
-        return Ok(Class::Done);
+        let mut policy = config.policy.clone();
+        let (prices, app) = prices::known(config, call, out)?;
+        policy.guard.prices = (*prices).clone();
+        let history = app.map_or_else(|| Ok(History::default()), |app| app.run(app.engine().history()))?;
+        return out.show(&Risks::of(&policy, &history));
     }
     let whom = LimitQuery {
         phone: args.phone.as_deref().map(|text| given::phone(text, &config, call)).transpose()?,

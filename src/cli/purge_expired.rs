@@ -93,6 +93,8 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         ("subjects", report.purged.subjects),
         ("replies", report.purged.replies),
         ("test_numbers", report.purged.test_numbers),
+        ("alarms", report.purged.alarms),
+        ("list_entries", report.purged.list_entries),
     ];
     let shown = Purged {
         dry_run: args.dry_run,

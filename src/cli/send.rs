@@ -46,7 +46,10 @@ pub struct Args {
     /// Send a new code even if one is live
     #[arg(long)]
     pub new_code: bool,
-    /// Override this limit for one message, or `number`: no numbering plan knows it; may be repeated; recorded in the audit log
+    /// The person has solved a challenge, as `challenge_required` asked for; recorded in the audit log
+    #[arg(long, value_name = "RESULT", value_parser = ["passed"])]
+    pub challenge: Option<String>,
+    /// Override this limit for one message, or `number`: no numbering plan knows it, or `caps`: the guard's caps and its detector; may be repeated; recorded in the audit log
     #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
     pub overrides: Vec<String>,
     /// Why it is overridden
@@ -75,8 +78,9 @@ pub struct Args {
     pub provider: Option<String>,
 }
 
-/// What `--override` takes besides limits: that no numbering plan knows the number.
+/// What `--override` takes besides limits: that no numbering plan knows the number, and what the guard holds back.
 const NUMBER: &str = "number";
+const CAPS: &str = "caps";
 
 /// Less leaves no time for an answer.
 const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
@@ -154,6 +158,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         purpose: given::purpose(&args.purpose)?,
         user: user.clone(),
         new_code: args.new_code,
+        challenge_passed: args.challenge.is_some(),
         override_limits: override_limits(&args)?,
         idempotency_key: args.idempotency_key,
         endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
@@ -172,7 +177,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     };
     let sent = match answer {
         SendAnswer::Refused(refusal) => {
-            return Ok(out.refuse(&refusal.error(), serde_json::json!({ "limits": refusal.hits })));
+            return Ok(out.refuse(&refusal.error(), refusal.facts()));
         }
         SendAnswer::Sent(sent) => *sent,
     };
@@ -250,14 +255,15 @@ fn override_limits(args: &Args) -> Result<Option<Override>> {
                 .iter()
                 .filter(|one| one.can_be_overridden())
                 .map(|one| one.as_str())
-                .chain([NUMBER])
+                .chain([NUMBER, CAPS])
                 .collect();
             Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}")).hint(
                 format!("{} Guess budgets are reset by `smsotp limits reset`.", given::did_you_mean(name, &known)),
             )
         })
     };
-    let limits = args.overrides.iter().filter(|name| *name != NUMBER).map(limit).collect::<Result<_>>()?;
-    let number = args.overrides.iter().any(|name| name == NUMBER);
-    Ok(Some(Override { limits, number, reason: given::reason(args.reason.as_deref())? }))
+    let limits = args.overrides.iter().filter(|name| *name != NUMBER && *name != CAPS);
+    let limits = limits.map(limit).collect::<Result<_>>()?;
+    let has = |what: &str| args.overrides.iter().any(|name| name == what);
+    Ok(Some(Override { limits, number: has(NUMBER), caps: has(CAPS), reason: given::reason(args.reason.as_deref())? }))
 }

@@ -3,18 +3,20 @@
 use serde::Serialize;
 
 use super::Call;
+use super::country::{self, Refusal};
 use super::given::{self, Named};
 use super::list::OtpRow;
 use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::engine::{TimelineStep, Wanted};
+use crate::engine::{RuleRefusal, TimelineStep, Wanted};
 use crate::error::{Class, Code, Error, Result};
 use crate::message;
 use crate::otp::Otp;
 use crate::output::{Layout, Output, Render, Table, View};
+use crate::phone;
 
-/// Show everything that happened to one code
+/// Show everything that happened to one code, or what the guard did about a country
 ///
 /// One timeline: the request, the limits, the provider, the tries, the end. It holds no code and no whole phone number,
 /// so it can be pasted into a ticket. The provider is asked first what became of messages whose end is not known.
@@ -22,10 +24,13 @@ use crate::output::{Layout, Output, Render, Table, View};
 #[command(after_long_help = "Examples:\n  \
     $ smsotp show 17\n  \
     $ smsotp show +14155552671 --purpose login\n  \
+    $ smsotp show TJ\n  \
+    $ smsotp show '+99290012*'\n  \
     $ smsotp show 17 --json")]
 pub struct Args {
-    /// The id of a code or (m…) of a message, or a number: its newest code
-    #[arg(value_name = "ID|PHONE")]
+    /// The id of a code or (m…) of a message, a number (its newest code), a country of two letters, or a block of numbers: all
+    /// but the last four digits and a star
+    #[arg(value_name = "ID|PHONE|COUNTRY|BLOCK")]
     pub what: String,
     #[command(flatten)]
     pub region: given::Region,
@@ -125,6 +130,12 @@ impl Render for Timeline {
 
 /// Parses, reads, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
+    if let Some(country) = phone::country(args.what.trim()) {
+        return country::show(country, call, out);
+    }
+    if let Some(block) = args.what.trim().strip_suffix('*') {
+        return country::show_block(block, call, out);
+    }
     let config = args.region.config(call)?;
     let wanted = wanted(&args, &config, call)?;
     let app = call.open_with(config, OpenMode::Reading, out)?;
@@ -137,10 +148,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         }
     }
     let Some(otp) = found else {
-        if let Some(Wanted::Newest(_, purpose, _)) = wanted.last() {
+        let mut what = "there is no such code in the database".to_owned();
+        if let Some(Wanted::Newest(phone, purpose, _)) = wanted.last() {
             given::declared(purpose.as_ref(), app.engine().policy())?;
+            if let Some(last) = app.run(app.engine().refusals_of(phone))?.first() {
+                let (at, why) = (last.at, Refusal::of(last).in_words());
+                what.push_str(&format!("; the guard refused this phone at {at}: {why}"));
+            }
         }
-        return Err(Error::new(Code::NOT_FOUND, "there is no such code in the database")
+        return Err(Error::new(Code::NOT_FOUND, what)
             .hint("`smsotp list` shows what there is; finished codes are purged after a day."));
     };
     let otp = refreshed(&app, otp, out)?;
@@ -188,6 +204,8 @@ impl Event {
         let number = |name: &str| step.details.get(name).and_then(serde_json::Value::as_i64);
         let mut words: Vec<String> = vec![step.outcome.replace('_', " ")];
         words.extend(text("limit").map(|limit| format!("limit {limit}")));
+        words.extend(RuleRefusal::of(step).map(|refusal| Refusal::of(&refusal).in_words()));
+        words.extend(text("alarms").map(|kinds| format!("raised the alarm {kinds}")));
         words.extend(text("how").filter(|how| *how != "new").map(str::to_owned));
         words.extend(number("message").map(|id| format!("message m{id}")));
         words.extend(number("error_code").map(|code| format!("error {code}")));

@@ -54,6 +54,9 @@ pub struct Create {
     /// How many requests it may make in a second, of each server [default: 10 with --user, 200 with --service]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     pub rate: Option<u32>,
+    /// Whether its bearer says that codes were entered, by verifying them here: `unknown` where it never does
+    #[arg(long, value_name = "WHAT", value_parser = ["reported", "unknown"], default_value = "reported")]
+    pub conversion: String,
 }
 
 /// Revoke a token for good
@@ -77,6 +80,8 @@ pub struct TokenRow {
     pub scopes: Scopes,
     /// How many requests it may make in a second, of each server.
     pub rate: u32,
+    /// `reported`, or `unknown` where its bearer never says whether a code was entered.
+    pub conversion: &'static str,
     /// `live`, `expired` or `revoked`.
     pub state: &'static str,
     pub created_at: Timestamp,
@@ -131,6 +136,7 @@ impl Render for Created {
             .field("speaks for", whom)
             .field("scopes", self.row.scopes.to_string())
             .field("rate", format!("{} requests a second", self.row.rate))
+            .field("conversion", self.row.conversion)
             .field_if("expires", self.row.expires_at.map(|at| view.time(at)))
     }
 }
@@ -176,6 +182,7 @@ fn create(args: Create, call: &Call, out: &mut Output) -> Result<Class> {
             .map(|when| given::moment("--expires", when, |span| now + span))
             .transpose()?,
         rate: args.rate,
+        conversion_unknown: args.conversion == "unknown",
     };
     let app = call.open(OpenMode::MayCreate, out)?;
     let (token, secret) = app.run(app.engine().create_token(&os_caller(), new))?;
@@ -209,6 +216,7 @@ impl TokenRow {
             service: token.service,
             scopes: token.scopes,
             rate: token.rate,
+            conversion: if token.conversion_unknown { "unknown" } else { "reported" },
             state: token.state(now),
             created_at: token.created_at,
             created_by: token.created_by.clone(),

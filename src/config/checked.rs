@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use super::settings::ProviderName;
+use crate::alarm::webhook::Webhook;
 use crate::keys::KeySource;
 use crate::policy::Policy;
 use crate::provider::twilio::account::Account;
@@ -32,6 +33,8 @@ pub struct Config {
     pub output: Option<String>,
     /// `SMSOTP_ALLOW_TEST_NUMBERS`: `serve` accepts the fixed codes of declared test numbers.
     pub allow_test_numbers: bool,
+    /// Where alarms are posted to, if anywhere.
+    pub alarm_hook: Option<Webhook>,
     /// Where each value came from, for `config show`; secrets already hidden.
     pub settings: Vec<Setting>,
     /// Things worth a warning that stop nothing (a world-readable `.env`, a code that lives longer than 10 minutes).

@@ -33,6 +33,12 @@ const SETTLED: &[(&str, &[&str])] = &[
     ("SMSOTP_SECRET_KEY", &["SMSOTP_SECRET_KEY_FILE"]),
     ("SMSOTP_SECRET_KEY_FILE", &[]),
     ("SMSOTP_STATUS_CALLBACK", &[]),
+    ("SMSOTP_GUARD", &[]),
+    ("SMSOTP_PRICES_FILE", &[]),
+    ("SMSOTP_ALARM_WEBHOOK", &[]),
+    ("SMSOTP_ALARM_SECRET", &["SMSOTP_ALARM_SECRET_FILE"]),
+    ("SMSOTP_ALARM_SECRET_FILE", &[]),
+    ("SMSOTP_ALARM_TEMPLATE", &[]),
     ("TWILIO_ACCOUNT_SID", &[]),
     ("TWILIO_AUTH_TOKEN", &["TWILIO_AUTH_TOKEN_FILE"]),
     ("TWILIO_AUTH_TOKEN_FILE", &[]),
@@ -102,6 +108,12 @@ impl GivenValues {
                     "contradicts {key} from {toml}: a .env that was not named may add to it, not turn it round"
                 ))
                 .hint(format!("Remove one of the two; or, if this .env is to win, name it: {}", name_it(given))));
+        }
+        let guard_off = from_dotenv("SMSOTP_GUARD").filter(|given| given.value == "off");
+        if let Some(given) = guard_off.filter(|_| self.of_toml.get("SMSOTP_GUARD").is_none_or(|value| value != "off")) {
+            return Err(given
+                .invalid("is refused: a .env that was not named may not switch off the guard")
+                .hint(format!("Set it in the environment or in smsotp.toml, or name the file: {}", name_it(given))));
         }
         let switched_on = from_dotenv(TEST_NUMBERS).filter(|given| given.value == "true");
         match switched_on {
@@ -181,8 +193,8 @@ impl GivenValues {
         let mut flat = BTreeMap::new();
         for (key, value) in &self.table {
             match value {
-                Value::Table(_) if key == "purposes" => {}
-                Value::Table(section) if key == "limits" || key == "twilio" => {
+                Value::Table(_) if key == "purposes" || key == "countries" => {}
+                Value::Table(section) if ["limits", "twilio", "ceilings"].contains(&key.as_str()) => {
                     flat.extend(section.iter().map(|(name, value)| (format!("{key}.{name}"), value.clone())));
                 }
                 _ => {
@@ -230,7 +242,12 @@ fn parse_toml(text: &str, path: &Path) -> Result<Table> {
         // The error's own text would repeat the line.
         let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
         let message = format!("{}:{line}: {}", path.display(), printable(error.message().lines().next().unwrap_or("")));
-        Error::new(Code::CONFIG_INVALID, message).hint("The file is TOML: key = \"text\", key = 5, [section].")
+        let both = text.lines().nth(line.saturating_sub(1)).is_some_and(|line| line.trim_start().starts_with("[countries"));
+        Error::new(Code::CONFIG_INVALID, message).hint(if both {
+            "Beside sections like [countries.US], write the list of allowed countries under [countries] as allow = [\"US\"]."
+        } else {
+            "The file is TOML: key = \"text\", key = 5, [section]."
+        })
     })
 }
 
@@ -238,6 +255,7 @@ fn unknown_key(key: &str, path: &Path) -> Error {
     let name = key.rsplit('.').next().unwrap_or(key);
     let file_key = match name {
         "secret_key" => Some("secret_key_file"),
+        "alarm_secret" => Some("alarm_secret_file"),
         "auth_token" | "twilio_auth_token" => Some("twilio.auth_token_file"),
         "api_secret" | "twilio_api_secret" => Some("twilio.api_secret_file"),
         _ => None,

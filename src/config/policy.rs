@@ -33,7 +33,11 @@ const COUNTED_MAX: u32 = 100_000_000;
 pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
     if let Some(value) = table.get("countries") {
-        policy.countries = Some(countries(value)?);
+        policy.countries = match value {
+            // With sections of countries beside it: their own settings are the guard's.
+            Value::Table(section) => section.get("allow").map(|list| countries("countries.allow", list)).transpose()?,
+            list => Some(countries("countries", list)?),
+        };
     }
     if let Some(value) = table.get("keep") {
         policy.keep = between("keep", duration("keep", value)?, Duration::from_secs(3600), 3650 * DAY)?;
@@ -53,6 +57,9 @@ pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
             let mut settings = policy.purposes.get(&purpose).cloned().unwrap_or_default();
             let mut own = PurposeLimits::default();
             one_purpose((&mut settings, &mut own), &purpose, value, &mut warnings)?;
+            if conversion_unknown(&purpose, value)? {
+                policy.guard.conversion_unknown.insert(purpose.clone());
+            }
             if own != PurposeLimits::default() {
                 policy.limits.purposes.insert(purpose.as_str().to_owned(), own);
             }
@@ -95,6 +102,8 @@ fn one_purpose(
             "cooldown" => limits.cooldown = Some(cooldown(&name, value)?),
             "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
             "guesses_per_otp" => limits.guesses_per_otp = Some(number(&name, value, 0, TRIES_MAX)?),
+            // The guard's: see `conversion_unknown`.
+            "conversion" => {}
             _ => return Err(unknown(&name, nearest(key, PURPOSE_KEYS.iter().map(|row| row.0)))),
         }
         if ["cooldown", "phone", "guesses_per_otp"].contains(&key.as_str()) {
@@ -108,6 +117,17 @@ fn one_purpose(
         warnings.push(format!("{place}.digits is below the 6 digits of NIST SP 800-63B-4 §3.1.3.2"));
     }
     Ok(())
+}
+
+/// Whether a purpose's callers never say which codes were entered.
+fn conversion_unknown(purpose: &Purpose, value: &Value) -> Result<bool> {
+    let name = format!("purposes.{purpose}.conversion");
+    let Some(value) = value.get("conversion") else { return Ok(false) };
+    match text(&name, value)? {
+        "reported" => Ok(false),
+        "unknown" => Ok(true),
+        _ => Err(invalid(&name, "is neither \"reported\" nor \"unknown\"")),
+    }
 }
 
 fn limits(limits: &mut Limits, table: &Table, warnings: &mut Vec<String>) -> Result<()> {
@@ -184,20 +204,18 @@ fn window(name: &str, value: &Value, most: u32) -> Result<Window> {
     Ok(Window { max, per })
 }
 
-fn countries(value: &Value) -> Result<Vec<String>> {
+fn countries(name: &str, value: &Value) -> Result<Vec<String>> {
     let mut countries = Vec::new();
-    for value in list("countries", value)? {
-        let code = text("countries", value)?.trim();
+    for value in list(name, value)? {
+        let code = text(name, value)?.trim();
         let known = phone::country(code).ok_or_else(|| {
-            invalid("countries", &format!("holds {}, which is no country that has phone numbers", printable(code)))
+            invalid(name, &format!("holds {}, which is no country that has phone numbers", printable(code)))
                 .hint(phone::how_to_name_a_country(code))
         })?;
         countries.push(known.to_owned());
     }
     if countries.is_empty() {
-        return Err(
-            invalid("countries", "is empty: no country would get messages").hint("Remove the line to allow all.")
-        );
+        return Err(invalid(name, "is empty: no country would get messages").hint("Remove the line to allow all."));
     }
     Ok(countries)
 }
@@ -219,7 +237,7 @@ fn between(name: &str, value: Duration, least: Duration, most: Duration) -> Resu
     Ok(value)
 }
 
-fn number(name: &str, value: &Value, least: u32, most: u32) -> Result<u32> {
+pub(super) fn number(name: &str, value: &Value, least: u32, most: u32) -> Result<u32> {
     let number = value.as_integer().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
     number.ok_or_else(|| invalid(name, &format!("is not a whole number from {least} to {most}")))
 }
@@ -228,14 +246,14 @@ fn text<'v>(name: &str, value: &'v Value) -> Result<&'v str> {
     value.as_str().ok_or_else(|| invalid(name, "is not a string").hint("Write it in quotes."))
 }
 
-fn list<'v>(name: &str, value: &'v Value) -> Result<&'v Vec<Value>> {
+pub(super) fn list<'v>(name: &str, value: &'v Value) -> Result<&'v Vec<Value>> {
     let list =
         value.as_array().ok_or_else(|| invalid(name, "is not a list").hint("Write it in brackets: [\"…\", \"…\"]."))?;
     // A check costs as much as its windows; nobody needs more.
     if list.len() > 300 { Err(invalid(name, "has more than 300 entries")) } else { Ok(list) }
 }
 
-fn section<'v>(name: &str, value: &'v Value) -> Result<&'v Table> {
+pub(super) fn section<'v>(name: &str, value: &'v Value) -> Result<&'v Table> {
     value
         .as_table()
         .ok_or_else(|| invalid(name, "is not a section").hint(format!("Write [{name}] on a line of its own.")))

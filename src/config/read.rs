@@ -126,6 +126,15 @@ pub(super) fn read_secret(path: &Path, name: &str) -> Result<(Zeroizing<String>,
     Ok((secret, files::exposure(path, &contents.meta, Holds::Secrets)))
 }
 
+/// A list in a file of its own, as text.
+///
+/// Errors: `CONFIG_INVALID`, which names the path.
+pub(super) fn read_list(path: &Path) -> Result<String> {
+    let contents = files::read(path, FILE_MAX).map_err(|why| unreadable(path, "the price list", why))?;
+    let text = contents.text().map_err(|why| unreadable(path, "the price list", why))?;
+    Ok(text.as_str().to_owned())
+}
+
 fn unreadable(path: &Path, what: &str, why: Failure) -> Error {
     Error::new(Code::CONFIG_INVALID, format!("cannot read {what} {}: {}", path.display(), why.why()))
         .hint("Check the path, and that this user may read the file.")

@@ -86,9 +86,19 @@ settings! {
     "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
     "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
     "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "whether serve accepts the fixed codes of declared test numbers: true or false" | "false" | "true";
+    "SMSOTP_ALARM_WEBHOOK" | "alarm_webhook" | "where alarms are posted: https, or http on loopback" | "" | "https://example.com/smsotp-alarms";
+    "SMSOTP_ALARM_SECRET" | "" | "the secret that signs what the webhook gets, at least 16 characters" | "" | "what_openssl_rand_prints" | secret;
+    "SMSOTP_ALARM_SECRET_FILE" | "alarm_secret_file" | "a file that holds the secret of the webhook" | "" | "/run/secrets/smsotp_alarm_secret";
+    "SMSOTP_ALARM_TEMPLATE" | "alarm_template" | "the shape of what the webhook gets: json, slack, discord or teams" | "json" | "slack";
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
     "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
-    "" | "countries" | "the only countries that get messages, two letters each" | "all" | "";
+    "SMSOTP_GUARD" | "guard" | "the guard against SMS pumping: off, watch (its detector only raises alarms) or enforce" | "watch until 200 codes were proven, then enforce; watch with the console and the sandbox" | "enforce";
+    "SMSOTP_PRICES_FILE" | "prices_file" | "a file of your own prices: lines of country,price[,channel] in US$ per segment" | "" | "/etc/smsotp/prices.csv";
+    "" | "countries" | "the only countries that get messages, two letters each; beside sections like [countries.US] it is called allow, under [countries]" | "all" | "";
+    "" | "ceilings.message" | "US$ that one message may cost" | "none" | "";
+    "" | "ceilings.hour" | "US$ that may be spent in an hour" | "35 % of the day's" | "";
+    "" | "ceilings.day" | "US$ that may be spent in 24 hours" | "25, or three times the best day so far" | "";
+    "" | "ceilings.month" | "US$ that may be spent in a calendar month (UTC)" | "none" | "";
     "" | "keep" | "how long finished otps and messages are kept" | "\"1d\"" | "";
     "" | "segments_max" | "SMS segments that an OTP message may take" | "1" | "";
     "" | "limits.cooldown" | "pause after the 1st, 2nd, ... message to a phone for a purpose" | "[\"30s\", \"1m\", \"2m\", \"5m\", \"10m\", \"30m\"]" | "";
@@ -117,7 +127,23 @@ pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
     ("text", "the wording: {code} once; {app}, {minutes} and {time} are optional", "built in"),
     ("cooldown", "pause after the 1st, 2nd, ... message to a phone for this purpose", "`limits.cooldown`"),
     ("phone", "messages per phone for this purpose, besides `limits.phone`", "[]"),
+    (
+        "conversion",
+        "whether callers say which codes were entered, by verifying them here: reported or unknown",
+        "\"reported\"",
+    ),
     ("guesses_per_otp", "wrong guesses after which a code for this purpose is locked", "`limits.guesses_per_otp`"),
+];
+
+/// The keys of a `[countries.XX]` section: name, meaning, default.
+pub const COUNTRY_KEYS: &[(&str, &str, &str)] = &[
+    (
+        "floor",
+        "messages to strangers that may be open within 24 hours before anybody there entered a code",
+        "4 US$ worth, 10 to 50",
+    ),
+    ("cap", "messages to strangers in any 24 hours, whatever was proven", "by what was proven"),
+    ("closed", "no codes go there: true or false", "false"),
 ];
 
 /// The text of `.env.example`.

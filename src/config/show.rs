@@ -7,7 +7,9 @@ use super::checked::{Database, Setting};
 use super::given::GivenValues;
 use super::settings::{SETTINGS, SettingInfo};
 use super::source::{GivenValue, Source};
+use crate::abuse::CountryPolicy;
 use crate::keys::KeySource;
+use crate::money::Money;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::usage::span;
@@ -18,7 +20,8 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
     let mut settings = Vec::new();
     for info in SETTINGS {
         let given = values.get(info.variable);
-        let in_toml = info.variable.is_empty() && is_set(&values.table, info.key);
+        let in_toml = info.variable.is_empty()
+            && if info.key == "countries" { policy.countries.is_some() } else { is_set(&values.table, info.key) };
         let value = match info.variable {
             "" => policy_value(policy, info.key),
             "SMSOTP_DATABASE" => match database {
@@ -29,6 +32,7 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
                 (Some(path), _) | (None, Some(path)) => path.display().to_string(),
                 (None, None) => String::new(),
             },
+            "SMSOTP_ALARM_WEBHOOK" => given.map_or_else(String::new, |given| host_of(&given.value)),
             _ => value_shown(info, given),
         };
         let origin = match (given, in_toml, &toml) {
@@ -38,6 +42,10 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
         };
         settings.push(Setting { name: info.name().to_owned(), value, origin });
     }
+    for (country, own) in &policy.guard.countries {
+        let (name, origin) = (format!("countries.{country}"), toml.clone().unwrap_or_default());
+        settings.push(Setting { name, value: country_value(own), origin });
+    }
     let purposes = values.table.get("purposes").and_then(Value::as_table);
     for (purpose, settings_of) in &policy.purposes {
         let declared = purposes.is_some_and(|table| table.contains_key(purpose.as_str()));
@@ -46,6 +54,25 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
         settings.push(Setting { name: format!("purposes.{purpose}"), value, origin });
     }
     settings
+}
+
+/// The host of an address whose path may be a secret.
+fn host_of(address: &str) -> String {
+    let shown = |url: Url| Some(format!("{}://{}/…, hidden", url.scheme(), url.host_str()?));
+    Url::parse(address).ok().and_then(shown).unwrap_or_else(|| "set, hidden".to_owned())
+}
+
+/// An amount as smsotp.toml takes it; `none` where nothing was configured.
+fn amount(info: &str, amount: Option<Money>) -> String {
+    let default = || SETTINGS.iter().find(|known| known.key == info).map_or("", |known| known.default).to_owned();
+    amount.map_or_else(default, |amount| amount.usd().to_string())
+}
+
+/// What smsotp.toml would say of a country: `floor = 5, cap = 100`.
+fn country_value(own: &CountryPolicy) -> String {
+    let number = |name: &str, value: Option<u32>| value.map(|value| format!("{name} = {value}"));
+    let parts = [number("floor", own.floor), number("cap", own.cap), own.closed.then(|| "closed = true".to_owned())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn value_shown(info: &SettingInfo, given: Option<&GivenValue>) -> String {
@@ -93,6 +120,9 @@ fn purpose_value(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -
         }
         value.push_str(&own.guesses_per_otp.map(|n| format!(", guesses_per_otp = {n}")).unwrap_or_default());
     }
+    if policy.guard.conversion_unknown.contains(purpose) {
+        value.push_str(", conversion = \"unknown\"");
+    }
     value
 }
 
@@ -106,6 +136,10 @@ fn policy_value(policy: &Policy, key: &str) -> String {
     let limits = &policy.limits;
     match key {
         "countries" => policy.countries.as_ref().map_or_else(|| "all".to_owned(), list),
+        "ceilings.message" => amount(key, policy.guard.ceilings.message),
+        "ceilings.hour" => amount(key, policy.guard.ceilings.hour),
+        "ceilings.day" => amount(key, policy.guard.ceilings.day),
+        "ceilings.month" => amount(key, policy.guard.ceilings.month),
         "keep" => Value::from(span(policy.keep)).to_string(),
         "segments_max" => policy.segments_max.to_string(),
         "limits.cooldown" => list(limits.cooldown.iter().map(|pause| span(*pause))),

@@ -13,7 +13,9 @@ use toml::Value;
 use super::dotenv::parse_dotenv;
 use super::read::read_sources;
 use super::*;
+use crate::abuse::{CountryPolicy, Mode};
 use crate::limits::{Limit, Limits, Window};
+use crate::money::{Ceilings, Channel, Money};
 use crate::purpose::{Purpose, Resend};
 
 const SID: &str = "AC0123456789abcdef0123456789abcdef";
@@ -864,5 +866,133 @@ proptest! {
         if !name.ends_with("_FILE") {
             let _ = from_env(&[(name, &value)]);
         }
+    }
+}
+
+#[test]
+fn the_guard_is_set_by_words_amounts_and_countries() {
+    let dir = TempDir::new().unwrap();
+    let prices = dir.path().join("prices.csv");
+    fs::write(&prices, "country,price\nUS,0.0079\nTV,0.9\n").unwrap();
+    let text = format!(
+        "guard = \"enforce\"\nprices_file = {:?}\n[ceilings]\nmessage = 0.45\nhour = \"20\"\nday = 50\n\
+         [countries]\nallow = [\"us\", \"TJ\"]\n[countries.TJ]\nfloor = 5\ncap = 20\n[purposes.payment]\nconversion = \"unknown\"\n",
+        prices.display().to_string()
+    );
+
+    let config = from_toml(&text).unwrap();
+
+    let guard = &config.policy.guard;
+    assert_eq!(guard.mode, Some(Mode::Enforce));
+    let us = |usd: &str| Some(usd.parse::<Money>().unwrap());
+    assert_eq!(guard.ceilings, Ceilings { message: us("0.45"), hour: us("20"), day: us("50"), month: None });
+    assert_eq!(guard.country("TJ"), CountryPolicy { floor: Some(5), cap: Some(20), closed: false });
+    assert_eq!(guard.country("DE"), CountryPolicy::default());
+    assert_eq!(config.policy.countries.as_deref(), Some(&["US".to_owned(), "TJ".to_owned()][..]));
+    assert_eq!(guard.prices.of(Some("US"), Channel::Sms), us("0.0079").unwrap());
+    assert_eq!(guard.prices.of(None, Channel::Sms), us("0.9").unwrap());
+    assert!(guard.conversion_unknown.contains(&Purpose::parse("payment").unwrap()));
+    assert_eq!(setting(&config, "countries.TJ").0, "floor = 5, cap = 20");
+    assert_eq!(setting(&config, "ceilings.message").0, "0.45");
+    assert_eq!(setting(&config, "ceilings.month").0, "none");
+    assert_eq!(setting(&config, "SMSOTP_GUARD").0, "enforce");
+    assert!(setting(&config, "purposes.payment").0.ends_with("conversion = \"unknown\""));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    let unset = assemble(inputs()).unwrap();
+    assert_eq!((unset.policy.guard.mode, unset.policy.guard.ceilings), (None, Ceilings::default()));
+}
+
+#[test]
+fn a_guard_that_cannot_work_is_refused_with_what_would() {
+    for (text, expected) in [
+        ("guard = \"on\"", "There are off, watch and enforce"),
+        ("[ceilings]\nday = -5", "ceilings.day is not an amount in US dollars"),
+        ("[ceilings]\nday = \"5 EUR\"", "ceilings.day is not an amount"),
+        ("[ceilings]\nday = inf", "ceilings.day is not an amount"),
+        ("[ceilings]\nday = 0", "no message could be sent"),
+        ("[ceilings]\nweek = 5", "ceilings.week"),
+        ("ceilings = 5", "ceilings"),
+        ("[countries.UK]\nfloor = 5", "The United Kingdom is GB"),
+        ("[countries.DE]\nfloor = 0", "countries.DE.floor is not a whole number from 1"),
+        ("[countries.DE]\nfloor = 10\ncap = 9", "countries.DE.cap is 9, below the floor of 10"),
+        ("[countries.DE]\nclosed = \"yes\"", "countries.DE.closed is neither true nor false"),
+        ("[countries.DE]\ncaps = 9", "Did you mean cap?"),
+        ("[countries]\nonly = [\"DE\"]", "Under [countries] there is allow"),
+        ("[countries]\nDE = 5", "Write [countries.DE] on a line of its own"),
+        ("[countries]\nallow = []", "countries.allow is empty"),
+        ("countries = [\"DE\"]\n[countries.DE]\nfloor = 5", "under [countries] as allow"),
+        ("[purposes.login]\nconversion = \"unknown\"", "purposes.login.conversion = \"unknown\" needs a ceiling"),
+        ("[purposes.login]\nconversion = \"unknown\"\n[ceilings]\nmessage = 1", "for example day = 50"),
+        ("[purposes.login]\nconversion = \"never\"", "neither \"reported\" nor \"unknown\""),
+        ("prices_file = \"/nowhere/prices.csv\"", "cannot read the price list /nowhere/prices.csv"),
+        ("alarm_webhook = \"http://example.com/canary\"", "neither https nor http on loopback"),
+        ("alarm_webhook = \"https://canary@example.com/\"", "holds a user or a password"),
+        ("alarm_secret = \"canary\"", "smsotp.toml holds no secrets"),
+    ] {
+        let shown = refusal(from_toml(text));
+        assert!(shown.contains(expected), "{text:?}: {shown}");
+    }
+    let dir = TempDir::new().unwrap();
+    let prices = dir.path().join("prices.csv");
+    fs::write(&prices, "US,0.01\nDE,cheap\n").unwrap();
+    let shown = refusal(from_env(&[("SMSOTP_PRICES_FILE", &prices.display().to_string())]));
+    assert!(shown.contains("prices.csv, line 2: the price \"cheap\" is not an amount"), "{shown}");
+}
+
+#[test]
+fn settings_of_the_guard_that_contradict_each_other_are_warned_of() {
+    for (text, expected) in [
+        ("[ceilings]\nhour = 60\nday = 50", "ceilings.hour is above ceilings.day and is never reached"),
+        ("[ceilings]\nmessage = 20\nmonth = 10", "ceilings.message is above ceilings.month"),
+        ("[countries.DE]\nclosed = true\ncap = 9", "countries.DE is closed: its floor and cap mean nothing"),
+        ("[countries]\nallow = [\"US\"]\n[countries.DE]\ncap = 9", "countries.DE means nothing"),
+        ("[countries]\nallow = [\"US\"]\n[countries.US]\nclosed = true", "countries.US is closed although"),
+        (
+            "countries = [\"US\", \"ID\"]\n[ceilings]\nmessage = 0.1",
+            "countries allows ID, where one segment costs more",
+        ),
+    ] {
+        let config = from_toml(text).unwrap();
+        assert!(
+            config.warnings.len() == 1 && config.warnings[0].starts_with(expected),
+            "{text}: {:?}",
+            config.warnings
+        );
+    }
+}
+
+#[test]
+fn a_webhook_of_alarms_hides_its_path_and_its_secret_has_no_flag() {
+    let hook = ("SMSOTP_ALARM_WEBHOOK", "https://hooks.example.com/services/canary");
+    let config = from_env(&[hook, ("SMSOTP_ALARM_SECRET", "canary-of-16-chars")]).unwrap();
+    let alarm = config.alarm_hook.as_ref().unwrap();
+    assert_eq!(alarm.url.path(), "/services/canary");
+    assert_eq!(alarm.secret.as_ref().unwrap().expose_secret(), "canary-of-16-chars");
+    assert_eq!(setting(&config, "SMSOTP_ALARM_WEBHOOK").0, "https://hooks.example.com/…, hidden");
+    assert_eq!(setting(&config, "SMSOTP_ALARM_SECRET").0, "set, hidden");
+    assert!(refusal(from_env(&[hook])).contains("needs SMSOTP_ALARM_SECRET"));
+    let chat = [hook, ("SMSOTP_ALARM_TEMPLATE", "slack")];
+    assert!(from_env(&chat).unwrap().alarm_hook.unwrap().secret.is_none());
+    assert!(refusal(from_env(&[hook, ("SMSOTP_ALARM_SECRET", "canary")])).contains("shorter than 16 characters"));
+    let unused = from_env(&[("SMSOTP_ALARM_SECRET", "canary-of-16-chars")]).unwrap();
+    assert!(unused.alarm_hook.is_none() && unused.warnings[0].contains("there is no alarm_webhook"));
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("secret");
+    fs::write(&file, "canary-from-a-file-1\n").unwrap();
+    let config = from_env(&[hook, ("SMSOTP_ALARM_SECRET_FILE", &file.display().to_string())]).unwrap();
+    assert_eq!(config.alarm_hook.unwrap().secret.unwrap().expose_secret(), "canary-from-a-file-1");
+}
+
+#[test]
+fn an_env_file_that_nobody_named_does_not_switch_off_the_guard_or_turn_its_settings_round() {
+    assert!(refusal(from_dotenv(&[], "SMSOTP_GUARD=off")).contains("may not switch off the guard"));
+    assert_eq!(from_dotenv(&[], "SMSOTP_GUARD=enforce").unwrap().policy.guard.mode, Some(Mode::Enforce));
+    assert_eq!(from_both(true, "SMSOTP_GUARD=off", "").unwrap().policy.guard.mode, Some(Mode::Off));
+    for (line, toml) in [
+        ("SMSOTP_GUARD=watch", "guard = \"enforce\""),
+        ("SMSOTP_PRICES_FILE=/a.csv", "prices_file = \"/b.csv\""),
+        ("SMSOTP_ALARM_WEBHOOK=https://a.example", "alarm_webhook = \"https://b.example\""),
+    ] {
+        assert!(refusal(from_both(false, line, toml)).contains("contradicts"), "{line}");
     }
 }

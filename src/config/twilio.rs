@@ -111,6 +111,7 @@ fn base_url(given: &GivenValue, secrets: &[&Credential]) -> Result<Url> {
     Ok(url)
 }
 
+/// Whether an address means this machine.
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -108,6 +108,7 @@ pub(super) async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Res
             provider_id: report.provider_id.clone(),
             state: report.state,
             error_code: report.error_code,
+            price: report.price,
         },
         None => Finding::Absent,
     }))
@@ -118,7 +119,10 @@ pub(super) async fn ask(ctx: &Context, message: &Message) -> Result<Option<News>
     let provider = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider);
     let (Some(provider), Some(provider_id)) = (provider, message.provider_id.clone()) else { return Ok(None) };
     let found = provider.fetch(&provider_id).await.inspect_err(|error| not_now(message, error))?;
-    Ok(found.map(|found| News { provider_id, state: found.state, error_code: found.error_code }))
+    Ok(found.map(|found| {
+        let (state, error_code, price) = (found.state, found.error_code, found.price);
+        News { provider_id, state, error_code, price }
+    }))
 }
 
 fn not_now(message: &Message, error: &Error) {

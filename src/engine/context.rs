@@ -1,13 +1,16 @@
 //! What every operation works with: the store, the provider, the keys, the settings, and who asks.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::audit::{Actor, Details, Event};
+use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
 use crate::error::{self, Error, Result};
 use crate::keys::Keyring;
+use crate::money::{Money, Prices};
+use crate::notify::Notify;
 use crate::otp::Otp;
 use crate::policy::Policy;
 use crate::provider::{Provider, Reason};
@@ -19,14 +22,38 @@ use crate::store::{self, Decision, Facts, Needs, Read, Store};
 pub(super) struct Context {
     pub store: Store,
     pub provider: Option<Arc<dyn Provider>>,
+    pub notify: Option<Arc<dyn Notify>>,
     pub keyring: Arc<Keyring>,
     pub policy: Arc<Policy>,
     pub on_step: Option<OnStep>,
     pub on_wait: Option<OnWait>,
+    /// The prices as they were last read.
+    pub prices: KnownPrices,
     /// Declared test numbers count.
     pub test_numbers: bool,
     /// When the worker first asks for an accepted message.
     pub poll_after: Option<Duration>,
+}
+
+/// How old the prices may be that a send reckons with.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The prices as they were last read, and when.
+type ReadPrices = Option<(Timestamp, Arc<Prices>)>;
+
+/// The same, shared by all clones of an engine.
+#[derive(Clone, Default)]
+pub(super) struct KnownPrices(Arc<Mutex<ReadPrices>>);
+
+impl KnownPrices {
+    /// Has them read anew.
+    pub fn forget(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ReadPrices> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(super) type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
@@ -44,12 +71,14 @@ pub struct Caller {
     pub known: bool,
     /// The id of the access token, where it speaks for one user alone: what that user guesses through it has a budget.
     pub user_token: Option<i64>,
+    /// The caller never says whether a code was entered.
+    pub conversion_unknown: bool,
 }
 
 impl Caller {
     /// A caller without a client address.
     pub fn new(actor: Actor) -> Caller {
-        Caller { actor, ip: None, known: false, user_token: None }
+        Caller { actor, ip: None, known: false, user_token: None, conversion_unknown: false }
     }
 }
 
@@ -116,6 +145,25 @@ impl Context {
             Error::new(error::Code::NO_PROVIDER, "no provider is configured, so nothing can be sent")
                 .hint("Set TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER; or try `--provider console`, or `smsotp sandbox`.")
         })
+    }
+
+    /// What a day of codes costs at most, as far as that was said: the configured ceiling.
+    pub fn day(&self) -> Option<Money> {
+        self.policy.guard.ceilings.day
+    }
+
+    /// The prices in force: the operator's file over the provider's list over the shipped table. At most a minute old.
+    pub async fn prices(&self) -> Result<Arc<Prices>> {
+        let now = self.reads().now().await?;
+        let is_fresh = |(read_at, _): &&(Timestamp, Arc<Prices>)| *read_at <= now && now.since(*read_at) < FRESH;
+        let known = self.prices.lock().as_ref().filter(is_fresh).map(|(_, prices)| Arc::clone(prices));
+        if let Some(prices) = known {
+            return Ok(prices);
+        }
+        let fetched = self.reads().prices().await?;
+        let prices = Arc::new(self.policy.guard.prices.clone().with_fetched(&fetched));
+        *self.prices.lock() = Some((now, Arc::clone(&prices)));
+        Ok(prices)
     }
 
     /// What the provider's error code of a failed delivery means.

@@ -25,7 +25,8 @@ pub(super) async fn follow(ctx: &Context, caller: &Caller, message_id: i64, with
         let now = ctx.reads().now().await?;
         match found {
             Ok(Some(found)) => {
-                let news = News { provider_id, state: found.state, error_code: found.error_code };
+                let (state, error_code, price) = (found.state, found.error_code, found.price);
+                let news = News { provider_id, state, error_code, price };
                 if let Reported::Moved(state) = report(ctx, caller, StatusReport { message_id, news, to: None }).await?
                     && state.is_final()
                 {

@@ -19,6 +19,8 @@ pub struct SendOtp {
     pub user: User,
     /// A new code although one is live; the old one is superseded.
     pub new_code: bool,
+    /// The caller had the person solve a challenge, as `challenge_required` asked for. Audited.
+    pub challenge_passed: bool,
     /// What staff sets aside this once. Audited.
     pub override_limits: Option<Override>,
     /// The same key gives the same answer.
@@ -38,6 +40,8 @@ pub struct Override {
     pub limits: Vec<Limit>,
     /// That no country's plan knows the number: new ranges are given out before the plans say so.
     pub number: bool,
+    /// The guard's caps and its detector; not its ceilings, and not that a country is closed.
+    pub caps: bool,
     /// Why, for the audit log.
     pub reason: String,
 }

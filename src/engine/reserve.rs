@@ -1,18 +1,23 @@
-//! The first step of a send, in one transaction: opt-out → country → limits → otp, message and audit row.
+//! The first step of a send, in one transaction: opt-out → country → lists → limits → guard → otp, message and audit row.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alarms::raise;
 use super::context::{Caller, Context, code_of};
+use super::guard::{self, Weighed};
 use super::request::{Override, SendOtp};
 use super::sent::{OPTED_OUT_HINT, Refusal, Sent, Ticket};
+use crate::abuse::{self, Ask, Counted, Full, Judged, Verdict};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, LEASE};
 use crate::error::{Code, Error, Result};
 use crate::keys::{Keyring, fill_random};
-use crate::limits::{Hit, Limit, QUIET, SendUsages};
+use crate::limits::{Hit, QUIET, SendUsages};
+use crate::lists::About;
 use crate::message::{self, Message};
+use crate::money::{Channel, Money};
 use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::policy::Policy;
@@ -22,6 +27,9 @@ use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is.
 const WORTH_RESENDING: Duration = Duration::from_secs(120);
+
+/// The audit log records the same "no" of a rule of the guard's, about the same country, block or everything, once in this time.
+const RECORDED_EVERY: Duration = Duration::from_secs(3600);
 
 /// How many nonces are tried for a code that no other of the phone and purpose has.
 const DRAWS_MAX: usize = 32;
@@ -49,12 +57,6 @@ pub(super) struct LookedAfter {
     pub waited: bool,
 }
 
-/// This shard of everything is full for so many seconds, and another may have room.
-struct ShardFull(u64);
-
-/// What one shard of everything answers.
-type Tried = std::result::Result<Reserved, ShardFull>;
-
 /// Reserves and claims a message, or says why not.
 pub(super) async fn reserve(
     ctx: &Context,
@@ -65,13 +67,23 @@ pub(super) async fn reserve(
     looked_after: LookedAfter,
 ) -> Result<Reserved> {
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
+    let number = request.number();
+    let about = About {
+        phone: request.to.phone(),
+        country: number.as_ref().and_then(|number| number.country.as_deref()),
+        user: &request.user,
+        ip: caller.ip,
+    };
+    let price = ctx.prices().await?.of(about.country, Channel::Sms).times(segments);
+    let index = &ctx.store.operations.keys().index;
     let reservation = Reservation {
+        lists: about.keys(|kind, value| index.tag(kind, value)),
         policy: Arc::clone(&ctx.policy),
         settings: settings.clone(),
         keyring: Arc::clone(&ctx.keyring),
         provider: ctx.provider()?.name(),
         caller: caller.clone(),
-        number: request.number(),
+        number,
         phone: request.to.phone().clone(),
         purpose: request.purpose.clone(),
         user: request.user.clone(),
@@ -82,28 +94,14 @@ pub(super) async fn reserve(
         reply,
         looked_after,
         test_numbers: ctx.test_numbers,
-        shard: (0, 1),
-        last_shard: true,
-        soonest: u64::MAX,
+        price,
+        challenged: request.challenge_passed,
     };
-    let operations = ctx.store.operations.as_ref();
-    let shards = operations.shards().max(1);
-    let first = u32::from(operations.keys().index.tag("shard", request.to.phone().as_str().as_bytes())[0]);
-    let mut soonest = u64::MAX;
-    for tried in 1..=shards {
-        let shard = ((first + tried) % shards, shards);
-        let reservation = Reservation { shard, last_shard: tried == shards, soonest, ..reservation.clone() };
-        let needs = reservation.needs();
-        match ctx.operate(needs, move |facts| reservation.decide(facts)).await? {
-            Ok(reserved) => return Ok(reserved),
-            Err(ShardFull(seconds)) => soonest = soonest.min(seconds),
-        }
-    }
-    Err(Error::new(Code::BUG, "the last shard of everything was not decided on"))
+    let needs = reservation.needs();
+    ctx.operate(needs, move |facts| reservation.decide(facts)).await
 }
 
 /// All that the decision needs besides the facts: no connection to anything.
-#[derive(Clone)]
 struct Reservation {
     policy: Arc<Policy>,
     settings: PurposePolicy,
@@ -115,6 +113,8 @@ struct Reservation {
     phone: Phone,
     purpose: Purpose,
     user: User,
+    /// The keys of the entries of lists that may be about it.
+    lists: Vec<String>,
     new_code: bool,
     override_limits: Option<Override>,
     endings: Endings,
@@ -122,22 +122,18 @@ struct Reservation {
     reply: Option<Reply>,
     looked_after: LookedAfter,
     test_numbers: bool,
-    /// Which shard of everything counts it, of how many.
-    shard: (u32, u32),
-    /// Every other shard of everything was found full.
-    last_shard: bool,
-    /// In how many seconds the first of those has room.
-    soonest: u64,
+    /// What the message costs, all segments.
+    price: Money,
+    /// The caller made the person solve a challenge.
+    challenged: bool,
 }
 
 impl Reservation {
     /// The empty user is nobody in particular: it has no limits of its own, or strangers would share them.
     fn needs(&self) -> Needs {
-        let mut subjects = vec![
-            Subject::Phone(self.phone.clone()),
-            Subject::Pair(self.user.clone(), self.phone.clone()),
-            Subject::Shard(self.shard.0),
-        ];
+        let mut subjects =
+            vec![Subject::Phone(self.phone.clone()), Subject::Pair(self.user.clone(), self.phone.clone())];
+        subjects.extend(guard::subjects(&self.phone, self.country()));
         subjects.extend((!self.user.is_empty()).then(|| Subject::User(self.user.clone())));
         subjects.extend(self.caller.ip.into_iter().flat_map(Subject::of_client));
         Needs {
@@ -145,12 +141,14 @@ impl Reservation {
             otp: OtpNeed::Of(self.user.clone(), self.phone.clone(), self.purpose.clone()),
             messages: true,
             reply: self.reply.as_ref().map(|reply| reply.tag),
+            lists: self.lists.clone(),
+            events: Some(self.country().to_owned()),
             ids: true,
             ..Needs::default()
         }
     }
 
-    fn decide(&self, facts: &Facts) -> Result<Decision<Tried>> {
+    fn decide(&self, facts: &Facts) -> Result<Decision<Reserved>> {
         let now = facts.checked_now()?;
         if facts.reply.is_some() {
             return Err(Error::new(Code::IN_PROGRESS, "a send with this idempotency key has just begun")
@@ -164,25 +162,93 @@ impl Reservation {
             let gone = facts.messages.iter().filter(|message| delivery::is_orphan(message, now));
             let orphans: Vec<i64> = gone.map(|message| message.id).collect();
             if !orphans.is_empty() {
-                return Ok(Decision::Nothing(Ok(Reserved::Orphans(orphans))));
+                return Ok(Decision::Nothing(Reserved::Orphans(orphans)));
             }
         }
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now));
         if let Some((otp, waiting)) = self.waiting(facts, live, now)? {
             if let Some(due) = waiting.due_at.filter(|due| *due > now && !self.looked_after.waited) {
                 let sent = Box::new(Sent::of(otp, waiting, false, now));
-                return Ok(Decision::Nothing(Ok(Reserved::Waits(sent, due))));
+                return Ok(Decision::Nothing(Reserved::Waits(sent, due)));
             }
             return self.take_over(facts, otp, waiting, now);
         }
         if let Some(refusal) = self.refusal(facts, now)? {
-            let elsewhere = !refusal.hits.is_empty() && refusal.hits.iter().all(|hit| hit.limit == Limit::Everything);
-            return match refusal.retry_after_seconds {
-                Some(seconds) if elsewhere && !self.last_shard => Ok(Decision::Nothing(Err(ShardFull(seconds)))),
-                _ => self.refused(facts, now, refusal),
-            };
+            return self.refused(facts, now, refusal);
         }
-        self.go(facts, now)
+        let mut weighed = Weighed::load(facts)?;
+        let phone = &facts.phone()?.usage;
+        let ask = Ask {
+            now,
+            country: self.country(),
+            price: self.price,
+            counted: abuse::counted(phone.proven_at.map(Timestamp), phone.unproven, self.conversion_known(), now),
+            challenged: self.challenged,
+            allowed: facts.allowed() || self.override_limits.as_ref().is_some_and(|staff| staff.caps),
+        };
+        let judged = weighed.judge(&self.policy.guard, &ask);
+        match judged.verdict {
+            Verdict::Pass => self.go(facts, &mut weighed, &ask, judged),
+            Verdict::Challenge(full) => {
+                let refusal = Refusal::of_challenge(full);
+                self.held_back(facts, &weighed, &ask, judged, (full, refusal))
+            }
+            Verdict::Refuse(full) => {
+                let refusal = Refusal::of_guard(full, ask.country, now);
+                self.held_back(facts, &weighed, &ask, judged, (full, refusal))
+            }
+        }
+    }
+
+    /// The country that it is counted in; empty: none.
+    fn country(&self) -> &str {
+        self.number.as_ref().and_then(|number| number.country.as_deref()).unwrap_or_default()
+    }
+
+    /// Whether anybody will say that the code was entered.
+    fn conversion_known(&self) -> bool {
+        !self.caller.conversion_unknown && !self.policy.guard.conversion_unknown.contains(&self.purpose)
+    }
+
+    /// The guard's "no". What it has learned by it is kept, also where the audit log has recorded the same a short while ago.
+    fn held_back(
+        &self,
+        facts: &Facts,
+        weighed: &Weighed,
+        ask: &Ask<'_>,
+        judged: Judged,
+        (full, refusal): (Full, Refusal),
+    ) -> Result<Decision<Reserved>> {
+        let (now, limits) = (ask.now, &self.policy.limits);
+        let kept = if judged.changed || !facts.events.is_empty() {
+            [facts.country()?, facts.everything()?].map(|fact| weighed.fact(fact)).to_vec()
+        } else {
+            Vec::new()
+        };
+        let kind = guard::kind_of(full.rule);
+        let unasked = || Error::new(Code::BUG, format!("a send did not ask for its {kind}"));
+        let about = weighed.fact(facts.role(kind).ok_or_else(unasked)?);
+        let others = || kept.iter().filter(|fact| fact.id != about.id);
+        let (name, code) = (full.rule.into(), refusal.code.name);
+        let before = match about.refused((name, RECORDED_EVERY), now) {
+            Refused::Recorded { before } => before,
+            Refused::Counted(count) if judged.alarms.is_empty() => {
+                let counts = others().filter_map(SubjectFact::counted).chain([*count]).collect();
+                let taken = if kept.is_empty() { Vec::new() } else { weighed.taken() };
+                let answer = Reserved::Refused(Box::new(refusal));
+                return Ok(Decision::Count { counts, taken, answer });
+            }
+            Refused::Counted(_) => 0,
+        };
+        let mut changes = vec![self.seen(facts, now)?];
+        changes.extend(others().map(|fact| weighed.change(fact, now, limits)));
+        changes.push(weighed.change(&about, now, limits));
+        about.record_refusal(&mut changes, (name, RECORDED_EVERY), now, limits);
+        changes.extend(weighed.take().filter(|_| !kept.is_empty()));
+        let details = guard::details(self.refusal_details(&[]), &full, ask.country);
+        let details = raise(&mut changes, details, &judged.alarms, now);
+        let event = self.event(facts, now, code, details)?.refused_before(before);
+        Ok(Decision::Write { changes, event, answer: Reserved::Refused(Box::new(refusal)) })
     }
 
     /// The first "no": opt-out, then what kind of number it is and where, then the limits.
@@ -224,6 +290,15 @@ impl Reservation {
                 "Ask for a mobile number.",
             );
         }
+        if let Some(entry) = facts.ruling().blocked {
+            let (kind, shown, undo) = (entry.kind, &entry.shown, entry.undo());
+            let until = entry.until.map_or_else(String::new, |until| format!(" until {until}"));
+            return no(
+                Code::BLOCKED,
+                format!("{masked} gets no messages: the {kind} {shown} is blocked{until}"),
+                &format!("Blocked since {} by {}: {}. Undo: {undo}", entry.since, entry.added_by, entry.reason),
+            );
+        }
         let verified = facts.pair()?.usage.verified_lately(now);
         let new_code = self.resendable(facts, now).is_none();
         let short = phone.id.short();
@@ -231,10 +306,6 @@ impl Reservation {
         let mut hits = self.policy.limits.hits(&who, now);
         if let Some(Override { limits, .. }) = &self.override_limits {
             hits.retain(|hit| !limits.contains(&hit.limit));
-        }
-        // The wait of everything ends when the first of its shards has room.
-        for hit in hits.iter_mut().filter(|hit| hit.limit == Limit::Everything) {
-            hit.retry_after_seconds = hit.retry_after_seconds.map(|seconds| seconds.min(self.soonest));
         }
         Ok(Refusal::of_limits(hits))
     }
@@ -249,26 +320,33 @@ impl Reservation {
             ip: facts.address().map(|fact| &fact.usage),
             network: facts.network().map(|fact| &fact.usage),
             everything: Some(&facts.everything()?.usage),
-            shard: self.shard,
             known: self.caller.known,
             new_code: true,
             verified: false,
         })
     }
 
-    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Tried>> {
+    fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Reserved>> {
         let (about, what) = self.about(facts, &refusal)?;
         let before = match about.refused(what, now) {
             Refused::Recorded { before } => before,
             Refused::Counted(count) => {
-                return Ok(Decision::Count { refusal: *count, answer: Ok(Reserved::Refused(Box::new(refusal))) });
+                let answer = Reserved::Refused(Box::new(refusal));
+                return Ok(Decision::Count { counts: vec![*count], taken: Vec::new(), answer });
             }
         };
         let mut changes = vec![self.seen(facts, now)?];
         about.record_refusal(&mut changes, what, now, &self.policy.limits);
-        let event = self.event(facts, now, refusal.code.name, self.refusal_details(&refusal.hits))?;
+        let mut details = self.refusal_details(&refusal.hits);
+        if refusal.code == Code::BLOCKED
+            && let Some(entry) = facts.ruling().blocked
+        {
+            changes.push(Change::CountHits(entry.key.clone(), entry.side, before.saturating_add(1)));
+            details = details.word("listed", entry.kind.as_str()).note("entry", &entry.shown);
+        }
+        let event = self.event(facts, now, refusal.code.name, details)?;
         let event = event.refused_before(before);
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Refused(Box::new(refusal))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Refused(Box::new(refusal)) })
     }
 
     /// Whom a refusal is about, what it is, and for how long the audit log records it but once.
@@ -284,13 +362,29 @@ impl Reservation {
         Ok((about, (hit.limit.as_str(), hit.remembered())))
     }
 
-    /// The otp: the live one again, or a new one; then the message, the limits, the audit row.
-    fn go(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
+    /// The otp: the live one again, or a new one; then the message, the limits, the guard, the audit row.
+    fn go(&self, facts: &Facts, weighed: &mut Weighed, ask: &Ask<'_>, judged: Judged) -> Result<Decision<Reserved>> {
+        let now = ask.now;
         let (otp, resent, mut changes) = self.otp(facts, now)?;
-        let message = self.message(&otp, facts.next_message_id, now);
+        let (pooled, mut alarms) = weighed.sent(&self.policy.guard, ask);
+        alarms.extend(judged.alarms);
+        let (counted, open) = (ask.counted, ask.counted != Counted::Free);
+        let message = Message { counted, pooled, open, ..self.message(&otp, facts.next_message_id, now) };
         changes.push(Change::NewMessage(message.clone()));
-        changes.extend(self.charge(facts, now)?);
-        self.hand_to_caller(facts, now, (otp, message, resent), changes, if resent { "resend" } else { "new" })
+        changes.extend(self.charge(facts, weighed, now)?);
+        if ask.counted == Counted::Stranger {
+            changes.push(weighed.change(facts.block()?, now, &self.policy.limits));
+        }
+        changes.extend(weighed.take());
+        let mut details = self.details(&otp, &message, if resent { "resend" } else { "new" });
+        if let Some(full) = judged.would {
+            details = details.word("would", full.rule.into());
+        }
+        if self.challenged {
+            details = details.word("challenge", "passed");
+        }
+        let details = raise(&mut changes, details, &alarms, now);
+        self.hand_to_caller(facts, now, (otp, message, resent), changes, details)
     }
 
     fn otp(&self, facts: &Facts, now: Timestamp) -> Result<(Otp, bool, Vec<Change>)> {
@@ -362,11 +456,17 @@ impl Reservation {
             missed_at: None,
             updated_at: now,
             endings: self.endings.clone(),
+            country: self.country().to_owned(),
+            price: self.price,
+            settled: None,
+            counted: Counted::Free,
+            pooled: false,
+            open: false,
         }
     }
 
     /// Counts the message with everyone whose limits count it.
-    fn charge(&self, facts: &Facts, now: Timestamp) -> Result<Vec<Change>> {
+    fn charge(&self, facts: &Facts, weighed: &Weighed, now: Timestamp) -> Result<Vec<Change>> {
         let limits = &self.policy.limits;
         let phone = facts.phone()?;
         let short = phone.id.short();
@@ -374,8 +474,10 @@ impl Reservation {
             phone.updated(now, limits, |usage| {
                 usage.count_send(now, "", &limits.phone);
                 limits.count_for_purpose(usage, self.purpose.as_str(), now);
+                usage.unproven = usage.unproven.saturating_add(1);
             }),
-            facts.everything()?.updated(now, limits, |usage| usage.count_slot(now, &limits.everything)),
+            weighed.change(facts.country()?, now, limits),
+            weighed.fact(facts.everything()?).updated(now, limits, |usage| usage.count_slot(now, &limits.everything)),
         ];
         changes.extend(
             facts
@@ -400,40 +502,41 @@ impl Reservation {
         live: Option<&'a Otp>,
         now: Timestamp,
     ) -> Result<Option<(&'a Otp, &'a Message)>> {
-        let opted_out = facts.phone()?.usage.opted_out_at.is_some();
-        let otp = live.filter(|otp| !self.new_code && delivery::is_wanted(otp, opted_out, now));
+        let unwelcome = facts.phone()?.usage.opted_out_at.is_some() || facts.ruling().blocked.is_some();
+        let otp = live.filter(|otp| !self.new_code && delivery::is_wanted(otp, unwelcome, now));
         let waits = |message: &&Message| message.state == message::State::Queued;
         Ok(otp.and_then(|otp| Some((otp, facts.messages.iter().find(waits)?))))
     }
 
-    fn take_over(&self, facts: &Facts, otp: &Otp, waiting: &Message, now: Timestamp) -> Result<Decision<Tried>> {
+    fn take_over(&self, facts: &Facts, otp: &Otp, waiting: &Message, now: Timestamp) -> Result<Decision<Reserved>> {
         code_of(&self.keyring, otp)?;
         let mut message = waiting.clone();
         delivery::claim(&mut message, now);
         message.provider = self.provider.to_owned();
         let changes = vec![Change::PutMessage(message.clone()), self.seen(facts, now)?];
-        self.hand_to_caller(facts, now, (otp.clone(), message, false), changes, "retry")
+        let details = self.details(otp, &message, "retry");
+        self.hand_to_caller(facts, now, (otp.clone(), message, false), changes, details)
     }
 
-    /// The decision that lets a claimed message go out. `how`: the word in the audit log.
+    /// The decision that lets a claimed message go out.
     fn hand_to_caller(
         &self,
         facts: &Facts,
         now: Timestamp,
         (otp, message, resent): (Otp, Message, bool),
         mut changes: Vec<Change>,
-        how: &'static str,
-    ) -> Result<Decision<Tried>> {
+        details: Details,
+    ) -> Result<Decision<Reserved>> {
         let reply =
             self.reply.as_ref().map(|reply| Reply { message_id: Some(message.id), created_at: now, ..reply.clone() });
         changes.extend(reply.clone().map(Change::PutReply));
-        let event = self.event(facts, now, "reserved", self.details(&otp, &message, how))?;
+        let event = self.event(facts, now, "reserved", details)?;
         let ticket = Ticket { otp, message, resent, reply };
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Go(Box::new(ticket))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Go(Box::new(ticket)) })
     }
 
     /// A declared test number: an otp as any other, but nothing goes out and no sending limit is charged.
-    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Tried>> {
+    fn for_test_number(&self, facts: &Facts, now: Timestamp) -> Result<Decision<Reserved>> {
         let live = facts.otp.as_ref().filter(|otp| otp.is_live(now) && otp.test && !self.new_code);
         // Whoever verified it proved nothing: its code is fixed.
         let who = SendUsages { new_code: live.is_none(), verified: false, ..self.usages(facts, "")? };
@@ -467,7 +570,7 @@ impl Reservation {
             changes.push(Change::PutReply(Reply { message_id, answer, created_at: now, ..reply.clone() }));
         }
         let event = self.event(facts, now, "reserved", self.details(&otp, &message, "test"))?;
-        Ok(Decision::Write { changes, event, answer: Ok(Reserved::Done(Box::new(sent))) })
+        Ok(Decision::Write { changes, event, answer: Reserved::Done(Box::new(sent)) })
     }
 
     /// Keeps the phone's subject in the database, so that the audit row speaks of somebody, and its time from running back.
@@ -490,9 +593,10 @@ impl Reservation {
             .number("message", message.id)
             .word("how", how);
         match &self.override_limits {
-            Some(Override { limits, number, reason }) => {
+            Some(Override { limits, number, caps, reason }) => {
                 let mut names: Vec<&str> = limits.iter().map(|limit| limit.as_str()).collect();
                 names.extend(number.then_some("number"));
+                names.extend(caps.then_some("caps"));
                 details.note("override", &names.join(" ")).note("reason", reason)
             }
             None => details,

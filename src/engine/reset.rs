@@ -43,11 +43,7 @@ pub struct Forgotten {
 
 /// Makes limits forget. The live code keeps its own spent guesses: a reset lets ask, it never lets guess more.
 pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Result<Forgotten> {
-    let mut subjects = match reset.subject {
-        // What lies ahead is taken back where it is counted; what is forgotten is forgotten as a whole.
-        Subject::Everything if reset.clock => (0..ctx.store.operations.shards()).map(Subject::Shard).collect(),
-        _ => vec![reset.subject.clone()],
-    };
+    let mut subjects = vec![reset.subject.clone()];
     if let Subject::Phone(phone) = &reset.subject {
         subjects.push(Subject::Pair(reset.user.clone(), phone.clone()));
     }
@@ -67,6 +63,11 @@ pub(super) async fn reset(ctx: &Context, caller: &Caller, reset: Reset) -> Resul
                     *usage = Usage {
                         opted_out_at: usage.opted_out_at.filter(|_| !reset.opt_out),
                         verified_at: usage.verified_at,
+                        // What a phone has proven is no limit that a reset opens.
+                        proven_at: usage.proven_at,
+                        unproven: usage.unproven,
+                        // Nor is what was spent.
+                        everything: usage.everything.clone(),
                         // Whoever replays an old STOP would take back what staff has just done.
                         texts: usage.texts.clone(),
                         seen: usage.seen,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::context::{Caller, Context};
+use super::outcomes::Outcomes;
+use crate::abuse::EventKind;
 use crate::audit::{Details, Event};
 use crate::error::Result;
 use crate::message::State as MessageState;
@@ -16,6 +18,9 @@ use crate::store::{Change, Decision, Needs, OtpNeed, Subject};
 
 /// How many of a phone's otps are looked at: far more than can live at a time.
 const LOOK_MAX: u32 = 200;
+
+/// The reason that says that the person was proven in another way.
+pub const VERIFIED_OTHERWISE: &str = "verified_otherwise";
 
 /// What to revoke.
 #[derive(Clone, Debug)]
@@ -57,8 +62,8 @@ pub(super) async fn revoke(ctx: &Context, caller: &Caller, what: &Revoke, reason
     Ok(revoked)
 }
 
-async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
-    let subjects = vec![Subject::Phone(otp.phone.clone())];
+pub(super) async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> Result<Option<Revoked>> {
+    let subjects = vec![Subject::Phone(otp.phone.clone()), Subject::block_of(&otp.phone)];
     let needs = Needs { subjects, otp: OtpNeed::Id(otp.id), messages: true, ..Needs::default() };
     let (actor, reason, policy) = (caller.actor.clone(), reason.to_owned(), Arc::clone(&ctx.policy));
     ctx.operate(needs, move |facts| {
@@ -68,13 +73,27 @@ async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason: &str) -> 
         };
         otp.end(State::Revoked, now);
         let mut changes = vec![Change::PutOtp(otp.clone())];
+        // Somebody who is who they say they are, by another proof.
+        let verified = reason == VERIFIED_OTHERWISE && !otp.test;
+        let (mut outcomes, mut unsent) = (Outcomes::of(facts), 0);
+        if verified {
+            outcomes.proven(now);
+        }
         for message in facts.messages.iter().filter(|message| message.state == MessageState::Queued) {
             let mut message = message.clone();
             message.state = MessageState::Canceled;
             (message.due_at, message.updated_at) = (None, now);
+            outcomes.add(EventKind::NotSent, &mut message, now);
+            unsent += 1;
             changes.push(Change::PutMessage(message));
         }
-        changes.push(phone.updated(now, &policy.limits, |_| {}));
+        changes.extend(outcomes.changes(now, &policy.limits)?);
+        changes.push(phone.updated(now, &policy.limits, |usage| {
+            usage.unproven = usage.unproven.saturating_sub(unsent);
+            if verified {
+                usage.prove(now);
+            }
+        }));
         let details = Details::new().number("otp", otp.id).note("reason", &reason);
         let event = Event::new(now, actor.clone(), "revoke", "done").subject(&phone.id.0).details(details);
         let revoked =

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::{self, Full, Rule};
 use crate::clock::Timestamp;
 use crate::delivery::{Blame, Reason};
 use crate::error::{self, Error, Result};
@@ -18,7 +19,7 @@ use crate::store::Reply;
 pub enum SendAnswer {
     /// It was handed over; what became of it is in [`Sent::state`].
     Sent(Box<Sent>),
-    /// A limit or a list says no; nothing was sent and nothing was charged.
+    /// A limit, a list or the guard says no; nothing was sent and nothing was charged.
     Refused(Box<Refusal>),
 }
 
@@ -62,7 +63,7 @@ pub struct Sent {
     pub test: bool,
 }
 
-/// A "no" of the limits or lists.
+/// A "no" of the limits, the lists or the guard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
     /// The stable code: one for each reason.
@@ -75,12 +76,14 @@ pub struct Refusal {
     pub hits: Vec<Hit>,
     /// When it is worth asking again, in whole seconds.
     pub retry_after_seconds: Option<u64>,
+    /// The rule of the guard that refuses, and how full it is.
+    pub rule: Option<Full>,
 }
 
 impl Refusal {
     /// A refusal for a reason that is no limit.
     pub(super) fn new(code: error::Code, message: String, hint: impl Into<String>) -> Refusal {
-        Refusal { code, message, hint: hint.into(), hits: Vec::new(), retry_after_seconds: None }
+        Refusal { code, message, hint: hint.into(), hits: Vec::new(), retry_after_seconds: None, rule: None }
     }
 
     /// The refusal that full limits make; `None` where none is full.
@@ -95,7 +98,75 @@ impl Refusal {
             hint: first.hint(),
             retry_after_seconds: first.retry_after_seconds,
             hits,
+            rule: None,
         })
+    }
+
+    /// The refusal that a rule of the guard makes.
+    pub(super) fn of_guard(full: Full, country: &str, now: Timestamp) -> Refusal {
+        use Rule::{
+            Alarm, Block, Closed, CountryOpen, CountryTotal, DayCeiling, HourCeiling, MessageCeiling, MonthCeiling,
+            Pool,
+        };
+        let place = if country.is_empty() { "the networks of no country" } else { country };
+        let code = match full.rule {
+            Closed => error::Code::COUNTRY_NOT_ALLOWED,
+            CountryOpen | CountryTotal | Pool => error::Code::COUNTRY_CAP,
+            Block => error::Code::BLOCK_CAP,
+            Alarm => error::Code::ABUSE_SUSPECTED,
+            MessageCeiling => error::Code::MESSAGE_CEILING,
+            HourCeiling | DayCeiling | MonthCeiling => error::Code::MONEY_CEILING,
+        };
+        let (what, amounts) = (full.rule.what(), abuse::amounts(&full));
+        let message = match full.rule {
+            Closed => format!("no codes go to {place}: {what}"),
+            Alarm => format!("no code for {place}: {what} stands, and {amounts} are open"),
+            _ => format!("{what} is full for {place}: {amounts}"),
+        };
+        let hint = match full.rule {
+            Closed => format!("[countries.{place}] in smsotp.toml closes it."),
+            MessageCeiling | HourCeiling | DayCeiling | MonthCeiling => {
+                "If it is real traffic, raise the ceiling: [ceilings] in smsotp.toml.".to_owned()
+            }
+            _ if country.is_empty() => {
+                "For this one message: --override caps --reason TEXT; `smsotp alarms list` shows what goes on."
+                    .to_owned()
+            }
+            _ => format!(
+                "`smsotp show {place}` says more. If it is real traffic: smsotp block allow {place} --for 2h --reason TEXT"
+            ),
+        };
+        let retry_after_seconds = full.room_at.map(|at| whole_seconds(at.since(now)));
+        Refusal { retry_after_seconds, rule: Some(full), ..Refusal::new(code, message, hint) }
+    }
+
+    /// The refusal of somebody who may have a code after a challenge.
+    pub(super) fn of_challenge(full: Full) -> Refusal {
+        let refusal = Refusal::new(
+            error::Code::CHALLENGE_REQUIRED,
+            "a challenge has to be passed before a code is sent".to_owned(),
+            "Have the person solve one, such as a captcha, and ask again with challenge = passed.",
+        );
+        Refusal { rule: Some(full), ..refusal }
+    }
+
+    /// The refusal as whoever asked for the code may see it: of rules against abuse it says nothing but "no".
+    pub fn public_error(&self) -> Error {
+        if self.code == error::Code::CHALLENGE_REQUIRED || (self.rule.is_none() && self.code != error::Code::BLOCKED) {
+            return self.error();
+        }
+        Error::new(error::Code::REFUSED, "no code is sent for this request")
+            .hint("If this goes on, ask whoever runs this service.")
+    }
+
+    /// What is full, as an operator's JSON shows it.
+    pub fn facts(&self) -> serde_json::Value {
+        let mut facts = serde_json::json!({ "limits": self.hits });
+        if let Some(Full { rule, used, allowed, room_at }) = self.rule {
+            let in_money = rule.in_money();
+            facts["rule"] = serde_json::json!({ "name": rule, "used": used, "allowed": allowed, "in_micro_usd": in_money, "room_at": room_at });
+        }
+        facts
     }
 
     /// The refusal as an error.

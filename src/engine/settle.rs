@@ -4,14 +4,17 @@
 use std::sync::Arc;
 
 use super::context::{Caller, Context};
+use super::outcomes::{Outcomes, with_news};
 use super::sent::{Sent, Ticket, whole_seconds};
+use crate::abuse::EventKind;
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery::{self, Blame, Delivery, Fate, Finding, News, Reason};
 use crate::error::{self, Error, Result};
+use crate::lists::About;
 use crate::message::{Message, State};
 use crate::otp::{Otp, User};
-use crate::phone::Phone;
+use crate::phone::{self, Phone};
 use crate::policy::Policy;
 use crate::store::{Change, Decision, Facts, Needs, Reply, Subject};
 use crate::usage;
@@ -29,13 +32,15 @@ pub(super) enum Claim {
 /// Claims a message that waits for its next attempt.
 pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Claim> {
     let Some(message) = ctx.reads().message(id).await? else { return Ok(Claim::Theirs) };
-    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), ..Needs::default() };
+    let lists = entries_about(ctx, &message).await?;
+    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), lists, ..Needs::default() };
     let actor = caller.actor.clone();
     ctx.operate(needs, move |facts| {
         let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
         let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok(Decision::Nothing(Claim::Theirs)) };
         let (now, phone) = (facts.now.max(message.updated_at), facts.phone()?);
-        if !delivery::is_wanted(otp, phone.usage.opted_out_at.is_some(), now) {
+        let unwelcome = phone.usage.opted_out_at.is_some() || facts.ruling().blocked.is_some();
+        if !delivery::is_wanted(otp, unwelcome, now) {
             return Ok(Decision::Nothing(Claim::Unwanted));
         }
         delivery::claim(&mut message, now);
@@ -45,6 +50,23 @@ pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Cla
         Ok(Decision::Write { changes, event, answer: Claim::Ours(Box::new(message)) })
     })
     .await
+}
+
+/// The keys of the entries of lists that may be about a message. Whose address it was asked from is not kept.
+async fn entries_about(ctx: &Context, message: &Message) -> Result<Vec<String>> {
+    let otp = match message.otp_id {
+        Some(id) => ctx.reads().otp(id).await?,
+        None => None,
+    };
+    let (number, nobody) = (phone::parse(message.phone.as_str(), None).ok(), User::default());
+    let about = About {
+        phone: &message.phone,
+        country: number.as_ref().and_then(|number| number.country.as_deref()),
+        user: otp.as_ref().map_or(&nobody, |otp| &otp.user),
+        ip: None,
+    };
+    let index = &ctx.store.operations.keys().index;
+    Ok(about.keys(|kind, value| index.tag(kind, value)))
 }
 
 /// What settling made of an attempt.
@@ -72,6 +94,7 @@ pub(super) async fn settle(
         subjects = phone_and_user(&ticket.message.phone, &ticket.otp.user);
         subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
     }
+    subjects.extend(in_vain.then(|| Subject::block_of(&ticket.message.phone)));
     let needs = Needs { subjects, message: Some(ticket.message.id), messages: in_vain, ..Needs::default() };
     let mut random = [0u8; 1];
     crate::keys::fill_random(&mut random)?;
@@ -129,11 +152,15 @@ impl Outcome {
             otp = over;
             changes.push(Change::PutOtp(otp.clone()));
         }
+        let mut outcomes = Outcomes::of(facts);
         if ended {
+            outcomes.moved(&mut message, now);
             changes.extend(opt_out(facts, &self.policy, &message, self.delivery.reason(), now)?);
         } else if message.state == State::Failed {
+            outcomes.add(EventKind::NotSent, &mut message, now);
             changes.extend(self.give_back(facts, &message, &otp, now)?);
         }
+        changes.extend(outcomes.changes(now, &self.policy.limits)?);
         changes.push(Change::PutMessage(message.clone()));
         let sent = self.answer(&otp, &message, now);
         if let Some(reply) = self.reply.as_ref().filter(|_| retry_at.is_none()) {
@@ -159,6 +186,7 @@ impl Outcome {
             if otp.wrong_guesses == 0 {
                 delivery::give_back(usage, message, Some(otp.purpose.as_str()));
             }
+            usage.unproven = usage.unproven.saturating_sub(1);
             if opted_out {
                 usage.opted_out_at = Some(now.millis());
             }
@@ -210,12 +238,9 @@ fn opt_out(
 
 /// Records what was found out about an open message of an otp, if it is still open.
 pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64, finding: Finding) -> Result<Fate> {
-    let needs = Needs {
-        subjects: phone_and_user(&otp.phone, &otp.user),
-        message: Some(id),
-        messages: true,
-        ..Needs::default()
-    };
+    let mut subjects = phone_and_user(&otp.phone, &otp.user);
+    subjects.push(Subject::block_of(&otp.phone));
+    let needs = Needs { subjects, message: Some(id), messages: true, ..Needs::default() };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
     let why = match &finding {
         Finding::Found { error_code, .. } => ctx.explain(*error_code),
@@ -230,20 +255,33 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         {
             return Ok(Decision::Nothing(Fate::Open));
         }
-        let Some((next, fate)) = delivery::conclude(message, &finding, why.as_ref(), now) else {
+        let Some((mut next, fate)) = delivery::conclude(message, &finding, why.as_ref(), now) else {
             return Ok(Decision::Nothing(Fate::Gone));
         };
         if message.state == State::Unknown && matches!(finding, Finding::NotNow) {
             return Ok(Decision::Reschedule { message_id: id, due_at: next.due_at, answer: fate });
         }
-        let mut changes = vec![Change::PutMessage(next)];
+        let mut outcomes = Outcomes::of(facts);
+        match &finding {
+            Finding::Found { price, .. } => {
+                outcomes.priced(&mut next, *price, now);
+                outcomes.moved(&mut next, now);
+            }
+            _ if fate == Fate::Failed => outcomes.add(EventKind::NotSent, &mut next, now),
+            _ => {}
+        }
+        let mut changes = outcomes.changes(now, &policy.limits)?;
+        changes.push(Change::PutMessage(next));
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
         if fate == Fate::Failed {
             let limits = &policy.limits;
             let purpose = Some(otp.purpose.as_str());
-            if otp.wrong_guesses == 0 {
-                changes.push(facts.phone()?.updated(now, limits, |usage| delivery::give_back(usage, message, purpose)));
-            }
+            changes.push(facts.phone()?.updated(now, limits, |usage| {
+                if otp.wrong_guesses == 0 {
+                    delivery::give_back(usage, message, purpose);
+                }
+                usage.unproven = usage.unproven.saturating_sub(1);
+            }));
             changes.extend(
                 facts.user().map(|user| user.updated(now, limits, |usage| delivery::give_back(usage, message, None))),
             );
@@ -277,7 +315,7 @@ pub(super) async fn postpone(ctx: &Context, id: i64, by: std::time::Duration) ->
 
 /// Records what a poll learned, and when to ask again. Where it learned nothing no row changes but for that time.
 pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news: Option<News>) -> Result<Fate> {
-    let subjects = vec![Subject::Phone(asked.phone.clone())];
+    let subjects = vec![Subject::Phone(asked.phone.clone()), Subject::block_of(&asked.phone)];
     let needs = Needs { subjects, message: Some(asked.id), ..Needs::default() };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
     let why = news.as_ref().and_then(|news| ctx.explain(news.error_code));
@@ -288,7 +326,7 @@ pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news
             return Ok(Decision::Nothing(Fate::Gone));
         };
         let now = facts.now.max(message.updated_at);
-        let Some(mut next) = news.as_ref().and_then(|news| delivery::report(message, news, why.as_ref(), now)) else {
+        let Some(mut next) = news.as_ref().and_then(|news| with_news(message, (news, why.as_ref()), now)) else {
             let due_at = delivery::next_poll(message, now);
             return Ok(match due_at == message.due_at {
                 true => Decision::Nothing(Fate::Open),
@@ -298,7 +336,11 @@ pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news
         next.due_at = delivery::next_poll(&next, now);
         let fate = if next.state.is_final() { Fate::Found } else { Fate::Open };
         let event = news_event(&next, now, "poll", actor.clone()).subject(&facts.phone()?.id.0);
-        let mut changes = vec![Change::PutMessage(next)];
+        let mut outcomes = Outcomes::of(facts);
+        outcomes.priced(&mut next, news.as_ref().and_then(|news| news.price), now);
+        outcomes.moved(&mut next, now);
+        let mut changes = outcomes.changes(now, &policy.limits)?;
+        changes.push(Change::PutMessage(next));
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
         Ok(Decision::Write { changes, event, answer: fate })
     })
@@ -331,7 +373,8 @@ pub struct StatusReport {
 pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport) -> Result<Reported> {
     let StatusReport { message_id, news, to } = report;
     let Some(known) = ctx.reads().message(message_id).await? else { return Ok(Reported::Unknown) };
-    let needs = Needs { subjects: vec![Subject::Phone(known.phone)], message: Some(message_id), ..Needs::default() };
+    let subjects = vec![Subject::block_of(&known.phone), Subject::Phone(known.phone)];
+    let needs = Needs { subjects, message: Some(message_id), ..Needs::default() };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
     let why = ctx.explain(news.error_code);
     ctx.operate(needs, move |facts| {
@@ -344,12 +387,16 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
         let Some(message) = facts.message.as_ref().filter(is_about) else {
             return Ok(Decision::Nothing(Reported::Unknown));
         };
-        let Some(next) = delivery::report(message, &news, why.as_ref(), facts.now) else {
+        let Some(mut next) = with_news(message, (&news, why.as_ref()), facts.now) else {
             return Ok(Decision::Nothing(Reported::Old));
         };
         let state = next.state;
         let event = news_event(&next, next.updated_at, "report", actor.clone()).subject(&facts.phone()?.id.0);
-        let mut changes = vec![Change::PutMessage(next)];
+        let mut outcomes = Outcomes::of(facts);
+        outcomes.priced(&mut next, news.price, facts.now);
+        outcomes.moved(&mut next, facts.now);
+        let mut changes = outcomes.changes(facts.now, &policy.limits)?;
+        changes.push(Change::PutMessage(next));
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), facts.now)?);
         Ok(Decision::Write { changes, event, answer: Reported::Moved(state) })
     })

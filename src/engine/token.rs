@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::context::{Caller, Context};
+use crate::abuse::CEILINGS_HINT;
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -36,6 +37,8 @@ pub struct NewToken {
     pub expires_at: Option<Timestamp>,
     /// How many requests it may make in a second, 1 to [`RATE_MAX`]; `None`: [`RATE_OF_USER`] or [`RATE_OF_SERVICE`].
     pub rate: Option<u32>,
+    /// Its bearer never says whether a code was entered.
+    pub conversion_unknown: bool,
 }
 
 /// For whom a token speaks.
@@ -59,6 +62,11 @@ impl Secret {
 
 /// Makes a token of 256 random bits.
 pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Result<(Token, Secret)> {
+    if let Some(why) = ctx.policy.guard.conversion_unknown_needs().filter(|_| new.conversion_unknown) {
+        return Err(
+            Error::new(Code::CONFIG_INVALID, format!("a token whose conversion is unknown {why}")).hint(CEILINGS_HINT)
+        );
+    }
     if new.name.chars().count() > NAME_MAX || new.name.chars().any(char::is_control) {
         return Err(Error::new(
             Code::VALUE_INVALID,
@@ -99,6 +107,7 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
                 tag,
                 scopes: new.scopes,
                 rate,
+                conversion_unknown: new.conversion_unknown,
                 user,
                 service,
                 created_at: facts.now,
@@ -112,7 +121,8 @@ pub(super) async fn create(ctx: &Context, caller: &Caller, new: NewToken) -> Res
                 .number("token", token.id)
                 .note("scopes", &token.scopes.to_string())
                 .flag("service", service)
-                .number("rate", i64::from(rate));
+                .number("rate", i64::from(rate))
+                .flag("conversion_unknown", new.conversion_unknown);
             let event = Event::new(facts.now, actor.clone(), "token.create", "done").details(details);
             Ok(Decision::Write { changes: vec![Change::NewToken(token.clone())], event, answer: token })
         })

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::context::{Caller, Context, code_of};
 use super::idempotency::reply_of;
+use super::outcomes::Outcomes;
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::code::{self, Binding, Code};
@@ -128,7 +129,8 @@ pub(super) async fn verify(ctx: &Context, caller: &Caller, request: VerifyOtp) -
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
     let index = &ctx.store.operations.keys().index;
     let (phone, purpose, user) = (&request.phone, &request.purpose, &request.user);
-    let mut subjects = vec![Subject::Phone(phone.clone()), Subject::Pair(user.clone(), phone.clone())];
+    let pair = Subject::Pair(user.clone(), phone.clone());
+    let mut subjects = vec![Subject::Phone(phone.clone()), pair, Subject::block_of(phone)];
     subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
     subjects.extend(caller.user_token.map(Subject::Token));
     let code = request.code.expose();
@@ -138,6 +140,7 @@ pub(super) async fn verify(ctx: &Context, caller: &Caller, request: VerifyOtp) -
     let needs = Needs {
         subjects,
         otp: OtpNeed::Of(user.clone(), phone.clone(), purpose.clone()),
+        messages: true,
         reply: reply.as_ref().map(|reply| reply.tag),
         ..Needs::default()
     };
@@ -244,7 +247,7 @@ impl Verification {
         let refusal = judged.refusal(facts)?;
         let refused = refusal.as_ref().map(|(about, what)| about.refused(*what, now));
         if let Some(Refused::Counted(refusal)) = refused {
-            return Ok(Decision::Count { refusal: *refusal, answer });
+            return Ok(Decision::Count { counts: vec![*refusal], taken: Vec::new(), answer });
         }
         let (mut changes, mut event) = self.consequences(facts, judged, now)?;
         if let (Some((about, what)), Some(Refused::Recorded { before })) = (refusal, refused) {
@@ -424,6 +427,9 @@ impl Verification {
                 if verified {
                     usage.purpose_mut(self.purpose.as_str()).asked.clear();
                 }
+                if verified && !test {
+                    usage.prove(now);
+                }
                 if guess {
                     usage.count_guess(known_otp, &limits.guesses_per_phone, now);
                 }
@@ -447,6 +453,11 @@ impl Verification {
                 }
             }))
         }));
+        if verified && !test {
+            let mut outcomes = Outcomes::of(facts);
+            outcomes.proven(now);
+            changes.extend(outcomes.changes(now, limits)?);
+        }
         let mut details = Details::new().note("purpose", self.purpose.as_str());
         if let Some(id) = otp_id {
             details = details.number("otp", id);

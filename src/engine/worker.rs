@@ -1,7 +1,9 @@
-//! The worker inside `serve`: the step of `dispatch` again and again, and purge on a schedule.
+//! The worker inside `serve`: the step of `dispatch` again and again, purge on a schedule, and alarms beside both.
 
 use std::time::Duration;
 
+use super::alarms::announce;
+use super::balance;
 use super::context::{Caller, Context};
 use super::dispatch::{Dispatch, Dispatched, dispatch};
 use super::purge::{Purge, PurgeReport, purge};
@@ -37,9 +39,39 @@ impl Default for Work {
     }
 }
 
+/// How often the worker looks whether the balance has to be looked at.
+const BALANCE_EVERY: Duration = Duration::from_secs(60);
+
+/// Works until its future is dropped. A webhook or a provider that is slow to answer keeps no message waiting.
+pub(super) async fn work(ctx: &Context, how: Work, on_work: impl FnMut(&Worked)) {
+    tokio::join!(work_on_messages(ctx, how, on_work), work_on_alarms(ctx, how.every));
+}
+
+/// Delivers alarms, and looks at the balance.
+async fn work_on_alarms(ctx: &Context, every: Duration) {
+    let caller = Caller::new(Actor::System);
+    let mut pause = every;
+    let mut balance_at = tokio::time::Instant::now();
+    loop {
+        let mut done = announce(ctx, &caller).await.map(drop);
+        if let Some(day) = ctx.day().filter(|_| tokio::time::Instant::now() >= balance_at) {
+            balance_at = tokio::time::Instant::now() + BALANCE_EVERY;
+            done = done.and(balance::check(ctx, &caller, day).await.map(drop));
+        }
+        pause = match done {
+            Ok(()) => every,
+            Err(error) => {
+                tracing::warn!(target: "smsotp", code = error.code().name, "alarms could not be looked after: {error}");
+                (pause * 2).min(PAUSE_MAX)
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// Works until its future is dropped. Every step is an operation or a call that survives being cut short: what was under way
 /// is found again by the next step.
-pub(super) async fn work(ctx: &Context, how: Work, mut on_work: impl FnMut(&Worked)) {
+async fn work_on_messages(ctx: &Context, how: Work, mut on_work: impl FnMut(&Worked)) {
     let caller = Caller::new(Actor::System);
     let mut pause = how.every;
     // The first purge comes after one whole span: a server that keeps restarting does not purge all the time.

@@ -55,8 +55,9 @@ pub(super) fn on_behalf(token: &Token, claims: &Claims<'_>, client: Client) -> R
         if claims.client_ip.is_some() || claims.known.is_some() {
             return Err(Problem::new(Code::FORBIDDEN, "client_ip and known are for tokens of services"));
         }
-        let user_token = Some(token.id);
-        return Ok((own.clone(), Caller { actor, ip: client.ip, known: false, user_token }));
+        let conversion_unknown = token.conversion_unknown;
+        let caller = Caller { ip: client.ip, user_token: Some(token.id), conversion_unknown, ..Caller::new(actor) };
+        return Ok((own.clone(), caller));
     }
     let user = match claims.user.map(User::parse).transpose()? {
         Some(user) if !user.is_empty() => user,
@@ -65,5 +66,6 @@ pub(super) fn on_behalf(token: &Token, claims: &Claims<'_>, client: Client) -> R
     let ip = claims
         .client_ip
         .map(|ip| ip.parse().map_err(|_| Problem::new(Code::VALUE_INVALID, "client_ip is not an IP address")));
-    Ok((user, Caller { actor, ip: ip.transpose()?, known: claims.known == Some(true), user_token: None }))
+    let (ip, known, conversion_unknown) = (ip.transpose()?, claims.known == Some(true), token.conversion_unknown);
+    Ok((user, Caller { ip, known, conversion_unknown, ..Caller::new(actor) }))
 }

@@ -230,6 +230,8 @@ fn report(signed: &SignedRequest) -> Option<StatusReport> {
             provider_id: signed.one("MessageSid").or_else(|| signed.one("SmsSid"))?.to_owned(),
             state: state_of(signed.one("MessageStatus").or_else(|| signed.one("SmsStatus"))?),
             error_code: signed.one("ErrorCode").and_then(|code| code.parse().ok()),
+            // A callback never says it.
+            price: None,
         },
         to: signed.one("To").and_then(|to| phone::read(to, None).ok()),
     })

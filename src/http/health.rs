@@ -76,9 +76,10 @@ pub(super) async fn metrics(
         auth::bearer(&state, &headers, Scope::Read).await?;
     }
     let due = state.engine.reads().status().await.map(|status| status.due).ok();
+    let alarms = state.engine.standing_alarms().await.ok();
     let text = state
         .metrics
-        .text(due, state.sends.len(), state.places.taken())
+        .text(alarms.as_deref(), due, state.sends.len(), state.places.taken())
         .map_err(|error| Error::new(Code::BUG, "the metrics cannot be written").because(error))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

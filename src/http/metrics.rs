@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::engine::{Waited, Worked};
+use crate::engine::{Alarm, Waited, Worked};
 
 /// The content type of what [`Metrics::text`] writes.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,6 +33,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_waited: Counter,
     turned_away: Family<OutcomeLabel, Counter>,
+    alarms: Family<AlarmLabels, Gauge>,
     due: Gauge,
     sends_under_way: Gauge,
     uptime: Gauge<f64, AtomicU64>,
@@ -59,6 +60,14 @@ struct OutcomeLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabel {
     code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AlarmLabels {
+    kind: &'static str,
+    /// Empty: all of them.
+    country: String,
+    acknowledged: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -103,6 +112,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_waited: Counter::default(),
             turned_away: Family::default(),
+            alarms: Family::default(),
             due: Gauge::default(),
             sends_under_way: Gauge::default(),
             uptime: Gauge::default(),
@@ -159,6 +169,11 @@ impl Metrics {
             "connections_turned_away",
             "Connections closed because they were idle or slow (timeout), or one too many of their address",
             self.turned_away.clone(),
+        );
+        registry.register(
+            "alarms",
+            "Alarms that stand, by kind, country and whether somebody acknowledged them",
+            self.alarms.clone(),
         );
         registry.register("queue_due", "Messages that wait for the worker, up to 1000", self.due.clone());
         registry.register("sends_under_way", "Sends that wait for the provider", self.sends_under_way.clone());
@@ -234,15 +249,24 @@ impl Metrics {
         self.turned_away.get_or_create(&OutcomeLabel { outcome: why.to_owned() }).inc();
     }
 
-    /// Everything as text. What is not counted but looked at comes in: messages due (`None`: not known), sends under way, and
-    /// open connections.
+    /// Everything as text. What is not counted but looked at comes in: alarms that stand and messages due (`None`: not known), sends
+    /// under way, and open connections.
     pub(super) fn text(
         &self,
+        alarms: Option<&[Alarm]>,
         due: Option<u32>,
         sends_under_way: usize,
         connections: usize,
     ) -> Result<String, std::fmt::Error> {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        if let Some(alarms) = alarms {
+            self.alarms.clear();
+            for alarm in alarms {
+                let acknowledged = if alarm.acked_at.is_some() { "true" } else { "false" };
+                let labels = AlarmLabels { kind: alarm.kind.as_str(), country: alarm.about.clone(), acknowledged };
+                self.alarms.get_or_create(&labels).set(1);
+            }
+        }
         self.due.set(due.map_or(-1, i64::from));
         self.sends_under_way.set(count(sends_under_way));
         self.connections.set(count(connections));

@@ -17,7 +17,7 @@ use super::{callback, health, otp, problem, test_twilio};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        otp::send, otp::verify, test_twilio::test, callback::status, callback::inbound,
+        otp::send, otp::verify, otp::proven, test_twilio::test, callback::status, callback::inbound,
         health::alive, health::ready, health::metrics, document,
     ),
     components(schemas(problem::ProblemDocument)),

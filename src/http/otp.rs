@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -16,9 +16,10 @@ use super::auth::{self, Claims};
 use super::body;
 use super::client::Client;
 use super::problem::{Problem, ProblemDocument};
+use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::code::Code;
-use crate::engine::{Destination, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
+use crate::engine::{Caller, Destination, Proven, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
 use crate::message;
 use crate::phone;
@@ -56,6 +57,9 @@ pub(super) struct SendRequest {
     app_hash: Option<String>,
     /// The domain whose web page may fill the code in by itself.
     origin: Option<String>,
+    /// `passed`: the person has solved a challenge, as `challenge_required` asked for. For tokens of services.
+    #[schema(example = "passed", pattern = "^passed$")]
+    challenge: Option<String>,
 }
 
 /// What send-otp answers.
@@ -167,6 +171,7 @@ pub(super) async fn send(
         purpose: purpose_of(body.purpose.as_deref())?,
         user,
         new_code: body.new_code == Some(true),
+        challenge_passed: challenge_passed(&request.token, body.challenge.as_deref())?,
         override_limits: None,
         idempotency_key: request.idempotency_key()?,
         endings: Endings::new(body.app_hash.as_deref(), body.origin.as_deref())?,
@@ -185,12 +190,72 @@ pub(super) async fn send(
         }
         Ok(SendAnswer::Refused(refusal)) => {
             count("refused");
-            Err(refusal.error().into())
+            let (code, error) = (refusal.code.name, refusal.error());
+            tracing::info!(target: "smsotp::http", code, hint = error.hint_text(), "a send was refused: {error}");
+            Err(refusal.public_error().into())
         }
         Err(error) => {
             count("error");
             Err(error.into())
         }
+    }
+}
+
+/// What proven answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProvenResponse {
+    /// The otp.
+    #[schema(example = 123)]
+    otp_id: i64,
+    /// Always true.
+    proven: bool,
+    /// False: that was known already.
+    counted: bool,
+}
+
+/// Say that the person whom a code was sent to was proven in another way; a live code is revoked by it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/messaging/otps/{id}/proven/",
+    operation_id = "proven",
+    tag = "otp",
+    security(("bearer" = [])),
+    params(("id" = i64, Path, description = "The `otp_id` that send-otp answered.")),
+    responses(
+        (status = 200, description = "It counts as if the code had been entered. Asked again it is answered the same, and counts once.", body = ProvenResponse),
+        (status = 401, description = "No accepted token.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow it, or speaks for a user: only a service can say so.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such otp.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, description = "The id is none.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 429, description = "The token asked too often; `Retry-After` says when to come back.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 500, description = "The server's configuration is wrong, or it has a bug.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, description = "The server is busy or cannot reach its database.", body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn proven(
+    State(state): State<Arc<ServerState>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let token = auth::bearer(&state, &headers, Scope::Proven).await?;
+    if token.user.is_some() {
+        return Err(Problem::new(error::Code::FORBIDDEN, "proofs are for tokens of services"));
+    }
+    let otp_id = id.parse().map_err(|_| Problem::new(error::Code::VALUE_INVALID, "this is no id of an otp"))?;
+    let counted = match state.engine.proven(&Caller::new(Actor::Token(token.id)), otp_id).await? {
+        Proven::NotFound => return Err(Problem::new(error::Code::NO_SUCH_OTP, "there is no such otp")),
+        counted => counted == Proven::Counted,
+    };
+    Ok(Json(ProvenResponse { otp_id, proven: true, counted }).into_response())
+}
+
+/// Whether the caller has had a challenge solved. A user's own token cannot say so.
+fn challenge_passed(token: &Token, said: Option<&str>) -> Result<bool, Problem> {
+    match said {
+        None => Ok(false),
+        Some("passed") if token.user.is_none() => Ok(true),
+        Some("passed") => Err(Problem::new(error::Code::FORBIDDEN, "challenge is for tokens of services")),
+        Some(_) => Err(Problem::new(error::Code::VALUE_INVALID, "challenge can only be \"passed\"")),
     }
 }
 

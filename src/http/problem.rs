@@ -61,12 +61,13 @@ pub(super) struct ProblemDocument {
 }
 
 /// Statuses that say more than the class of a code does.
-const STATUSES: [(Code, StatusCode); 15] = [
+const STATUSES: [(Code, StatusCode); 16] = [
     (Code::HOST_INVALID, StatusCode::BAD_REQUEST),
     (Code::HOST_NOT_ALLOWED, StatusCode::MISDIRECTED_REQUEST),
     (Code::BODY_INVALID, StatusCode::BAD_REQUEST),
     (Code::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
     (Code::NO_SUCH_PATH, StatusCode::NOT_FOUND),
+    (Code::NO_SUCH_OTP, StatusCode::NOT_FOUND),
     (Code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
     (Code::REQUEST_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (Code::IN_PROGRESS, StatusCode::CONFLICT),

@@ -41,6 +41,7 @@ impl Provider for Console {
             provider_id: provider_id.to_owned(),
             state: State::Delivered,
             error_code: None,
+            price: None,
             segments: None,
             body: SecretString::from(""),
             created_at: None,

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod checks;
 mod client;
 mod outcome;
+mod pricing;
 pub mod settings;
 pub mod signature;
 pub mod status;
@@ -18,10 +19,12 @@ use serde_json::Value;
 pub use self::account::Account;
 pub use self::client::Timeouts;
 use self::client::{ApiClient, ExchangeError, Request};
+use self::outcome::unreadable;
 pub use self::settings::{Credentials, Sender, Settings};
-use super::{Delivery, Outgoing, Provider, Reason, RemoteMessage};
+use super::{Delivery, Erasure, Outgoing, Provider, Reason, RemoteMessage};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::{Code, Error, Result};
+use crate::money::Money;
 use crate::phone::Phone;
 
 /// Sends through Twilio. Nothing is loaded and no connection made before the first call.
@@ -81,6 +84,11 @@ impl Twilio {
         form
     }
 
+    fn message_url(&self, provider_id: &str) -> Result<reqwest::Url> {
+        let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
+        self.settings().url("api", &path)
+    }
+
     /// Reads one resource as JSON. `None`: there is none (404).
     async fn read_resource(&self, url: reqwest::Url) -> Result<Option<Value>> {
         let answer = self.client.call(Request::Read(url)).await.map_err(unreachable)?;
@@ -115,8 +123,7 @@ impl Provider for Twilio {
         if !outcome::is_message_sid(provider_id) {
             return Ok(None);
         }
-        let path = format!("/2010-04-01/Accounts/{}/Messages/{provider_id}.json", self.settings().account_sid);
-        let Some(message) = self.read_resource(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        let Some(message) = self.read_resource(self.message_url(provider_id)?).await? else { return Ok(None) };
         outcome::remote_message(&message).map(Some).ok_or_else(unreadable)
     }
 
@@ -150,8 +157,68 @@ impl Provider for Twilio {
         Ok(Some(found))
     }
 
+    async fn balance(&self) -> Result<Option<Money>> {
+        let path = format!("/2010-04-01/Accounts/{}/Balance.json", self.settings().account_sid);
+        let Some(answer) = self.read_resource(self.settings().url("api", &path)?).await? else { return Ok(None) };
+        let text = |name: &str| answer.get(name).and_then(Value::as_str);
+        if text("currency") != Some("USD") {
+            return Ok(None);
+        }
+        let amount = text("balance").and_then(|amount| amount.parse::<f64>().ok()).filter(|amount| amount.is_finite());
+        amount.map(|amount| Some(Money::from_usd(amount))).ok_or_else(unreadable)
+    }
+
+    async fn priced_countries(&self) -> Result<Option<Vec<String>>> {
+        let mut url = self.settings().url("pricing", &pricing::first_page())?;
+        let mut found = Vec::new();
+        for _ in 0..pricing::PAGES_MAX {
+            let page = self.read_resource(url).await?.ok_or_else(pricing::no_list)?;
+            found.extend(pricing::countries(&page).ok_or_else(unreadable)?);
+            match pricing::next_page(&page) {
+                Some(path) => url = self.settings().url("pricing", &path)?,
+                None => return Ok(Some(found)),
+            }
+        }
+        Err(pricing::too_long())
+    }
+
+    async fn price(&self, country: &str) -> Result<Option<Money>> {
+        let url = self.settings().url("pricing", &pricing::of_country(country))?;
+        match self.read_resource(url).await? {
+            Some(list) => pricing::dearest(country, &list),
+            None => Ok(None),
+        }
+    }
+
+    /// Twilio deletes a message once its life is over or an hour old; until then its text alone can be emptied. The two
+    /// requests are safe to repeat.
+    async fn erase(&self, provider_id: &str) -> Result<Erasure> {
+        if !outcome::is_message_sid(provider_id) {
+            return Ok(Erasure::Deleted);
+        }
+        let url = self.message_url(provider_id)?;
+        let answer = self.client.call(Request::Delete(url.clone())).await.map_err(unreachable)?;
+        match answer.status {
+            // What is not there was deleted before.
+            200..=299 | 404 => return Ok(Erasure::Deleted),
+            400 | 409 => {}
+            _ => return Err(outcome::read_error(&answer)),
+        }
+        let emptied = vec![("Body", String::new())];
+        let redacted = self.client.call(Request::Update(url, emptied)).await.map_err(unreachable)?;
+        match redacted.status {
+            200..=299 => Ok(Erasure::Redacted),
+            404 => Ok(Erasure::Deleted),
+            _ => Err(outcome::read_error(&redacted)),
+        }
+    }
+
     fn explain(&self, error_code: u32) -> Option<Reason> {
         Some(outcome::reason_of(error_code))
+    }
+
+    fn costs_nothing(&self) -> bool {
+        self.settings().is_loopback()
     }
 
     fn clock_skew_ms(&self) -> i64 {
@@ -167,11 +234,6 @@ fn is_outbound_to(message: &Value, to: &Phone) -> bool {
 fn unreachable(error: ExchangeError) -> Error {
     Error::new(Code::PROVIDER_UNREACHABLE, error.why())
         .hint("check network, proxy and firewall with `smsotp test-twilio`")
-}
-
-fn unreadable() -> Error {
-    Error::new(Code::PROVIDER_UNREACHABLE, "Twilio's answer cannot be read")
-        .hint("look for a proxy or gateway between here and Twilio")
 }
 
 #[cfg(test)]

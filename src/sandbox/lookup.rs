@@ -5,35 +5,68 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, ok};
+use super::answer::{ApiResult, TwilioError, ok, page_size};
 use super::countries::{COUNTRIES, Country, PRICE_ELSEWHERE, find_country};
 use super::request::ApiRequest;
 use super::state::SandboxState;
 use crate::phone::{self, Kind, Number};
 
-/// GET /v1/Messaging/Countries/{ISO}
+/// GET /v1/Messaging/Countries: every country that has phone numbers.
+pub(super) async fn priced(State(_): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
+    let size = page_size(request.query.filled("PageSize"))?;
+    let page: usize = match request.query.filled("Page").map(str::parse) {
+        None => 0,
+        Some(Ok(page)) => page,
+        Some(Err(_)) => return Err(TwilioError::new(20001, "Page must be a whole number")),
+    };
+    let url = format!("{}{}", request.origin, request.path);
+    let link = |page: usize| format!("{url}?PageSize={size}&Page={page}&PageToken=PB{page}");
+    let mut countries: Vec<Value> = phone::countries()
+        .skip(page.saturating_mul(size))
+        .take(size + 1)
+        .map(|iso| json!({"country": name_of(iso), "iso_country": iso, "url": format!("{url}/{iso}")}))
+        .collect();
+    let more = countries.len() > size;
+    countries.truncate(size);
+    Ok(ok(json!({
+        "countries": countries,
+        "meta": {
+            "first_page_url": format!("{url}?PageSize={size}&Page=0"), "key": "countries",
+            "next_page_url": more.then(|| link(page + 1)), "page": page, "page_size": size,
+            "previous_page_url": (page > 0).then(|| link(page - 1)), "url": link(page),
+        },
+    })))
+}
+
+/// GET /v1/Messaging/Countries/{ISO}. What is billed is the price of the dearer carrier.
 pub(super) async fn price(
     State(_): State<Arc<SandboxState>>,
     Path(iso): Path<String>,
     request: ApiRequest,
 ) -> ApiResult {
-    let iso = iso.to_ascii_uppercase();
-    if iso.len() != 2 || !iso.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Err(TwilioError::not_found(&request.path));
-    }
-    let known = find_country(&iso);
-    let micros = known.map_or(PRICE_ELSEWHERE, |country| country.micros);
-    let price = format!("{}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100);
+    let iso = phone::country(&iso).ok_or_else(|| TwilioError::not_found(&request.path))?;
+    let micros = find_country(iso).map_or(PRICE_ELSEWHERE, |country| country.micros);
+    let carrier = |name: &str, mnc: &str, micros: i64| {
+        let price = format!("{}.{:04}", micros / 1_000_000, micros % 1_000_000 / 100);
+        json!({
+            "carrier": name, "mcc": "001", "mnc": mnc,
+            "prices": [{"base_price": price, "current_price": price, "number_type": "local"}],
+        })
+    };
     Ok(ok(json!({
-        "country": known.map_or(iso.as_str(), |country| country.name),
+        "country": name_of(iso),
         "inbound_sms_prices": [{"base_price": "0.0083", "current_price": "0.0083", "number_type": "local"}],
         "iso_country": iso,
-        "outbound_sms_prices": [{
-            "carrier": "Sandbox Mobile", "mcc": "001", "mnc": "01",
-            "prices": [{"base_price": price, "current_price": price, "number_type": "local"}],
-        }],
+        "outbound_sms_prices": [
+            carrier("Sandbox Mobile", "01", micros), carrier("Sandbox Nationwide", "02", micros * 4 / 5),
+        ],
         "price_unit": "USD", "url": format!("{}{}", request.origin, request.path),
     })))
+}
+
+/// Its name, where the sandbox knows one.
+fn name_of(iso: &'static str) -> &'static str {
+    find_country(iso).map_or(iso, |country| country.name)
 }
 
 /// GET /v1/Messaging/GeoPermissions

@@ -97,6 +97,12 @@ impl StoredMessage {
         matches!(self.status.as_str(), "accepted" | "scheduled" | "queued")
     }
 
+    /// It cannot be deleted yet.
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        let on_its_way = matches!(self.status.as_str(), "accepted" | "queued" | "sending" | "sent");
+        on_its_way && now.since(self.created).as_secs() < 3600
+    }
+
     /// A Messaging Service has not chosen a sender for it yet.
     pub fn is_waiting_for_sender(&self) -> bool {
         matches!(self.status.as_str(), "accepted" | "scheduled" | "canceled")

@@ -118,13 +118,17 @@ pub(super) async fn update(
     Ok(ok(message.to_json(&state.account.account_sid)))
 }
 
-/// DELETE Messages/{sid}.json
+/// DELETE Messages/{sid}.json: not while the carrier may still report what became of it, which Twilio waits for for an hour.
 pub(super) async fn delete(
     State(state): State<Arc<SandboxState>>,
     Path((_, file)): Path<(String, String)>,
     request: ApiRequest,
 ) -> ApiResult {
     let now = state.now();
+    let is_young = |sid: &str| state.message_log().get(sid).is_some_and(|message| message.is_kept(now));
+    if sid_of(&file).is_some_and(is_young) {
+        return Err(TwilioError::new(20009, "Cannot delete this resource before it is complete"));
+    }
     let delete = |sid| state.message_log().change(sid, now, |message| message.deleted = true);
     sid_of(&file).and_then(delete).ok_or_else(|| TwilioError::not_found(&request.path))?;
     Ok(no_content())

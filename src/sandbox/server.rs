@@ -171,6 +171,7 @@ fn router(state: Arc<SandboxState>) -> Router {
         .route("/v1/Services", get(services::list))
         .route("/v1/Services/{sid}", get(services::fetch))
         .route("/v1/Services/{sid}/{pool}", get(services::senders))
+        .route("/v1/Messaging/Countries", get(lookup::priced))
         .route("/v1/Messaging/Countries/{country}", get(lookup::price))
         .route("/v1/Messaging/GeoPermissions", get(lookup::geo_permissions))
         .route("/v2/PhoneNumbers/{number}", get(lookup::lookup))

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::schema::{Identity, Record, Table};
 use super::value::{ColumnType, Value};
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor, Details, Event, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
@@ -169,6 +170,10 @@ impl<'a> ExportWriter<'a> {
             let mut message = Message::read(&values)?;
             retire(&mut message, self.now);
             self.write(table, &message.values())
+        } else if table.is::<Alarm>() && copy {
+            // It is delivered from where it was raised.
+            let alarm = Alarm { due_at: None, ..Alarm::read(&values)? };
+            self.write(table, &alarm.values())
         } else {
             if table.is::<SealedHead>() {
                 let head = SealedHead::read(&values)?;

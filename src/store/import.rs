@@ -8,13 +8,12 @@ use serde_json::Value as Json;
 use super::export::{ExportEnd, ExportLine, ExportStart, ImportMark, Transferred, invalid};
 use super::schema::{self, KeyRow, Record, SubjectRow, Table};
 use super::value::{ColumnType, Value};
-use super::{Subject, fresh_subject_id, wrapped};
+use super::wrapped;
 use crate::audit::SealedHead;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
 use crate::otp::{self, Otp};
-use crate::usage::Usage;
 
 /// The longest line that is read, in bytes. Usages are bounded, and nothing else is long.
 const LINE_MAX: u64 = 1 << 20;
@@ -23,8 +22,6 @@ const LINE_MAX: u64 = 1 << 20;
 pub struct ImportReader<'a> {
     from: &'a mut (dyn BufRead + Send),
     ring: &'a Keyring,
-    /// Into how many rows the store divides the usage of everything.
-    shards: u32,
     /// How many audit chains the store has at least.
     chains: u32,
     heads: Vec<SealedHead>,
@@ -33,7 +30,6 @@ pub struct ImportReader<'a> {
     pub database_id: [u8; 16],
     wrapped: Vec<KeyRow>,
     keys: Option<DatabaseKeys>,
-    everything: Option<Usage>,
     transferred: Transferred,
     /// The number of the line that was read last.
     line: u64,
@@ -48,26 +44,19 @@ impl<'a> ImportReader<'a> {
     ///
     /// # Errors
     /// `VALUE_INVALID` if this is not an export, or one of a newer smsotp.
-    pub fn begin(
-        from: &'a mut (dyn BufRead + Send),
-        ring: &'a Keyring,
-        shards: u32,
-        chains: u32,
-    ) -> Result<ImportReader<'a>> {
+    pub fn begin(from: &'a mut (dyn BufRead + Send), ring: &'a Keyring, chains: u32) -> Result<ImportReader<'a>> {
         let first = read_line(from, 1)?.ok_or_else(|| invalid(1, "the file is empty"))?;
         let start = ExportStart::read(&first)?;
         let database_id = unhex(&start.database_id).and_then(|bytes| bytes.try_into().ok());
         Ok(ImportReader {
             from,
             ring,
-            shards,
             chains,
             heads: Vec::new(),
             database_id: database_id.ok_or_else(|| invalid(1, "the id of the database cannot be read"))?,
             start,
             wrapped: Vec::new(),
             keys: None,
-            everything: None,
             transferred: Transferred::default(),
             line: 1,
             ended: false,
@@ -90,7 +79,6 @@ impl<'a> ImportReader<'a> {
                 Some((table, values)) => rows.extend(self.accept(table, values)?),
                 None => {
                     self.ended = true;
-                    rows.extend(self.shards()?);
                     rows.extend(self.heads()?);
                 }
             }
@@ -103,8 +91,7 @@ impl<'a> ImportReader<'a> {
         self.transferred
     }
 
-    /// The keys come first: if they cannot be unwrapped, nothing else is accepted. Stores divide the usage of everything differently,
-    /// so its rows are held back and replaced at the end.
+    /// The keys come first: if they cannot be unwrapped, nothing else is accepted.
     fn accept(&mut self, table: &'static Table, values: Vec<Value<'static>>) -> Result<Option<TableRow>> {
         let misfit = |_| invalid(self.line, "the row does not fit its table");
         if table.is::<KeyRow>() {
@@ -112,12 +99,7 @@ impl<'a> ImportReader<'a> {
             return Ok(Some((table, values)));
         }
         if table.is::<SubjectRow>() {
-            let row = SubjectRow::read(&values).map_err(misfit)?;
-            if row.kind == Subject::Everything.kind().as_str() {
-                let part = row.usage().map_err(misfit)?;
-                self.everything.get_or_insert_default().add_slots(part);
-                return Ok(None);
-            }
+            SubjectRow::read(&values).and_then(|row| row.usage()).map_err(misfit)?;
         }
         if table.is::<Otp>() && !self.start.moved && Otp::read(&values).map_err(misfit)?.state == otp::State::Active {
             return Err(invalid(self.line, "a copy that holds a live code is none"));
@@ -136,22 +118,6 @@ impl<'a> ImportReader<'a> {
             None => wrapped::unwrap(&self.wrapped, &self.database_id, self.ring)?,
         };
         Ok(self.keys.insert(keys))
-    }
-
-    /// The rows of the usage of everything in this store. Together they count at least as much as before: they may refuse early,
-    /// never late.
-    fn shards(&mut self) -> Result<Vec<TableRow>> {
-        let everything = self.everything.take();
-        let (shards, now) = (self.shards, Timestamp(self.start.exported_at));
-        let keys = self.keys()?;
-        let Some(shard) = everything.map(|usage| usage.shard_of_slots(shards)) else { return Ok(Vec::new()) };
-        let row = |nth: u32| {
-            let subject = Subject::Shard(nth);
-            let tag = keys.index.tag(subject.kind().as_str(), &subject.value());
-            let row = SubjectRow::new(&subject, tag, fresh_subject_id(now)?, &shard, None)?;
-            Ok((SubjectRow::table(), row.values().into_iter().map(Value::owned).collect()))
-        };
-        (0..shards).map(row).collect()
     }
 
     /// The heads of the audit chains, sealed anew: the store may have more chains than the exported one.

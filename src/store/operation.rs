@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Operate;
+use crate::abuse::{self, Counted, EventKind};
+use crate::alarm::Alarm;
 use crate::audit::Event;
 use crate::clock::{CLOCK_SLACK, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
+use crate::lists::{self, ListEntry, Ruling, Side};
 use crate::message::Message;
+use crate::money::{FetchedPrice, Money};
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -34,9 +38,19 @@ pub struct Needs {
     pub reply: Option<[u8; 32]>,
     /// An access token.
     pub token: Option<i64>,
+    /// An alarm.
+    pub alarm: Option<i64>,
+    /// The keys of entries of lists: [`crate::lists::About::keys`].
+    pub lists: Vec<String>,
+    /// What became of messages to this country, and is in no counts yet; empty: to the networks without one. Whoever asks for it
+    /// asks for the country and everything as well: their rows are its lock.
+    pub events: Option<String>,
     /// Fresh ids for an otp, a message and a token.
     pub ids: bool,
 }
+
+/// How many events one operation takes in at most.
+pub const EVENTS_MAX: u32 = 1000;
 
 /// Which otp an operation is about.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +91,12 @@ pub struct Facts {
     pub token: Option<Token>,
     /// An unused token id.
     pub next_token_id: i64,
+    /// The alarm that was asked for.
+    pub alarm: Option<Alarm>,
+    /// The entries of lists with one of [`Needs::lists`], those that have ended too.
+    pub lists: Vec<ListEntry>,
+    /// What became of messages to the country of [`Needs::events`] and of all messages, oldest first, at most [`EVENTS_MAX`].
+    pub events: Vec<MoneyEvent>,
 }
 
 /// What becomes of a "no".
@@ -90,7 +110,7 @@ pub enum Refused {
     Counted(Box<RefusalCount>),
 }
 
-/// A usage in which nothing but the count of refusals was changed.
+/// A usage in which nothing but the count of refusals, and what the guard knows, was changed.
 #[derive(Clone, Debug)]
 pub struct RefusalCount {
     pub(super) subject: SubjectId,
@@ -132,6 +152,19 @@ impl SubjectFact {
         }
     }
 
+    /// The change that erases this subject; `None` where nothing is known of it. Only an opt-out outlives it, as a keyed tag with
+    /// a new random id.
+    ///
+    /// # Errors
+    /// `BUG` where the operating system has no random bytes.
+    pub fn erased(&self, now: Timestamp) -> Result<Option<Change>> {
+        if self.is_new {
+            return Ok(None);
+        }
+        let kept = self.usage.outliving().map(|usage| Ok::<_, Error>((fresh_subject_id(now)?, usage))).transpose()?;
+        Ok(Some(Change::EraseSubject(self.id, kept)))
+    }
+
     /// Notes among the changes of an operation that its audit row records a "no" about this subject.
     pub fn record_refusal(
         &self,
@@ -153,6 +186,11 @@ impl SubjectFact {
             usage.count_refusal(what, per, now);
         };
         changes.push(self.updated(now, limits, counted));
+    }
+
+    /// Its usage with what the guard knows now, where the row is there.
+    pub fn counted(&self) -> Option<RefusalCount> {
+        (!self.is_new).then(|| RefusalCount { subject: self.id, usage: self.usage.clone() })
     }
 
     /// Counts a "no" that is about this subject: `what` was refused, which the audit log records once in any span of
@@ -181,12 +219,26 @@ impl Facts {
     pub fn pair(&self) -> Result<&SubjectFact> {
         self.asked_for(SubjectKind::Pair)
     }
-    /// That of everyone, or of one shard.
+    /// That of everyone.
     ///
     /// # Errors
     /// `BUG` where the operation did not ask for it.
     pub fn everything(&self) -> Result<&SubjectFact> {
         self.asked_for(SubjectKind::Everything)
+    }
+    /// The country's.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn country(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Country)
+    }
+    /// The block of numbers'.
+    ///
+    /// # Errors
+    /// `BUG` where the operation did not ask for it.
+    pub fn block(&self) -> Result<&SubjectFact> {
+        self.asked_for(SubjectKind::Block)
     }
     /// The user's; `None` for the empty user, who is nobody in particular.
     pub fn user(&self) -> Option<&SubjectFact> {
@@ -203,6 +255,17 @@ impl Facts {
     /// The client network's; `None` where no address is known.
     pub fn network(&self) -> Option<&SubjectFact> {
         self.role(SubjectKind::Network)
+    }
+
+    /// What the lists say of the message that this is about.
+    pub fn ruling(&self) -> Ruling<'_> {
+        lists::rule(&self.lists, self.now)
+    }
+
+    /// Whether an entry of the allow list, and none of the block list, is about this message: the caps against abuse do not hold it
+    /// back.
+    pub fn allowed(&self) -> bool {
+        self.ruling().allowed
     }
 
     /// The one with this id.
@@ -228,7 +291,7 @@ impl Facts {
         if seen.since(self.now) <= CLOCK_SLACK {
             return Ok(seen);
         }
-        let ahead = self.subjects.iter().filter(|fact| Timestamp(fact.usage.seen).since(self.now) > CLOCK_SLACK);
+        let ahead = self.of_limits().filter(|fact| Timestamp(fact.usage.seen).since(self.now) > CLOCK_SLACK);
         let mut kinds: Vec<SubjectKind> = ahead.map(|fact| fact.subject.kind()).collect();
         // A user with a phone is ahead because the phone is, and is reset with it.
         if kinds.contains(&SubjectKind::Phone) {
@@ -250,7 +313,12 @@ impl Facts {
     /// The present, or the newest event of these subjects where that lies ahead of it: for what has to be recorded whatever
     /// the clock says.
     pub fn latest(&self) -> Timestamp {
-        Timestamp(self.subjects.iter().map(|fact| fact.usage.seen).fold(self.now.millis(), i64::max))
+        Timestamp(self.of_limits().map(|fact| fact.usage.seen).fold(self.now.millis(), i64::max))
+    }
+
+    /// All but those that the guard alone keeps.
+    fn of_limits(&self) -> impl Iterator<Item = &SubjectFact> {
+        self.subjects.iter().filter(|fact| !fact.subject.kind().is_of_guard())
     }
 }
 
@@ -272,16 +340,42 @@ pub enum Change {
     PutUsage(SubjectId, Usage, Option<Timestamp>),
     /// A subject that was not known stays unknown, by the statement of [`Change::PutUsage`].
     LeaveUnknown(SubjectId),
+    /// What became of a message, for the next send; its id does not count.
+    NewEvent(MoneyEvent),
+    /// Events that are in the counts now, by their ids: of [`Facts::events`].
+    TakeEvents(Vec<i64>),
     /// The answer to an idempotency key, new or changed.
     PutReply(Reply),
     /// A test number, new or changed.
     PutTestNumber(TestNumber),
     /// A test number that is one no more.
     DropTestNumber(Phone),
+    /// A price as the provider's list has it, new or changed.
+    PutPrice(FetchedPrice),
     /// A new access token, under [`Facts::next_token_id`].
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
+    /// A new alarm, whose id does not count; it joins the one of its kind and country that stands. Of several in one operation, no
+    /// two have the same kind and country, and they are in the order of both, so that nobody waits for somebody who waits for them.
+    RaiseAlarm(Alarm),
+    /// Everything of an alarm that may change: of [`Facts::alarm`].
+    PutAlarm(Alarm),
+    /// What the provider said about the balance.
+    PutBalance(Balance),
+    /// An access token that is not there any more.
+    DropToken(i64),
+    /// An entry of a list, new or changed. What it has refused stays as it is counted.
+    PutEntry(ListEntry),
+    /// An entry that is off its list, by its key.
+    DropEntry(String, Side),
+    /// An entry refused so many more messages, by its key.
+    CountHits(String, Side, u32),
+    /// An otp, with its messages and what was answered to idempotency keys about them, is deleted.
+    EraseOtp(i64),
+    /// A subject's row is deleted. What has to outlive the person is kept in a row with a new id, which nothing leads to from
+    /// the old one: made by [`SubjectFact::erased`].
+    EraseSubject(SubjectId, Option<(SubjectId, Usage)>),
 }
 
 /// What an operation decided. Rows cannot be changed without an audit row: there is no way to say so. Nor is there one
@@ -299,10 +393,12 @@ pub enum Decision<A = ()> {
         /// The answer.
         answer: A,
     },
-    /// A "no" that the audit log has recorded a short while ago: only its count changes.
+    /// A "no" that the audit log has recorded a short while ago: only its count changes, and what the guard makes of it.
     Count {
-        /// The subject that it is about, with the new count.
-        refusal: RefusalCount,
+        /// The subjects that it is about, with the new count.
+        counts: Vec<RefusalCount>,
+        /// Events that are in the counts now, by their ids: of [`Facts::events`].
+        taken: Vec<i64>,
         /// The answer.
         answer: A,
     },
@@ -323,7 +419,7 @@ impl<A> Decision<A> {
         match self {
             Decision::Nothing(answer) => (Decision::Nothing(()), answer),
             Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
-            Decision::Count { refusal, answer } => (Decision::Count { refusal, answer: () }, answer),
+            Decision::Count { counts, taken, answer } => (Decision::Count { counts, taken, answer: () }, answer),
             Decision::Reschedule { message_id, due_at, answer } => {
                 (Decision::Reschedule { message_id, due_at, answer: () }, answer)
             }
@@ -344,6 +440,57 @@ pub struct TestNumber {
     pub added_at: Timestamp,
     /// By whom.
     pub added_by: String,
+}
+
+/// What is known of the balance at the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Always 1.
+    pub id: u8,
+    /// When the provider was asked last.
+    pub asked_at: Timestamp,
+    /// What it said; `None`: nothing that could be used.
+    pub amount: Option<Money>,
+}
+
+/// What became of a message, until the counts of its country or of everything take it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoneyEvent {
+    /// Given by the database.
+    pub id: i64,
+    /// Whose counts: [`MoneyEvent::scope`] of a country; empty: those of everything.
+    pub scope: String,
+    /// When it became so.
+    pub at: Timestamp,
+    /// What became of it.
+    pub kind: EventKind,
+    /// When it was counted.
+    pub reserved_at: Timestamp,
+    /// [`abuse::Event::price`].
+    pub amount: Money,
+    /// How it was counted.
+    pub counted: Counted,
+    /// It was counted among the countries that are not proven.
+    pub pooled: bool,
+}
+
+impl MoneyEvent {
+    /// The scope of a country; of the networks that belong to none where it is empty.
+    pub fn scope(country: &str) -> &str {
+        if country.is_empty() { "none" } else { country }
+    }
+
+    /// One for a scope.
+    pub fn new(scope: &str, event: &abuse::Event) -> MoneyEvent {
+        let abuse::Event { at, kind, reserved_at, price: amount, counted, pooled } = *event;
+        MoneyEvent { id: 0, scope: scope.to_owned(), at, kind, reserved_at, amount, counted, pooled }
+    }
+
+    /// As the rules take it.
+    pub fn event(&self) -> abuse::Event {
+        let MoneyEvent { at, kind, reserved_at, amount: price, counted, pooled, .. } = *self;
+        abuse::Event { at, kind, reserved_at, price, counted, pooled }
+    }
 }
 
 /// The database's side of an idempotency key.

@@ -33,30 +33,31 @@ use self::errors::Failure;
 use self::facts::{FactsQuery, lock_chain};
 use self::rows::{Statement, int};
 use self::url::Address;
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Code, Error, Result};
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{Transfer, Transferred};
 use crate::store::schema::SubjectRow;
 use crate::store::value::{ColumnType, Stored, damaged};
 use crate::store::{
-    AuditPrune, Decide, Decision, Filter, Maintain, Needs, Operate, Page, PurgeBatch, PurgeCursor, Purged, Read, Reply,
-    Status, Subject, SubjectFact, SubjectId, TestNumber,
+    AuditPrune, Balance, Decide, Decision, Filter, Maintain, MoneyEvent, Needs, Operate, Page, PurgeBatch, PurgeCursor,
+    Purged, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// How long an operation is retried: for a lock, through a fail-over, for a lost commit.
 const WAIT_LIMIT: Duration = Duration::from_secs(15);
 
 /// How many times longer a step of an export or import may take than an operation is retried.
 const STEP_LIMITS: u32 = 4;
-
-/// Into how many rows the usage of everything is divided.
-const SHARDS: u32 = 8;
 
 /// How many audit chains operations have; chain 0 is for maintenance, which never waits for one of theirs.
 const CHAINS: u32 = 32;
@@ -227,11 +228,15 @@ impl Postgres {
                 session.done();
                 Ok(())
             }
-            Ok(Decision::Count { refusal, .. }) => {
-                let (id, usage) = SubjectRow::counted(&refusal)?;
-                let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
-                let count = Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]);
-                let statements = [count, loaded.leave_unknown(&[])];
+            Ok(Decision::Count { counts, taken, .. }) => {
+                let mut statements = Vec::with_capacity(counts.len() + 2);
+                for count in &counts {
+                    let (id, usage) = SubjectRow::counted(count)?;
+                    let sql = "UPDATE smsotp.subjects SET usage = $2 WHERE id = $1";
+                    statements.push(Statement::new(sql, vec![rows::bytes(&id.0), rows::text(usage)]));
+                }
+                statements.extend((!taken.is_empty()).then(|| apply::take_events(taken)));
+                statements.push(loaded.leave_unknown(&[]));
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();
@@ -364,10 +369,6 @@ impl Operate for Postgres {
         &self.keys
     }
 
-    fn shards(&self) -> u32 {
-        SHARDS
-    }
-
     async fn operate(&self, needs: Needs, mut decide: Decide) -> Result<()> {
         let query = FactsQuery::of(self, needs).await?;
         let mut attempts = Attempts::within(self.wait_limit);
@@ -447,8 +448,22 @@ impl Read for Postgres {
         read::usages(self, subjects).await
     }
 
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
+        rows::all(&self.query(&facts::waiting_events(country)).await?)
+    }
+    async fn prices(&self) -> Result<Vec<FetchedPrice>> {
+        read::prices(self).await
+    }
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(self).await
+    }
+
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        read::list_entries(self, side, before, limit).await
+    }
+
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>> {
+        read::lasting(self, after, limit).await
     }
 
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
@@ -457,6 +472,18 @@ impl Read for Postgres {
 
     async fn tokens(&self) -> Result<Vec<Token>> {
         read::tokens(self).await
+    }
+
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+        read::alarms(self, ended_after).await
+    }
+
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due_alarms(self, now, limit).await
+    }
+
+    async fn balance(&self) -> Result<Option<Balance>> {
+        rows::first(&self.query(&rows::find::<Balance>(int(1))).await?)
     }
 
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 /// twice.
 const REPLIES_KEPT_MS: i64 = 24 * 3_600_000;
 
+/// Alarms are kept for so long after they ended: acknowledged ones for 30 days, all others for a year.
+const ALARMS_KEPT_MS: [i64; 2] = [30 * 24 * 3_600_000, 365 * 24 * 3_600_000];
+
 /// A table whose rows expire by a time column that has an index.
 pub struct Expiring {
     table: &'static str,
@@ -16,17 +19,20 @@ pub struct Expiring {
     keys: [&'static str; 2],
     /// The time column.
     moment: &'static str,
+    /// What else has to be so.
+    only: &'static str,
     /// Up to when rows are expired.
     until: fn(&PurgeBatch, Timestamp) -> Timestamp,
     count: fn(&mut Purged) -> &mut u64,
 }
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers.
-pub const EXPIRING: [Expiring; 3] = [
+/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists.
+pub const EXPIRING: [Expiring; 6] = [
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
         moment: "idle_at",
+        only: "",
         until: |_, now| now,
         count: |purged| &mut purged.subjects,
     },
@@ -34,6 +40,7 @@ pub const EXPIRING: [Expiring; 3] = [
         table: "replies",
         keys: ["tag", "tag"],
         moment: "created_at",
+        only: "",
         until: |batch, now| batch.cutoff.min(Timestamp(now.millis() - REPLIES_KEPT_MS)),
         count: |purged| &mut purged.replies,
     },
@@ -41,15 +48,40 @@ pub const EXPIRING: [Expiring; 3] = [
         table: "test_numbers",
         keys: ["phone_number", "phone_number"],
         moment: "until",
+        only: "",
         until: |_, now| now,
         count: |purged| &mut purged.test_numbers,
+    },
+    Expiring {
+        table: "alarms",
+        keys: ["id", "id"],
+        moment: "until",
+        only: " AND acked_at IS NOT NULL",
+        until: |_, now| Timestamp(now.millis() - ALARMS_KEPT_MS[0]),
+        count: |purged| &mut purged.alarms,
+    },
+    Expiring {
+        table: "alarms",
+        keys: ["id", "id"],
+        moment: "until",
+        only: " AND acked_at IS NULL",
+        until: |_, now| Timestamp(now.millis() - ALARMS_KEPT_MS[1]),
+        count: |purged| &mut purged.alarms,
+    },
+    Expiring {
+        table: "list_entries",
+        keys: ["number", "number"],
+        moment: "until",
+        only: "",
+        until: |_, now| now,
+        count: |purged| &mut purged.list_entries,
     },
 ];
 
 impl Expiring {
     /// Deletes the first `?2` rows that expired by `?1`. PostgreSQL skips those that an operation holds.
     pub fn delete(&self, dialect: Dialect) -> String {
-        let [table, moment] = [&dialect.table(self.table), self.moment];
+        let [table, moment, only] = [&dialect.table(self.table), self.moment, self.only];
         let [sqlite, postgres] = self.keys;
         let (key, skip) = match dialect {
             Dialect::Sqlite => (sqlite, ""),
@@ -57,14 +89,15 @@ impl Expiring {
         };
         let [until, most] = [1, 2].map(|nth| dialect.place(nth));
         format!(
-            "WITH free AS (SELECT {key} FROM {table} WHERE {moment} <= {until} ORDER BY {moment} LIMIT {most}{skip}) \
+            "WITH free AS (SELECT {key} FROM {table} WHERE {moment} <= {until}{only} ORDER BY {moment} LIMIT {most}{skip}) \
              DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM free)"
         )
     }
 
     /// Counts the rows that expired by `?1`.
     pub fn counted(&self, dialect: Dialect) -> String {
-        format!("SELECT count(*) FROM {} WHERE {} <= {}", dialect.table(self.table), self.moment, dialect.place(1))
+        let [table, place] = [dialect.table(self.table), dialect.place(1)];
+        format!("SELECT count(*) FROM {table} WHERE {} <= {place}{}", self.moment, self.only)
     }
 
     /// Up to when rows are expired for a batch that runs now.
@@ -87,6 +120,8 @@ pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
         .number("subjects", number(purged.subjects))
         .number("replies", number(purged.replies))
         .number("test_numbers", number(purged.test_numbers))
+        .number("alarms", number(purged.alarms))
+        .number("list_entries", number(purged.list_entries))
         .number("finished_before", batch.cutoff.millis());
     Event::new(now, batch.actor.clone(), "purge", "done").details(details)
 }

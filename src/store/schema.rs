@@ -7,12 +7,15 @@
 use std::sync::OnceLock;
 
 use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
-use super::{RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use super::{Balance, MoneyEvent, RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::alarm::Alarm;
 use crate::audit::{self, SealedHead};
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
+use crate::lists::{FORGOTTEN, ListEntry};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::{Otp, State};
 use crate::token::Token;
 use crate::usage::Usage;
@@ -178,6 +181,24 @@ table! {
     "missed_at"     Int   Changing  missed_at,
     "updated_at"    Int   Changing  updated_at,
     "endings"       Text  Fixed     endings,
+    "country"       Text  Fixed     country,
+    "price"         Int   Fixed     price,
+    "settled"       Int   Changing  settled,
+    "counted"       Text  Fixed     counted,
+    "pooled"        Bool  Fixed     pooled,
+    "open"          Bool  Changing  open,
+}
+
+table! {
+    "money_events" of MoneyEvent, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "scope"         Text  Fixed     scope,
+    "at"            Int   Fixed     at,
+    "kind"          Text  Fixed     kind,
+    "reserved_at"   Int   Fixed     reserved_at,
+    "amount"        Int   Fixed     amount,
+    "counted"       Text  Fixed     counted,
+    "pooled"        Bool  Fixed     pooled,
 }
 
 table! {
@@ -199,12 +220,35 @@ table! {
 }
 
 table! {
+    "prices" of FetchedPrice, key ["country", "channel"], order "country, channel";
+    "country"       Text  Fixed     country,
+    "channel"       Text  Fixed     channel,
+    "price"         Int   Changing  price,
+    "fetched_at"    Int   Changing  fetched_at,
+}
+
+table! {
+    "list_entries" of ListEntry, key ["key", "list"], order "key, list";
+    "key"           Text  Fixed     key,
+    "list"          Text  Fixed     side,
+    "kind"          Text  Fixed     kind,
+    "shown"         Text  Changing  shown,
+    "reason"        Text  Changing  reason,
+    "since"         Int   Changing  since,
+    "until"         Int   Changing  until,
+    "added_by"      Text  Changing  added_by,
+    "hits"          Int   Fixed     hits,
+    "hit_at"        Int   Fixed     hit_at,
+}
+
+table! {
     "tokens" of Token, key ["id"], order "id";
     "id"            Int   Fixed     id,
     "name"          Text  Fixed     name,
     "tag"           Bytes Fixed     tag,
     "scopes"        Text  Fixed     scopes,
     "rate"          Int   Fixed     rate,
+    "conversion_unknown" Bool Fixed conversion_unknown,
     "user"          Text  Fixed     user,
     "service"       Bool  Fixed     service,
     "created_at"    Int   Fixed     created_at,
@@ -212,6 +256,32 @@ table! {
     "revoked_at"    Int   Changing  revoked_at,
     "created_by"    Text  Fixed     created_by,
     "seal"          Bytes Changing  seal,
+}
+
+table! {
+    "alarms" of Alarm, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "kind"          Text  Fixed     kind,
+    "about"         Text  Fixed     about,
+    "since"         Int   Fixed     since,
+    "until"         Int   Changing  until,
+    "last_at"       Int   Changing  last_at,
+    "count"         Int   Changing  count,
+    "cost"          Int   Changing  cost,
+    "words"         Text  Changing  words,
+    "newest"        Bool  Changing  newest,
+    "acked_at"      Int   Changing  acked_at,
+    "acked_by"      Text  Changing  acked_by,
+    "attempts"      Int   Changing  attempts,
+    "due_at"        Int   Changing  due_at,
+    "sent_at"       Int   Changing  sent_at,
+}
+
+table! {
+    "balance" of Balance, key ["id"], order "id";
+    "id"            Int   Fixed     id,
+    "asked_at"      Int   Changing  asked_at,
+    "amount"        Int   Changing  amount,
 }
 
 table! {
@@ -242,15 +312,20 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 9] {
+pub fn exported() -> [&'static Table; 14] {
     [
         KeyRow::table(),
         SubjectRow::table(),
         Otp::table(),
         Message::table(),
+        MoneyEvent::table(),
         Reply::table(),
         TestNumber::table(),
+        FetchedPrice::table(),
+        ListEntry::table(),
         Token::table(),
+        Alarm::table(),
+        Balance::table(),
         audit::Row::table(),
         SealedHead::table(),
     ]
@@ -262,8 +337,72 @@ pub fn pad(dialect: Dialect) -> String {
     format!("UPDATE {table} SET state = 'active', ended_at = NULL, wrong_guesses = wrong_guesses + 1 WHERE id = {id}")
 }
 
+/// Counts messages that an entry of a list refused, by its key and list: no lock is held for it, and no other column is written.
+pub fn count_hits(dialect: Dialect) -> String {
+    let table = dialect.table(ListEntry::table().name);
+    let [key, list, hits, at] = [1, 2, 3, 4].map(|nth| dialect.place(nth));
+    format!(r#"UPDATE {table} SET hits = hits + {hits}, hit_at = {at} WHERE "key" = {key} AND list = {list}"#)
+}
+
+/// Takes an entry off its list, by its key and list.
+pub fn drop_entry(dialect: Dialect) -> String {
+    let table = dialect.table(ListEntry::table().name);
+    format!(r#"DELETE FROM {table} WHERE "key" = {} AND list = {}"#, dialect.place(1), dialect.place(2))
+}
+
+/// Inserts what became of a message: all columns but the id, which the database gives.
+pub fn new_event(dialect: Dialect) -> String {
+    let columns = &MoneyEvent::table().columns[1..];
+    let names = list(columns.iter().map(|column| quoted(column.name)), ", ");
+    let places = list((1..=columns.len()).map(|nth| dialect.place(nth)), ", ");
+    format!("INSERT INTO {} ({names}) VALUES ({places})", dialect.table(MoneyEvent::table().name))
+}
+
+/// The oldest events of two scopes, at most so many.
+pub fn waiting_events(dialect: Dialect) -> String {
+    let select = &MoneyEvent::table().statements(dialect).select;
+    let [one, other, most] = [1, 2, 3].map(|nth| dialect.place(nth));
+    format!("{select} WHERE scope IN ({one}, {other}) ORDER BY at, id LIMIT {most}")
+}
+
+/// Deletes an otp with its messages and what was answered to idempotency keys about them: three statements with the otp's id.
+pub fn erase_otp(dialect: Dialect) -> [String; 3] {
+    let [replies, messages, otps] = ["replies", "messages", "otps"].map(|name| dialect.table(name));
+    let id = dialect.place(1);
+    [
+        format!("DELETE FROM {replies} WHERE message_id IN (SELECT id FROM {messages} WHERE otp_id = {id})"),
+        format!("DELETE FROM {messages} WHERE otp_id = {id}"),
+        format!("DELETE FROM {otps} WHERE id = {id}"),
+    ]
+}
+
 /// An id that [`pad`] finds no row with.
 pub const NO_PADDING: i64 = -1;
+
+/// The statements that raise an alarm. The first, over kind, country and now, ends the place of the one that is over; the second, over
+/// all columns but the id, inserts the alarm or makes it part of the one that stands, of which there is one at most: their
+/// index sees to that, whoever else does the same at the same time. The first repeats [`Alarm::stands`].
+pub fn raise_alarm(dialect: Dialect) -> [String; 2] {
+    let table = dialect.table(Alarm::table().name);
+    let larger = if dialect == Dialect::Sqlite { "max" } else { "greatest" };
+    let columns = &Alarm::table().columns[1..];
+    let names = list(columns.iter().map(|column| quoted(column.name)), ", ");
+    let places = list((1..=columns.len()).map(|nth| dialect.place(nth)), ", ");
+    let [kind, about, now] = [1, 2, 3].map(|nth| dialect.place(nth));
+    let largest = list(
+        ["until", "last_at", "cost"].iter().map(|name| format!("{name} = {larger}(stands.{name}, excluded.{name})")),
+        ", ",
+    );
+    [
+        format!(
+            "UPDATE {table} SET newest = false WHERE kind = {kind} AND about = {about} AND newest AND until <= {now}"
+        ),
+        format!(
+            "INSERT INTO {table} AS stands ({names}) VALUES ({places}) ON CONFLICT (kind, about) WHERE newest \
+             DO UPDATE SET {largest}, count = stands.count + 1, words = excluded.words"
+        ),
+    ]
+}
 
 /// One of the database's keys, wrapped under one secret key.
 #[derive(Clone, Debug)]
@@ -329,6 +468,14 @@ impl SubjectRow {
             usage: usage.to_json()?,
             idle_at: idle_at.map(whole_hour_after),
         })
+    }
+
+    /// What is left of a subject that was forgotten: its tag, under a new id.
+    ///
+    /// # Errors
+    /// `BUG` if the usage has no JSON form.
+    pub fn of_forgotten(subject: &Subject, tag: [u8; 32], id: SubjectId, usage: &Usage) -> Result<SubjectRow> {
+        Ok(SubjectRow { masked: FORGOTTEN.to_owned(), ..SubjectRow::new(subject, tag, id, usage, None)? })
     }
 
     /// What a decision has to know of the subject that this row is about.

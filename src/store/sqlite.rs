@@ -25,20 +25,23 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params, params_from
 
 pub use open::{exists, library_version, may_be_created, must_be_sqlite, no_directory, none_yet};
 
+use crate::alarm::Alarm;
 use crate::audit::{self, Actor};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
 use crate::keys::{DatabaseKeys, Keyring};
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
-    AuditPrune, Change, Decide, Decision, Facts, Filter, MORE_MAX, Maintain, Needs, Operate, OtpNeed, Page, PurgeBatch,
-    PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
-    fresh_subject_id,
+    AuditPrune, Balance, Change, Decide, Decision, EVENTS_MAX, Facts, Filter, MORE_MAX, Maintain, MoneyEvent, Needs,
+    Operate, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact,
+    SubjectId, TestNumber, fresh_subject_id,
 };
 use crate::token::Token;
 use crate::usage::Usage;
@@ -92,14 +95,29 @@ impl Sqlite {
     /// `STORE_FAILED` if there is none and none is to be created, `STORE_NEWER`, `STORE_CORRUPT`, `KEY_INVALID`.
     pub fn open(path: &Path, ring: &Keyring, clock: Arc<dyn Clock>, options: SqliteOptions) -> Result<Sqlite> {
         let connection = open::connect(path, options)?;
-        let mut sqlite = Sqlite {
-            path: path.to_owned(),
-            connection: Mutex::new(connection),
-            queue: turn::Queue::of(path),
-            wait_limit: options.wait_limit,
-            keys: DatabaseKeys::generate()?,
-            clock,
-        };
+        Sqlite::over(connection, path, turn::Queue::of(path), ring, clock, options.wait_limit)
+    }
+
+    /// A new database in the memory of this process, gone when it is dropped: for simulations.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub fn in_memory(ring: &Keyring, clock: Arc<dyn Clock>) -> Result<Sqlite> {
+        let (queue, nowhere) = (turn::Queue::of_nobody_else(), Path::new(open::IN_MEMORY));
+        Sqlite::over(open::connect_in_memory()?, nowhere, queue, ring, clock, WAIT_LIMIT)
+    }
+
+    fn over(
+        connection: Connection,
+        path: &Path,
+        queue: turn::Queue,
+        ring: &Keyring,
+        clock: Arc<dyn Clock>,
+        wait_limit: Duration,
+    ) -> Result<Sqlite> {
+        let keys = DatabaseKeys::generate()?;
+        let connection = Mutex::new(connection);
+        let mut sqlite = Sqlite { path: path.to_owned(), connection, queue, wait_limit, keys, clock };
         sqlite.keys = open::prepare(&sqlite, ring)?;
         Ok(sqlite)
     }
@@ -180,9 +198,12 @@ impl Sqlite {
                 changes.iter().try_for_each(|change| self.apply(connection, &facts, change))?;
                 self.append_audit(connection, &event)?;
             }
-            Decision::Count { refusal, .. } => {
-                let (id, usage) = SubjectRow::counted(&refusal)?;
-                rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
+            Decision::Count { counts, taken, .. } => {
+                for count in &counts {
+                    let (id, usage) = SubjectRow::counted(count)?;
+                    rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
+                }
+                take_events(connection, &taken)?;
             }
             Decision::Reschedule { message_id, due_at, .. } => {
                 let sql = "UPDATE messages SET due_at = ?2 WHERE id = ?1";
@@ -219,14 +240,24 @@ impl Sqlite {
             (&OtpNeed::Id(id), _) | (OtpNeed::None, Some(id)) => facts.otp = rows::find(connection, [id])?,
             (OtpNeed::None, None) => {}
         }
-        if let Some(otp) = facts.otp.as_ref().filter(|_| needs.messages) {
-            facts.messages = read::messages_of(connection, otp.id)?;
+        if needs.messages {
+            // Also where there is no otp, so that this cannot be told by its cost.
+            facts.messages = read::messages_of(connection, facts.otp.as_ref().map_or(NO_PADDING, |otp| otp.id))?;
         }
         if let Some(tag) = needs.reply {
             facts.reply = rows::find(connection, [tag])?;
         }
         if let Some(id) = needs.token {
             facts.token = rows::find(connection, [id])?;
+        }
+        if let Some(id) = needs.alarm {
+            facts.alarm = rows::find(connection, [id])?;
+        }
+        if !needs.lists.is_empty() {
+            facts.lists = read::entries(connection, &needs.lists)?;
+        }
+        if let Some(country) = &needs.events {
+            facts.events = waiting_events(connection, country)?;
         }
         if needs.ids {
             facts.next_otp_id = next_id::<Otp>(connection)?;
@@ -252,14 +283,46 @@ impl Sqlite {
             Change::PutMessage(message) => rows::update(connection, message),
             Change::PutUsage(id, usage, idle_at) => self.put_usage(connection, facts, *id, (usage, *idle_at), true),
             Change::LeaveUnknown(id) => self.put_usage(connection, facts, *id, (&Usage::default(), None), false),
+            Change::NewEvent(event) => {
+                // All but the id.
+                rows::execute(connection, &NEW_EVENT, params_from_iter(event.values().into_iter().skip(1))).map(drop)
+            }
+            Change::TakeEvents(ids) => take_events(connection, ids),
             Change::PutReply(reply) => rows::put(connection, reply),
             Change::PutTestNumber(number) => rows::put(connection, number),
             Change::DropTestNumber(phone) => {
                 rows::execute(connection, "DELETE FROM test_numbers WHERE phone_number = ?1", [phone.as_str()])
                     .map(drop)
             }
+            Change::PutPrice(price) => rows::put(connection, price),
             Change::NewToken(token) => rows::insert(connection, token),
             Change::PutToken(token) => rows::update(connection, token),
+            Change::RaiseAlarm(alarm) => {
+                let [end, raise] = &*RAISE_ALARM;
+                let over = params![alarm.kind.as_str(), alarm.about, facts.now.millis()];
+                rows::execute(connection, end, over)?;
+                // All but the id.
+                let values = alarm.values().into_iter().skip(1);
+                rows::execute(connection, raise, params_from_iter(values)).map(drop)
+            }
+            Change::PutAlarm(alarm) => rows::update(connection, alarm),
+            Change::PutBalance(balance) => rows::put(connection, balance),
+            Change::DropToken(id) => rows::execute(connection, "DELETE FROM tokens WHERE id = ?1", [id]).map(drop),
+            Change::PutEntry(entry) => rows::put(connection, entry),
+            Change::DropEntry(key, side) => {
+                rows::execute(connection, &DROP_ENTRY, params![key, side.as_str()]).map(drop)
+            }
+            Change::CountHits(key, side, hits) => {
+                let counted = params![key, side.as_str(), hits, facts.now.to_value()];
+                rows::execute(connection, &COUNT_HITS, counted).map(drop)
+            }
+            Change::EraseOtp(id) => ERASE_OTP.iter().try_for_each(|sql| rows::execute(connection, sql, [id]).map(drop)),
+            Change::EraseSubject(id, kept) => {
+                let subject = &facts.subject(*id)?.subject;
+                rows::execute(connection, "DELETE FROM subjects WHERE id = ?1", [id.0])?;
+                let Some((id, usage)) = kept else { return Ok(()) };
+                rows::insert(connection, &SubjectRow::of_forgotten(subject, self.tag(subject), *id, usage)?)
+            }
         }
     }
 
@@ -367,8 +430,22 @@ impl Read for Sqlite {
         subjects.iter().map(|subject| self.subject(&connection, subject)).collect()
     }
 
+    async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
+        waiting_events(&self.connection(), country)
+    }
+    async fn prices(&self) -> Result<Vec<FetchedPrice>> {
+        read::prices(&self.connection())
+    }
     async fn test_numbers(&self) -> Result<Vec<TestNumber>> {
         read::test_numbers(&self.connection())
+    }
+
+    async fn list_entries(&self, side: Option<Side>, before: Option<i64>, limit: u32) -> Result<Vec<(i64, ListEntry)>> {
+        read::list_entries(&self.connection(), side, before, limit)
+    }
+
+    async fn lasting(&self, after: Option<SubjectId>, limit: u32) -> Result<Vec<(SubjectId, String, Usage)>> {
+        read::lasting(&self.connection(), after, limit)
     }
 
     async fn token(&self, tag: [u8; 32]) -> Result<Option<Token>> {
@@ -377,6 +454,18 @@ impl Read for Sqlite {
 
     async fn tokens(&self) -> Result<Vec<Token>> {
         read::tokens(&self.connection())
+    }
+
+    async fn alarms(&self, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+        read::alarms(&self.connection(), ended_after)
+    }
+
+    async fn due_alarms(&self, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+        read::due_alarms(&self.connection(), now, limit)
+    }
+
+    async fn balance(&self) -> Result<Option<Balance>> {
+        rows::find(&self.connection(), [1])
     }
 
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>> {
@@ -460,11 +549,28 @@ static LIVE_OTP: LazyLock<String> = LazyLock::new(|| {
 /// What stands for an otp where there is none.
 static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 
+/// What raises an alarm.
+static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
+static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Sqlite));
+static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Sqlite));
+static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
+static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
+static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Sqlite));
+
 /// The newest otps of a phone and purpose.
 static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
     let select = &rows::statements::<Otp>().select;
     format!("{select} WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3")
 });
+
+fn waiting_events(connection: &Connection, country: &str) -> Result<Vec<MoneyEvent>> {
+    rows::all(connection, &WAITING_EVENTS, params![MoneyEvent::scope(country), "", EVENTS_MAX])
+}
+
+/// Deletes events that are in the counts.
+fn take_events(connection: &Connection, ids: &[i64]) -> Result<()> {
+    ids.iter().try_for_each(|id| rows::execute(connection, "DELETE FROM money_events WHERE id = ?1", [id]).map(drop))
+}
 
 /// The id of a table's next row. AUTOINCREMENT remembers the highest id ever used, so that a purged one is never reused.
 fn next_id<R: Record>(connection: &Connection) -> Result<i64> {

@@ -2,10 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::abuse::{Counted, EventKind};
+use crate::alarm::AlarmKind;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
+use crate::lists::{ListedKind, Side};
 use crate::message;
+use crate::money::{Channel, Money};
 use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
@@ -174,6 +178,15 @@ impl Stored for Timestamp {
     }
 }
 
+impl Stored for Money {
+    fn to_value(&self) -> Value<'_> {
+        Value::Int(self.0)
+    }
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        i64::from_value(value).map(Money)
+    }
+}
+
 /// Types that are stored as text: how to write one, and how to read it.
 macro_rules! stored_texts {
     ($($type:ty: $text:expr, $read:expr;)*) => {$(
@@ -196,6 +209,12 @@ stored_texts! {
     Purpose: |purpose| purpose.as_str().into(), Purpose::parse;
     KeyId: |id| id.to_string().into(), KeyId::parse;
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
+    AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
+    Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
+    Side: |side| side.as_str().into(), Side::parse;
+    Counted: |counted| <&'static str>::from(*counted).into(), |text| text.parse().ok();
+    EventKind: |kind| <&'static str>::from(*kind).into(), |text| text.parse().ok();
+    ListedKind: |kind| kind.as_str().into(), ListedKind::parse;
     otp::State: |state| state.as_str().into(), otp::State::parse;
     message::State: |state| state.as_str().into(), message::State::parse;
     // Serializing them cannot fail; an empty text would not be read back.

@@ -79,6 +79,7 @@ async function main() {
   assert.deepStrictEqual([numbers.length, numbers[0].phoneNumber, numbers[0].capabilities.sms], [1, NUMBER, true]);
   assert.strictEqual((await client.usage.records.today.list({ category: 'sms' }))[0].category, 'sms');
   assert.strictEqual((await client.pricing.v1.messaging.countries('GB').fetch()).isoCountry, 'GB');
+  assert.ok((await client.pricing.v1.messaging.countries.list({ pageSize: 100 })).length > 200);
   assert.strictEqual((await client.lookups.v2.phoneNumbers(PHONE).fetch()).valid, true);
   const geo = await client.accounts.v1.messagingGeopermissions.fetch({ countryCode: 'US' });
   assert.strictEqual(geo.permissions.length, 1);

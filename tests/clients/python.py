@@ -95,6 +95,7 @@ assert [n.phone_number for n in numbers] == [NUMBER] and numbers[0].capabilities
 assert twilio.incoming_phone_numbers(numbers[0].sid).fetch().phone_number == NUMBER
 assert twilio.usage.records.today.list(category="sms")[0].category == "sms"
 assert twilio.pricing.v1.messaging.countries("US").fetch().iso_country == "US"
+assert len(twilio.pricing.v1.messaging.countries.list(page_size=100)) > 200
 assert twilio.lookups.v2.phone_numbers(PHONE).fetch(fields="line_type_intelligence").valid
 permissions = twilio.accounts.v1.messaging_geopermissions.fetch(country_code="IN,US").permissions
 assert {p["country_code"] for p in permissions} == {"IN", "US"}

@@ -74,6 +74,7 @@ async fn every_operation_writes_exactly_one_row_for_each_of_its_transactions(dat
         whose: Whose::Service,
         expires_at: None,
         rate: None,
+        conversion_unknown: false,
     };
     assert_eq!(added(database, engine.create_token(&caller(), new)).await, ["token.create done"]);
     let id = engine.tokens().await.unwrap()[0].id;

@@ -70,6 +70,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
             override_limits: Some(Override {
                 limits: vec![Limit::Cooldown],
                 number: false,
+                caps: false,
                 reason: format!("call {PHONE}"),
             }),
             ..asked

@@ -144,7 +144,7 @@ fn json_answers_are_one_document_with_version_and_kind_and_its_errors_go_to_stde
     assert_eq!(desk.run("dispatch --json").expect(0).json("dispatched")["looked_at"], 0);
     assert!(desk.run("explain 21610 --json").expect(0).out.contains("schema_version"));
     desk.run("limits show --json").expect(0).json("limit_list");
-    desk.run("limits show --risk --json").expect(0).json("risk_list");
+    desk.run("limits show --risk --json").expect(0).json("risks");
     desk.run("config show --json").expect(0).json("setting_list");
     desk.run("config check --json").expect(0).json("checks");
     assert_eq!(desk.run("revoke 1 --json").expect(0).json("revoked")["revoked"], serde_json::json!(["1"]));

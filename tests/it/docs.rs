@@ -342,7 +342,16 @@ const JSON_STORIES: &[JsonStory] = &[
     story("revoke", "revoke +14155550124", 0),
     story("limits show", "limits show +14155550123 --purpose login", 0),
     story("limits show --risk", "limits show --risk", 0),
+    story("prices list", "prices list DE", 0),
+    story("prices refresh", "prices refresh --countries DE,US", 0),
     story("limits reset", "limits reset +14155550123 --reason example", 0),
+    story("block add", "block add +99290 --reason pumping --for 7d", 0),
+    JsonStory { title: None, line: "block allow TJ --reason campaign --for 2h", exit: 0 },
+    story("block list", "block list", 0),
+    story("block add --opt-out", "block add +14155550125 --opt-out --reason asked", 0),
+    story("block list --opt-out", "block list --opt-out", 0),
+    story("block remove", "block remove +99290", 0),
+    story("forget", "forget +14155550124 --dry-run", 0),
     story("test-number list", "test-number list", 0),
     story("test-number remove", "test-number remove +15005550006", 0),
     story("keys list", "keys list", 0),
@@ -350,7 +359,13 @@ const JSON_STORIES: &[JsonStory] = &[
     story("token create", "token create --service --name shop --scope send,verify --expires 90d", 0),
     story("token list", "token list", 0),
     story("token revoke", "token revoke 1", 0),
+    story("simulate", "simulate --trace asks.csv", 0),
     story("dispatch", "dispatch", 0),
+    story("show: a country", "show TJ", 0),
+    // The sandbox has 20 US$.
+    JsonStory { title: None, line: "dispatch --config alarms.toml", exit: 0 },
+    story("alarms list", "alarms list", 1),
+    story("alarms ack", "alarms ack 1 --reason example", 0),
     story("purge-expired", "purge-expired", 0),
     story("test-twilio", "test-twilio", 0),
     story("explain", "explain 30007", 0),
@@ -367,6 +382,15 @@ const JSON_STORIES: &[JsonStory] = &[
     story("sandbox stop", "sandbox stop --env-file other.env", 0),
     story("sandbox inbox", "sandbox inbox", 0),
 ];
+
+/// What `simulate` is shown with.
+const ASKS: &str = "\
+at,phone,user,ip,proven_after_s,label
+2026-01-05T08:00:00Z,+447400123456,ada,192.0.2.1,21,legit
+2026-01-05T08:01:00Z,+992900123456,a1,192.0.2.7,,attack
+2026-01-05T08:01:20Z,+992900123457,a2,192.0.2.7,,attack
+2026-01-05T08:02:00Z,+447400123457,bob,192.0.2.2,35,legit
+";
 
 const JSON_INTRODUCTION: &str = "# JSON
 
@@ -420,7 +444,9 @@ impl Scene {
         let home = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::start(Options::default()).unwrap();
         sandbox.write_env(&home.path().join(".env")).unwrap();
+        fs::write(home.path().join("asks.csv"), ASKS).unwrap();
         let scene = Scene { home, sandbox };
+        fs::write(scene.home.path().join("alarms.toml"), "[ceilings]\nday = 25\n").unwrap();
         let added = scene.run("test-number add +15005550006 - --until 30d < 123456");
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         scene

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Mutex;
 
-use smsotp::config::{PURPOSE_KEYS, SETTINGS};
+use smsotp::config::{COUNTRY_KEYS, PURPOSE_KEYS, SETTINGS};
 use smsotp::error::{CLASSES, Class};
 
 use super::desk::{BINARY, Desk, Ran, finish};
@@ -134,6 +134,10 @@ fn every_variable_and_every_key_takes_hostile_input_and_shows_no_secret() {
         for (key, ..) in PURPOSE_KEYS {
             let quoted = toml::Value::from(value.to_string_lossy().into_owned()).to_string();
             files.push(("smsotp.toml", format!("[purposes.login]\n{key} = {quoted}\n").into()));
+        }
+        for (key, ..) in COUNTRY_KEYS {
+            let quoted = toml::Value::from(value.to_string_lossy().into_owned()).to_string();
+            files.push(("smsotp.toml", format!("[countries.US]\n{key} = {quoted}\n").into()));
         }
         // A name of ours that is none, and a file that is nothing else.
         files.push((".env", [b"SMSOTP_X", value.as_bytes(), b"=1\n"].concat()));

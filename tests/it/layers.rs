@@ -14,8 +14,8 @@ struct Layer {
 }
 
 const RULES: &[&str] = &[
-    "audit", "check", "code", "delivery", "limits", "message", "otp", "phone", "policy", "purpose", "risk", "segments",
-    "subject", "template", "token", "typed", "usage",
+    "abuse", "alarm", "audit", "check", "code", "delivery", "limits", "lists", "message", "money", "otp", "phone",
+    "policy", "purpose", "risk", "segments", "subject", "template", "token", "typed", "usage",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.
@@ -28,10 +28,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "keys", modules: &["keys"], may_name: &["rules", "ground", "files"] },
     Layer { name: "store seam", modules: &["store"], may_name: &["rules", "ground", "keys"] },
     Layer { name: "provider seam", modules: &["provider"], may_name: &["rules", "ground"] },
+    Layer { name: "notify seam", modules: &["notify"], may_name: &["rules", "ground"] },
     Layer {
         name: "operations",
         modules: &["engine"],
-        may_name: &["rules", "ground", "keys", "store seam", "provider seam"],
+        may_name: &["rules", "ground", "keys", "store seam", "provider seam", "notify seam"],
     },
     Layer {
         name: "store adapters",
@@ -42,6 +43,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "catalogue", modules: &["provider::twilio::catalogue"], may_name: &["ground", "provider seam"] },
     Layer { name: "twilio", modules: &["provider::twilio"], may_name: PROVIDER_ADAPTER },
     Layer { name: "console", modules: &["provider::console"], may_name: PROVIDER_ADAPTER },
+    Layer {
+        name: "webhook",
+        modules: &["notify::webhook"],
+        may_name: &["rules", "ground", "notify seam", "connections out"],
+    },
     Layer {
         name: "settings",
         modules: &["config"],
@@ -57,12 +63,17 @@ const LAYERS: &[Layer] = &[
             "settings",
             "store seam",
             "provider seam",
+            "notify seam",
             "operations",
             "store adapters",
             "twilio",
             "console",
+            "webhook",
+            "simulation",
         ],
     },
+    // Traffic to try a policy on: pure as well, but for the command line alone.
+    Layer { name: "simulation", modules: &["simulate"], may_name: &["rules", "ground"] },
     Layer { name: "output", modules: &["output"], may_name: &["rules", "ground"] },
     Layer {
         name: "command line",
@@ -78,6 +89,7 @@ const LAYERS: &[Layer] = &[
             "sandbox",
             "catalogue",
             "serve",
+            "simulation",
         ],
     },
     // The one verb that starts the REST API.
@@ -104,6 +116,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "sandbox", modules: &["sandbox"], may_name: &["rules", "ground", "twilio::callbacks", "connection"] },
     // Which host a request may name, and how a server closes a connection.
     Layer { name: "connection", modules: &["host", "linger"], may_name: &[] },
+    // Which certificates are trusted, and words for what went wrong.
+    Layer { name: "connections out", modules: &["outgoing"], may_name: &[] },
     // What Twilio's adapter is given: the configuration fills it in.
     Layer { name: "twilio::account", modules: &["provider::twilio::account"], may_name: &[] },
     // How Twilio's callbacks are signed, and what their status words mean: whoever receives or sends them has to know.
@@ -115,7 +129,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 const PROVIDER_ADAPTER: &[&str] =
-    &["rules", "ground", "provider seam", "catalogue", "twilio::callbacks", "twilio::account"];
+    &["rules", "ground", "provider seam", "catalogue", "twilio::callbacks", "twilio::account", "connections out"];
 
 /// Texts that only some modules may contain.
 struct Reserved {

@@ -162,11 +162,9 @@ async fn everyone_together_has_a_limit_that_no_change_of_phone_gets_round(databa
     }
     let no = refusal(&engine, &phone(9)).await;
     assert_eq!(no.hits[0].limit, Limit::Everything);
-    // At most a sixtieth of the window early, never late. In PostgreSQL it is one shard of everyone that says when it opens, and
-    // each of the five messages may be in another.
+    // At most a sixtieth of the window early, never late.
     let wait = no.retry_after_seconds.unwrap();
-    let latest = if database.url.is_some() { 3600 } else { 3360 };
-    assert!((3300..=latest).contains(&wait), "{wait}");
+    assert!((3300..=3360).contains(&wait), "{wait}");
     database.advance(wait);
     send(&engine, &phone(9)).await;
 }
@@ -196,11 +194,8 @@ async fn a_clock_that_was_more_than_five_minutes_ahead_stops_the_operations_and_
     assert_eq!(engine.verify(&caller(), guess()).await.unwrap_err().code(), Code::CLOCK_WRONG);
     // Also for a phone of its own, where the user, or everyone, is the one who is ahead.
     assert_eq!(engine.send(&caller(), ask(OTHER)).await.unwrap_err().code(), Code::CLOCK_WRONG);
-    // In PostgreSQL everyone is divided among shards, and this phone is in another one.
-    if database.url.is_none() {
-        let bob = SendOtp { user: User::parse("bob").unwrap(), ..ask(OTHER) };
-        assert_eq!(engine.send(&caller(), bob).await.unwrap_err().code(), Code::CLOCK_WRONG);
-    }
+    let bob = SendOtp { user: User::parse("bob").unwrap(), ..ask(OTHER) };
+    assert_eq!(engine.send(&caller(), bob).await.unwrap_err().code(), Code::CLOCK_WRONG);
     assert_eq!(database.number("SELECT wrong_guesses FROM otps"), 0);
 
     database.advance(1);

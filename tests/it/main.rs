@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod admitting;
+mod alarming;
 mod auditing;
+mod bars;
 #[cfg(target_os = "linux")]
 mod bounded;
 mod callbacks;
@@ -21,8 +23,10 @@ mod detached;
 mod dispatching;
 mod docs;
 mod failover;
+mod forgetting;
 mod generated;
 mod growth;
+mod guard;
 mod guessing;
 mod healthcheck;
 mod hints;
@@ -31,6 +35,7 @@ mod idempotency;
 mod keys;
 mod layers;
 mod limits;
+mod listing;
 mod machines;
 mod man;
 #[cfg(target_os = "linux")]
@@ -38,6 +43,7 @@ mod memory;
 mod pg;
 mod pooler;
 mod postgres;
+mod prices;
 mod processes;
 mod prompts;
 mod provider_trouble;
@@ -51,6 +57,7 @@ mod scheduled;
 mod sending;
 mod served;
 mod serving;
+mod simulating;
 mod spelling;
 mod stores;
 mod tampering;

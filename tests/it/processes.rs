@@ -55,6 +55,7 @@ pub enum Operation {
     Verify { phone: String, user: String, code: String },
     Dispatch,
     Purge { older_than: u64 },
+    Raise { about: String },
 }
 
 /// Every limit that a story of processes needs; what is not named limits nothing.
@@ -159,6 +160,11 @@ impl Job {
                 let done = engine.dispatch(&caller(), Dispatch { limit: 100, early: false }, |_, _| ()).await?;
                 Said::Dispatched { sent: done.sent, found: done.found }
             }
+            Operation::Raise { about } => {
+                let raised = crate::alarming::raised(smsotp::alarm::AlarmKind::Detector, about);
+                crate::alarming::raise(engine.store(), vec![raised]).await;
+                Said::Raised
+            }
             Operation::Purge { older_than } => {
                 let older_than = Some(Duration::from_secs(*older_than));
                 let how = Purge { older_than, dry_run: false, exclusive: false, batch: None, scrub: false };
@@ -178,6 +184,7 @@ pub enum Said {
     Verdict { word: String, otp: Option<i64>, evaluated: bool },
     Dispatched { sent: u32, found: u32 },
     Purged { otps: u64, subjects: u64 },
+    Raised,
     Error { code: String, message: String },
 }
 

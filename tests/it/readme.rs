@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use smsotp::cli;
-use smsotp::config::{PURPOSE_KEYS, SETTINGS};
+use smsotp::config::{COUNTRY_KEYS, PURPOSE_KEYS, SETTINGS};
 use smsotp::error::{CLASSES, CODES};
 
 #[cfg(unix)]
@@ -29,7 +29,14 @@ fn the_readme_names_every_command_and_stays_short() {
 
 #[test]
 fn the_tables_of_the_pages_are_those_of_the_code() {
-    keep("docs/configuration.md", &[("settings", settings()), ("purposes", purposes())]);
+    keep(
+        "docs/configuration.md",
+        &[
+            ("settings", settings()),
+            ("purposes", section_keys(PURPOSE_KEYS)),
+            ("countries", section_keys(COUNTRY_KEYS)),
+        ],
+    );
     keep("docs/exit-codes.md", &[("exit-codes", exit_codes()), ("codes", codes())]);
 }
 
@@ -123,9 +130,9 @@ fn settings() -> String {
     text
 }
 
-fn purposes() -> String {
+fn section_keys(keys: &[(&str, &str, &str)]) -> String {
     let mut text = String::from("| key | meaning | default |\n|---|---|---|\n");
-    for (key, meaning, default) in PURPOSE_KEYS {
+    for (key, meaning, default) in keys {
         writeln!(text, "| `{key}` | {meaning} | {default} |").unwrap();
     }
     text

@@ -93,6 +93,7 @@ impl Reader {
             "db check",
             "token list",
             "test-number list",
+            "alarms list",
             "keys list",
             "limits show +14155552671",
         ] {

@@ -581,7 +581,10 @@ async fn staff_may_set_one_limit_aside_and_the_audit_log_says_why(database: &mut
     send(&engine, PHONE).await;
     let over = |limit: Limit| {
         let reason = "ticket OPS-7".to_owned();
-        SendOtp { override_limits: Some(Override { limits: vec![limit], number: false, reason }), ..ask(PHONE) }
+        SendOtp {
+            override_limits: Some(Override { limits: vec![limit], number: false, caps: false, reason }),
+            ..ask(PHONE)
+        }
     };
     let no = refused(engine.send(&caller(), over(Limit::User)).await.unwrap());
     assert_eq!(no.hits[0].limit, Limit::Cooldown, "another limit stays");

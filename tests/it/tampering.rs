@@ -236,6 +236,7 @@ async fn a_token_that_was_inserted_or_changed_by_hand_opens_nothing(database: &m
         whose,
         expires_at: Some(database.now() + Duration::from_secs(DAY)),
         rate: None,
+        conversion_unknown: false,
     };
     let (token, secret) = engine.create_token(&caller(), new("service", Whose::Service)).await.unwrap();
     let (other, _) = engine.create_token(&caller(), new("other", Whose::Service)).await.unwrap();
@@ -248,6 +249,7 @@ async fn a_token_that_was_inserted_or_changed_by_hand_opens_nothing(database: &m
         ("scopes = 'admin'".to_owned(), "scopes = 'verify'".to_owned()),
         ("\"user\" = 'ada'".to_owned(), "\"user\" = NULL".to_owned()),
         (format!("service = {no}"), format!("service = {yes}")),
+        (format!("conversion_unknown = {yes}"), format!("conversion_unknown = {no}")),
         ("rate = rate + 1".to_owned(), "rate = rate - 1".to_owned()),
         ("expires_at = expires_at + 1".to_owned(), "expires_at = expires_at - 1".to_owned()),
         ("expires_at = NULL".to_owned(), format!("expires_at = {}", token.expires_at.unwrap().millis())),

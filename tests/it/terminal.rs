@@ -140,6 +140,31 @@ fn no_screen_splits_a_value_or_runs_over_at_80_and_at_60_columns() {
 }
 
 #[test]
+fn an_alarm_is_read_at_80_columns_with_a_way_back_that_can_be_pasted() {
+    use crate::alarming;
+    use smsotp::alarm::AlarmKind;
+    let (desk, store) = alarming::desk();
+    let (text, exit) = screen(at_a_terminal(&desk, 80, "alarms list"));
+    assert_eq!((text.as_str(), exit), ("", 0), "where there is none, nothing is said");
+    let all = AlarmKind::ALL.iter().map(|kind| alarming::raised(*kind, "TJ")).collect();
+    crate::world::block_on(alarming::raise(&store, all));
+
+    let (text, exit) = screen(at_a_terminal(&desk, 80, "alarms list"));
+    assert_eq!(exit, 1, "{text}");
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest <= 80, "{widest} columns\n{text}");
+    assert!(text.starts_with("Alarm 7: the balance is running out, TJ\n"), "{text}");
+    assert!(text.contains(" smsotp block allow TJ --for 2h --reason TEXT\n"), "{text}");
+    assert!(text.contains(" smsotp alarms ack 1 --reason TEXT\n"), "{text}");
+    assert!(text.contains("ago (2") || text.contains("now (2"), "{text}");
+    let (text, exit) = screen(at_a_terminal(&desk, 80, "alarms ack 1 --reason known"));
+    assert_eq!(exit, 0, "{text}");
+    assert!(text.contains("Alarm 1 (possible SMS pumping) was acknowledged"), "{text}");
+    let (text, _) = screen(at_a_terminal(&desk, 60, "alarms list --all"));
+    assert!(text.contains("\nacknowledged") && text.contains(" by os:"), "{text}");
+}
+
+#[test]
 fn the_list_fits_80_columns_with_what_matters_and_says_what_it_leaves_out() {
     let (desk, _sandbox) = a_day_of_work();
 

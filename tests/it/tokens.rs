@@ -137,6 +137,7 @@ async fn a_token_ends_at_its_time_and_when_it_is_revoked(database: &mut Database
         whose: Whose::User(User::parse("ada").unwrap()),
         expires_at,
         rate: None,
+        conversion_unknown: false,
     };
     let end = database.now() + Duration::from_secs(60);
     let error = engine.create_token(&caller(), new("over", Some(database.now()))).await.err().unwrap();
@@ -185,7 +186,7 @@ fn a_token_may_ask_so_often_in_a_second_wherever_it_asks() {
     let engine = world.engine();
     let make = |rate, whose| {
         let scopes = Scopes::parse("send,verify,test,read").unwrap();
-        let new = NewToken { name: "t".into(), scopes, whose, expires_at: None, rate };
+        let new = NewToken { name: "t".into(), scopes, whose, expires_at: None, rate, conversion_unknown: false };
         block_on(engine.create_token(&caller(), new)).map(|(token, secret)| (token.rate, secret.expose().to_owned()))
     };
     let ada = || Whose::User(User::parse("ada").unwrap());
@@ -236,6 +237,7 @@ fn many_requests_at_once_are_no_more_than_the_rate() {
         whose: Whose::User(User::parse("ada").unwrap()),
         expires_at: None,
         rate: Some(25),
+        conversion_unknown: false,
     };
     let secret = block_on(world.engine().create_token(&caller(), new)).unwrap().1;
     let window = Window::open(&world);

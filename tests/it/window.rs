@@ -199,6 +199,7 @@ fn make(engine: &Engine, whose: Whose, scopes: &str) -> String {
         whose,
         expires_at: None,
         rate: Some(RATE_MAX),
+        conversion_unknown: false,
     };
     block_on(engine.create_token(&caller(), new)).unwrap().1.expose().to_owned()
 }

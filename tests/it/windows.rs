@@ -238,7 +238,7 @@ async fn each_window_of_refusals_by_the_provider_is_exact(database: &mut Databas
 async fn each_window_of_a_network_and_of_everything_opens_when_it_says(database: &mut Database) {
     let network: fn(Window) -> Limits = |window| Limits { network: vec![window], ..unlimited() };
     let everything: fn(Window) -> Limits = |window| Limits { everything: vec![window], ..unlimited() };
-    // Fewer than the defaults, because 10,000 messages prove no more, and enough for each of the shards in PostgreSQL.
+    // Fewer than the defaults, because 10,000 messages prove no more.
     for (limit, limits, asker) in
         [(Limit::Network, network, of_network as Asker), (Limit::Everything, everything, of_everybody as Asker)]
     {

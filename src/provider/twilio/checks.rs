@@ -5,12 +5,14 @@ mod magic;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::client::{ApiAnswer, ExchangeError, Request, plain};
+use super::client::{ApiAnswer, ExchangeError, Request};
 use super::outcome::{api_error, read_error};
 use super::settings::{Credentials, Sender, is_hex};
 use super::{Twilio, catalogue};
 use crate::check::{Check, Mark};
 use crate::error::{Code, Error, Result};
+use crate::money::Money;
+use crate::outgoing::plain;
 use crate::phone::Phone;
 
 /// What to check beyond the account.
@@ -20,6 +22,8 @@ pub struct CheckOptions {
     pub to: Option<Phone>,
     /// The destination's country (ISO 3166 two letters), where it is known; else the number is looked up for it.
     pub country: Option<String>,
+    /// What a day of codes costs, where that is known: less of a balance is worth a warning.
+    pub day: Option<Money>,
 }
 
 /// The checks after the credentials, in order: what a failure before them skips.
@@ -77,7 +81,7 @@ impl Twilio {
             return checks;
         }
         checks.push(self.account().await);
-        checks.push(self.balance().await);
+        checks.push(self.balance_check(options.day).await);
         let (number, found) = self.number(options).await;
         let country = options.country.clone().or(found);
         checks.push(self.sender(country.as_deref()).await);
@@ -193,7 +197,7 @@ impl Twilio {
         }
     }
 
-    async fn balance(&self) -> Check {
+    async fn balance_check(&self, day: Option<Money>) -> Check {
         let path = format!("/2010-04-01/Accounts/{}/Balance.json", self.settings().account_sid);
         let balance = match self.read_for_check("balance", "api", &path, "How much money is left is not known").await {
             Ok(balance) => balance,
@@ -208,7 +212,13 @@ impl Twilio {
             Ok(amount) if amount < 1.0 => {
                 Check::new("balance", Mark::Warn, finding, "Enough for a few messages at most").next_step(top_up)
             }
-            Ok(_) => Check::new("balance", Mark::Ok, finding, "There is money to send"),
+            Ok(amount) => match day.filter(|day| Money::from_usd(amount) < *day) {
+                Some(day) => {
+                    let meaning = format!("Less than a day of codes costs ({day})");
+                    Check::new("balance", Mark::Warn, finding, meaning).next_step(top_up)
+                }
+                None => Check::new("balance", Mark::Ok, finding, "There is money to send"),
+            },
             Err(_) => Check::new("balance", Mark::Warn, finding, "The balance cannot be read"),
         }
     }

@@ -1,6 +1,5 @@
 //! One HTTP exchange with Twilio, bounded in time and size. An error distinguishes whether the request can have arrived.
 
-use std::error::Error as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,12 +7,10 @@ use std::time::Duration;
 use chrono::DateTime;
 use reqwest::header::{ACCEPT, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Url, redirect, retry};
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::crypto::{CryptoProvider, ring};
 
 use super::settings::Settings;
 use crate::clock::{Clock, Timestamp};
+use crate::outgoing::{innermost_cause, tls};
 
 /// How long each part of an exchange may take.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +50,10 @@ pub(super) enum Request {
     Read(Url),
     /// Create something; never repeated.
     Create(Url, Vec<(&'static str, String)>),
+    /// Change something to what it is to be; safe to repeat.
+    Update(Url, Vec<(&'static str, String)>),
+    /// Delete something; safe to repeat.
+    Delete(Url),
 }
 
 /// A status line that arrived, with what could be read after it.
@@ -97,6 +98,14 @@ impl ApiClient {
             Request::Read(url) => {
                 let host = host(&url);
                 (client.get(url), host, self.timeouts.read)
+            }
+            Request::Update(url, form) => {
+                let host = host(&url);
+                (client.post(url).form(&form), host, self.timeouts.read)
+            }
+            Request::Delete(url) => {
+                let host = host(&url);
+                (client.delete(url), host, self.timeouts.read)
             }
             Request::Create(url, form) => {
                 let host = host(&url);
@@ -146,35 +155,6 @@ fn host(url: &Url) -> String {
     url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
 }
 
-/// The innermost cause: the layers above only report that something below them failed.
-fn innermost_cause(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    let mut text = String::new();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    plain(text.split(" (os error").next().unwrap_or_default())
-}
-
-/// Text from outside, fit for a terminal and a log: one line, no control or invisible characters, of bounded length.
-pub(super) fn plain(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let visible = |c: char| match c {
-        // Bidirectional controls, zero-width characters and other invisible marks can make a line read as another.
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => ' ',
-        '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
-    };
-    let line: String = text.chars().take(4 * LONGEST).map(visible).collect();
-    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().nth(LONGEST).is_none() {
-        return line;
-    }
-    line.chars().take(LONGEST).chain(['…']).collect()
-}
-
 fn build(settings: &Settings, timeouts: Timeouts) -> Result<Client, String> {
     let tls = tls(settings.is_tls()).map_err(|error| format!("TLS could not be set up: {error}"))?;
     let mut builder = Client::builder()
@@ -190,27 +170,6 @@ fn build(settings: &Settings, timeouts: Timeouts) -> Result<Client, String> {
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| format!("the HTTP client could not be built: {}", innermost_cause(&error)))
-}
-
-/// The platform's certificates where it has any (companies add their own), else the public ones compiled in. None are
-/// loaded where there is no TLS.
-fn tls(wanted: bool) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
-    if wanted && let Ok(verifier) = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)) {
-        let builder = config(provider)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-        return Ok(builder.with_no_client_auth());
-    }
-    let mut roots = RootCertStore::empty();
-    if wanted {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    Ok(config(provider)?.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn config(
-    provider: Arc<CryptoProvider>,
-) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, rustls::Error> {
-    ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()
 }
 
 async fn read_body(response: &mut reqwest::Response) -> Result<Vec<u8>, String> {

@@ -5,11 +5,13 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::catalogue::{self, Explained};
-use super::client::{ApiAnswer, plain};
+use super::client::ApiAnswer;
 use super::status;
 use crate::clock::Timestamp;
 use crate::error::{Code, Error};
 use crate::message::State;
+use crate::money::Money;
+use crate::outgoing::plain;
 use crate::provider::{Blame, Delivery, Reason, RemoteMessage};
 
 /// Twilio's two shapes of errors, as far as they are used: the classic one, and RFC 9457 problems.
@@ -60,6 +62,12 @@ pub(super) fn read_error(answer: &ApiAnswer) -> Error {
     }
 }
 
+/// The error of an answer that is not what it should be.
+pub(super) fn unreadable() -> Error {
+    Error::new(Code::PROVIDER_UNREACHABLE, "Twilio's answer cannot be read")
+        .hint("look for a proxy or gateway between here and Twilio")
+}
+
 /// Reads a message as the API shows it. `None`: not readable as one.
 pub(super) fn remote_message(message: &Value) -> Option<RemoteMessage> {
     let text = |key: &str| message.get(key).and_then(Value::as_str);
@@ -69,10 +77,21 @@ pub(super) fn remote_message(message: &Value) -> Option<RemoteMessage> {
         provider_id,
         state: status::state_of(text("status").unwrap_or_default()),
         error_code: message.get("error_code").and_then(number),
+        price: text("price").filter(|_| in_usd(message)).and_then(paid),
         segments: message.get("num_segments").and_then(number).filter(|segments| *segments > 0),
         body: SecretString::from(text("body").unwrap_or_default()),
         created_at: date.map(|date| Timestamp(date.timestamp_millis())),
     })
+}
+
+/// Whether the price of a message is in the money that is kept here.
+fn in_usd(message: &Value) -> bool {
+    message.get("price_unit").and_then(Value::as_str).is_some_and(|unit| unit.eq_ignore_ascii_case("USD"))
+}
+
+/// What a message has cost: Twilio writes it as what the account loses, `-0.00750`.
+fn paid(text: &str) -> Option<Money> {
+    text.trim().trim_start_matches('-').parse().ok()
 }
 
 /// `SM` or `MM` and 32 hexadecimal digits.

@@ -5,15 +5,17 @@
 
 use std::sync::LazyLock;
 
+use tokio_postgres::types::Type;
+
 use super::Postgres;
 use super::connect::Session;
 use super::errors::{Failure, at_commit};
 use super::facts::{FactsAndHead, FactsQuery};
 use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::store::Change;
-use crate::store::schema::{Dialect, NO_PADDING, Record, SubjectRow, pad};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
 use crate::store::value::Stored;
 use crate::usage::Usage;
 
@@ -35,6 +37,13 @@ static AUDIT: LazyLock<String> = LazyLock::new(|| {
 
 /// What stands for an otp where there is none. Each chain has a row of its own, so that nobody waits for another chain's.
 static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
+
+/// What raises an alarm.
+static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Postgres));
+static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Postgres));
+static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Postgres));
+static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Postgres));
+static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Postgres));
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,16 +93,15 @@ impl Writes {
                         Change::LeaveUnknown(id) => (id, Usage::default(), None),
                         _ => continue,
                     };
-                    let mut subjects = loaded.facts.subjects.iter().zip(&query.tags);
-                    let (fact, tags) = subjects.find(|(fact, _)| fact.id == id).ok_or_else(|| {
-                        Error::new(Code::BUG, "an operation wrote the usage of a subject that it had not asked for")
-                    })?;
-                    // Everything as a whole is written only by a reset: to its first shard, and the others are emptied.
-                    for (nth, tag) in tags.iter().enumerate() {
-                        let usage = if nth == 0 { &usage } else { &Usage::default() };
-                        statements.push(rows::update(&SubjectRow::new(&fact.subject, *tag, id, usage, idle_at)?));
-                    }
+                    let subject = &loaded.facts.subject(id)?.subject;
+                    statements.push(rows::update(&SubjectRow::new(subject, store.tag(subject), id, &usage, idle_at)?));
                 }
+                // All but the id, which the database gives.
+                Change::NewEvent(event) => {
+                    let values = rows::params(&event).into_iter().skip(1).collect();
+                    statements.push(Statement::new(NEW_EVENT.as_str(), values));
+                }
+                Change::TakeEvents(ids) => statements.push(take_events(ids)),
                 // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {
                     statements.push(rows::insert(&reply));
@@ -104,8 +112,40 @@ impl Writes {
                     let sql = "DELETE FROM smsotp.test_numbers WHERE phone_number = $1";
                     statements.push(Statement::new(sql, vec![text(phone.as_str())]));
                 }
+                Change::PutPrice(price) => statements.push(rows::put(&price)),
                 Change::NewToken(token) => statements.push(rows::insert(&token)),
                 Change::PutToken(token) => statements.push(rows::update(&token)),
+                Change::RaiseAlarm(alarm) => {
+                    let [end, raise] = &*RAISE_ALARM;
+                    let over = vec![text(alarm.kind.as_str()), text(&alarm.about), int(loaded.facts.now.millis())];
+                    // All but the id, which the database gives.
+                    let values = rows::params(&alarm).into_iter().skip(1).collect();
+                    statements.extend([Statement::new(end.as_str(), over), Statement::new(raise.as_str(), values)]);
+                }
+                Change::PutAlarm(alarm) => statements.push(rows::update(&alarm)),
+                Change::PutBalance(balance) => statements.push(rows::put(&balance)),
+                Change::DropToken(id) => {
+                    statements.push(Statement::new("DELETE FROM smsotp.tokens WHERE id = $1", vec![int(id)]));
+                }
+                Change::PutEntry(entry) => statements.push(rows::put(&entry)),
+                Change::DropEntry(key, side) => {
+                    statements.push(Statement::new(DROP_ENTRY.as_str(), vec![text(key), text(side.as_str())]));
+                }
+                Change::CountHits(key, side, hits) => {
+                    let counted = vec![text(key), text(side.as_str()), int(hits), int(loaded.facts.now.millis())];
+                    statements.push(Statement::new(COUNT_HITS.as_str(), counted));
+                }
+                Change::EraseOtp(id) => {
+                    statements.extend(ERASE_OTP.iter().map(|sql| Statement::new(sql.as_str(), vec![int(id)])));
+                }
+                Change::EraseSubject(id, kept) => {
+                    let subject = &loaded.facts.subject(id)?.subject;
+                    statements.push(Statement::new("DELETE FROM smsotp.subjects WHERE id = $1", vec![bytes(&id.0)]));
+                    if let Some((id, usage)) = kept {
+                        let row = SubjectRow::of_forgotten(subject, store.tag(subject), id, &usage)?;
+                        statements.push(rows::insert(&row));
+                    }
+                }
             }
         }
         if !loaded.facts.subjects.is_empty() {
@@ -135,6 +175,12 @@ impl Writes {
         statements.push(Statement::new(AUDIT.as_str(), params));
         Ok(Writes { statements, operation })
     }
+}
+
+/// Deletes events that are in the counts.
+pub fn take_events(ids: Vec<i64>) -> Statement {
+    let ids = (Box::new(ids) as _, Type::INT8_ARRAY);
+    Statement::new("DELETE FROM smsotp.money_events WHERE id = ANY ($1)", vec![ids])
 }
 
 /// Sends statements and the commit in one round trip.

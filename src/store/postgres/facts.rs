@@ -1,5 +1,5 @@
-//! The first round trip of an operation: it begins, locks the subjects, the otp and then the audit chain, and reads the facts and the
-//! time.
+//! The first round trip of an operation: it begins, locks the subjects, the otp, the audit chain and last the rows that every send
+//! writes, and reads the facts and the time.
 //!
 //! All statements are sent together, and the server runs them in order. At READ COMMITTED each statement has its own snapshot, so
 //! that what is read after the locks is what their last holder committed. Everything of a phone is changed under the phone's lock. The
@@ -13,16 +13,19 @@ use tokio_postgres::types::Type;
 use super::connect::Session;
 use super::errors::Failure;
 use super::rows::{self, Param, Statement, bytes, int, text};
-use super::{CHAINS, NOW, Postgres, SHARDS};
+use super::{CHAINS, NOW, Postgres};
+use crate::alarm::Alarm;
 use crate::audit::{SealedHead, headless};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::ListEntry;
 use crate::message::Message;
 use crate::otp::Otp;
-use crate::store::schema::{SubjectRow, whole_hour_after};
+use crate::store::schema::{self, Dialect, SubjectRow, whole_hour_after};
 use crate::store::value::{Reader, damaged};
 use crate::store::{
-    Facts, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber, export, fresh_subject_id,
+    EVENTS_MAX, Facts, MoneyEvent, Needs, OtpNeed, RECENT_MAX, Reply, Subject, SubjectFact, SubjectId, TestNumber,
+    export, fresh_subject_id,
 };
 use crate::token::Token;
 
@@ -56,12 +59,28 @@ static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {
 /// An access token, which is locked because it belongs to no subject.
 static TOKEN: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Token>().find));
 
+/// Entries of lists. They are read after the locks and not locked themselves: whoever changes one waits for no send.
+static ENTRIES: LazyLock<String> =
+    LazyLock::new(|| format!(r#"{} WHERE "key" = ANY ($1)"#, rows::statements::<ListEntry>().select));
+
 /// The time, whether the database is sealed, and the sealed head of an audit chain. The time is read after all locks
 /// are held.
 static TIME_AND_HEAD: LazyLock<String> = LazyLock::new(|| {
     let head = &rows::statements::<SealedHead>().columns;
     format!("SELECT {NOW}, sealed_at, {head} FROM smsotp.identity LEFT JOIN smsotp.audit_heads ON chain = $1")
 });
+
+/// An alarm. Whoever raises one holds an audit chain already, so this comes after the chain.
+static ALARM: LazyLock<String> = LazyLock::new(|| format!("{} FOR NO KEY UPDATE", rows::statements::<Alarm>().find));
+
+/// What became of messages and is in no counts yet. Whoever takes it in holds the rows of the country and everything.
+static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Postgres));
+
+/// What a country and everything have to take in, oldest first.
+pub fn waiting_events(country: &str) -> Statement {
+    let of = vec![text(MoneyEvent::scope(country)), text(""), int(EVENTS_MAX)];
+    Statement::new(WAITING_EVENTS.as_str(), of)
+}
 
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
@@ -98,32 +117,16 @@ pub fn read_time_and_head(store: &Postgres, chain: u32, found: &[Row]) -> Result
     Ok((store.note_time(now), head))
 }
 
-/// The tags of a subject: one, except for everything as a whole, which has one for each shard.
-pub fn tags(store: &Postgres, subject: &Subject) -> Vec<[u8; 32]> {
-    match subject {
-        Subject::Everything => (0..SHARDS).map(|nth| store.tag(&Subject::Shard(nth))).collect(),
-        subject => vec![store.tag(subject)],
-    }
-}
-
-/// Puts a subject together from its rows: the shards of everything are added up.
-pub fn subject_fact(subject: &Subject, tags: &[[u8; 32]], rows: &[SubjectRow]) -> Result<Option<SubjectFact>> {
-    let mut whole: Option<SubjectFact> = None;
-    for row in tags.iter().filter_map(|tag| rows.iter().find(|row| row.tag == *tag)) {
-        match &mut whole {
-            None => whole = Some(row.fact(subject)?),
-            Some(whole) => whole.usage.add_slots(row.usage()?),
-        }
-    }
-    Ok(whole)
+/// Whether every send, or every send to a country, writes this subject's row: it is locked last, so that it is held for no longer
+/// than the decision and the commit take.
+fn is_hot(subject: &Subject) -> bool {
+    matches!(subject, Subject::Country(_) | Subject::Everything)
 }
 
 /// What has to be locked and read for an operation.
 pub struct FactsQuery {
     /// The needs of the operation.
     pub needs: Needs,
-    /// The tags of each of [`Needs::subjects`].
-    pub tags: Vec<Vec<[u8; 32]>>,
     /// The phone of the message or otp, if the operation did not name it: it is locked all the same.
     phone: Option<Subject>,
     /// The audit chain.
@@ -177,17 +180,14 @@ impl FactsQuery {
             Some(subject) => 1 + u32::from(store.tag(subject)[0]) % CHAINS,
             None => 0,
         };
-        let tags = needs.subjects.iter().map(|subject| tags(store, subject)).collect();
-        Ok(FactsQuery { needs, tags, phone, chain })
+        Ok(FactsQuery { needs, phone, chain })
     }
 
-    /// The statement that locks the subjects, and the tag of each with the id that it gets if it is not known yet.
-    fn lock_subjects(&self, store: &Postgres) -> Result<(Statement, Vec<TagAndId>)> {
-        let mut locked: Vec<([u8; 32], &Subject)> = Vec::new();
-        for (subject, tags) in self.needs.subjects.iter().zip(&self.tags) {
-            locked.extend(tags.iter().map(|tag| (*tag, subject)));
-        }
-        locked.extend(self.phone.iter().map(|subject| (store.tag(subject), subject)));
+    /// The statement that locks the subjects, those that are hot or the others, and the tag of each with the id that it gets if it
+    /// is not known yet.
+    fn lock_subjects(&self, store: &Postgres, hot: bool) -> Result<(Statement, Vec<TagAndId>)> {
+        let subjects = self.needs.subjects.iter().chain(&self.phone).filter(|subject| is_hot(subject) == hot);
+        let mut locked: Vec<([u8; 32], &Subject)> = subjects.map(|subject| (store.tag(subject), subject)).collect();
         locked.sort_unstable_by_key(|(tag, _)| *tag);
         locked.dedup_by_key(|(tag, _)| *tag);
         // A row that is inserted and never written has no effect. It gets the idle time that its first update will most likely set,
@@ -228,13 +228,18 @@ impl FactsQuery {
             statements.len() - 1
         };
         let token = needs.token.map(|id| ask(Statement::new(TOKEN.as_str(), vec![int(id)])));
-        let (lock, locked) = self.lock_subjects(store)?;
+        let (lock, mut locked) = self.lock_subjects(store, false)?;
         let subjects = (!locked.is_empty()).then(|| ask(lock));
         let otp = self.otp().map(|(condition, params)| {
             let select = &rows::statements::<Otp>().select;
             ask(Statement::new(format!("{select} WHERE {condition} FOR NO KEY UPDATE"), params))
         });
         ask(lock_chain(self.chain));
+        let alarm = needs.alarm.map(|id| ask(Statement::new(ALARM.as_str(), vec![int(id)])));
+        let (lock, hot) = self.lock_subjects(store, true)?;
+        let last_subjects = (!hot.is_empty()).then(|| ask(lock));
+        locked.extend(hot);
+        let events = needs.events.as_ref().map(|country| ask(waiting_events(country)));
         let messages = self.otp().filter(|_| needs.messages).map(|(condition, params)| {
             let select = &rows::statements::<Message>().select;
             let of_otp = format!("otp_id = (SELECT id FROM smsotp.otps WHERE {condition})");
@@ -250,6 +255,8 @@ impl FactsQuery {
         };
         let message = needs.message.map(|id| ask(rows::find::<Message>(int(id))));
         let reply = needs.reply.map(|tag| ask(rows::find::<Reply>(bytes(&tag))));
+        let lists = (!needs.lists.is_empty())
+            .then(|| ask(Statement::new(ENTRIES.as_str(), vec![(Box::new(needs.lists.clone()), Type::TEXT_ARRAY)])));
         let for_otp = matches!(needs.otp, OtpNeed::Of(..));
         let ids =
             needs.ids.then(|| ask(Statement::new(if for_otp { OTP_AND_MESSAGE_ID } else { TOKEN_ID }, Vec::new())));
@@ -266,26 +273,30 @@ impl FactsQuery {
         let found = found?;
         let rows_of = |asked: Option<usize>| asked.map_or(&[][..], |at| found[at].as_slice());
 
-        let subjects: Vec<SubjectRow> = rows::all(rows_of(subjects))?;
+        let mut subjects: Vec<SubjectRow> = rows::all(rows_of(subjects))?;
+        subjects.extend(rows::all::<SubjectRow>(rows_of(last_subjects))?);
         if subjects.len() < locked.len() {
             return Ok(None);
         }
         let mut made = locked;
         made.retain(|(tag, id)| subjects.iter().any(|row| row.tag == *tag && row.id == *id));
         let mut facts = Facts::default();
-        for (subject, tags) in needs.subjects.iter().zip(&self.tags) {
-            let fact = subject_fact(subject, tags, &subjects)?;
-            facts
-                .subjects
-                .extend(fact.map(|fact| SubjectFact { is_new: made.iter().any(|(_, id)| *id == fact.id), ..fact }));
+        for subject in &needs.subjects {
+            let tag = store.tag(subject);
+            let row = subjects.iter().find(|row| row.tag == tag).ok_or_else(|| damaged("subjects"))?;
+            let is_new = made.iter().any(|(_, id)| *id == row.id);
+            facts.subjects.push(SubjectFact { is_new, ..row.fact(subject)? });
         }
         facts.token = rows::first(rows_of(token))?;
+        facts.alarm = rows::first(rows_of(alarm))?;
         facts.otp = rows::first(rows_of(otp))?;
         facts.messages = rows::all(rows_of(messages))?;
         facts.recent = rows::all(rows_of(recent))?;
         facts.test_number = rows::first(rows_of(test_number))?;
         facts.message = rows::first(rows_of(message))?;
         facts.reply = rows::first(rows_of(reply))?;
+        facts.lists = rows::all(rows_of(lists))?;
+        facts.events = rows::all(rows_of(events))?;
         if let Some(row) = rows_of(ids).first() {
             let mut ids = Reader::new(row);
             if for_otp {

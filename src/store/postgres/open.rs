@@ -182,6 +182,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
         (SELECT coalesce(max(id) - min(id) + 1, 0) FROM smsotp.messages), \
         (SELECT coalesce(sum(seq - pruned_seq), 0)::bigint FROM smsotp.audit_heads), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.test_numbers LIMIT 1000) AS found), \
+        (SELECT count(*) FROM (SELECT 1 FROM smsotp.list_entries LIMIT 1000) AS found), \
         (SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c \
             WHERE c.relnamespace = 'smsotp'::regnamespace AND c.relkind = 'r'), \
         (SELECT count(*) FROM (SELECT 1 FROM smsotp.messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX}) AS found)"
@@ -203,6 +204,7 @@ pub async fn status(store: &Postgres) -> Result<Status> {
             ("messages", row.next("messages")?),
             ("audit", row.next("audit")?),
             ("test_numbers", row.next("test_numbers")?),
+            ("list_entries", row.next("list_entries")?),
         ],
         bytes: Some((row.next("size")?, 0)),
         due: row.next("due")?,

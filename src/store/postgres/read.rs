@@ -3,12 +3,14 @@
 use tokio_postgres::types::Type;
 
 use super::Postgres;
-use super::facts::{subject_fact, tags};
 use super::rows::{self, Param, Statement, bytes, int, text};
+use crate::alarm::Alarm;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect, Record, SubjectRow};
@@ -16,6 +18,7 @@ use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// The records that a condition, order and limit select.
 async fn select<R: Record>(store: &Postgres, rest: &str, params: Vec<Param>) -> Result<Vec<R>> {
@@ -115,14 +118,13 @@ pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>
     values(store, sql, vec![text(phone.as_str())]).await
 }
 
-/// The usage of subjects; the shards of everything are added up.
+/// The usage of subjects.
 pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option<SubjectFact>>> {
     let mut answers = Vec::with_capacity(subjects.len());
     for subject in subjects {
-        let tags = tags(store, subject);
-        let any = (Box::new(tags.iter().map(|tag| tag.to_vec()).collect::<Vec<_>>()) as _, Type::BYTEA_ARRAY);
-        let found: Vec<SubjectRow> = select(store, "WHERE tag = ANY ($1)", vec![any]).await?;
-        answers.push(subject_fact(subject, &tags, &found)?);
+        let found: Option<SubjectRow> =
+            rows::first(&store.query(&rows::find::<SubjectRow>(bytes(&store.tag(subject)))).await?)?;
+        answers.push(found.map(|row| row.fact(subject)).transpose()?);
     }
     Ok(answers)
 }
@@ -130,6 +132,40 @@ pub async fn usages(store: &Postgres, subjects: &[Subject]) -> Result<Vec<Option
 /// All test numbers, at most 1000.
 pub async fn test_numbers(store: &Postgres) -> Result<Vec<TestNumber>> {
     select(store, "ORDER BY phone_number LIMIT 1000", Vec::new()).await
+}
+
+/// All prices of the provider's list, at most 2000.
+pub async fn prices(store: &Postgres) -> Result<Vec<FetchedPrice>> {
+    select(store, "ORDER BY country, channel LIMIT 2000", Vec::new()).await
+}
+
+/// Entries of lists with their numbers, the newest first.
+pub async fn list_entries(
+    store: &Postgres,
+    side: Option<Side>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<(i64, ListEntry)>> {
+    let columns = &rows::statements::<ListEntry>().columns;
+    let sql = format!(
+        "SELECT {columns}, number FROM smsotp.list_entries WHERE number < $1 AND list IN ($2, $3) ORDER BY number DESC LIMIT $4"
+    );
+    let [one, other] = Side::one_or_both(side).map(|side| text(side.as_str()));
+    let found =
+        store.query(&Statement::new(sql, vec![int(before.unwrap_or(i64::MAX)), one, other, int(limit)])).await?;
+    found.iter().map(|row| Ok((rows::column(row, ListEntry::table().columns.len())?, ListEntry::read(row)?))).collect()
+}
+
+/// Phones whose usage lasts, in the order of their ids.
+pub async fn lasting(
+    store: &Postgres,
+    after: Option<SubjectId>,
+    limit: u32,
+) -> Result<Vec<(SubjectId, String, Usage)>> {
+    let after = bytes(&after.map_or([0; 16], |id| id.0));
+    let rest = "WHERE idle_at IS NULL AND id > $1 AND kind = 'phone' ORDER BY id LIMIT $2";
+    let found: Vec<SubjectRow> = select(store, rest, vec![after, int(limit)]).await?;
+    found.into_iter().map(|row| Ok((row.id, row.masked.clone(), row.usage()?))).collect()
 }
 
 /// The access token with this tag.
@@ -140,6 +176,19 @@ pub async fn token(store: &Postgres, tag: [u8; 32]) -> Result<Option<Token>> {
 /// All access tokens, the newest first, at most 1000.
 pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
     select(store, "ORDER BY id DESC LIMIT 1000", Vec::new()).await
+}
+
+/// Alarms that end after this, at most 1000.
+pub async fn alarms(store: &Postgres, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+    let condition = "WHERE until > $1 ORDER BY until DESC, id DESC LIMIT 1000";
+    select(store, condition, vec![int(ended_after.millis())]).await
+}
+
+/// The ids of the alarms whose delivery is due.
+pub async fn due_alarms(store: &Postgres, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+    let sql = "SELECT id FROM smsotp.alarms WHERE due_at <= $1 ORDER BY due_at, id LIMIT $2";
+    let found = store.query(&Statement::new(sql, vec![int(now.millis()), int(limit)])).await?;
+    found.iter().map(|row| Reader::new(row).next("alarms.id")).collect()
 }
 
 /// Rows of the audit log, newest first: all of them, or those whose first subject is the given one.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::errors::Failure;
 use super::maintenance::{MaintenanceResult, MaintenanceTask, MaintenanceTransaction, maintain};
 use super::rows::{self, Statement, int};
-use super::{ALL_CHAINS, NOW, Postgres, SHARDS, open};
+use super::{ALL_CHAINS, NOW, Postgres, open};
 use crate::audit::{Actor, Event};
 use crate::error::Result;
 use crate::keys::Keyring;
@@ -118,11 +118,11 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         .await?;
     let sql = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM smsotp.otps) AND NOT EXISTS (SELECT 1 FROM smsotp.audit_heads WHERE seq > 0) \
         AND NOT EXISTS (SELECT 1 FROM smsotp.subjects) AND NOT EXISTS (SELECT 1 FROM smsotp.tokens) \
-        AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) FROM smsotp.identity";
+        AND NOT EXISTS (SELECT 1 FROM smsotp.test_numbers) AND NOT EXISTS (SELECT 1 FROM smsotp.list_entries) FROM smsotp.identity";
     if !rows::scalar(&store.step(client.query_typed(sql, &[])).await?)?.unwrap_or(false) {
         return Err(import::not_empty());
     }
-    let mut import = ImportReader::begin(from, ring, SHARDS, ALL_CHAINS)?;
+    let mut import = ImportReader::begin(from, ring, ALL_CHAINS)?;
     store.step(client.batch_execute("DELETE FROM smsotp.database_keys; DELETE FROM smsotp.audit_heads")).await?;
     let identity = "UPDATE smsotp.identity SET database_id = $1, created_at = $2";
     let params = vec![rows::bytes(&import.database_id), int(import.created_at().millis())];
@@ -146,7 +146,9 @@ pub async fn import(store: &Postgres, from: &mut (dyn BufRead + Send), ring: &Ke
         .step(client.batch_execute(
             "SELECT setval('smsotp.otp_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.otps), false), \
              setval('smsotp.message_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.messages), false), \
-             setval('smsotp.token_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.tokens), false); COMMIT",
+             setval('smsotp.token_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.tokens), false), \
+             setval('smsotp.alarm_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.alarms), false), \
+             setval('smsotp.money_event_ids', (SELECT coalesce(max(id), 0) + 1 FROM smsotp.money_events), false); COMMIT",
         ))
         .await?;
     session.done();

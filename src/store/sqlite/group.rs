@@ -267,6 +267,7 @@ mod tests {
             tag,
             scopes: Scopes::parse("send").unwrap(),
             rate: 1,
+            conversion_unknown: false,
             user: None,
             service: true,
             created_at: facts.now,

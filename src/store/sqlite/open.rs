@@ -24,6 +24,9 @@ const APPLICATION_ID: u32 = 0x534D_534F;
 /// shorter: otherwise the senders next to it would have to.
 const LOG_PAGES: u32 = 2_500;
 
+/// SQLite's name for a database that is in memory: what stands in for its path.
+pub const IN_MEMORY: &str = ":memory:";
+
 /// How many prepared statements a connection keeps: more than any operation uses.
 const STATEMENTS: usize = 64;
 
@@ -109,9 +112,30 @@ pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
         create(path, options)?;
     }
     let connection = open(path, options.reads_only).map_err(|error| errors::of_file(path, error))?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // For other programs, which do not know our queue; ours wait there.
     connection.busy_timeout(options.wait_limit)?;
+    configure(&connection)?;
+    // The last connection to close would copy the log into the file: for a short log that is half a millisecond too early.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
+        ))
+        .map_err(|error| errors::of_file(path, error))?;
+    Ok(connection)
+}
+
+/// Opens a new database in memory. Nothing of it can be left behind, so nothing has to be overwritten.
+pub fn connect_in_memory() -> Result<Connection> {
+    let connection = Connection::open_in_memory()?;
+    configure(&connection)?;
+    connection.execute_batch("PRAGMA secure_delete = OFF;")?;
+    Ok(connection)
+}
+
+/// What holds for every connection.
+fn configure(connection: &Connection) -> Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     // A misspelt column in double quotes is an error, as on PostgreSQL, and not a string.
@@ -120,14 +144,7 @@ pub fn connect(path: &Path, options: SqliteOptions) -> Result<Connection> {
     // Plans do not depend on bound values: otherwise a statement with a value in its LIMIT, or compared with a partial index, is prepared
     // again whenever a value is bound.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    // The last connection to close would copy the log into the file: for a short log that is half a millisecond too early.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection
-        .execute_batch(&format!(
-            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
-        ))
-        .map_err(|error| errors::of_file(path, error))?;
-    Ok(connection)
+    Ok(connection.execute_batch("PRAGMA foreign_keys = ON;")?)
 }
 
 /// Opens a file that is there; one that cannot be written only if `reads_only`.
@@ -256,7 +273,8 @@ fn migrate(sqlite: &Sqlite, from: u32, ring: &Keyring) -> Result<()> {
             .connection()
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
             .map_err(|error| errors::of_file(&sqlite.path, error))?;
-        if mode != "wal" {
+        // In memory there is no log, and no other process that reads.
+        if mode != "wal" && mode != "memory" {
             return Err(Error::new(Code::STORE_FAILED, "the file system of the database has no shared memory")
                 .hint("Put the database on a local disk; network file systems lose locks and commits."));
         }
@@ -330,6 +348,7 @@ pub fn status(sqlite: &Sqlite) -> Result<Status> {
         ("messages", count("SELECT coalesce((SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1, 0)")?),
         ("audit", count("SELECT coalesce(sum(seq - pruned_seq), 0) FROM audit_heads")?),
         ("test_numbers", count("SELECT count(*) FROM (SELECT 1 FROM test_numbers LIMIT 1000)")?),
+        ("list_entries", count("SELECT count(*) FROM (SELECT 1 FROM list_entries LIMIT 1000)")?),
     ];
     let due = format!("SELECT count(*) FROM (SELECT 1 FROM messages WHERE due_at IS NOT NULL LIMIT {MORE_MAX})");
     let wraps = key_rows(&connection)?.into_iter().filter(|row| row.name == wrapped::INDEX);

@@ -5,16 +5,20 @@ use std::sync::LazyLock;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows;
+use crate::alarm::Alarm;
 use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::lists::{ListEntry, Side};
 use crate::message::{self, Message};
+use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::schema::{self, Dialect};
+use crate::store::schema::{self, Dialect, Record, SubjectRow};
 use crate::store::walk::Walk;
 use crate::store::{Filter, MORE_MAX, Page, SubjectId, TestNumber};
 use crate::token::Token;
+use crate::usage::Usage;
 
 /// One page of otps, newest first.
 pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
@@ -103,6 +107,57 @@ pub fn test_numbers(connection: &Connection) -> Result<Vec<TestNumber>> {
     rows::all(connection, &sql, [])
 }
 
+/// All prices of the provider's list, at most 2000.
+pub fn prices(connection: &Connection) -> Result<Vec<FetchedPrice>> {
+    let sql = format!("{} ORDER BY country, channel LIMIT 2000", rows::statements::<FetchedPrice>().select);
+    rows::all(connection, &sql, [])
+}
+
+/// The entries of lists with one of these keys. The last key is repeated up to a multiple of 16, so that there are few statements.
+pub fn entries(connection: &Connection, keys: &[String]) -> Result<Vec<ListEntry>> {
+    let places = keys.len().next_multiple_of(16);
+    let select = &rows::statements::<ListEntry>().select;
+    let sql = format!(r#"{select} WHERE "key" IN ({}?)"#, "?, ".repeat(places.saturating_sub(1)));
+    rows::all(connection, &sql, params_from_iter(keys.iter().chain(keys.last().into_iter().cycle()).take(places)))
+}
+
+/// Entries of lists with their numbers, the newest first.
+pub fn list_entries(
+    connection: &Connection,
+    side: Option<Side>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<(i64, ListEntry)>> {
+    let columns = &rows::statements::<ListEntry>().columns;
+    let sql = format!(
+        "SELECT {columns}, number FROM list_entries WHERE number < ?1 AND list IN (?2, ?3) ORDER BY number DESC LIMIT ?4"
+    );
+    let [one, other] = Side::one_or_both(side).map(Side::as_str);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut found = statement.query(params![before.unwrap_or(i64::MAX), one, other, limit])?;
+    let mut entries = Vec::new();
+    while let Some(row) = found.next()? {
+        entries.push((row.get("number")?, ListEntry::read(row)?));
+    }
+    Ok(entries)
+}
+
+/// Phones whose usage lasts, in the order of their ids.
+pub fn lasting(
+    connection: &Connection,
+    after: Option<SubjectId>,
+    limit: u32,
+) -> Result<Vec<(SubjectId, String, Usage)>> {
+    let columns = &rows::statements::<SubjectRow>().columns;
+    let sql = format!(
+        "SELECT {columns} FROM subjects INDEXED BY subjects_lasting \
+         WHERE idle_at IS NULL AND id > ?1 AND kind = 'phone' ORDER BY id LIMIT ?2"
+    );
+    let after = after.map_or([0; 16], |id| id.0);
+    let found: Vec<SubjectRow> = rows::all(connection, &sql, params![after, limit])?;
+    found.into_iter().map(|row| Ok((row.id, row.masked.clone(), row.usage()?))).collect()
+}
+
 /// The access token with this tag; read for every request.
 pub fn token(connection: &Connection, tag: [u8; 32]) -> Result<Option<Token>> {
     static SQL: LazyLock<String> = LazyLock::new(|| format!("{} WHERE tag = ?1", rows::statements::<Token>().select));
@@ -113,6 +168,21 @@ pub fn token(connection: &Connection, tag: [u8; 32]) -> Result<Option<Token>> {
 pub fn tokens(connection: &Connection) -> Result<Vec<Token>> {
     let sql = format!("{} ORDER BY id DESC LIMIT 1000", rows::statements::<Token>().select);
     rows::all(connection, &sql, [])
+}
+
+/// Alarms that end after this, at most 1000.
+pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Alarm>> {
+    let select = &rows::statements::<Alarm>().select;
+    let sql = format!("{select} WHERE until > ?1 ORDER BY until DESC, id DESC LIMIT 1000");
+    rows::all(connection, &sql, [ended_after.millis()])
+}
+
+/// The ids of the alarms whose delivery is due.
+pub fn due_alarms(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<i64>> {
+    let sql = "SELECT id FROM alarms WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_map(params![now.millis(), limit], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Rows of the audit log, upwards.

@@ -8,12 +8,14 @@ use std::time::Duration;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 use super::{Sqlite, SqliteOptions};
+use crate::alarm::{Alarm, AlarmKind, Raised};
 use crate::audit::{Actor, Event};
 use crate::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::code::Code;
 use crate::engine::{AddTestNumber, Caller, Destination, Dispatch, Engine, Purge, Reset, Revoke, SendOtp, VerifyOtp};
 use crate::keys::{Keyring, SecretKey};
 use crate::message;
+use crate::money::Money;
 use crate::otp::{Otp, State, User};
 use crate::phone::{self, Phone};
 use crate::provider::twilio::{self, Account, Twilio};
@@ -31,13 +33,15 @@ const PHONE: &str = "+14155550100";
 const TEST: &str = "+1234567890";
 
 /// Walks that are bounded by what they are: one page down the primary key, and tables of at most a thousand or a hundred rows.
-const BOUNDED: [&str; 12] = [
+const BOUNDED: [&str; 14] = [
     // A page, and what is counted after it: down the ids, as many as are asked for.
     "FROM otps ORDER BY id DESC LIMIT",
     "FROM otps WHERE id < ?1 ORDER BY id DESC LIMIT",
     "FROM (SELECT * FROM otps ORDER BY id DESC LIMIT 20000)",
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
+    "FROM prices",
+    "FROM (SELECT 1 FROM list_entries LIMIT 1000)",
     "FROM tokens",
     "FROM database_keys",
     "FROM audit_heads",
@@ -102,6 +106,7 @@ fn ask(key: Option<&str>) -> SendOtp {
         purpose: Purpose::parse("login").unwrap(),
         user: User::parse("ada").unwrap(),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: key.map(str::to_owned),
         endings: Endings::default(),
@@ -142,6 +147,17 @@ async fn operations(scene: &Scene) {
     engine.add_test_number(&caller(), add).await.unwrap();
     engine.remove_test_number(&caller(), &test).await.unwrap();
     engine.key_uses().await.unwrap();
+    for _ in 0..2 {
+        let decide: Decide = Box::new(|facts| {
+            let words = "14 codes in 9 minutes".to_owned();
+            let raised = Raised { kind: AlarmKind::Detector, about: "TJ".into(), until: None, words, cost: Money(1) };
+            let changes = vec![Change::RaiseAlarm(Alarm::new(&raised, facts.now))];
+            Ok(Decision::Write { changes, event: Event::new(facts.now, Actor::System, "test", "raised"), answer: () })
+        });
+        engine.store().operations.operate(Needs::default(), decide).await.unwrap();
+    }
+    engine.announce(&caller()).await.unwrap();
+    engine.ack_alarm(&caller(), 1, "known").await.unwrap();
     clock.advance(Duration::from_secs(40 * 86_400));
     for dry_run in [true, false] {
         let how = Purge { older_than: None, dry_run, exclusive: false, scrub: false, batch: None };
@@ -179,7 +195,13 @@ async fn reads(scene: &Scene) {
     store.messages_of(1).await.unwrap();
     store.provider_ids(&phone).await.unwrap();
     store.test_numbers().await.unwrap();
+    store.prices().await.unwrap();
+    store.list_entries(None, None, 20).await.unwrap();
+    store.lasting(None, 20).await.unwrap();
     store.tokens().await.unwrap();
+    store.alarms(now).await.unwrap();
+    store.due_alarms(now, 20).await.unwrap();
+    store.balance().await.unwrap();
     store.token([0; 32]).await.unwrap();
     store.audit(0, 1, 20).await.unwrap();
     store.audit_back(None, (0, 5), 20).await.unwrap();
@@ -371,6 +393,7 @@ fn token(facts: &Facts) -> Token {
         tag: [u8::try_from(id).unwrap(); 32],
         scopes: Scopes::parse("send").unwrap(),
         rate: 1,
+        conversion_unknown: false,
         user: None,
         service: true,
         created_at: facts.now,

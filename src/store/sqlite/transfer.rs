@@ -61,11 +61,11 @@ pub fn import(sqlite: &Sqlite, from: &mut (dyn BufRead + Send), ring: &Keyring) 
     sqlite.set_up(|tx| {
         let empty = "SELECT sealed_at IS NULL AND NOT EXISTS (SELECT 1 FROM otps) AND NOT EXISTS (SELECT 1 FROM audit_heads WHERE seq > 0)
             AND NOT EXISTS (SELECT 1 FROM subjects) AND NOT EXISTS (SELECT 1 FROM tokens)
-            AND NOT EXISTS (SELECT 1 FROM test_numbers) FROM identity";
+            AND NOT EXISTS (SELECT 1 FROM test_numbers) AND NOT EXISTS (SELECT 1 FROM list_entries) FROM identity";
         if !rows::value(tx, empty, [])?.unwrap_or(false) {
             return Err(import::not_empty());
         }
-        let mut import = ImportReader::begin(from, ring, 1, CHAINS)?;
+        let mut import = ImportReader::begin(from, ring, CHAINS)?;
         rows::execute(tx, "DELETE FROM database_keys", [])?;
         rows::execute(tx, "DELETE FROM audit_heads", [])?;
         let identity = "UPDATE identity SET database_id = ?1, created_at = ?2";

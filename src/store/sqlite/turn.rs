@@ -23,7 +23,8 @@ const CHECK_EVERY: Duration = Duration::from_micros(100);
 
 /// The two lock files next to the database.
 pub struct Queue {
-    database: PathBuf,
+    /// Where it is; `None`: in the memory of this process, where nobody else can wait for it.
+    database: Option<PathBuf>,
     /// Opened by the first turn: a process that only reads does not need them.
     files: OnceLock<Files>,
     /// How many turns this process may take before it has to queue again.
@@ -36,7 +37,7 @@ struct Files {
 }
 
 /// A turn to write; it ends when dropped.
-pub struct Turn<'a>(&'a Files);
+pub struct Turn<'a>(Option<&'a Files>);
 
 /// The paths of a database's lock files.
 pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
@@ -50,22 +51,25 @@ pub fn lock_paths(database: &Path) -> [PathBuf; 2] {
 impl Queue {
     /// The queue for `database`.
     pub fn of(database: &Path) -> Queue {
-        Queue { database: database.to_owned(), files: OnceLock::new(), left: AtomicU32::new(0) }
+        Queue { database: Some(database.to_owned()), files: OnceLock::new(), left: AtomicU32::new(0) }
+    }
+
+    /// The queue for a database that only this process has.
+    pub fn of_nobody_else() -> Queue {
+        Queue { database: None, files: OnceLock::new(), left: AtomicU32::new(0) }
     }
 
     /// Opens the lock files once, and creates them (0600) if needed.
-    fn files(&self) -> io::Result<&Files> {
-        if let Some(files) = self.files.get() {
-            return Ok(files);
-        }
-        let [current, next] = lock_paths(&self.database);
+    fn files(&self) -> io::Result<Option<&Files>> {
+        let (Some(database), None) = (&self.database, self.files.get()) else { return Ok(self.files.get()) };
+        let [current, next] = lock_paths(database);
         let files = Files { current: open(&current)?, next: open(&next)? };
-        Ok(self.files.get_or_init(|| files))
+        Ok(Some(self.files.get_or_init(|| files)))
     }
 
     /// Queues for a turn, at most for `wait_limit`. `Ok(None)`: others had theirs all the time.
     pub fn take(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
-        let files = self.files()?;
+        let Some(files) = self.files()? else { return Ok(Some(Turn(None))) };
         let taken = if try_lock(&files.next)? || lock_within(&files.next, wait_limit)? {
             let taken = lock_soon(&files.current, wait_limit);
             files.next.unlock()?;
@@ -74,24 +78,25 @@ impl Queue {
             false
         };
         self.left.store(TURNS - 1, Ordering::Relaxed);
-        Ok(taken.then_some(Turn(files)))
+        Ok(taken.then_some(Turn(Some(files))))
     }
 
     /// The same for short transactions: skips the queue while this process has turns left and nobody holds the lock.
     pub fn take_again(&self, wait_limit: Duration) -> io::Result<Option<Turn<'_>>> {
-        let files = self.files()?;
+        let Some(files) = self.files()? else { return Ok(Some(Turn(None))) };
         let left = self.left.load(Ordering::Relaxed);
         self.left.store(left.saturating_sub(1), Ordering::Relaxed);
-        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(files))) } else { self.take(wait_limit) }
+        if left > 0 && try_lock(&files.current)? { Ok(Some(Turn(Some(files)))) } else { self.take(wait_limit) }
     }
 }
 
 impl Turn<'_> {
     /// Whether somebody waits for a turn: for work that could end early.
     pub fn is_wanted(&self) -> bool {
+        let Some(files) = self.0 else { return false };
         // The next process holds the other lock while it waits.
-        match try_lock(&self.0.next) {
-            Ok(true) => self.0.next.unlock().is_err(),
+        match try_lock(&files.next) {
+            Ok(true) => files.next.unlock().is_err(),
             Ok(false) | Err(_) => true,
         }
     }
@@ -100,7 +105,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Closing the file releases the lock as well, so a failure here can only delay others until then.
-        let _ = self.0.current.unlock();
+        let _ = self.0.map(|files| files.current.unlock());
     }
 }
 

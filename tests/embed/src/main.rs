@@ -51,6 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         purpose: purpose.clone(),
         user: user.clone(),
         new_code: false,
+        challenge_passed: false,
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),

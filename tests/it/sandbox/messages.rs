@@ -311,6 +311,11 @@ async fn what_a_preflight_check_reads_is_answered() {
     assert_eq!(enabled, [Some(true), Some(false)]);
     let (_, price) = client.get_at("/v1/Messaging/Countries/US").await;
     assert_eq!(price["outbound_sms_prices"][0]["prices"][0]["current_price"], "0.0083");
+    assert_eq!(client.get_at("/v1/Messaging/Countries/ZZ").await.0, 404);
+    let (_, priced) = client.get_at("/v1/Messaging/Countries?PageSize=2&Page=1").await;
+    assert_eq!((&priced["countries"][0]["iso_country"], &priced["meta"]["page"]), (&json!("AE"), &json!(1)));
+    assert!(priced["meta"]["next_page_url"].as_str().unwrap().contains("PageSize=2&Page=2"));
+    assert_eq!(client.get_at("/v1/Messaging/Countries?PageSize=1000").await.1["meta"]["next_page_url"], json!(null));
     let lookup = async |number: &str| client.get_at(&format!("/v2/PhoneNumbers/{number}")).await.1;
     let known = lookup("+12025550123?Fields=line_type_intelligence").await;
     assert_includes(&known, &json!({"valid": true, "country_code": "US", "sms_pumping_risk": null}));

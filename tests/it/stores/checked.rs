@@ -24,16 +24,18 @@ use super::Database;
 /// Rows of a PostgreSQL database whose last transaction wrote no audit row, and transactions that wrote several: this holds for a
 /// crowd, too. A message that is out or that is due at some time may have been rescheduled, and what a database begins with is no operation's.
 pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS by, count(*) AS rows FROM audit GROUP BY 1), \
-    written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects WHERE usage::jsonb -> 'refusals' IS NULL \
+    written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects WHERE usage::jsonb -> 'refusals' IS NULL AND kind NOT IN ('country', 'block', 'everything') \
         UNION ALL SELECT 'messages', xmin::text FROM messages WHERE due_at IS NULL AND state NOT IN ('accepted', 'sent') \
         UNION ALL SELECT 'replies', xmin::text FROM replies UNION ALL SELECT 'tokens', xmin::text FROM tokens \
-        UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers) \
+        UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers \
+        UNION ALL SELECT 'prices', xmin::text FROM prices UNION ALL SELECT 'alarms', xmin::text FROM alarms \
+        UNION ALL SELECT 'balance', xmin::text FROM balance \
+        UNION ALL SELECT 'list_entries', xmin::text FROM list_entries) \
     SELECT what || ' were written by a transaction without an audit row' FROM written WHERE by NOT IN (SELECT by FROM logged) \
     UNION ALL SELECT rows || ' audit rows were written by one transaction' FROM logged WHERE rows > 1";
 
-/// A subject with what limits remember of it, without its count of refusals.
-const REMEMBERED: &str =
-    "(SELECT r FROM (SELECT t.tag, t.id, t.kind, t.masked, t.idle_at, t.usage::jsonb - 'refusals' AS usage) AS r)";
+/// A subject with what limits remember of it, without its count of refusals and what the guard makes of those.
+const REMEMBERED: &str = "(SELECT r FROM (SELECT t.tag, t.id, t.kind, t.masked, t.idle_at, t.usage::jsonb - '{refusals,country,block,everything}'::text[] AS usage) AS r)";
 
 /// What was found, and which operations are under way, in all stores of one story.
 #[derive(Default)]
@@ -130,7 +132,7 @@ impl Look {
     async fn postgres(url: &str) -> Look {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename NOT IN ('audit', 'audit_heads') ORDER BY 1";
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename NOT IN ('audit', 'audit_heads', 'money_events') ORDER BY 1";
         let each: Vec<String> = client
             .query(tables, &[])
             .await
@@ -162,7 +164,7 @@ impl Look {
 
 fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
     let audit_rows = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('audit', 'audit_heads') AND name NOT LIKE 'sqlite_%'";
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('audit', 'audit_heads', 'money_events') AND name NOT LIKE 'sqlite_%'";
     let tables: Vec<String> =
         connection.prepare(tables)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut rest = DefaultHasher::new();
@@ -186,7 +188,9 @@ fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
 
 fn without_refusals(usage: &str) -> String {
     let mut usage: serde_json::Value = serde_json::from_str(usage).unwrap();
-    usage.as_object_mut().unwrap().remove("refusals");
+    for of_refusals in ["refusals", "country", "block", "everything"] {
+        usage.as_object_mut().unwrap().remove(of_refusals);
+    }
     usage.to_string()
 }
 
@@ -194,9 +198,6 @@ fn without_refusals(usage: &str) -> String {
 impl Operate for Checked {
     fn keys(&self) -> &DatabaseKeys {
         self.store.operations.keys()
-    }
-    fn shards(&self) -> u32 {
-        self.store.operations.shards()
     }
     async fn operate(&self, needs: Needs, decide: Decide) -> Result<()> {
         self.checked("operate", self.store.operations.operate(needs, decide)).await

@@ -39,8 +39,6 @@ fn ask_nobodys(phone: &str) -> SendOtp {
 }
 
 async fn everything_together_gets_no_more_than_its_window_whoever_asks(database: &mut Database) {
-    // In PostgreSQL a window is divided among shards. Of a window of 3 some are empty from the start, and their phones find room
-    // elsewhere.
     for max in [3u32, 11] {
         let window = Window::new(max, 3600);
         database.policy.limits = Limits { everything: vec![window], ..unlimited() };
@@ -59,7 +57,6 @@ async fn everything_together_gets_no_more_than_its_window_whoever_asks(database:
 }
 
 async fn when_everything_is_full_the_wait_is_until_the_first_message_leaves_the_window(database: &mut Database) {
-    // On PostgreSQL most shards of so small a limit hold nothing at all, and the others open at different times.
     database.policy.limits = Limits { everything: vec![Window::new(3, 3600)], ..unlimited() };
     let engine = database.engine().await;
     send_as(&engine, &caller(), ask_nobodys(&phone(1))).await;

@@ -51,7 +51,7 @@ fn given(base: Url) -> Account {
 }
 
 async fn run(given: Account, to: Option<&str>) -> Vec<Check> {
-    let options = CheckOptions { to: to.and_then(Phone::from_e164), country: None };
+    let options = CheckOptions { to: to.and_then(Phone::from_e164), ..CheckOptions::default() };
     Twilio::new(Settings::check(&given).unwrap()).unwrap().checks(&options).await
 }
 

@@ -29,6 +29,8 @@ CREATE TABLE smsotp.subjects (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 CREATE UNIQUE INDEX subjects_id ON smsotp.subjects (id);
 CREATE INDEX subjects_idle ON smsotp.subjects (idle_at) WHERE idle_at IS NOT NULL;
+-- Few: who opted out, and whose guesses are closed.
+CREATE INDEX subjects_lasting ON smsotp.subjects (id) WHERE idle_at IS NULL;
 
 -- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
 CREATE TABLE smsotp.otps (
@@ -85,11 +87,32 @@ CREATE TABLE smsotp.messages (
     due_at        bigint,                        -- when the worker has to look at it; NULL: never
     missed_at     bigint,
     updated_at    bigint  NOT NULL,
-    endings       text    NOT NULL DEFAULT '{}'
+    endings       text    NOT NULL DEFAULT '{}',
+    country       text    COLLATE "C" NOT NULL DEFAULT '',   -- that it is counted in, two letters; empty: none
+    price         bigint  NOT NULL DEFAULT 0,    -- reserved, in millionths of a US dollar
+    settled       bigint,                        -- what it has cost in the end; NULL: not known, so the price stands
+    counted       text    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
+    pooled        boolean NOT NULL DEFAULT false,    -- it was counted among the countries that are not proven
+    "open"        boolean NOT NULL DEFAULT false     -- neither proven nor failed
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE SEQUENCE smsotp.message_ids OWNED BY smsotp.messages.id;
 CREATE INDEX messages_otp ON smsotp.messages (otp_id, id);
 CREATE INDEX messages_due ON smsotp.messages (due_at, id) WHERE due_at IS NOT NULL;
+
+-- What became of messages and is not yet in the counts of their country and of everything: the next send takes it in.
+CREATE SEQUENCE smsotp.money_event_ids;
+CREATE TABLE smsotp.money_events (
+    id            bigint  PRIMARY KEY DEFAULT nextval('smsotp.money_event_ids'),
+    scope         text    COLLATE "C" NOT NULL,  -- whose counts: a country, 'none' for the networks without one; empty: everything
+    at            bigint  NOT NULL,
+    kind          text    NOT NULL CHECK (kind IN ('proven', 'failed', 'not_sent', 'priced')),
+    reserved_at   bigint  NOT NULL,
+    amount        bigint  NOT NULL,              -- millionths of a US dollar
+    counted       text    NOT NULL,
+    pooled        boolean NOT NULL
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+ALTER SEQUENCE smsotp.money_event_ids OWNED BY smsotp.money_events.id;
+CREATE INDEX money_events_scope ON smsotp.money_events (scope, at, id);
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE smsotp.replies (
@@ -100,6 +123,7 @@ CREATE TABLE smsotp.replies (
     created_at    bigint  NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX replies_age ON smsotp.replies (created_at);
+CREATE INDEX replies_message ON smsotp.replies (message_id) WHERE message_id IS NOT NULL;
 
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE smsotp.test_numbers (
@@ -110,6 +134,32 @@ CREATE TABLE smsotp.test_numbers (
     added_by      text    NOT NULL
 );
 
+-- What a segment costs, as the provider's price list had it.
+CREATE TABLE smsotp.prices (
+    country       text    COLLATE "C" NOT NULL,  -- ISO 3166, two letters
+    channel       text    COLLATE "C" NOT NULL,  -- sms, whatsapp
+    price         bigint  NOT NULL,              -- millionths of a US dollar
+    fetched_at    bigint  NOT NULL,
+    PRIMARY KEY (country, channel)
+);
+
+-- The operator's lists: who gets no messages, and whom the caps against abuse do not hold back.
+CREATE TABLE smsotp.list_entries (
+    number        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    "key"         text    NOT NULL,             -- kind and value; of a phone, user or address HMAC(K_index, value)
+    list          text    NOT NULL CHECK (list IN ('block', 'allow')),
+    kind          text    NOT NULL CHECK (kind IN ('phone', 'prefix', 'country', 'user', 'ip', 'network')),
+    shown         text    NOT NULL,
+    reason        text    NOT NULL,
+    since         bigint  NOT NULL,
+    until         bigint ,                      -- NULL: until it is removed
+    added_by      text    NOT NULL,
+    hits          bigint  NOT NULL,             -- messages that it refused, as far as the audit log has recorded them
+    hit_at        bigint ,
+    UNIQUE ("key", list)
+);
+CREATE INDEX list_entries_until ON smsotp.list_entries (until) WHERE until IS NOT NULL;
+
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE smsotp.tokens (
     id            bigint  PRIMARY KEY,
@@ -117,6 +167,7 @@ CREATE TABLE smsotp.tokens (
     tag           bytea   NOT NULL UNIQUE,       -- HMAC(K_index, the token)
     scopes        text    NOT NULL,              -- words with commas between them
     rate          bigint  NOT NULL,              -- requests per second, of each server
+    conversion_unknown boolean NOT NULL,         -- its bearer never says whether a code was entered
     "user"        text,                          -- NULL: not bound to a user
     service       boolean NOT NULL,
     created_at    bigint  NOT NULL,
@@ -126,6 +177,37 @@ CREATE TABLE smsotp.tokens (
     seal          bytea   NOT NULL               -- HMAC(K_index, all that decides what it opens): without it the row opens nothing
 );
 CREATE SEQUENCE smsotp.token_ids OWNED BY smsotp.tokens.id;
+
+-- What somebody has to know: alarms of the guard against SMS pumping, and of the balance.
+CREATE SEQUENCE smsotp.alarm_ids;
+CREATE TABLE smsotp.alarms (
+    id            bigint  PRIMARY KEY DEFAULT nextval('smsotp.alarm_ids'),
+    kind          text    COLLATE "C" NOT NULL,
+    about         text    COLLATE "C" NOT NULL,  -- a country, two letters; empty: everything
+    since         bigint  NOT NULL,
+    until         bigint  NOT NULL,
+    last_at       bigint  NOT NULL,
+    count         bigint  NOT NULL,
+    cost          bigint  NOT NULL,              -- millionths of a US dollar
+    words         text    NOT NULL,
+    newest        boolean NOT NULL,              -- of its kind and country: later ones join it while it stands
+    acked_at      bigint,
+    acked_by      text,
+    attempts      bigint  NOT NULL,              -- to deliver it
+    due_at        bigint,                        -- when to look at its delivery; NULL: never
+    sent_at       bigint
+);
+ALTER SEQUENCE smsotp.alarm_ids OWNED BY smsotp.alarms.id;
+CREATE UNIQUE INDEX alarms_newest ON smsotp.alarms (kind, about) WHERE newest;
+CREATE INDEX alarms_until ON smsotp.alarms (until, id);
+CREATE INDEX alarms_due ON smsotp.alarms (due_at, id) WHERE due_at IS NOT NULL;
+
+-- One row, once somebody asked: the balance at the provider.
+CREATE TABLE smsotp.balance (
+    id            bigint  PRIMARY KEY CHECK (id = 1),
+    asked_at      bigint  NOT NULL,
+    amount        bigint                         -- millionths of a US dollar; NULL: it did not say
+);
 
 -- The audit log in a fixed few chains of rows, and how far each has come, apart from its rows. An operation locks the head of its
 -- chain last; chain 0 is for maintenance.

@@ -30,6 +30,8 @@ CREATE TABLE subjects (
 CREATE UNIQUE INDEX subjects_tag ON subjects (tag);
 CREATE UNIQUE INDEX subjects_id ON subjects (id);
 CREATE INDEX subjects_idle ON subjects (idle_at) WHERE idle_at IS NOT NULL;
+-- Few: who opted out, and whose guesses are closed.
+CREATE INDEX subjects_lasting ON subjects (id) WHERE idle_at IS NULL;
 
 -- One challenge each. The code is in no column: it is computed from the nonce and the secret key.
 CREATE TABLE otps (
@@ -85,10 +87,29 @@ CREATE TABLE messages (
     due_at        INTEGER,                      -- when the worker has to look at it; NULL: never
     missed_at     INTEGER,
     updated_at    INTEGER NOT NULL,
-    endings       TEXT    NOT NULL DEFAULT '{}'
+    endings       TEXT    NOT NULL DEFAULT '{}',
+    country       TEXT    NOT NULL DEFAULT '',  -- that it is counted in, two letters; empty: none
+    price         INTEGER NOT NULL DEFAULT 0,   -- reserved, in millionths of a US dollar
+    settled       INTEGER,                      -- what it has cost in the end; NULL: not known, so the price stands
+    counted       TEXT    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
+    pooled        INTEGER NOT NULL DEFAULT 0,   -- it was counted among the countries that are not proven
+    "open"        INTEGER NOT NULL DEFAULT 0    -- neither proven nor failed
 ) STRICT;
 CREATE INDEX messages_otp ON messages (otp_id, id);
 CREATE INDEX messages_due ON messages (due_at, id) WHERE due_at IS NOT NULL;
+
+-- What became of messages and is not yet in the counts of their country and of everything: the next send takes it in.
+CREATE TABLE money_events (
+    id            INTEGER PRIMARY KEY,
+    scope         TEXT    NOT NULL,             -- whose counts: a country, 'none' for the networks without one; empty: everything
+    at            INTEGER NOT NULL,
+    kind          TEXT    NOT NULL CHECK (kind IN ('proven', 'failed', 'not_sent', 'priced')),
+    reserved_at   INTEGER NOT NULL,
+    amount        INTEGER NOT NULL,             -- millionths of a US dollar
+    counted       TEXT    NOT NULL,
+    pooled        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX money_events_scope ON money_events (scope, at, id);
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE replies (
@@ -99,6 +120,7 @@ CREATE TABLE replies (
     created_at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_age ON replies (created_at);
+CREATE INDEX replies_message ON replies (message_id) WHERE message_id IS NOT NULL;
 
 -- Declared test numbers: nothing is sent to them and their code is fixed.
 CREATE TABLE test_numbers (
@@ -109,6 +131,32 @@ CREATE TABLE test_numbers (
     added_by      TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- What a segment costs, as the provider's price list had it.
+CREATE TABLE prices (
+    country       TEXT    NOT NULL,             -- ISO 3166, two letters
+    channel       TEXT    NOT NULL,             -- sms, whatsapp
+    price         INTEGER NOT NULL,             -- millionths of a US dollar
+    fetched_at    INTEGER NOT NULL,
+    PRIMARY KEY (country, channel)
+) STRICT, WITHOUT ROWID;
+
+-- The operator's lists: who gets no messages, and whom the caps against abuse do not hold back.
+CREATE TABLE list_entries (
+    number        INTEGER PRIMARY KEY,
+    "key"         TEXT    NOT NULL,             -- kind and value; of a phone, user or address HMAC(K_index, value)
+    list          TEXT    NOT NULL CHECK (list IN ('block', 'allow')),
+    kind          TEXT    NOT NULL CHECK (kind IN ('phone', 'prefix', 'country', 'user', 'ip', 'network')),
+    shown         TEXT    NOT NULL,
+    reason        TEXT    NOT NULL,
+    since         INTEGER NOT NULL,
+    until         INTEGER,                      -- NULL: until it is removed
+    added_by      TEXT    NOT NULL,
+    hits          INTEGER NOT NULL,             -- messages that it refused, as far as the audit log has recorded them
+    hit_at        INTEGER,
+    UNIQUE ("key", list)
+) STRICT;
+CREATE INDEX list_entries_until ON list_entries (until) WHERE until IS NOT NULL;
+
 -- Access tokens of the REST API, by their tag alone.
 CREATE TABLE tokens (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -116,6 +164,7 @@ CREATE TABLE tokens (
     tag           BLOB    NOT NULL UNIQUE,      -- HMAC(K_index, the token)
     scopes        TEXT    NOT NULL,             -- words with commas between them
     rate          INTEGER NOT NULL,             -- requests per second, of each server
+    conversion_unknown INTEGER NOT NULL,        -- its bearer never says whether a code was entered
     "user"        TEXT,                         -- NULL: not bound to a user
     service       INTEGER NOT NULL,
     created_at    INTEGER NOT NULL,
@@ -123,6 +172,35 @@ CREATE TABLE tokens (
     revoked_at    INTEGER,
     created_by    TEXT    NOT NULL,
     seal          BLOB    NOT NULL              -- HMAC(K_index, all that decides what it opens): without it the row opens nothing
+) STRICT;
+
+-- What somebody has to know: alarms of the guard against SMS pumping, and of the balance.
+CREATE TABLE alarms (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind          TEXT    NOT NULL,
+    about         TEXT    NOT NULL,             -- a country, two letters; empty: everything
+    since         INTEGER NOT NULL,
+    until         INTEGER NOT NULL,
+    last_at       INTEGER NOT NULL,
+    count         INTEGER NOT NULL,
+    cost          INTEGER NOT NULL,             -- millionths of a US dollar
+    words         TEXT    NOT NULL,
+    newest        INTEGER NOT NULL,             -- of its kind and country: later ones join it while it stands
+    acked_at      INTEGER,
+    acked_by      TEXT,
+    attempts      INTEGER NOT NULL,             -- to deliver it
+    due_at        INTEGER,                      -- when to look at its delivery; NULL: never
+    sent_at       INTEGER
+) STRICT;
+CREATE UNIQUE INDEX alarms_newest ON alarms (kind, about) WHERE newest;
+CREATE INDEX alarms_until ON alarms (until, id);
+CREATE INDEX alarms_due ON alarms (due_at, id) WHERE due_at IS NOT NULL;
+
+-- One row, once somebody asked: the balance at the provider.
+CREATE TABLE balance (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    asked_at      INTEGER NOT NULL,
+    amount        INTEGER                       -- millionths of a US dollar; NULL: it did not say
 ) STRICT;
 
 -- The audit log: a chain of rows. What else there is to a row is generated from its body, so that nothing can disagree with it.
