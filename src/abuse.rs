@@ -11,6 +11,7 @@ mod detector;
 mod installation;
 mod judge;
 mod ring;
+mod rule;
 
 pub use block::Block;
 pub use country::Country;
