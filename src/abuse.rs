@@ -11,11 +11,13 @@ mod detector;
 mod installation;
 mod judge;
 mod ring;
+mod rule;
 
 pub use block::Block;
 pub use country::Country;
 pub use installation::Installation;
-pub use judge::{Ask, Full, Judged, Rule, Sent, States, Verdict, amounts};
+pub use judge::{Ask, Judged, Sent, States, Verdict, amounts};
+pub use rule::{Full, Rule};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

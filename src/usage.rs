@@ -234,6 +234,10 @@ impl TryFrom<Packed> for Slots {
     }
 }
 
+/// How long the past of a country and of the installation is remembered after the last message: of a best day 0.97⁴⁰⁰ is left then,
+/// which is nothing.
+pub const PAST_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// How long a block of numbers is remembered after the last message: for as long as a proof there counts.
 pub const BLOCK_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -279,17 +283,16 @@ impl Usage {
     /// change of mind ends. `closing`: so many wrong guesses in a row close verification for good; 0: none do.
     pub fn idle_at(&self, longest: Duration, closing: u32) -> Option<Timestamp> {
         let streak = self.in_a_row.max(self.known_in_a_row);
-        let lasting = is_closed(streak, closing)
-            || self.opted_out_at.is_some()
-            || self.country.is_some()
-            || self.everything.is_some();
+        let lasting = is_closed(streak, closing) || self.opted_out_at.is_some();
         let kept = if streak > 0 { STREAK_KEPT.max(longest) } else { longest };
         let counted = Timestamp(self.seen) + kept;
         let proofs = self.verified_at.into_iter().chain(self.proven_at);
         let idle_at = proofs.map(|at| Timestamp(at) + VERIFIED_FOR).fold(counted, Timestamp::max);
         let heard = self.texts.last().map_or(Timestamp(0), |text| Timestamp(text.0) + TEXTS_KEPT);
-        let of_block = self.block.as_ref().map_or(Timestamp(0), |_| Timestamp(self.seen) + BLOCK_KEPT);
-        (!lasting).then_some(idle_at.max(heard).max(of_block))
+        let of_block = self.block.as_ref().map(|_| BLOCK_KEPT);
+        let of_guard = self.country.as_ref().map(|_| ()).or(self.everything.as_ref().map(|_| ())).map(|()| PAST_KEPT);
+        let guarded = of_block.into_iter().chain(of_guard).map(|kept| Timestamp(self.seen) + kept);
+        (!lasting).then_some(guarded.fold(idle_at.max(heard), Timestamp::max))
     }
 
     /// Forgets wrong guesses in a row that closed nothing and are older than a year, as a purge does: so a purge

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::caps::{self, Past};
 use super::country::{BEST_KEPT, HOUR_MS, HOURS, day, hour};
-use super::judge::Rule;
 use super::ring::Ring;
+use super::rule::Rule;
 use super::{Counted, Event, EventKind};
 use crate::clock::Timestamp;
 use crate::money::{Ceilings, Money};

@@ -249,7 +249,11 @@ impl Parameters {
             }
         }
         let shares = parameters.countries.values().map(|country| country.share).sum::<f64>();
-        if parameters.size.is_empty() || !(shares > 0.0) || !parameters.countries.values().any(|one| one.far) {
+        if parameters.size.is_empty()
+            || shares.is_nan()
+            || shares <= 0.0
+            || !parameters.countries.values().any(|one| one.far)
+        {
             return Err(wrong("the parameters lack a size, a country with a share, or a far country".to_owned())
                 .hint("Start from the file that is in the repository: src/simulate/scenarios.toml"));
         }

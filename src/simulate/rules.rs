@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Column;
+use super::column::Column;
 use super::play::{Answer, Defence};
 use super::traffic::{Ask, Traffic};
 use crate::abuse::{self, Block, Counted, Country, Event, EventKind, Installation, Judged, States, Verdict, counted};

@@ -67,7 +67,7 @@ fn held(server: &Process, bytes: &str) -> Vec<TcpStream> {
 
 #[test]
 fn an_attack_does_not_grow_the_server_and_a_user_is_served() {
-    let place = Place::new("countries = [\"US\"]\n");
+    let place = Place::new("guard = \"off\"\ncountries = [\"US\"]\n");
     let token = place.token(&["--user", "ada", "--scope", "send,verify"]);
     let service = place.token(&["--service", "--scope", "send,verify"]);
     let server = place.serve(&[]);

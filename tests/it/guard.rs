@@ -17,11 +17,12 @@ use smsotp::policy::Policy;
 use smsotp::sandbox::Fault;
 use smsotp::store::Subject;
 
+use crate::processes::{Crew, Job, Knobs, Operation, Said};
 use crate::stores::{Database, on_every_store};
 use crate::window::{Answer, SEND, Window, service_token, settings, token_of};
 use crate::world::{
-    World, ask, block_on, caller, dispatch, dispatch_all, phone_subject, purge, refusal, refused, reset, send,
-    send_and_die, send_as, unlimited, usage, verdict,
+    World, ask, block_on, caller, dispatch, phone_subject, purge, refusal, refused, reset, send, send_and_die, send_as,
+    unlimited, usage, verdict,
 };
 
 on_every_store![
@@ -51,6 +52,8 @@ on_every_store![
     a_reset_of_everything_opens_no_ceiling,
     refusals_of_one_rule_are_recorded_once_an_hour_and_counted_in_between,
     a_test_number_is_no_message_to_the_guard,
+    of_64_processes_that_send_to_a_country_its_floor_goes_out,
+    processes_that_are_killed_leave_the_sums_right,
 ];
 
 /// The price of an SMS to Tajikistan, and how many may be open there without a past.
@@ -333,12 +336,12 @@ async fn what_the_provider_charged_takes_the_place_of_what_was_reserved(database
     assert_eq!(news(7_500, State::Sent).await.unwrap(), Reported::Old, "the same again is no news");
     news(9_000, State::Sent).await.unwrap();
     assert_eq!(spent(database, &engine).await, Money(9_000), "the price alone may be new");
-    send(&engine, &us(2)).await;
+    let second = send(&engine, &us(2)).await;
     assert_eq!(spent(database, &engine).await, Money(17_300));
     // The sandbox says what it charged, as Twilio does, once the message is on its way.
     (0..4).for_each(|_| database.sandbox.step());
-    database.advance(10);
-    dispatch_all(&engine).await;
+    let otp = engine.reads().otp(second.otp_id).await.unwrap().unwrap();
+    engine.refresh(&caller(), &otp).await.unwrap();
     assert_eq!(database.number("SELECT count(*) FROM messages WHERE settled IS NOT NULL"), 2);
     spent(database, &engine).await;
 }
@@ -618,6 +621,49 @@ async fn a_test_number_is_no_message_to_the_guard(database: &mut Database) {
     assert_eq!(usage(&engine, phone_subject(&tj(1))).await.proven_at, None, "its code is fixed: it proves nothing");
     assert_eq!(database.number("SELECT count(*) FROM money_events"), 0);
     assert_eq!(spent(database, &engine).await, Money::ZERO);
+}
+
+/// Processes with the guard as it comes, each with a number of its own.
+fn crowd(database: &Database, count: usize, from: usize, die_at: impl Fn(usize) -> Option<(String, u32)>) -> Vec<Said> {
+    let job = |n: usize| {
+        let send = Operation::Send { phone: tj(from + n), user: format!("u{n}"), ip: None, key: None };
+        let limits = Knobs { guard: true, ..Knobs::default() };
+        Job { limits, die_at: die_at(n), ..Job::on(database, vec![send]) }
+    };
+    let jobs: Vec<Job> = (0..count).map(job).collect();
+    Crew::at_the_barrier(&jobs).go().into_iter().flat_map(|left| left.said).collect()
+}
+
+async fn of_64_processes_that_send_to_a_country_its_floor_goes_out(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+
+    let said = crowd(database, 64, 0, |_| None);
+
+    let capped = said.iter().filter(|said| matches!(said, Said::Refused(code) if code == "country_cap")).count();
+    assert_eq!((database.messages_out(), capped), (FLOOR, 64 - FLOOR), "{said:?}");
+    assert_eq!(spent(database, &engine).await, TJ.times(10));
+    assert_eq!(open(database, &engine, "TJ").await, 10);
+}
+
+async fn processes_that_are_killed_leave_the_sums_right(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    let steps = ["Reserved", "Handing", "Answered", "Settled"];
+    for round in 0..2 {
+        crowd(database, 8, 20 * round, |n| Some((steps[n % 4].to_owned(), 1)).filter(|_| n < 6));
+        spent(database, &engine).await;
+        open(database, &engine, "TJ").await;
+    }
+    assert!(database.messages_out() <= FLOOR);
+    for _ in 0..3 {
+        database.advance(661);
+        dispatch(&engine).await;
+        spent(database, &engine).await;
+    }
+    let out = i64::try_from(database.messages_out()).unwrap();
+    assert_eq!(open(database, &engine, "TJ").await, out, "what never came to the provider is given back");
+    assert_eq!(spent(database, &engine).await, TJ.times(u32::try_from(out).unwrap()));
 }
 
 /// A world with the guard as it comes.

@@ -22,7 +22,7 @@ use smsotp::policy::Policy;
 use smsotp::provider::twilio::Timeouts;
 
 use crate::stores::{self, Database};
-use crate::world::{StillClock, World, ask, block_on, caller, client, keyring, login, twilio, unlimited};
+use crate::world::{StillClock, World, ask, block_on, caller, client, keyring, login, twilio, unguarded, unlimited};
 
 /// What makes a copy of this binary a child of a story.
 const ROLE: &str = "SMSOTP_TEST_ROLE";
@@ -66,6 +66,8 @@ pub struct Knobs {
     pub ip: Option<(u32, u64)>,
     pub everything: Option<(u32, u64)>,
     pub cooldown: Vec<u64>,
+    /// With the guard as it comes; without it its caps and its detector refuse nothing.
+    pub guard: bool,
 }
 
 impl Knobs {
@@ -110,7 +112,8 @@ impl Job {
         let ring = Arc::new(keyring(&self.keys));
         let place = (self.db.as_path(), self.grouped);
         let store = stores::open(self.url.as_deref(), place, &ring, Arc::clone(&clock), connections).await?;
-        let policy = Policy { limits: self.limits.limits(), ..Policy::default() };
+        let policy = if self.limits.guard { Policy::default() } else { unguarded() };
+        let policy = Policy { limits: self.limits.limits(), ..policy };
         let provider = Arc::new(twilio(&self.env, Timeouts::default(), clock));
         let engine = Engine::new(store, ring, Arc::new(policy)).with_provider(provider);
         let Some((step, times)) = self.die_at.clone() else { return Ok(engine) };
