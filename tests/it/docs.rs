@@ -362,6 +362,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("simulate", "simulate --trace asks.csv", 0),
     story("dispatch", "dispatch", 0),
     story("show: a country", "show TJ", 0),
+    story("show: a block of numbers", "show +1415555* --no-refresh", 0),
     // The sandbox has 20 US$.
     JsonStory { title: None, line: "dispatch --config alarms.toml", exit: 0 },
     story("alarms list", "alarms list", 1),
