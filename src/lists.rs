@@ -297,8 +297,9 @@ impl ListEntry {
     fn place(&self) -> (usize, usize) {
         match self.kind {
             ListedKind::Phone => (0, usize::MAX),
-            ListedKind::Prefix => (0, self.shown.len() - 1),
-            ListedKind::Country => (0, IN_A_COUNTRY - 1),
+            // In half digits: a country lies between a prefix of three digits and one of four.
+            ListedKind::Prefix => (0, 2 * (self.shown.len() - 1)),
+            ListedKind::Country => (0, 2 * IN_A_COUNTRY - 1),
             ListedKind::User => (1, 0),
             ListedKind::Ip => (2, usize::MAX),
             ListedKind::Network => {

@@ -25,8 +25,7 @@ use crate::phone;
     $ smsotp show 17\n  \
     $ smsotp show +14155552671 --purpose login\n  \
     $ smsotp show TJ\n  \
-    $ smsotp show '+99290012*'\n  \
-    $ smsotp show 17 --json")]
+    $ smsotp show '+99290012*'")]
 pub struct Args {
     /// The id of a code or (m…) of a message, a number (its newest code), a country of two letters, or a block of numbers: all
     /// but the last four digits and a star
