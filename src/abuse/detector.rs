@@ -82,6 +82,9 @@ pub(super) struct Detector {
     reported: i64,
     /// Asks under the alarm that were refused, or would have been.
     demand: f64,
+    /// What raised the last alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Found>,
 }
 
 /// The messages that a score is about.
@@ -117,6 +120,7 @@ impl Default for Detector {
             until: 0,
             reported: 0,
             demand: 0.0,
+            found: None,
         }
     }
 }
@@ -144,9 +148,11 @@ impl Weights {
     }
 }
 
-/// What a new alarm has to say.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What an alarm has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Found {
+    /// When it was found.
+    pub(super) at: Timestamp,
     /// When the first of the messages went out.
     pub(super) since: Timestamp,
     /// How many of them there are.
@@ -233,11 +239,13 @@ impl Detector {
             return None;
         }
         let found = Found {
+            at: now,
             since: Timestamp(run.since * COHORT.as_millis() as i64),
             sent: run.sent,
             proven: run.proven,
-            usual: self.usual(),
-            odds: score.exp(),
+            // As many digits as are shown.
+            usual: (100.0 * self.usual()).round() / 100.0,
+            odds: score.exp().round(),
             until: now + LASTS,
         };
         *self = Detector {
@@ -245,6 +253,7 @@ impl Detector {
             until: found.until.millis(),
             reported: found.until.millis(),
             demand: 0.0,
+            found: Some(found),
             run: Run { since: run.since, ..Run::default() },
             cohorts: Ring::at_slot(self.cohorts.nth()),
             ..*self
@@ -252,8 +261,8 @@ impl Detector {
         Some(found)
     }
 
-    /// Somebody asked under the alarm. More of that than is usual in an hour prolongs it; answers its end if that is news.
-    pub(super) fn asked(&mut self, now: Timestamp, usual_in_an_hour: f64) -> Option<Timestamp> {
+    /// Somebody asked under the alarm. More of that than is usual in an hour prolongs it; answers what it says if that is news.
+    pub(super) fn asked(&mut self, now: Timestamp, usual_in_an_hour: f64) -> Option<Found> {
         self.demand += 1.0;
         if self.demand <= usual_in_an_hour.max(DEMAND) {
             return None;
@@ -263,7 +272,7 @@ impl Detector {
         if is_news {
             self.reported = self.until;
         }
-        is_news.then(|| self.until())
+        self.found.filter(|_| is_news).map(|found| Found { until: self.until(), ..found })
     }
 
     pub(super) fn sent(&mut self) {

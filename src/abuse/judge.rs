@@ -152,7 +152,7 @@ impl States {
         if let Some(full) = country_full {
             judged.verdict = Verdict::Refuse(full);
             judged.alarms.extend(self.capped(ask, &full));
-            self.demand(ask, stood, judged);
+            self.demand(ask, mode, stood, judged);
             return;
         }
         if ask.counted == Counted::Unknown {
@@ -182,7 +182,7 @@ impl States {
             judged.would = Some(full);
         }
         if judged.verdict != Verdict::Pass || judged.would.is_some() {
-            self.demand(ask, stood, judged);
+            self.demand(ask, mode, stood, judged);
         }
     }
 
@@ -238,20 +238,17 @@ impl States {
     }
 
     /// Asks that are refused under an alarm prolong it: whoever asks so often has not gone.
-    fn demand(&mut self, ask: &Ask<'_>, stood: Option<Timestamp>, judged: &mut Judged) {
+    fn demand(&mut self, ask: &Ask<'_>, mode: Mode, stood: Option<Timestamp>, judged: &mut Judged) {
         if stood.is_none() {
             return;
         }
         judged.changed = true;
         let usual = self.country.usual_in_an_hour();
-        if let Some(until) = self.country.detector.asked(ask.now, usual) {
-            judged.alarms.push(Raised {
-                kind: AlarmKind::Detector,
-                about: ask.country.to_owned(),
-                until: Some(until),
-                words: format!("{}: the alarm is prolonged until {}, because asks go on.", name(ask), clock(until)),
-                cost: ask.price.times(self.country.counts().0),
-            });
+        if let Some(found) = self.country.detector.asked(ask.now, usual) {
+            let mut raised = found_words(ask, &found, mode);
+            raised.words.push_str(" Asks go on, so it was prolonged.");
+            raised.cost = ask.price.times(self.country.counts().0);
+            judged.alarms.push(raised);
         }
     }
 
@@ -372,7 +369,7 @@ fn thousands(number: f64) -> String {
 
 /// What the detector found, in words and numbers.
 fn found_words(ask: &Ask<'_>, found: &Found, mode: Mode) -> Raised {
-    let minutes = ask.now.since(found.since).as_secs().div_ceil(60).max(1);
+    let minutes = found.at.since(found.since).as_secs().div_ceil(60).max(1);
     let span = match minutes {
         1 => "a minute".to_owned(),
         2..120 => format!("{minutes} minutes"),

@@ -370,6 +370,8 @@ fn an_alarm_lasts_while_asks_go_on() {
     assert!(guard.states.country.alarm(guard.now).unwrap() > first + 10 * MINUTE);
     let prolonged = guard.alarms.iter().filter(|alarm| alarm.words.contains("prolonged")).count();
     assert!((1..=4).contains(&prolonged), "a word now and then: {prolonged}");
+    let words = &guard.alarms.last().unwrap().words;
+    assert!(words.starts_with("DE: 10 codes in 4 minutes") && words.ends_with("so it was prolonged."), "{words}");
     guard.now = guard.now + 30 * MINUTE;
     assert_eq!(guard.states.country.alarm(guard.now), None);
 }

@@ -22,7 +22,6 @@ use crate::phone;
 /// so it can be pasted into a ticket. The provider is asked first what became of messages whose end is not known.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    $ smsotp show 17\n  \
     $ smsotp show +14155552671 --purpose login\n  \
     $ smsotp show TJ\n  \
     $ smsotp show '+99290012*'")]
