@@ -21,7 +21,6 @@ use crate::phone;
 #[command(after_long_help = "Examples:\n  \
     $ smsotp block add +99290 --reason 'pumping, 14 codes and none entered'\n  \
     $ smsotp block allow TJ --for 2h --reason 'our campaign there starts today'\n  \
-    $ smsotp block list\n  \
     $ smsotp block remove +99290")]
 pub enum Verb {
     Add(Add),
