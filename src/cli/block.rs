@@ -68,7 +68,6 @@ pub struct Terms {
 #[command(after_long_help = "Examples:\n  \
     $ smsotp block add +99290 --for 7d --reason 'pumping, 14 codes and none entered'\n  \
     $ smsotp block add 203.0.113.0/24 --until 2030-01-31 --reason 'ticket 4711'\n  \
-    $ smsotp block add --user mallory --reason 'asked for 40 numbers'\n  \
     $ smsotp block add +14155552671 --opt-out --reason 'wrote to support'")]
 pub struct Add {
     #[command(flatten)]

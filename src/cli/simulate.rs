@@ -27,7 +27,6 @@ const FILE_MAX: u64 = 1024 * 1024;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp simulate --scenario far\n  \
-    $ smsotp simulate --scenario home --seed 7 --per-day 500 --json\n  \
     $ smsotp simulate --trace asks.csv --judge-from 2026-01-09 --limits smsotp.toml\n  \
     $ smsotp simulate --from-audit --since 14d")]
 #[command(group(clap::ArgGroup::new("traffic").args(["scenario", "trace", "from_audit"]).required(true)))]
