@@ -69,6 +69,10 @@ async function main() {
   assert.strictEqual((await client.messages(first.sid).update({ body: '' })).body, '');
   assert.strictEqual((await client.messages(first.sid).fetch()).body, '');
   assert.strictEqual((await client.messages(first.sid).feedback.create({ outcome: 'confirmed' })).outcome, 'confirmed');
+  // A message on its way cannot be deleted: 20009.
+  for (let nth = 0; nth < 100 && (await client.messages(second.sid).fetch()).status !== 'delivered'; nth++) {
+    await new Promise((done) => setTimeout(done, 100));
+  }
   assert.strictEqual(await client.messages(second.sid).remove(), true);
   await refused(20404, 404, () => client.messages(second.sid).fetch());
 

@@ -4,6 +4,7 @@ import os
 import queue
 import re
 import threading
+import time
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
@@ -82,6 +83,10 @@ assert twilio.messages(first.sid).update(body="").body == ""
 assert twilio.messages(first.sid).fetch().body == ""
 assert twilio.messages(first.sid).feedback.create(outcome="confirmed").outcome == "confirmed"
 assert twilio.messages(first.sid).media.list() == []
+for _ in range(100):  # A message on its way cannot be deleted: 20009.
+    if twilio.messages(made[1].sid).fetch().status == "delivered":
+        break
+    time.sleep(0.1)
 assert twilio.messages(made[1].sid).delete()
 refused(20404, 404, lambda: twilio.messages(made[1].sid).fetch())
 
