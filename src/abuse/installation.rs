@@ -47,8 +47,8 @@ pub struct Installation {
     pool: Ring<i64, HOURS>,
     /// Paid for strangers who were proven, by hours of the proof.
     proven_money: Ring<i64, HOURS>,
-    /// When a ceiling was last reported to be used by 50, 80 and 100 %, in milliseconds of the Unix epoch.
-    pub(super) warned: [i64; 3],
+    /// When the ceilings of hour, day and month were last reported to be reached, in milliseconds of the Unix epoch.
+    reached_at: [i64; 3],
 }
 
 /// What a ceiling allows, and what is used of it.
@@ -144,15 +144,30 @@ impl Installation {
         month_used.into_iter().chain([day_used, hour_used]).filter(kept).collect()
     }
 
+    /// Whether it is news that a ceiling is reached: it was not reported in the last 24 hours. From now on it was.
+    pub(super) fn is_full_news(&mut self, rule: Rule, now: Timestamp) -> bool {
+        let [hour, day, month] = &mut self.reached_at;
+        let reported_at = match rule {
+            Rule::HourCeiling => hour,
+            Rule::DayCeiling => day,
+            _ => month,
+        };
+        let is_news = now.millis().saturating_sub(*reported_at) >= 24 * HOUR_MS;
+        if is_news {
+            *reported_at = now.millis();
+        }
+        is_news
+    }
+
     /// When a ceiling leaves room for so much again.
-    pub(super) fn room_at(&self, used: &Used, price: Money) -> Option<Timestamp> {
+    pub(super) fn room_at(&self, used: &Used, price: Money, now: Timestamp) -> Option<Timestamp> {
         let below = used.allowed.minus(price).0.saturating_add(1);
         let after = |nth: i64, slots: usize, length: i64| Timestamp((nth + slots as i64) * length);
         match used.rule {
             _ if below <= 0 => None,
             Rule::HourCeiling => Some(after(self.minutes.nth(), self.minutes.room_in(below)?, MINUTES_MS)),
             Rule::DayCeiling => Some(after(self.hours.nth(), self.hours.room_in(below)?, HOUR_MS)),
-            _ => None,
+            _ => next_month(now),
         }
     }
 
@@ -207,10 +222,10 @@ impl Installation {
             *open = (*open - event.price.0).max(0);
         }
     }
+}
 
-    /// The first moment of the next month.
-    pub(super) fn next_month(now: Timestamp) -> Option<Timestamp> {
-        let first = now.datetime().date_naive().with_day(1)?.checked_add_months(Months::new(1))?;
-        Some(first.and_time(NaiveTime::MIN).and_local_timezone(Utc).single()?.into())
-    }
+/// The first moment of the next month.
+fn next_month(now: Timestamp) -> Option<Timestamp> {
+    let first = now.datetime().date_naive().with_day(1)?.checked_add_months(Months::new(1))?;
+    Some(first.and_time(NaiveTime::MIN).and_local_timezone(Utc).single()?.into())
 }

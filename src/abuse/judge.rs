@@ -15,9 +15,8 @@ use crate::money::Money;
 /// So many messages each country that is not proven keeps beside the pool.
 const BESIDE_THE_POOL: u32 = 2;
 
-/// The same is not reported twice within this time: a day, and for a country's cap a week.
-const REPORTED_FOR_MS: i64 = 24 * 3_600_000;
-const CAP_REPORTED_FOR_MS: i64 = 7 * REPORTED_FOR_MS;
+/// That a country is capped is not reported twice within this time: a week.
+const CAP_REPORTED_FOR_MS: i64 = 7 * 24 * 3_600_000;
 
 /// A message that somebody wants sent.
 #[derive(Clone, Copy, Debug)]
@@ -133,11 +132,10 @@ impl States {
                 used.allowed = caps::day_of_known(used.allowed);
             }
             if used.used.plus(ask.price) > used.allowed {
-                alarms.extend(self.warn(2, &used, ask.now));
-                let room_at = match used.rule {
-                    Rule::MonthCeiling => Installation::next_month(ask.now),
-                    _ => self.everything.room_at(&used, ask.price),
-                };
+                if self.everything.is_full_news(used.rule, ask.now) {
+                    alarms.push(warning(AlarmKind::Ceiling100, &used));
+                }
+                let room_at = self.everything.room_at(&used, ask.price, ask.now);
                 let (rule, allowed) = (used.rule, micros(used.allowed));
                 return Some(Full { rule, used: micros(used.used), allowed, room_at });
             }
@@ -272,23 +270,6 @@ impl States {
         })
     }
 
-    /// A ceiling that is used by 50 (0), 80 (1) or 100 % (2), if that is news.
-    fn warn(&mut self, level: usize, used: &Used, now: Timestamp) -> Option<Raised> {
-        if !is_news(Some(self.everything.warned[level]), now, REPORTED_FOR_MS) {
-            return None;
-        }
-        self.everything.warned[level] = now.millis();
-        let kind = [AlarmKind::Ceiling50, AlarmKind::Ceiling80, AlarmKind::Ceiling100][level];
-        let whose = if used.configured { "" } else { ", which follows from the past" };
-        Some(Raised {
-            kind,
-            about: String::new(),
-            until: None,
-            words: format!("{} of {} are used of {}{whose}.", used.used, used.allowed, used.rule.what()),
-            cost: used.used,
-        })
-    }
-
     /// Counts a message that passed.
     pub fn sent(&mut self, policy: &GuardPolicy, ask: &Ask<'_>) -> Sent {
         if ask.counted == Counted::Free {
@@ -300,9 +281,14 @@ impl States {
         let mut alarms = Vec::new();
         let mode = policy.mode.unwrap_or_else(|| Mode::unset(&self.everything));
         for used in self.everything.ceilings(&policy.ceilings, mode != Mode::Off, ask.now) {
-            let levels = if used.configured { [(1, 80), (0, 50)].as_slice() } else { &[(1, 80)] };
-            let reached = levels.iter().find(|(_, percent)| used.used >= used.allowed.percent(*percent));
-            alarms.extend(reached.and_then(|(level, _)| self.warn(*level, &used, ask.now)));
+            let before = used.used.minus(ask.price);
+            let passed = |percent| (before..used.used).contains(&used.allowed.percent(percent).minus(Money(1)));
+            let kind = match (passed(80), passed(50) && used.configured) {
+                (true, _) => Some(AlarmKind::Ceiling80),
+                (_, true) => Some(AlarmKind::Ceiling50),
+                _ => None,
+            };
+            alarms.extend(kind.map(|kind| warning(kind, &used)));
         }
         if ask.counted == Counted::Unknown && past.is_proven() && is_news(self.country.unknown_at, ask.now, i64::MAX) {
             self.country.unknown_at = Some(ask.now.millis());
@@ -328,8 +314,20 @@ impl States {
     }
 }
 
+/// That so much of a ceiling is used.
+fn warning(kind: AlarmKind, used: &Used) -> Raised {
+    let whose = if used.configured { "" } else { ", which follows from the past" };
+    Raised {
+        kind,
+        about: String::new(),
+        until: None,
+        words: format!("{} of {} are used of {}{whose}.", used.used, used.allowed, used.rule.what()),
+        cost: used.used,
+    }
+}
+
 fn is_news(before: Option<i64>, now: Timestamp, for_ms: i64) -> bool {
-    before.is_none_or(|before| before == 0 || now.millis().saturating_sub(before) >= for_ms)
+    before.is_none_or(|before| now.millis().saturating_sub(before) >= for_ms)
 }
 
 fn micros(amount: Money) -> u64 {

@@ -300,6 +300,31 @@ fn a_ceiling_warns_at_half_at_four_fifths_and_when_it_is_reached_once_each() {
     assert_eq!(guard.alarms.len(), before + 1, "on another day it is news again");
 }
 
+#[test]
+fn each_ceiling_warns_for_itself() {
+    let mut guard = Guard::new(Mode::Off);
+    let usd = Money::from_usd;
+    guard.policy.ceilings = Ceilings { hour: Some(usd(1.0)), day: Some(usd(1.5)), ..Ceilings::default() };
+    for count in [8, 8] {
+        for _ in 0..count {
+            let _ = guard.send(guard.ask("DE", 0.1, Counted::Known));
+        }
+        guard.now = guard.now + 2 * HOUR;
+    }
+    let words = |alarm: &Raised| format!("{} {}", alarm.kind, alarm.words.rsplit(' ').next().unwrap_or_default());
+    assert_eq!(
+        guard.alarms.iter().map(words).collect::<Vec<_>>(),
+        [
+            "ceiling_50 hour.",
+            "ceiling_50 day.",
+            "ceiling_80 hour.",
+            "ceiling_80 day.",
+            "ceiling_50 hour.",
+            "ceiling_100 day."
+        ]
+    );
+}
+
 /// Strangers in new blocks ask, and nobody enters anything: until the detector speaks.
 fn attacked(mode: Mode) -> Guard {
     let mut guard = Guard::new(mode);
