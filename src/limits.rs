@@ -369,6 +369,22 @@ impl Limits {
         [self.user.as_slice(), &self.user_phones].concat()
     }
 
+    /// Counts a message in the usage of one of those whose limits count it. `phone`: the phone's short subject id.
+    pub fn count_send(&self, kind: SubjectKind, usage: &mut Usage, purpose: &str, phone: &str, now: Timestamp) {
+        match kind {
+            SubjectKind::Phone => {
+                usage.count_send(now, "", &self.phone);
+                self.count_for_purpose(usage, purpose, now);
+                usage.unproven = usage.unproven.saturating_add(1);
+            }
+            SubjectKind::User => usage.count_send(now, phone, &self.user_windows()),
+            SubjectKind::Ip => usage.count_send(now, phone, &self.ip_windows()),
+            SubjectKind::Network => usage.count_slot(now, &self.network),
+            SubjectKind::Everything => usage.count_slot(now, &self.everything),
+            SubjectKind::Pair | SubjectKind::Token | SubjectKind::Country | SubjectKind::Block => {}
+        }
+    }
+
     /// The windows of a client address's messages, distinct phones included.
     pub fn ip_windows(&self) -> Vec<Window> {
         [self.ip.as_slice(), &self.ip_phones].concat()

@@ -468,30 +468,17 @@ impl Reservation {
     /// Counts the message with everyone whose limits count it.
     fn charge(&self, facts: &Facts, weighed: &Weighed, now: Timestamp) -> Result<Vec<Change>> {
         let limits = &self.policy.limits;
-        let phone = facts.phone()?;
-        let short = phone.id.short();
+        let short = facts.phone()?.id.short();
+        let counted = |fact: &SubjectFact| {
+            let kind = fact.subject.kind();
+            fact.updated(now, limits, |usage| limits.count_send(kind, usage, self.purpose.as_str(), &short, now))
+        };
         let mut changes = vec![
-            phone.updated(now, limits, |usage| {
-                usage.count_send(now, "", &limits.phone);
-                limits.count_for_purpose(usage, self.purpose.as_str(), now);
-                usage.unproven = usage.unproven.saturating_add(1);
-            }),
+            counted(facts.phone()?),
             weighed.change(facts.country()?, now, limits),
-            weighed.fact(facts.everything()?).updated(now, limits, |usage| usage.count_slot(now, &limits.everything)),
+            counted(&weighed.fact(facts.everything()?)),
         ];
-        changes.extend(
-            facts
-                .user()
-                .map(|user| user.updated(now, limits, |usage| usage.count_send(now, &short, &limits.user_windows()))),
-        );
-        changes.extend(
-            facts.address().map(|address| {
-                address.updated(now, limits, |usage| usage.count_send(now, &short, &limits.ip_windows()))
-            }),
-        );
-        changes.extend(
-            facts.network().map(|network| network.updated(now, limits, |usage| usage.count_slot(now, &limits.network))),
-        );
+        changes.extend([facts.user(), facts.address(), facts.network()].into_iter().flatten().map(counted));
         Ok(changes)
     }
 

@@ -241,7 +241,8 @@ pub(super) async fn proven(
     if token.user.is_some() {
         return Err(Problem::new(error::Code::FORBIDDEN, "proofs are for tokens of services"));
     }
-    let otp_id = id.parse().map_err(|_| Problem::new(error::Code::VALUE_INVALID, "this is no id of an otp"))?;
+    let no_id = "this is no id of an otp: write the otp_id that send-otp answered";
+    let otp_id = id.parse().map_err(|_| Problem::new(error::Code::VALUE_INVALID, no_id))?;
     let counted = match state.engine.proven(&Caller::new(Actor::Token(token.id)), otp_id).await? {
         Proven::NotFound => return Err(Problem::new(error::Code::NO_SUCH_OTP, "there is no such otp")),
         counted => counted == Proven::Counted,

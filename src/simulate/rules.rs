@@ -96,20 +96,13 @@ impl<'p> Rules<'p> {
 
     /// Counts a message with all whose limits count it.
     fn count(&mut self, ask: &Ask, who: Who) {
-        let (limits, now, short) = (&self.policy.limits, ask.at, ask.phone.as_str());
-        let purpose = self.purpose(ask).as_str().to_owned();
-        let phone = self.usages.entry(who.phone).or_default();
-        phone.count_send(now, "", &limits.phone);
-        limits.count_for_purpose(phone, &purpose, now);
-        phone.unproven = phone.unproven.saturating_add(1);
-        if let Some(user) = who.user {
-            self.usages.entry(user).or_default().count_send(now, short, &limits.user_windows());
+        let purpose = self.purpose(ask).clone();
+        let client = who.client.into_iter().flatten();
+        for subject in [who.phone, Subject::Everything].into_iter().chain(who.user).chain(client) {
+            let (kind, limits) = (subject.kind(), &self.policy.limits);
+            let usage = self.usages.entry(subject).or_default();
+            limits.count_send(kind, usage, purpose.as_str(), ask.phone.as_str(), ask.at);
         }
-        if let Some([ip, network]) = who.client {
-            self.usages.entry(ip).or_default().count_send(now, short, &limits.ip_windows());
-            self.usages.entry(network).or_default().count_slot(now, &limits.network);
-        }
-        self.usages.entry(Subject::Everything).or_default().count_slot(now, &limits.everything);
     }
 
     fn settle(&mut self, now: Timestamp, ask: &Ask, sent: Sent, kind: EventKind) {
