@@ -397,7 +397,8 @@ fn a_message_that_somebody_elses_lock_holds_up_does_not_hide_the_others() {
         holder.batch_execute("BEGIN").await.unwrap();
         let locked = "SELECT 1 FROM smsotp.subjects WHERE kind = 'phone' ORDER BY id LIMIT 1 FOR UPDATE";
         assert_eq!(holder.query(locked, &[]).await.unwrap().len(), 1);
-        let options = PostgresOptions { wait_limit: Duration::from_secs(1), ..PostgresOptions::default() };
+        // Longer than the other message takes on a busy machine, and shorter than a lock's own limit.
+        let options = PostgresOptions { wait_limit: Duration::from_secs(4), ..PostgresOptions::default() };
         let store = Postgres::open(&url, &database.keyring(), database.shared_clock(), options).await.unwrap();
         let impatient = Engine::new(Arc::new(store), database.keyring(), Arc::new(database.policy.clone()))
             .with_provider(Arc::new(database.twilio()));
