@@ -4,8 +4,8 @@
 //! the rounds take turns. `SMSOTP_BENCH_PEERS=DIR` (see benches/peers/install.sh) names the peers. They send with Twilio's own
 //! libraries, as applications do; `SMSOTP_BENCH_BARE=1` takes those away and every query that could be done without. No peer
 //! debugs, logs or limits requests; connections are kept; SQLite has a write-ahead log and durable commits. Ours is as it
-//! comes: rules, audit log, tokens from the database and a log line for each request; only the limits that count all requests
-//! of one machine are off.
+//! comes: rules, guard, audit log, tokens from the database and a log line for each request; only the limits that count all requests
+//! of one machine are off, and what the guard allows is as much as one machine sends.
 //!
 //! `cargo bench --profile dist --bench serve -- [peers] [many] [one] [group]` runs some parts alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods, dead_code)]
