@@ -24,7 +24,7 @@ fi
 export SMSOTP_COMMIT="${SMSOTP_COMMIT:?no git here: set it to the commit that is built}"
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:?no git here: set it to the time of the commit}"
 
-# What is built (`dist` or `release`), where results go, and where steps keep what they hand to each other.
+# What is built (`dist`, or a profile that is quicker to build), where results go, and where steps keep what they hand to each other.
 export profile="${profile:-dist}"
 export dist="${dist:-$root/dist}"
 export work="${work:-$root/target/packaging}"
@@ -57,11 +57,11 @@ need() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# tool CRATE VERSION: a program of the registry, built once into $tools.
+# tool CRATE VERSION: a program of the registry, built once into $tools, without optimisation: building them takes longer than what they do.
 tool() {
     [ -e "$tools/.crates.toml" ] && grep -q "^\"$1 $2 " "$tools/.crates.toml" && return 0
     say "building $1 $2"
-    cargo install --quiet --locked --root "$tools" --target-dir "$work/tools" --version "=$2" "$1"
+    cargo install --quiet --locked --debug --root "$tools" --target-dir "$work/tools" --version "=$2" "$1"
 }
 
 # pack ARCHIVE FOLDER [NAME...]: a .tar.gz that only depends on what is in it.
