@@ -90,7 +90,7 @@ pub struct Event {
     pub price: Money,
     /// How it was counted.
     pub counted: Counted,
-    /// It was counted among the countries that are not proven.
+    /// It was counted among the countries that are not proven; of [`EventKind::Priced`]: it still is.
     pub pooled: bool,
 }
 

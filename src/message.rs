@@ -121,6 +121,11 @@ impl State {
         matches!(self, State::Sending | State::Unknown)
     }
 
+    /// True while what was reserved for it may have to be given back: its row is needed for that.
+    pub fn is_unsettled(self) -> bool {
+        self.is_open() || self == State::Queued
+    }
+
     /// True where the provider took it, or may have.
     pub fn may_be_out(self) -> bool {
         !matches!(self, State::Queued | State::Failed | State::Canceled)

@@ -126,12 +126,15 @@ pub struct Purged {
     pub alarms: u64,
     /// Entries of lists whose time is over.
     pub list_entries: u64,
+    /// What became of messages to countries where no message has gone since, for more than a year.
+    pub money_events: u64,
 }
 
 impl Purged {
     /// All rows together.
     pub fn total(&self) -> u64 {
-        self.otps + self.messages + self.subjects + self.replies + self.test_numbers + self.alarms + self.list_entries
+        let of_lists = self.test_numbers + self.alarms + self.list_entries + self.money_events;
+        self.otps + self.messages + self.subjects + self.replies + of_lists
     }
     /// Adds another batch.
     pub fn add(&mut self, other: Purged) {
@@ -142,6 +145,7 @@ impl Purged {
         self.test_numbers += other.test_numbers;
         self.alarms += other.alarms;
         self.list_entries += other.list_entries;
+        self.money_events += other.money_events;
     }
 }
 
@@ -233,6 +237,8 @@ pub trait Read: Send + Sync {
     /// The ids of the messages to look at, the longest due first; `early`: also those that are on their way and will be asked for
     /// later.
     async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>>;
+    /// The ids of messages that wait for an attempt although the life of their otp was over at `over`, above `after`.
+    async fn left_waiting(&self, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>>;
     /// The provider ids that are known for a phone: the newest 200.
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
 

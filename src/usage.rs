@@ -351,6 +351,15 @@ impl Usage {
         let moments = [&mut self.verified_at, &mut self.proven_at, &mut self.opted_out_at];
         moments.into_iter().flatten().for_each(|at| *at = now.min(*at));
         self.texts.iter_mut().for_each(|text| text.0 = now.min(text.0));
+        if let Some(country) = &mut self.country {
+            country.none_after(Timestamp(now));
+        }
+        if let Some(block) = &mut self.block {
+            block.none_after(Timestamp(now));
+        }
+        if let Some(everything) = &mut self.everything {
+            everything.none_after(Timestamp(now));
+        }
         self.seen = now.min(self.seen);
         for slots in &mut self.slots {
             let latest = now - now.rem_euclid(slots.slot_ms);

@@ -49,6 +49,12 @@ impl Block {
         }
     }
 
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was counted.
+    pub fn none_after(&mut self, now: Timestamp) {
+        self.proven_at = self.proven_at.map(|at| at.min(now.millis()));
+        self.at = self.at.min(now.millis());
+    }
+
     /// Messages to strangers there that are open, as the rules count them.
     pub fn open(&self) -> f64 {
         self.open

@@ -79,6 +79,18 @@ impl Country {
         self.detector.roll(now);
     }
 
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was counted.
+    pub fn none_after(&mut self, now: Timestamp) {
+        for ring in [&mut self.open, &mut self.total, &mut self.proven] {
+            ring.none_after(hour(now));
+        }
+        self.day = self.day.min(day(now));
+        for at in [&mut self.capped_at, &mut self.unknown_at].into_iter().flatten() {
+            *at = now.millis().min(*at);
+        }
+        self.detector.none_after(now);
+    }
+
     /// What the caps are made of.
     pub fn past(&self) -> CountryPast {
         CountryPast { best: self.best, proven: self.proven.sum(), best_sent: self.best_unknown }

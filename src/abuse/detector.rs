@@ -52,6 +52,13 @@ struct Cohort {
     proven: u32,
 }
 
+impl std::ops::AddAssign for Cohort {
+    fn add_assign(&mut self, other: Cohort) {
+        self.waiting = self.waiting.saturating_add(other.waiting);
+        self.proven = self.proven.saturating_add(other.proven);
+    }
+}
+
 impl From<(u32, u32)> for Cohort {
     fn from((waiting, proven): (u32, u32)) -> Cohort {
         Cohort { waiting, proven }
@@ -202,6 +209,19 @@ impl Detector {
             }
         }
         self.demand *= DEMAND_KEPT.powf(passed.min(400) as f64);
+    }
+
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was counted. An alarm that stands ends
+    /// no later than one that is raised now.
+    pub(super) fn none_after(&mut self, now: Timestamp) {
+        self.cohorts.none_after(nth(now));
+        self.run.since = self.run.since.min(nth(now));
+        let latest = (now + LASTS).millis();
+        (self.until, self.reported) = (self.until.min(latest), self.reported.min(latest));
+        if let Some(found) = &mut self.found {
+            (found.at, found.since) = (found.at.min(now), found.since.min(now));
+            found.until = found.until.min(Timestamp(latest));
+        }
     }
 
     fn learn(&mut self, entered: bool) {

@@ -88,6 +88,18 @@ impl Installation {
         }
     }
 
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was counted.
+    pub fn none_after(&mut self, now: Timestamp) {
+        self.began = self.began.map(|at| at.min(now.millis()));
+        self.day = self.day.min(day(now));
+        self.hours.none_after(hour(now));
+        self.minutes.none_after(now.millis().div_euclid(MINUTES_MS));
+        self.month.0 = self.month.0.min(month(now));
+        self.pool.none_after(hour(now));
+        self.proven_money.none_after(hour(now));
+        self.reached_at.iter_mut().for_each(|at| *at = now.millis().min(*at));
+    }
+
     /// The first message is judged now, if none was.
     pub(super) fn begin(&mut self, now: Timestamp) {
         self.began.get_or_insert(now.millis());
@@ -215,11 +227,15 @@ impl Installation {
             }
             EventKind::Proven => {}
         }
+        let more = match event.kind {
+            EventKind::Proven | EventKind::NotSent => -event.price.0,
+            EventKind::Priced => event.price.0,
+            EventKind::Failed => 0,
+        };
         if event.pooled
-            && matches!(event.kind, EventKind::Proven | EventKind::NotSent)
             && let Some(open) = self.pool.at(hour(event.reserved_at))
         {
-            *open = (*open - event.price.0).max(0);
+            *open = (*open + more).max(0);
         }
     }
 }

@@ -112,6 +112,13 @@ impl States {
         self.everything.roll(now);
     }
 
+    /// Takes what lies after `now` as if it had happened now: the clock was ahead when it was counted.
+    pub fn none_after(&mut self, now: Timestamp) {
+        self.country.none_after(now);
+        self.block.none_after(now);
+        self.everything.none_after(now);
+    }
+
     /// What the operator closed, and what costs too much. Nobody passes these.
     fn over_a_ceiling(
         &mut self,

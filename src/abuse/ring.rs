@@ -88,6 +88,19 @@ impl<T: Copy + Default + AddAssign, const N: usize> Ring<T, N> {
     }
 }
 
+impl<T: Copy + Default + PartialEq + AddAssign, const N: usize> Ring<T, N> {
+    /// Takes what lies after the `nth` slot as if it had happened in it: the clock was ahead when it was counted.
+    pub fn none_after(&mut self, nth: i64) {
+        let mut folded = Self::at_slot(nth.min(self.nth));
+        for (age, slot) in self.iter() {
+            if let Some(place) = folded.at(self.nth - age as i64) {
+                *place += slot;
+            }
+        }
+        *self = folded;
+    }
+}
+
 impl<T: Copy + Default + PartialEq + PartialOrd + SubAssign + AddAssign, const N: usize> Ring<T, N> {
     /// In how many slots so much has fallen out that less than `allowed` is left; `None` where that takes all of them.
     pub fn room_in(&self, allowed: T) -> Option<usize> {
@@ -121,6 +134,26 @@ mod tests {
         assert_eq!(ring.room_in(4), Some(1));
         assert_eq!(ring.roll(100), [(12, 4)]);
         assert_eq!(ring.roll(50), [], "time does not run back");
+    }
+
+    #[test]
+    fn what_lies_ahead_counts_as_the_newest_once_the_clock_is_right() {
+        let mut ring = Ring::<u32, 3>::default();
+        for (nth, count) in [(10, 1), (11, 2), (12, 4)] {
+            ring.roll(nth);
+            *ring.newest() += count;
+        }
+        let mut right = ring.clone();
+        right.none_after(12);
+        assert_eq!(right, ring, "nothing lies ahead");
+        right.none_after(11);
+        assert_eq!(right.iter().collect::<Vec<_>>(), [(2, 0), (1, 1), (0, 6)]);
+        right.none_after(-1_000);
+        assert_eq!((right.nth(), right.sum()), (-1_000, 7), "all of it still counts");
+        right.roll(-999);
+        assert_eq!(right.sum(), 7);
+        right.roll(-997);
+        assert_eq!(right.sum(), 0, "and falls out in its time");
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         ("test_numbers", report.purged.test_numbers),
         ("alarms", report.purged.alarms),
         ("list_entries", report.purged.list_entries),
+        ("money_events", report.purged.money_events),
     ];
     let shown = Purged {
         dry_run: args.dry_run,

@@ -199,14 +199,14 @@ impl Run<'_> {
         }
         let now = ctx.reads().now().await?;
         let messages = ctx.reads().messages_of(otp.id).await?;
-        for message in messages.iter().filter(|message| message.state.is_open()) {
-            // Whoever is at work on it goes on.
+        for message in &messages {
+            // What waits is given up, and given back. Whoever is at work on another one goes on.
             if message.state == MessageState::Queued || delivery::is_orphan(message, now) {
                 advance(ctx, caller, message.id).await?;
             }
         }
         let messages = ctx.reads().messages_of(otp.id).await?;
-        if messages.iter().any(|message| message.state.is_open()) {
+        if messages.iter().any(|message| message.state.is_unsettled()) {
             self.erased.kept.open += 1;
             return Ok(());
         }
@@ -218,7 +218,7 @@ impl Run<'_> {
         let (caller, reason) = (caller.clone(), self.whom.reason.clone());
         let part = ctx
             .operate(needs, move |facts| {
-                let closed = facts.messages.iter().all(|message| !message.state.is_open());
+                let closed = facts.messages.iter().all(|message| !message.state.is_unsettled());
                 let Some(otp) = facts.otp.as_ref().filter(|otp| closed && !otp.is_live(facts.now)) else {
                     return Ok(Decision::Nothing(Part::default()));
                 };

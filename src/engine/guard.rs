@@ -22,14 +22,18 @@ pub(super) fn subjects(phone: &Phone, country: &str) -> [Subject; 3] {
 }
 
 impl Weighed {
-    /// The states as the database has them, after everything that waited.
-    pub fn load(facts: &Facts) -> Result<Weighed> {
+    /// The states as the database has them, after everything that waited. No error asks for a reset of what the guard alone keeps
+    /// after a clock was ahead: what was counted then counts as now, or it would fill the caps until that time has come.
+    pub fn load(facts: &Facts, now: Timestamp) -> Result<Weighed> {
         let (country, block, everything) = (facts.country()?, facts.block()?, facts.everything()?);
         let mut states = States {
             country: country.usage.country.as_deref().cloned().unwrap_or_default(),
             block: block.usage.block.clone().unwrap_or_default(),
             everything: everything.usage.everything.as_deref().cloned().unwrap_or_default(),
         };
+        if [country, block, everything].iter().any(|fact| fact.usage.seen > now.millis()) {
+            states.none_after(now);
+        }
         for waiting in &facts.events {
             match waiting.scope.is_empty() {
                 true => states.everything.apply(&waiting.event()),
@@ -69,7 +73,12 @@ impl Weighed {
 
     /// What keeps a country or a block as it is now.
     pub fn change(&self, fact: &SubjectFact, now: Timestamp, limits: &Limits) -> Change {
-        fact.updated(now, limits, |usage| self.put(fact.subject.kind(), usage))
+        fact.updated(now, limits, |usage| {
+            if fact.subject.kind().is_of_guard() {
+                usage.none_after(now);
+            }
+            self.put(fact.subject.kind(), usage);
+        })
     }
 
     /// The ids of what was taken in.

@@ -61,7 +61,9 @@ impl<'f> Outcomes<'f> {
         let more = price.minus(message.cost());
         message.settled = Some(price);
         if more != Money::ZERO {
-            self.wait_for("", &event(EventKind::Priced, message, more, at));
+            // What left the pool has left it with the price that it had.
+            let pooled = message.pooled && message.open;
+            self.wait_for("", &Event { pooled, ..event(EventKind::Priced, message, more, at) });
         }
     }
 

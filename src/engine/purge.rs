@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::advance::advance;
 use super::context::{Caller, Context};
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::store::{PurgeBatch, PurgeCursor, Purged};
 
@@ -16,6 +18,9 @@ const BATCH: u32 = 2_000;
 
 /// Without regard for others: pages that many of the rows share are written once for all of them.
 const BATCH_EXCLUSIVE: u32 = 200_000;
+
+/// So many waiting messages are looked up at a time.
+const WAITING: u32 = 100;
 
 /// How to purge.
 #[derive(Clone, Debug)]
@@ -51,6 +56,9 @@ pub(super) async fn purge(
     mut progress: impl FnMut(&PurgeReport) -> bool + Send,
 ) -> Result<PurgeReport> {
     let cutoff = ctx.reads().now().await? - how.older_than.unwrap_or(ctx.policy.keep);
+    if !how.dry_run {
+        give_up_waiting(ctx, caller, cutoff).await?;
+    }
     let mut report = PurgeReport::default();
     let mut batch = PurgeBatch {
         cutoff,
@@ -75,4 +83,17 @@ pub(super) async fn purge(
         report.scrubbed = Some(ctx.store.maintenance.scrub().await?);
     }
     Ok(report)
+}
+
+/// Ends messages that still wait for an attempt although their codes were over at `cutoff`, and gives back what was reserved for them.
+async fn give_up_waiting(ctx: &Context, caller: &Caller, cutoff: Timestamp) -> Result<()> {
+    let mut after = 0;
+    loop {
+        let waiting = ctx.reads().left_waiting(cutoff, after, WAITING).await?;
+        let Some(last) = waiting.last() else { return Ok(()) };
+        after = *last;
+        for id in waiting {
+            advance(ctx, caller, id).await?;
+        }
+    }
 }

@@ -176,7 +176,7 @@ impl Reservation {
         if let Some(refusal) = self.refusal(facts, now)? {
             return self.refused(facts, now, refusal);
         }
-        let mut weighed = Weighed::load(facts)?;
+        let mut weighed = Weighed::load(facts, now)?;
         let phone = &facts.phone()?.usage;
         let ask = Ask {
             now,

@@ -427,6 +427,10 @@ impl Read for Postgres {
         rows::first(&self.query(&rows::find::<Message>(int(id))).await?)
     }
 
+    async fn left_waiting(&self, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>> {
+        read::left_waiting(self, over, after, limit).await
+    }
+
     async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
         read::due(self, now, early, limit).await
     }

@@ -1,6 +1,6 @@
 //! What both stores purge apart from otps, and the audit row of a purge.
 
-use super::schema::Dialect;
+use super::schema::{self, Dialect};
 use super::{AuditPrune, PurgeBatch, Purged};
 use crate::audit::{Details, Event, SealedHead};
 use crate::clock::Timestamp;
@@ -26,8 +26,13 @@ pub struct Expiring {
     count: fn(&mut Purged) -> &mut u64,
 }
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists.
-pub const EXPIRING: [Expiring; 6] = [
+/// What became of messages to a country is kept for so long where no other message goes there, which would take it in: no count
+/// of the guard's reaches back further.
+const EVENTS_KEPT_MS: i64 = 400 * 24 * 3_600_000;
+
+/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists, and what the guard
+/// never took in.
+pub const EXPIRING: [Expiring; 7] = [
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
@@ -76,7 +81,22 @@ pub const EXPIRING: [Expiring; 6] = [
         until: |_, now| now,
         count: |purged| &mut purged.list_entries,
     },
+    Expiring {
+        table: "money_events",
+        keys: ["id", "id"],
+        moment: "at",
+        // What is about everything is taken in by any message.
+        only: " AND scope > ''",
+        until: |_, now| Timestamp(now.millis() - EVENTS_KEPT_MS),
+        count: |purged| &mut purged.money_events,
+    },
 ];
+
+/// The condition that a message, whose state is in the column `state`, keeps its otp from being purged. What only waits is given up
+/// before a purge, and a dry run counts it with what would go.
+pub fn unpurgeable(batch: &PurgeBatch, state: &str) -> String {
+    if batch.dry_run { schema::is_open(state) } else { schema::is_unsettled(state) }
+}
 
 impl Expiring {
     /// Deletes the first `?2` rows that expired by `?1`. PostgreSQL skips those that an operation holds.
@@ -122,6 +142,7 @@ pub fn event(now: Timestamp, batch: &PurgeBatch, purged: &Purged) -> Event {
         .number("test_numbers", number(purged.test_numbers))
         .number("alarms", number(purged.alarms))
         .number("list_entries", number(purged.list_entries))
+        .number("money_events", number(purged.money_events))
         .number("finished_before", batch.cutoff.millis());
     Event::new(now, batch.actor.clone(), "purge", "done").details(details)
 }

@@ -619,9 +619,25 @@ pub fn shown_state_in(states: &[State], now: &str) -> String {
     format!("CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END IN ({words})")
 }
 
+/// The ids of messages that wait for an attempt although the life of their otp was over at a moment: that, the id after which they
+/// begin, and how many at most.
+pub fn left_waiting(dialect: Dialect) -> String {
+    let [messages, otps] = [Message::table(), Otp::table()].map(|table| dialect.table(table.name));
+    let (waits, [over, after, most]) = (message::State::Queued.as_str(), [1, 2, 3].map(|nth| dialect.place(nth)));
+    format!(
+        "SELECT m.id FROM {messages} AS m JOIN {otps} AS o ON o.id = m.otp_id WHERE m.due_at IS NOT NULL \
+         AND m.state = '{waits}' AND o.over_at <= {over} AND m.id > {after} ORDER BY m.id LIMIT {most}"
+    )
+}
+
 /// The condition that a message, whose state is in the column `state`, is still open: [`message::State::is_open`].
 pub fn is_open(state: &str) -> String {
     message_state_in(state, message::State::ALL.iter().copied().filter(|state| state.is_open()))
+}
+
+/// The condition that a message, whose state is in the column `state`, is not settled: [`message::State::is_unsettled`].
+pub fn is_unsettled(state: &str) -> String {
+    message_state_in(state, message::State::ALL.iter().copied().filter(|state| state.is_unsettled()))
 }
 
 /// The condition that a message is worth asking for: [`message::State::is_on_its_way`].

@@ -413,6 +413,10 @@ impl Read for Sqlite {
         rows::find(&self.connection(), [id])
     }
 
+    async fn left_waiting(&self, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>> {
+        read::left_waiting(&self.connection(), over, after, limit)
+    }
+
     async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>> {
         read::due(&self.connection(), now, early, limit)
     }

@@ -34,6 +34,10 @@ on_every_store![
     what_surely_was_not_sent_is_given_back,
     a_message_that_waits_is_counted_once_however_often_it_is_tried,
     a_revoked_message_that_waited_is_given_back,
+    a_message_that_waited_is_given_back_before_it_is_purged_or_forgotten,
+    a_price_that_becomes_known_moves_in_the_pool_as_well,
+    after_a_clock_that_was_a_year_ahead_a_country_has_room_a_day_later,
+    what_no_message_takes_in_is_purged_after_a_year,
     a_failure_that_is_reported_twice_counts_once,
     a_proof_and_a_failure_of_one_message_count_once,
     what_the_provider_charged_takes_the_place_of_what_was_reserved,
@@ -88,15 +92,20 @@ fn rule(refusal: &Refusal) -> Rule {
 
 /// What the installation has spent, with what waits to be taken in, and what all its messages cost: the same at any moment.
 async fn spent(database: &Database, engine: &Engine) -> Money {
+    let messages =
+        database.number("SELECT coalesce(sum(coalesce(settled, price)), 0) FROM messages WHERE counted <> 'free'");
+    assert_eq!(counted(database, engine).await.0, messages, "what is counted is what the messages cost");
+    Money(messages)
+}
+
+/// What the installation has spent, with what waits to be taken in.
+async fn counted(database: &Database, engine: &Engine) -> Money {
     let everything = usage(engine, Subject::Everything).await.everything.unwrap_or_default();
     let waiting = database.number(
         "SELECT coalesce(sum(CASE kind WHEN 'priced' THEN amount WHEN 'not_sent' THEN -amount ELSE 0 END), 0) \
          FROM money_events WHERE scope = ''",
     );
-    let messages =
-        database.number("SELECT coalesce(sum(coalesce(settled, price)), 0) FROM messages WHERE counted <> 'free'");
-    assert_eq!(everything.spent_in_a_day().0 + waiting, messages, "what is counted is what the messages cost");
-    Money(messages)
+    Money(everything.spent_in_a_day().0 + waiting)
 }
 
 /// How many messages to strangers in a country are open, after everything that waits was taken in.
@@ -282,6 +291,127 @@ async fn a_revoked_message_that_waited_is_given_back(database: &mut Database) {
     assert_eq!(spent(database, &engine).await, Money::ZERO);
     assert_eq!(open(database, &engine, "TJ").await, 0);
     assert_eq!(usage(&engine, phone_subject(&tj(1))).await.unproven, 0);
+}
+
+async fn a_message_that_waited_is_given_back_before_it_is_purged_or_forgotten(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    // A second message waits while the code of the first one is entered; of another code the only message waits until it is over.
+    send(&engine, &tj(1)).await;
+    database.advance(60);
+    crate::dispatching::waiting(database, &tj(1)).await;
+    assert_eq!(verdict(&engine, &tj(1), &database.code_on(&tj(1))).await, Verdict::Verified);
+    crate::dispatching::waiting(database, &tj(2)).await;
+    database.advance(700);
+    assert_eq!(spent(database, &engine).await, TJ.times(3));
+    let dry = smsotp::engine::Purge {
+        older_than: Some(Duration::ZERO),
+        dry_run: true,
+        exclusive: false,
+        batch: None,
+        scrub: false,
+    };
+    let dry = engine.purge(&caller(), &dry, |_| true).await.unwrap().purged;
+    assert_eq!(spent(database, &engine).await, TJ.times(3), "a dry run changes nothing");
+
+    let purged = purge(&engine, Duration::ZERO).await.purged;
+
+    assert_eq!((purged.otps, purged.messages, dry), (2, 3, purged));
+    assert_eq!(counted(database, &engine).await, TJ, "one message went out");
+    assert_eq!(open(database, &engine, "TJ").await, 0);
+    crate::dispatching::waiting(database, &tj(3)).await;
+    database.advance(700);
+    assert_eq!(counted(database, &engine).await, TJ.times(2));
+    let phone = Some(smsotp::phone::Phone::from_e164(&tj(3)).unwrap());
+    let user = smsotp::otp::User::default();
+    let whom = smsotp::engine::Forget { phone, user, reason: "ticket 12".to_owned(), dry_run: false, local: false };
+    assert_eq!(engine.forget(&caller(), &whom, |_| true).await.unwrap().messages, 1);
+    assert_eq!(counted(database, &engine).await, TJ);
+    assert_eq!(open(database, &engine, "TJ").await, 0);
+    assert_eq!(database.messages_out(), 1);
+}
+
+/// What is open in countries that are not proven, after everything that waits was taken in by another message.
+async fn pooled(engine: &Engine) -> Money {
+    usage(engine, Subject::Everything).await.everything.unwrap_or_default().pooled()
+}
+
+async fn a_price_that_becomes_known_moves_in_the_pool_as_well(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    let price = async |to: &str, price: i64| {
+        let sent = send(&engine, to).await;
+        let provider_id = sent.provider_id.unwrap();
+        let news = News { provider_id, state: State::Sent, error_code: None, price: Some(Money(price)) };
+        engine.report(&caller(), StatusReport { message_id: sent.message_id, news, to: None }).await.unwrap()
+    };
+    send(&engine, &tj(1)).await;
+    price(&tj(2), 500_000).await;
+    price(&tj(3), 300_000).await;
+    send(&engine, &tj(4)).await;
+    assert_eq!(pooled(&engine).await, TJ.times(4), "half a dollar and 30 cents");
+    verdict(&engine, &tj(2), &database.code_on(&tj(2))).await;
+    send(&engine, &tj(5)).await;
+    assert_eq!(pooled(&engine).await, Money(300_000).plus(TJ.times(3)), "the dearer one has left");
+    verdict(&engine, &tj(3), &database.code_on(&tj(3))).await;
+    send(&engine, &tj(6)).await;
+    assert_eq!(pooled(&engine).await, TJ.times(4), "and the cheaper one");
+    // What has left the pool moves in it no more.
+    price(&tj(7), 400_000).await;
+    verdict(&engine, &tj(7), &database.code_on(&tj(7))).await;
+    let id = database.number("SELECT max(id) FROM messages");
+    let message = engine.reads().message(id).await.unwrap().unwrap();
+    let provider_id = message.provider_id.unwrap();
+    let news = News { provider_id, state: State::Delivered, error_code: None, price: Some(Money(100_000)) };
+    engine.report(&caller(), StatusReport { message_id: id, news, to: None }).await.unwrap();
+    send(&engine, &tj(8)).await;
+    assert_eq!(pooled(&engine).await, TJ.times(5));
+    spent(database, &engine).await;
+}
+
+async fn after_a_clock_that_was_a_year_ahead_a_country_has_room_a_day_later(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    let right = database.now();
+    database.advance(365 * 86_400);
+    for n in 0..FLOOR {
+        assert_eq!(ask_for(&engine, &tj(n)).await, None, "{n}");
+    }
+    database.clock.set(right);
+    // Whoever is told so by an error is reset; nobody is told of countries and blocks.
+    let clock = |subject| smsotp::engine::Reset {
+        subject,
+        user: crate::world::ada(),
+        opt_out: false,
+        clock: true,
+        reason: "NTP was off".to_owned(),
+    };
+    for subject in [Subject::Everything, Subject::User(crate::world::ada())] {
+        engine.reset(&caller(), clock(subject)).await.unwrap();
+    }
+
+    let no = ask_for(&engine, &tj(FLOOR)).await.unwrap();
+
+    assert_eq!((rule(&no), no.rule.unwrap().used), (Rule::CountryOpen, 10), "it counts as if it had been sent now");
+    assert!(no.rule.unwrap().room_at.unwrap().since(database.now()) <= Duration::from_secs(86_400));
+    database.advance(25 * 3600);
+    assert_eq!(ask_for(&engine, &tj(FLOOR)).await, None);
+    assert_eq!(usage(&engine, Subject::Everything).await.everything.unwrap().spent_in_a_day(), TJ);
+}
+
+async fn what_no_message_takes_in_is_purged_after_a_year(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    send(&engine, &tj(1)).await;
+    verdict(&engine, &tj(1), &database.code_on(&tj(1))).await;
+    let waiting = |scope: &str| database.number(&format!("SELECT count(*) FROM money_events WHERE scope = '{scope}'"));
+    database.advance(399 * 86_400);
+    assert_eq!(purge(&engine, Duration::ZERO).await.purged.money_events, 0);
+    database.advance(2 * 86_400);
+    assert_eq!(purge(&engine, Duration::ZERO).await.purged.money_events, 1);
+    assert_eq!((waiting("TJ"), waiting("")), (0, 1), "any message takes in what is about everything");
+    send(&engine, &us(1)).await;
+    assert_eq!(waiting(""), 0);
 }
 
 async fn undelivered(engine: &Engine, message_id: i64, provider_id: &str) -> Reported {

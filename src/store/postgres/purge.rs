@@ -14,8 +14,8 @@ use super::maintenance::{CHAIN, MaintenanceResult, MaintenanceTask, MaintenanceT
 use super::rows::{self, Param, Statement, int};
 use crate::audit::{self, SealedHead, headless};
 use crate::error::Result;
-use crate::store::purge::{EXPIRING, event, pruned_event};
-use crate::store::schema::{self, Dialect};
+use crate::store::purge::{EXPIRING, event, pruned_event, unpurgeable};
+use crate::store::schema::Dialect;
 use crate::store::value::{Reader, Stored};
 use crate::store::{AuditPrune, PurgeBatch, PurgeCursor, Purged, Read};
 
@@ -60,7 +60,7 @@ fn candidates(batch: &PurgeBatch) -> Statement {
     let sql = format!(
         "SELECT id, over_at, EXISTS (SELECT 1 FROM smsotp.messages AS m WHERE m.otp_id = o.id AND {}) \
          FROM smsotp.otps AS o WHERE (over_at, id) > ($1, $2) AND over_at <= $3 ORDER BY over_at, id LIMIT $4",
-        schema::is_open("m.state")
+        unpurgeable(batch, "m.state")
     );
     let (over_at, id) = batch.cursor.otps;
     Statement::new(sql, vec![int(over_at), int(id), int(batch.cutoff.millis()), int(batch.limit)])

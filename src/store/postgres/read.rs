@@ -111,6 +111,12 @@ pub async fn due(store: &Postgres, now: Timestamp, early: bool, limit: u32) -> R
     values(store, &sql, vec![int(now.millis()), int(limit)]).await
 }
 
+/// Messages that wait for an attempt although their otp is over.
+pub async fn left_waiting(store: &Postgres, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>> {
+    let sql = schema::left_waiting(Dialect::Postgres);
+    values(store, &sql, vec![int(over.millis()), int(after), int(limit)]).await
+}
+
 /// The provider's ids of the messages to a phone, for its newest otps.
 pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>> {
     let sql = "SELECT m.provider_id FROM (SELECT id FROM smsotp.otps WHERE phone_number = $1 ORDER BY id DESC LIMIT 200) AS o \

@@ -7,8 +7,8 @@ use rusqlite::{Connection, Transaction, params};
 use super::{Sqlite, read, rows};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::store::purge::{EXPIRING, event, pruned_event};
-use crate::store::schema::{self, Dialect};
+use crate::store::purge::{EXPIRING, event, pruned_event, unpurgeable};
+use crate::store::schema::Dialect;
 use crate::store::value::Stored;
 use crate::store::{AuditPrune, PurgeBatch, PurgeCursor, Purged};
 
@@ -106,7 +106,7 @@ fn candidates(connection: &Connection, batch: &PurgeBatch) -> Result<Vec<Candida
     let sql = format!(
         "SELECT id, over_at, EXISTS (SELECT 1 FROM messages WHERE otp_id = otps.id AND {})
          FROM otps WHERE (over_at, id) > (?1, ?2) AND over_at <= ?3 ORDER BY over_at, id LIMIT ?4",
-        schema::is_open("messages.state")
+        unpurgeable(batch, "messages.state")
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let (over_at, id) = batch.cursor.otps;

@@ -91,6 +91,13 @@ pub fn due(connection: &Connection, now: Timestamp, early: bool, limit: u32) -> 
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Messages that wait for an attempt although their otp is over.
+pub fn left_waiting(connection: &Connection, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(&schema::left_waiting(Dialect::Sqlite))?;
+    let found = statement.query_map(params![over.millis(), after, limit], |row| row.get(0))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The provider's ids of the messages to a phone, for its newest otps.
 pub fn provider_ids(connection: &Connection, phone: &Phone) -> Result<Vec<String>> {
     let mut statement = connection.prepare_cached(
