@@ -347,12 +347,12 @@ async fn a_price_that_becomes_known_moves_in_the_pool_as_well(database: &mut Dat
     };
     send(&engine, &tj(1)).await;
     price(&tj(2), 500_000).await;
-    price(&tj(3), 300_000).await;
+    price(&tj(3), 350_000).await;
     send(&engine, &tj(4)).await;
-    assert_eq!(pooled(&engine).await, TJ.times(4), "half a dollar and 30 cents");
+    assert_eq!(pooled(&engine).await, Money(1_650_000), "with half a dollar and 35 cents");
     verdict(&engine, &tj(2), &database.code_on(&tj(2))).await;
     send(&engine, &tj(5)).await;
-    assert_eq!(pooled(&engine).await, Money(300_000).plus(TJ.times(3)), "the dearer one has left");
+    assert_eq!(pooled(&engine).await, Money(1_550_000), "the dearer one has left");
     verdict(&engine, &tj(3), &database.code_on(&tj(3))).await;
     send(&engine, &tj(6)).await;
     assert_eq!(pooled(&engine).await, TJ.times(4), "and the cheaper one");
