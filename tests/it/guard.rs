@@ -389,7 +389,7 @@ async fn who_reports_an_end_without_a_price_is_asked_for_it_a_few_times_within_a
     database.advance(1);
     assert_eq!((dispatch(&engine).await.found, settled()), (1, 1));
     spent(database, &engine).await;
-    database.advance(86_400);
+    database.advance(7 * 3600);
     assert_eq!(dispatch(&engine).await.looked_at, 0, "there is nothing more to learn");
     // Of this one the provider never says what it has cost.
     delivered(&us(2), 0).await;
