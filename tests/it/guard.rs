@@ -58,6 +58,9 @@ on_every_store![
     refusals_of_one_rule_are_recorded_once_an_hour_and_counted_in_between,
     a_test_number_is_no_message_to_the_guard,
     of_64_processes_that_send_to_a_country_its_floor_goes_out,
+    of_64_processes_that_send_to_a_block_of_numbers_six_messages_go_out,
+    of_64_processes_that_send_to_countries_without_a_past_the_pool_goes_out,
+    of_64_processes_that_send_a_ceiling_of_money_lets_through_what_it_allows,
     processes_that_are_killed_leave_the_sums_right,
 ];
 
@@ -796,13 +799,23 @@ async fn a_test_number_is_no_message_to_the_guard(database: &mut Database) {
 
 /// Processes with the guard as it comes, each with a number of its own.
 fn crowd(database: &Database, count: usize, from: usize, die_at: impl Fn(usize) -> Option<(String, u32)>) -> Vec<Said> {
-    let job = |n: usize| {
-        let send = Operation::Send { phone: tj(from + n), user: format!("u{n}"), ip: None, key: None };
-        let limits = Knobs { guard: true, ..Knobs::default() };
-        Job { limits, die_at: die_at(n), ..Job::on(database, vec![send]) }
-    };
-    let jobs: Vec<Job> = (0..count).map(job).collect();
+    let job = |n: usize| Job { die_at: die_at(n), ..sender(database, n, tj(from + n)) };
+    go((0..count).map(job).collect())
+}
+
+/// A process that sends one code, with the guard as it comes.
+fn sender(database: &Database, n: usize, phone: String) -> Job {
+    let send = Operation::Send { phone, user: format!("u{n}"), ip: None, key: None };
+    Job { limits: Knobs { guard: true, ..Knobs::default() }, ..Job::on(database, vec![send]) }
+}
+
+fn go(jobs: Vec<Job>) -> Vec<Said> {
     Crew::at_the_barrier(&jobs).go().into_iter().flat_map(|left| left.said).collect()
+}
+
+/// How many were refused with a code.
+fn refused_with(said: &[Said], code: &str) -> usize {
+    said.iter().filter(|said| matches!(said, Said::Refused(refused) if refused == code)).count()
 }
 
 async fn of_64_processes_that_send_to_a_country_its_floor_goes_out(database: &mut Database) {
@@ -811,10 +824,53 @@ async fn of_64_processes_that_send_to_a_country_its_floor_goes_out(database: &mu
 
     let said = crowd(database, 64, 0, |_| None);
 
-    let capped = said.iter().filter(|said| matches!(said, Said::Refused(code) if code == "country_cap")).count();
+    let capped = refused_with(&said, "country_cap");
     assert_eq!((database.messages_out(), capped), (FLOOR, 64 - FLOOR), "{said:?}");
     assert_eq!(spent(database, &engine).await, TJ.times(10));
     assert_eq!(open(database, &engine, "TJ").await, 10);
+}
+
+async fn of_64_processes_that_send_to_a_block_of_numbers_six_messages_go_out(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    let said = go((0..64).map(|n| sender(database, n, format!("+99291234{:04}", 1000 + n))).collect());
+    assert_eq!((database.messages_out(), refused_with(&said, "block_cap")), (6, 58), "{said:?}");
+    assert_eq!(spent(database, &engine).await, TJ.times(6));
+    assert_eq!(open(database, &engine, "TJ").await, 6);
+}
+
+async fn of_64_processes_that_send_to_countries_without_a_past_the_pool_goes_out(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    // Below its own cap each of them, and together they would cost twenty dollars.
+    let prefixes = ["+99291", "+99890", "+99450", "+94711", "+21355", "+21620"];
+    let digits = [7, 7, 7, 6, 7, 6];
+    let phone = |n: usize| {
+        let (prefix, digits) = (prefixes[n % 6], digits[n % 6]);
+        format!("{prefix}{:0digits$}", 10_usize.pow(digits as u32 - 1) * 2 + (n / 6) * 10_000 + 1234)
+    };
+    // Without the automatic ceiling of an hour, which is lower.
+    let limits = || Knobs { guard: true, ceiling: Some(100_000_000), ..Knobs::default() };
+    let said = go((0..60).map(|n| Job { limits: limits(), ..sender(database, n, phone(n)) }).collect());
+    let out = database.messages_out();
+    assert_eq!(out + refused_with(&said, "country_cap"), 60, "{said:?}");
+    let pooled = pooled(&engine).await;
+    // Each country keeps two messages beside the pool, of which the dearest costs 40 cents.
+    assert!(pooled <= Money(10_000_000).plus(TJ.times(12)), "{pooled} is more than the pool");
+    assert!(pooled > Money(9_000_000), "{pooled} leaves a tenth of the pool unused");
+    assert_eq!(spent(database, &engine).await, pooled);
+}
+
+async fn of_64_processes_that_send_a_ceiling_of_money_lets_through_what_it_allows(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await;
+    let job = |n: usize| {
+        let limits = Knobs { guard: true, ceiling: Some(2_100_000), ..Knobs::default() };
+        Job { limits, ..sender(database, n, tj(n)) }
+    };
+    let said = go((0..64).map(job).collect());
+    assert_eq!((database.messages_out(), refused_with(&said, "money_ceiling")), (5, 59), "{said:?}");
+    assert_eq!(spent(database, &engine).await, TJ.times(5));
 }
 
 async fn processes_that_are_killed_leave_the_sums_right(database: &mut Database) {

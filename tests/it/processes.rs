@@ -68,6 +68,8 @@ pub struct Knobs {
     pub cooldown: Vec<u64>,
     /// With the guard as it comes; without it its caps and its detector refuse nothing.
     pub guard: bool,
+    /// The most that an hour and a day may cost, in millionths of a US dollar.
+    pub ceiling: Option<i64>,
 }
 
 impl Knobs {
@@ -112,7 +114,9 @@ impl Job {
         let ring = Arc::new(keyring(&self.keys));
         let place = (self.db.as_path(), self.grouped);
         let store = stores::open(self.url.as_deref(), place, &ring, Arc::clone(&clock), connections).await?;
-        let policy = if self.limits.guard { Policy::default() } else { unguarded() };
+        let mut policy = if self.limits.guard { Policy::default() } else { unguarded() };
+        let ceiling = self.limits.ceiling.map(smsotp::money::Money);
+        (policy.guard.ceilings.hour, policy.guard.ceilings.day) = (ceiling, ceiling);
         let policy = Policy { limits: self.limits.limits(), ..policy };
         let provider = Arc::new(twilio(&self.env, Timeouts::default(), clock));
         let engine = Engine::new(store, ring, Arc::new(policy)).with_provider(provider);
