@@ -17,8 +17,8 @@ use smsotp::usage::Usage;
 use super::{Database, on_every_store};
 use crate::processes::phone;
 use crate::world::{
-    PHONE, ask, audit_rows, caller, check_rows, client, dispatch_all, first_break, guess, phone_subject, purge,
-    refused, reset, send, send_as, sent, unlimited, usage, verdict,
+    PHONE, ask, audit_rows, caller, check_rows, client, first_break, guess, phone_subject, purge, refused, reset, send,
+    send_as, sent, unlimited, usage, verdict,
 };
 
 on_every_store![
@@ -274,16 +274,16 @@ async fn a_list_pages_through_everything_once(database: &mut Database) {
     assert_eq!(store.list(&Filter { limit: 3, ..Filter::default() }, now).await.unwrap().more, 5);
 }
 
-/// Two codes of one phone, ada's sent twice, and bob's on another, which is not delivered.
+/// Messages of one phone for two purposes, bob's on another phone, which is not delivered, and nobody's on a third.
 async fn messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_they_are_for(database: &mut Database) {
     database.unlimited();
     let engine = database.engine().await;
     let (mut ids, mut otps) = (Vec::new(), Vec::new());
-    let login = Purpose::parse("login").unwrap();
+    let other = Purpose::parse("phone_verification").unwrap();
     let asks = [
         ask(&phone(1)),
         SendOtp { new_code: true, ..ask(&phone(1)) },
-        SendOtp { purpose: login.clone(), ..ask(&phone(1)) },
+        SendOtp { purpose: other.clone(), ..ask(&phone(1)) },
         SendOtp { user: User::parse("bob").unwrap(), ..ask(&phone(2)) },
         SendOtp { user: User::default(), ..ask(&phone(3)) },
         ask(&phone(1)),
@@ -296,7 +296,8 @@ async fn messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_th
     }
     let message = engine.reads().message(ids[2]).await.unwrap().unwrap();
     database.sandbox.set_status(message.provider_id.as_ref().unwrap(), "undelivered", Some(30005));
-    dispatch_all(&engine).await;
+    let bobs = engine.reads().otp(otps[2]).await.unwrap().unwrap();
+    assert!(engine.refresh(&caller(), &bobs).await.unwrap().is_none());
 
     let listed = async |filter: Filter| {
         let (mut all, mut filter) = (Vec::new(), Filter { limit: 2, ..filter });
@@ -316,8 +317,8 @@ async fn messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_th
     assert_eq!(listed(Filter { user: user("bob"), ..Filter::default() }).await, [ids[2]]);
     assert_eq!(listed(Filter { user: Some(User::default()), ..Filter::default() }).await, [ids[1]]);
     assert_eq!(listed(Filter { phone: to(1), user: user("bob"), ..Filter::default() }).await, [] as [i64; 0]);
-    assert_eq!(listed(Filter { purpose: Some(login.clone()), ..Filter::default() }).await, [ids[3]]);
-    let both = Filter { phone: to(1), purpose: Some(login), ..Filter::default() };
+    assert_eq!(listed(Filter { purpose: Some(other.clone()), ..Filter::default() }).await, [ids[3]]);
+    let both = Filter { phone: to(1), purpose: Some(other), ..Filter::default() };
     assert_eq!(listed(both).await, [ids[3]]);
     let undelivered = || vec![message::State::Undelivered];
     assert_eq!(listed(Filter { deliveries: undelivered(), ..Filter::default() }).await, [ids[2]]);
