@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::abuse::Counted;
 use crate::clock::Timestamp;
 use crate::message::{Message, State};
 use crate::money::Money;
@@ -388,6 +389,32 @@ pub fn next_poll(message: &Message, now: Timestamp) -> Option<Timestamp> {
     (!message.state.is_final() && age < POLL_FOR).then(|| now + age.max(POLL_MIN))
 }
 
+/// A message of which the provider has not said what it has cost is asked for so long after its end, and then no more: what was
+/// reserved for it stands. Twilio's callbacks name no price.
+const PRICE_LOOKS: [Duration; 5] = [
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+    Duration::from_secs(3600),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// When a message is asked for its price, of which nothing else is news any more; `None`: it is known, costs nothing, or was asked for
+/// often enough. A message that failed at the provider has no price.
+pub fn next_price_look(message: &Message, now: Timestamp) -> Option<Timestamp> {
+    let paid = message.state.is_final() && !matches!(message.state, State::Failed | State::Canceled);
+    let waits = message.provider_id.is_some() && message.settled.is_none() && message.counted != Counted::Free;
+    let ended = message.updated_at;
+    let passed = now.since(ended);
+    let next = PRICE_LOOKS.into_iter().find(|after| *after > passed);
+    next.filter(|_| paid && waits).map(|after| ended + after)
+}
+
+/// When a message that the provider took is asked for again: what became of it, then what it has cost.
+pub fn next_look(message: &Message, now: Timestamp) -> Option<Timestamp> {
+    next_poll(message, now).or_else(|| next_price_look(message, now))
+}
+
 /// The otp of a message that failed: it ends too, unless another of its messages was or may have been accepted, or waits.
 pub fn otp_after_failure(otp: &Otp, messages: &[Message], failed: i64, now: Timestamp) -> Option<Otp> {
     let another = |other: &Message| other.id != failed && (other.state.may_be_out() || other.state == State::Queued);
@@ -414,7 +441,6 @@ pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abuse::Counted;
     use crate::code::KeyId;
     use crate::otp::User;
     use crate::phone::Phone;

@@ -404,7 +404,7 @@ mod tests {
         let own = |floor, cap, closed| CountryPolicy { floor, cap, closed };
         policy.guard.countries.insert("TJ".to_owned(), own(None, Some(7), false));
         policy.guard.countries.insert("VN".to_owned(), own(None, None, true));
-        let german = CountryPast { best: 100.0, proven: 40, best_sent: 120.0 };
+        let german = CountryPast { best: 100.0, proven: 40, best_sent: 120.0, is_young: false };
         let history = History {
             whole: Past { is_young: false, best: 400.0, best_money: Money::from_usd(60.0), proven_money: Money::ZERO },
             countries: [("DE".to_owned(), german)].into(),

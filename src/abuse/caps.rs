@@ -11,6 +11,10 @@ use crate::money::{Ceilings, Money};
 /// An installation that is younger has no past to be judged by.
 pub const YOUNG: Duration = Duration::from_secs(48 * 3600);
 
+/// A country is young for so many days, that of its first proof included: whoever enters the codes of an attack on one evening is not
+/// to have four times as much the next day.
+pub const YOUNG_DAYS: i64 = 3;
+
 /// A country is *proven* once so many strangers there entered a code on its best day, or today.
 pub const PROVEN: f64 = 8.0;
 
@@ -34,6 +38,8 @@ pub struct CountryPast {
     pub proven: u32,
     /// The messages of its best whole day, where nobody says which codes were entered.
     pub best_sent: f64,
+    /// Nobody was proven there before the last [`YOUNG_DAYS`] days.
+    pub is_young: bool,
 }
 
 /// What is known of the installation.
@@ -87,7 +93,8 @@ pub fn open_at_most(floor: u32, past: &CountryPast) -> f64 {
 /// From how many messages to strangers on a country gets no more in 24 hours.
 pub fn total(floor: u32, past: &CountryPast, whole: &Past, own: CountryPolicy) -> f64 {
     let launch = if whole.is_young { f64::INFINITY } else { 0.2 * whole.best };
-    let by_past = (4.0 * past.best).max((3.0 * f64::from(past.proven)).min(launch));
+    let growth = if past.is_young { 2.0 } else { 4.0 };
+    let by_past = (growth * past.best).max((2.5 * f64::from(past.proven)).min(launch));
     own.cap.map_or(by_past.max(2.0 * f64::from(floor)), f64::from)
 }
 
@@ -135,7 +142,7 @@ mod tests {
     fn what_was_proven_widens_the_caps() {
         let (none, young) = (CountryPast::default(), Past::default());
         assert_eq!((open(10, &none), open_at_most(10, &none), total(10, &none, &young, NO_OWN)), (10.0, 10.0, 20.0));
-        let known = CountryPast { best: 40.0, proven: 12, best_sent: 60.0 };
+        let known = CountryPast { best: 40.0, proven: 12, best_sent: 60.0, is_young: false };
         assert_eq!(
             (open(10, &known), open_at_most(10, &known), total(10, &known, &young, NO_OWN)),
             (50.0, 75.0, 160.0)
@@ -143,10 +150,12 @@ mod tests {
         assert_eq!((total_unknown(10, &known, NO_OWN), total_unknown(10, &none, NO_OWN)), (150.0, 20.0));
         let own = CountryPolicy { cap: Some(15), ..NO_OWN };
         assert_eq!((total(10, &known, &young, own), total_unknown(10, &known, own)), (15.0, 15.0));
-        // A country that opens today: three for each that was proven, but not above its share of the whole.
-        let opening = CountryPast { best: 0.0, proven: 100, best_sent: 0.0 };
+        // A country that opens today: five for two that were proven, but not above its share of the whole.
+        let opening = CountryPast { proven: 100, ..CountryPast::default() };
         let old = Past { is_young: false, best: 1000.0, ..Past::default() };
-        assert_eq!((total(10, &opening, &young, NO_OWN), total(10, &opening, &old, NO_OWN)), (300.0, 200.0));
+        assert_eq!((total(10, &opening, &young, NO_OWN), total(10, &opening, &old, NO_OWN)), (250.0, 200.0));
+        let second_day = CountryPast { is_young: true, proven: 0, ..known };
+        assert_eq!(total(10, &second_day, &old, NO_OWN), 80.0, "what was proven on one day is worth half of a past");
         assert!(!none.is_proven() && CountryPast { proven: 8, ..none }.is_proven());
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::caps::CountryPast;
+use super::caps::{self, CountryPast};
 use super::detector::Detector;
 use super::ring::Ring;
 use super::{Counted, Event, EventKind};
@@ -40,6 +40,9 @@ pub struct Country {
     day: i64,
     /// Strangers proven on it.
     day_proven: u32,
+    /// The day on which the first stranger was proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proven_since: Option<i64>,
     /// Messages of it of which nobody will say what became of them.
     day_unknown: u32,
     /// The best whole day of strangers proven, which each day makes a little less.
@@ -85,6 +88,7 @@ impl Country {
             ring.none_after(hour(now));
         }
         self.day = self.day.min(day(now));
+        self.proven_since = self.proven_since.map(|since| since.min(self.day));
         for at in [&mut self.capped_at, &mut self.unknown_at].into_iter().flatten() {
             *at = now.millis().min(*at);
         }
@@ -93,7 +97,12 @@ impl Country {
 
     /// What the caps are made of.
     pub fn past(&self) -> CountryPast {
-        CountryPast { best: self.best, proven: self.proven.sum(), best_sent: self.best_unknown }
+        CountryPast {
+            best: self.best,
+            proven: self.proven.sum(),
+            best_sent: self.best_unknown,
+            is_young: self.proven_since.is_none_or(|since| self.day - since < caps::YOUNG_DAYS),
+        }
     }
 
     /// Messages to strangers of the last 24 hours that are open, and all of them.
@@ -158,6 +167,7 @@ impl Country {
         if proven {
             *self.proven.newest() += 1;
             self.day_proven = self.day_proven.saturating_add(1);
+            self.proven_since.get_or_insert(self.day);
         }
     }
 

@@ -191,6 +191,10 @@ pub fn run(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     if let Some(text) = &args.judge_from {
         let now = out.view().now;
         traffic.judge_from = given::moment("--judge-from", text, |span| now - span)?;
+        if let Some(last) = traffic.asks.last().filter(|last| last.at < traffic.judge_from) {
+            return Err(Error::new(Code::VALUE_INVALID, format!("nothing is asked from {} on", traffic.judge_from))
+                .hint(format!("The last ask is of {}.", last.at)));
+        }
     }
     if let Some(path) = &args.write_trace {
         let file = File::create(path).map_err(|error| {

@@ -37,11 +37,13 @@ pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<F
             let fate = conclude(ctx, caller, &otp, id, finding).await?;
             Ok(if unheard && fate == Fate::Open { Fate::NotNow } else { fate })
         }
-        State::Accepted | State::Sent if message.due_at.is_some() => match ask(ctx, &message).await {
-            Ok(news) => polled(ctx, caller, &message, news).await,
-            // Trouble with the provider is nobody's error: it is asked again.
-            Err(_) => polled(ctx, caller, &message, None).await.map(|_| Fate::NotNow),
-        },
+        state if (state.is_on_its_way() || state.is_final()) && message.due_at.is_some() => {
+            match ask(ctx, &message).await {
+                Ok(news) => polled(ctx, caller, &message, news).await,
+                // Trouble with the provider is nobody's error: it is asked again.
+                Err(_) => polled(ctx, caller, &message, None).await.map(|_| Fate::NotNow),
+            }
+        }
         _ => Ok(Fate::Gone),
     }
 }

@@ -113,6 +113,11 @@ impl Context {
         self.store.reads.as_ref()
     }
 
+    /// Whether messages that the provider took are asked for: somebody wants that, and there is somebody to ask.
+    pub fn asks(&self) -> bool {
+        self.poll_after.is_some() && !self.provider.as_ref().is_some_and(|provider| provider.is_local())
+    }
+
     /// Runs one operation, timed.
     pub async fn operate<A, F>(&self, needs: Needs, decide: F) -> Result<A>
     where

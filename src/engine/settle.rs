@@ -107,7 +107,7 @@ pub(super) async fn settle(
         pause: delivery::retry_pause(ticket.message.attempts, &delivery, random[0]),
         delivery,
         until,
-        poll_after: ctx.poll_after.filter(|_| !ctx.provider.as_ref().is_some_and(|provider| provider.is_local())),
+        poll_after: ctx.poll_after.filter(|_| ctx.asks()),
     };
     ctx.operate(needs, move |facts| outcome.decide(facts)).await
 }
@@ -241,7 +241,7 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
     let mut subjects = phone_and_user(&otp.phone, &otp.user);
     subjects.push(Subject::block_of(&otp.phone));
     let needs = Needs { subjects, message: Some(id), messages: true, ..Needs::default() };
-    let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
+    let (actor, policy, asks) = (caller.actor.clone(), Arc::clone(&ctx.policy), ctx.asks());
     let why = match &finding {
         Finding::Found { error_code, .. } => ctx.explain(*error_code),
         _ => None,
@@ -266,6 +266,7 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
             Finding::Found { price, .. } => {
                 outcomes.priced(&mut next, *price, now);
                 outcomes.moved(&mut next, now);
+                next.due_at = if asks { delivery::next_look(&next, now) } else { None };
             }
             _ if fate == Fate::Failed => outcomes.add(EventKind::NotSent, &mut next, now),
             _ => {}
@@ -320,25 +321,27 @@ pub(super) async fn polled(ctx: &Context, caller: &Caller, asked: &Message, news
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
     let why = news.as_ref().and_then(|news| ctx.explain(news.error_code));
     ctx.operate(needs, move |facts| {
-        // Somebody else may have heard of its end meanwhile.
-        let is_on_its_way = |message: &&Message| message.state.is_on_its_way();
-        let Some(message) = facts.message.as_ref().filter(is_on_its_way) else {
+        // Somebody else may have heard of its end meanwhile, and of its price.
+        let is_asked_for =
+            |message: &&Message| message.state.is_on_its_way() || message.state.is_final() && message.due_at.is_some();
+        let Some(message) = facts.message.as_ref().filter(is_asked_for) else {
             return Ok(Decision::Nothing(Fate::Gone));
         };
         let now = facts.now.max(message.updated_at);
         let Some(mut next) = news.as_ref().and_then(|news| with_news(message, (news, why.as_ref()), now)) else {
-            let due_at = delivery::next_poll(message, now);
+            let due_at = delivery::next_look(message, now);
+            let answer = if message.state.is_final() { Fate::Gone } else { Fate::Open };
             return Ok(match due_at == message.due_at {
-                true => Decision::Nothing(Fate::Open),
-                false => Decision::Reschedule { message_id: message.id, due_at, answer: Fate::Open },
+                true => Decision::Nothing(answer),
+                false => Decision::Reschedule { message_id: message.id, due_at, answer },
             });
         };
-        next.due_at = delivery::next_poll(&next, now);
         let fate = if next.state.is_final() { Fate::Found } else { Fate::Open };
         let event = news_event(&next, now, "poll", actor.clone()).subject(&facts.phone()?.id.0);
         let mut outcomes = Outcomes::of(facts);
         outcomes.priced(&mut next, news.as_ref().and_then(|news| news.price), now);
         outcomes.moved(&mut next, now);
+        next.due_at = delivery::next_look(&next, now);
         let mut changes = outcomes.changes(now, &policy.limits)?;
         changes.push(Change::PutMessage(next));
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
@@ -376,7 +379,7 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
     let subjects = vec![Subject::block_of(&known.phone), Subject::Phone(known.phone)];
     let needs = Needs { subjects, message: Some(message_id), ..Needs::default() };
     let (actor, policy) = (caller.actor.clone(), Arc::clone(&ctx.policy));
-    let why = ctx.explain(news.error_code);
+    let (why, asks) = (ctx.explain(news.error_code), ctx.asks());
     ctx.operate(needs, move |facts| {
         // Our id came back in the callback's address; the provider's id and the recipient have to fit what we know.
         let is_about = |message: &&Message| {
@@ -395,6 +398,9 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
         let mut outcomes = Outcomes::of(facts);
         outcomes.priced(&mut next, news.price, facts.now);
         outcomes.moved(&mut next, facts.now);
+        if next.state.is_final() {
+            next.due_at = if asks { delivery::next_price_look(&next, next.updated_at) } else { None };
+        }
         let mut changes = outcomes.changes(facts.now, &policy.limits)?;
         changes.push(Change::PutMessage(next));
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), facts.now)?);

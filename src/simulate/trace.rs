@@ -42,7 +42,8 @@ pub fn read(from: impl Read) -> Result<Traffic> {
     for (place, name) in headers.iter().enumerate() {
         let name = name.trim_start_matches('\u{feff}');
         let known = COLUMNS.iter().position(|column| *column == name).ok_or_else(|| {
-            wrong(1, &format!("no column is called {name:.40}")).hint(format!("The columns are {}.", COLUMNS.join(",")))
+            wrong(1, &format!("no column is called {}", shown(name)))
+                .hint(format!("The columns are {}.", COLUMNS.join(",")))
         })?;
         if places[known].replace(place).is_some() {
             return Err(wrong(1, &format!("there are two columns {name}")));
@@ -88,28 +89,30 @@ enum Label {
 fn ask(values: &[&str; COLUMNS.len()]) -> std::result::Result<(Label, Ask), String> {
     let [at, phone, country, user, ip, proven, failed, label, conversion] = *values;
     let at = DateTime::parse_from_rfc3339(at)
-        .map_err(|_| format!("at is not a time like 2026-01-31T08:00:00Z: {at:.40}"))?;
-    // The number itself is not repeated: it may be somebody's.
+        .map_err(|_| format!("at is not a time like 2026-01-31T08:00:00Z: {}", shown(at)))?;
+    if at.timestamp() < 0 {
+        return Err("at lies before 1970".to_owned());
+    }
     let phone = Phone::from_e164(phone).ok_or("phone is not + and 7 to 15 digits")?;
     let country: Arc<str> = match country {
         "" => of_number(&phone).into(),
         name => phone::country(name)
-            .ok_or_else(|| format!("country is no country that has phone numbers: {name:.20}"))?
+            .ok_or_else(|| format!("country is no country that has phone numbers: {}", shown(name)))?
             .into(),
     };
     let user = User::parse(user).map_err(|error| format!("user: {}", error.message()))?;
     let ip = match ip {
         "" => None,
-        ip => Some(ip.parse().map_err(|_| format!("ip is not an address: {ip:.50}"))?),
+        ip => Some(ip.parse().map_err(|_| format!("ip is not an address: {}", shown(ip)))?),
     };
     let label = match label {
         "" => Label::Legit,
-        label => label.parse().map_err(|_| format!("label is neither legit nor attack nor known: {label:.20}"))?,
+        label => label.parse().map_err(|_| format!("label is neither legit nor attack nor known: {}", shown(label)))?,
     };
     let reported = match conversion {
         "" | "reported" => true,
         "unknown" => false,
-        other => return Err(format!("conversion is neither reported nor unknown: {other:.20}")),
+        other => return Err(format!("conversion is neither reported nor unknown: {}", shown(other))),
     };
     let proven_after = seconds("proven_after_s", proven)?;
     let failed_after = seconds("failed_after_s", failed)?.filter(|_| proven_after.is_none());
@@ -126,7 +129,7 @@ fn seconds(column: &str, text: &str) -> std::result::Result<Option<Duration>, St
     }
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Some(Duration::from_secs_f64(seconds))),
-        _ => Err(format!("{column} is not a number of seconds: {text:.20}")),
+        _ => Err(format!("{column} is not a number of seconds: {}", shown(text))),
     }
 }
 
@@ -134,6 +137,15 @@ fn seconds(column: &str, text: &str) -> std::result::Result<Option<Duration>, St
 fn of_number(phone: &Phone) -> String {
     let planned = phone::recognise(phone.as_str(), None).ok().and_then(|recognised| recognised.number.ok());
     planned.unwrap_or_else(|| phone::unplanned(phone.clone())).country.unwrap_or_default()
+}
+
+/// A value as an error repeats it. Where values have slipped into other columns it may be somebody's number or name.
+fn shown(value: &str) -> String {
+    let plain = value.chars().all(|c| c.is_ascii_graphic()) && value.chars().count() <= 20;
+    match plain && value.chars().filter(char::is_ascii_digit).count() < 5 && !value.contains('@') {
+        true => value.to_owned(),
+        false => format!("{} characters that are not repeated here", value.chars().count()),
+    }
 }
 
 fn wrong(line: u64, why: &str) -> Error {
@@ -230,6 +242,23 @@ mod tests {
         );
         assert!(with("2026-01-05T06:00:00Z,+447400123456,GB,1,legit,,a,,,,").contains("11 values for 8 columns"));
         assert!(why("at,phone,colour\n").starts_with("line 1 of the trace: no column is called colour"));
+        // Values that slipped into other columns.
+        for slipped in [
+            with("+447400123457,+447400123456"),
+            with("2026-01-05T06:00:00Z,+447400123456,447400123457"),
+            with("2026-01-05T06:00:00Z,+447400123456,GB,447400123457"),
+            with("2026-01-05T06:00:00Z,+447400123456,GB,1,447400123457"),
+            with("2026-01-05T06:00:00Z,+447400123456,GB,1,,447400123457"),
+            with("2026-01-05T06:00:00Z,+447400123456,GB,1,,,a,447400123457"),
+            with("2026-01-05T06:00:00Z,+447400123456,GB,1,,,a,ada@example.com"),
+            why("at,phone,+447400123457\n"),
+        ] {
+            assert!(
+                !slipped.contains("4474") && !slipped.contains("ada") && slipped.contains("not repeated"),
+                "{slipped}"
+            );
+        }
+        assert!(with("1969-12-31T23:59:59Z,+447400123456").ends_with("before 1970"));
         assert!(why("at\n").contains("at and phone are missing"));
         assert_eq!(why("at,phone\n"), "the trace holds no ask");
         assert!(read(&b"at,phone\n\xff,+447400123456\n"[..]).unwrap_err().message().starts_with("line 2"));

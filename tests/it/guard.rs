@@ -36,6 +36,7 @@ on_every_store![
     a_revoked_message_that_waited_is_given_back,
     a_message_that_waited_is_given_back_before_it_is_purged_or_forgotten,
     a_price_that_becomes_known_moves_in_the_pool_as_well,
+    who_reports_an_end_without_a_price_is_asked_for_it_a_few_times_within_a_day,
     after_a_clock_that_was_a_year_ahead_a_country_has_room_a_day_later,
     what_no_message_takes_in_is_purged_after_a_year,
     a_failure_that_is_reported_twice_counts_once,
@@ -366,6 +367,46 @@ async fn a_price_that_becomes_known_moves_in_the_pool_as_well(database: &mut Dat
     engine.report(&caller(), StatusReport { message_id: id, news, to: None }).await.unwrap();
     send(&engine, &tj(8)).await;
     assert_eq!(pooled(&engine).await, TJ.times(5));
+    spent(database, &engine).await;
+}
+
+async fn who_reports_an_end_without_a_price_is_asked_for_it_a_few_times_within_a_day(database: &mut Database) {
+    guarded(database);
+    let engine = database.engine().await.polling(Duration::from_secs(10));
+    let delivered = async |to: &str, steps: usize| {
+        let sent = send(&engine, to).await;
+        (0..steps).for_each(|_| database.sandbox.step());
+        let provider_id = sent.provider_id.unwrap();
+        let news = News { provider_id, state: State::Delivered, error_code: None, price: None };
+        let moved =
+            engine.report(&caller(), StatusReport { message_id: sent.message_id, news, to: None }).await.unwrap();
+        assert_eq!(moved, Reported::Moved(State::Delivered));
+    };
+    let settled = || database.number("SELECT count(*) FROM messages WHERE settled IS NOT NULL");
+    delivered(&us(1), 4).await;
+    database.advance(59);
+    assert_eq!((dispatch(&engine).await.looked_at, settled()), (0, 0), "not yet");
+    database.advance(1);
+    assert_eq!((dispatch(&engine).await.found, settled()), (1, 1));
+    spent(database, &engine).await;
+    database.advance(7 * 3600);
+    assert_eq!(dispatch(&engine).await.looked_at, 0, "there is nothing more to learn");
+    // Of this one the provider never says what it has cost.
+    delivered(&us(2), 0).await;
+    let mut looks = Vec::new();
+    for minute in 1..=61 {
+        database.advance(60);
+        let done = dispatch(&engine).await;
+        assert_eq!((done.found, done.open, done.errors), (0, 0, 0));
+        looks.extend((done.looked_at > 0).then_some(minute));
+    }
+    for hour in 2..=72 {
+        database.advance(3600);
+        looks.extend((dispatch(&engine).await.looked_at > 0).then_some(hour * 60));
+    }
+    assert_eq!(looks, [1, 10, 60, 6 * 60, 24 * 60]);
+    assert_eq!(settled(), 1, "what was reserved stands");
+    assert_eq!(database.words("SELECT state FROM messages ORDER BY id"), ["delivered", "delivered"]);
     spent(database, &engine).await;
 }
 

@@ -22,10 +22,10 @@ use tokio_postgres::NoTls;
 use super::Database;
 
 /// Rows of a PostgreSQL database whose last transaction wrote no audit row, and transactions that wrote several: this holds for a
-/// crowd, too. A message that is out or that is due at some time may have been rescheduled, and what a database begins with is no operation's.
+/// crowd, too. A message that is out, that is due at some time or whose price is asked for may have been rescheduled, and what a database begins with is no operation's.
 pub const WITHOUT_THEIR_AUDIT_ROW: &str = "WITH logged AS (SELECT xmin::text AS by, count(*) AS rows FROM audit GROUP BY 1), \
     written AS (SELECT 'otps' AS what, xmin::text AS by FROM otps UNION ALL SELECT 'subjects', xmin::text FROM subjects WHERE usage::jsonb -> 'refusals' IS NULL AND kind NOT IN ('country', 'block', 'everything') \
-        UNION ALL SELECT 'messages', xmin::text FROM messages WHERE due_at IS NULL AND state NOT IN ('accepted', 'sent') \
+        UNION ALL SELECT 'messages', xmin::text FROM messages WHERE due_at IS NULL AND state NOT IN ('accepted', 'sent') AND (settled IS NOT NULL OR state NOT IN ('undelivered', 'delivered', 'read')) \
         UNION ALL SELECT 'replies', xmin::text FROM replies UNION ALL SELECT 'tokens', xmin::text FROM tokens \
         UNION ALL SELECT 'test_numbers', xmin::text FROM test_numbers \
         UNION ALL SELECT 'prices', xmin::text FROM prices UNION ALL SELECT 'alarms', xmin::text FROM alarms \
