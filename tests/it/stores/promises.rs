@@ -327,6 +327,9 @@ async fn messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_th
     let third = Some(engine.reads().message(ids[2]).await.unwrap().unwrap().reserved_at);
     assert_eq!(listed(Filter { since: third, ..Filter::default() }).await, ids[..3]);
     assert_eq!(listed(Filter { until: third, ..Filter::default() }).await, ids[3..]);
+    // By when a message was made: bob's has changed since.
+    let second = Some(engine.reads().message(ids[1]).await.unwrap().unwrap().reserved_at);
+    assert_eq!(listed(Filter { until: second, ..Filter::default() }).await, ids[2..]);
     let page = engine.list_messages(&Filter { limit: 2, ..Filter::default() }).await.unwrap();
     assert_eq!((page.more, page.next, page.cut), (4, Some(ids[1]), false));
     let newest = &page.rows[0];
