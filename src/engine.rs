@@ -44,7 +44,7 @@ use std::time::Duration;
 pub use crate::alarm::Alarm;
 pub use crate::delivery::News;
 pub use crate::store::export::{Transfer, Transferred};
-pub use crate::store::{Filter, Status, Subject, SubjectId, TestNumber};
+pub use crate::store::{Filter, Page, Status, Subject, SubjectId, TestNumber};
 pub use alarms::{Acked, Announced};
 pub use audit_log::{Anchor, AuditFilter, AuditPage, AuditPlace, AuditRead, Audited};
 pub use context::{Caller, Step, Waited};
@@ -222,6 +222,12 @@ impl Engine {
     /// One page of otps.
     pub async fn list(&self, filter: &Filter) -> Result<Listing> {
         show::list(&self.context, filter).await
+    }
+
+    /// One page of messages: by their own states ([`Filter::deliveries`]; [`Filter::states`] does not count) and times, and by the
+    /// phone, user and purpose of their otps.
+    pub async fn list_messages(&self, filter: &Filter) -> Result<Page<Message>> {
+        show::list_messages(&self.context, filter).await
     }
 
     /// The otp that is meant, if it is there.

@@ -55,7 +55,7 @@ pub struct Filter {
     pub purpose: Option<Purpose>,
     /// In one of these states, as shown: an active otp whose time is over counts as expired. Empty: in any.
     pub states: Vec<State>,
-    /// Or with a message in one of these states.
+    /// Or with a message in one of these states; of messages: in one of these states.
     pub deliveries: Vec<message::State>,
     /// Made at or after.
     pub since: Option<Timestamp>,
@@ -67,11 +67,11 @@ pub struct Filter {
     pub limit: u32,
 }
 
-/// One page of otps, newest first.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
+/// One page of otps or messages, newest first.
+#[derive(Clone, Debug)]
+pub struct Page<R> {
     /// The rows.
-    pub otps: Vec<Otp>,
+    pub rows: Vec<R>,
     /// How many more match, counted up to [`MORE_MAX`].
     pub more: u32,
     /// True where only a part of the database was looked through: `next` goes on from there.
@@ -223,7 +223,9 @@ pub trait Read: Send + Sync {
     /// One otp.
     async fn otp(&self, id: i64) -> Result<Option<Otp>>;
     /// One page of otps, newest first. Its cost is bounded, whatever the filter.
-    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page>;
+    async fn list(&self, filter: &Filter, now: Timestamp) -> Result<Page<Otp>>;
+    /// One page of messages, by their own states ([`Filter::deliveries`]) and times, and by the phone, user and purpose of their otps.
+    async fn list_messages(&self, filter: &Filter) -> Result<Page<Message>>;
     /// How many messages each of these otps has, and how far its newest one got.
     async fn message_counts(&self, otp_ids: &[i64]) -> Result<Vec<(u32, Option<message::State>)>>;
     /// The newest otps of a phone, all purposes, newest first.

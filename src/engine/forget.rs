@@ -115,7 +115,7 @@ pub(super) async fn forget(
         let was_seen = |otp: &Otp| of_user && whom.phone.as_ref() == Some(&otp.phone);
         loop {
             let page = ctx.reads().list(&filter, ctx.reads().now().await?).await?;
-            for otp in page.otps.into_iter().filter(|otp| !was_seen(otp)) {
+            for otp in page.rows.into_iter().filter(|otp| !was_seen(otp)) {
                 run.otp(&otp).await?;
                 if !progress(&run.erased) {
                     return Ok(run.erased);

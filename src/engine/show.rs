@@ -10,7 +10,7 @@ use crate::message::{Message, State};
 use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
-use crate::store::{Filter, Subject};
+use crate::store::{Filter, Page, Subject};
 
 /// How many rows of a phone's audit log are looked through.
 const LOOK_MAX: u32 = 500;
@@ -68,10 +68,15 @@ pub struct Listing {
 /// One page of otps.
 pub(super) async fn list(ctx: &Context, filter: &Filter) -> Result<Listing> {
     let page = ctx.reads().list(filter, ctx.reads().now().await?).await?;
-    let ids: Vec<i64> = page.otps.iter().map(|otp| otp.id).collect();
+    let ids: Vec<i64> = page.rows.iter().map(|otp| otp.id).collect();
     let counts = ctx.reads().message_counts(&ids).await?;
-    let rows = page.otps.into_iter().zip(counts).map(|(otp, (count, newest))| (otp, count, newest)).collect();
+    let rows = page.rows.into_iter().zip(counts).map(|(otp, (count, newest))| (otp, count, newest)).collect();
     Ok(Listing { rows, more: page.more, cut: page.cut, next: page.next })
+}
+
+/// One page of messages.
+pub(super) async fn list_messages(ctx: &Context, filter: &Filter) -> Result<Page<Message>> {
+    ctx.reads().list_messages(filter).await
 }
 
 /// The otp that is meant, if it is there.

@@ -651,7 +651,8 @@ pub fn has_message_in(dialect: Dialect, states: &[message::State], otp: &str) ->
     format!("EXISTS (SELECT 1 FROM {table} AS m WHERE m.otp_id = {otp} AND {state})")
 }
 
-fn message_state_in(column: &str, states: impl Iterator<Item = message::State>) -> String {
+/// Whether a column holds one of these states of a message.
+pub fn message_state_in(column: &str, states: impl Iterator<Item = message::State>) -> String {
     format!("{column} IN ({})", list(states.map(|state| format!("'{}'", state.as_str())), ", "))
 }
 

@@ -1,17 +1,47 @@
-//! How a page of otps is found, in SQL for both stores: a bounded walk down the ids. The conditions that an index can answer select the
+//! How a page of otps or messages is found, in SQL for both stores: a bounded walk down the ids. The conditions that an index can answer select the
 //! rows that the walk visits; the rest of the filter selects among them.
+
+use std::marker::PhantomData;
 
 use super::Filter;
 use super::schema::{self, Dialect, Record};
 use super::value::{Stored, Value};
 use crate::clock::{CLOCK_SLACK, Timestamp};
+use crate::message::Message;
 use crate::otp::{Otp, State};
 
 /// How many rows one page visits at most.
 const VISITED_MAX: u32 = 20_000;
 
+/// What is listed by walking down its ids, which grow with the time at which a row is made.
+pub trait Walked: Record {
+    /// The column with that time.
+    const MADE: &'static str;
+    /// Its id.
+    fn id(&self) -> i64;
+    /// The index that the walk goes along; `None`: all ids.
+    fn index(filter: &Filter) -> Option<&'static str>;
+    /// Which rows are visited.
+    fn visited<'a>(filter: &'a Filter, now: Timestamp, places: &mut Places<'a>) -> Vec<String>;
+    /// Which of them match, besides the time. The rows have the name `visited`.
+    fn matching<'a>(filter: &'a Filter, now: Timestamp, places: &mut Places<'a>) -> Vec<String>;
+}
+
+/// The values of a statement, each of which gets a place.
+pub struct Places<'a> {
+    dialect: Dialect,
+    values: Vec<Value<'a>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(&mut self, value: Value<'a>) -> String {
+        self.values.push(value);
+        self.dialect.place(self.values.len())
+    }
+}
+
 /// The walk for one filter.
-pub struct Walk<'a> {
+pub struct Walk<'a, R> {
     dialect: Dialect,
     filter: &'a Filter,
     now: Timestamp,
@@ -21,13 +51,13 @@ pub struct Walk<'a> {
     pub since_id: Option<i64>,
     /// Visit only ids below this one: the first one made at or after [`Walk::until`].
     pub until_id: Option<i64>,
+    of: PhantomData<R>,
 }
 
 /// A statement with its values.
 pub type Query<'a> = (String, Vec<Value<'a>>);
 
 /// The conditions of a walk. The values of the first list come before those of the second.
-#[derive(Default)]
 struct Terms<'a> {
     /// Which rows are visited.
     visited: Vec<String>,
@@ -38,10 +68,10 @@ struct Terms<'a> {
     values: Vec<Value<'a>>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a, R: Walked> Walk<'a, R> {
     /// The walk before the ids of its time range are known.
-    pub fn new(dialect: Dialect, filter: &'a Filter, now: Timestamp) -> Walk<'a> {
-        Walk { dialect, filter, now, before: filter.before, since_id: None, until_id: None }
+    pub fn new(dialect: Dialect, filter: &'a Filter, now: Timestamp) -> Walk<'a, R> {
+        Walk { dialect, filter, now, before: filter.before, since_id: None, until_id: None, of: PhantomData }
     }
 
     /// From when on ids are visited: a little earlier than the filter says, because the order of ids and times may differ by
@@ -55,76 +85,37 @@ impl<'a> Walk<'a> {
         self.filter.until.map(|until| until + CLOCK_SLACK)
     }
 
-    /// Whether the index of users is used.
-    fn indexed_user(&self) -> bool {
-        self.filter.phone.is_none() && self.filter.user.as_ref().is_some_and(|user| !user.is_empty())
-    }
-
-    /// Whether only live otps are wanted: there are few at a time, and they have an index of their own.
-    fn only_live(&self) -> bool {
-        self.filter.states == [State::Active] && self.filter.deliveries.is_empty()
-    }
-
     fn terms(&self) -> Terms<'a> {
-        let mut terms = Terms::default();
         let filter = self.filter;
-        let mut value = |value: Value<'a>| {
-            terms.values.push(value);
-            self.dialect.place(terms.values.len())
-        };
-        if let Some(phone) = &filter.phone {
-            terms.visited.push(format!("phone_number = {}", value(phone.to_value())));
-        }
-        if let Some(user) = filter.user.as_ref().filter(|_| self.indexed_user()) {
-            terms.visited.push(format!(r#""user" <> '' AND "user" = {}"#, value(user.to_value())));
-        }
-        if self.only_live() {
-            terms.visited.push(schema::is_live(&value(self.now.millis().into())));
-        }
+        let mut places = Places { dialect: self.dialect, values: Vec::new() };
+        let mut visited = R::visited(filter, self.now, &mut places);
         for (term, id) in [("id <", self.before), ("id <", self.until_id), ("id >=", self.since_id)] {
-            terms.visited.extend(id.map(|id| format!("{term} {}", value(id.into()))));
+            visited.extend(id.map(|id| format!("{term} {}", places.of(id.into()))));
         }
-        terms.visited_values = terms.values.len();
-        let mut value = |value: Value<'a>| {
-            terms.values.push(value);
-            self.dialect.place(terms.values.len())
-        };
-        if let Some(user) = filter.user.as_ref().filter(|_| !self.indexed_user()) {
-            terms.matching.push(format!(r#""user" = {}"#, value(user.to_value())));
+        let visited_values = places.values.len();
+        let mut matching = R::matching(filter, self.now, &mut places);
+        for (term, at) in [("<", filter.until), (">=", filter.since)] {
+            matching.extend(at.map(|at| format!("{} {term} {}", R::MADE, places.of(at.millis().into()))));
         }
-        if let Some(purpose) = &filter.purpose {
-            terms.matching.push(format!("purpose = {}", value(purpose.to_value())));
-        }
-        if !self.only_live() {
-            let mut states = Vec::new();
-            if !filter.states.is_empty() {
-                states.push(schema::shown_state_in(&filter.states, &value(self.now.millis().into())));
-            }
-            if !filter.deliveries.is_empty() {
-                states.push(schema::has_message_in(self.dialect, &filter.deliveries, "visited.id"));
-            }
-            terms.matching.extend((!states.is_empty()).then(|| format!("({})", states.join(" OR "))));
-        }
-        for (term, at) in [("created_at <", filter.until), ("created_at >=", filter.since)] {
-            terms.matching.extend(at.map(|at| format!("{term} {}", value(at.millis().into()))));
-        }
-        terms
+        Terms { visited, visited_values, matching, values: places.values }
+    }
+
+    /// The first row's time from an id on: what the search for the first id of a time asks.
+    pub fn made_from(dialect: Dialect) -> String {
+        let (table, id) = (dialect.table(R::table().name), dialect.place(1));
+        format!("SELECT {} FROM {table} WHERE id >= {id} ORDER BY id LIMIT 1", R::MADE)
+    }
+
+    /// The highest id; 0: there is none.
+    pub fn last_id(dialect: Dialect) -> String {
+        format!("SELECT coalesce(max(id), 0) FROM {}", dialect.table(R::table().name))
     }
 
     /// The table, with the index that SQLite has to use: by itself it would walk down all ids, which is not cheaper where the index
     /// finds few rows.
     fn table(&self) -> String {
-        let index = if self.only_live() {
-            Some("otps_live")
-        } else if self.filter.phone.is_some() {
-            Some("otps_phone")
-        } else if self.indexed_user() {
-            Some("otps_user")
-        } else {
-            None
-        };
-        let table = self.dialect.table(Otp::table().name);
-        match index.filter(|_| self.dialect == Dialect::Sqlite) {
+        let table = self.dialect.table(R::table().name);
+        match R::index(self.filter).filter(|_| self.dialect == Dialect::Sqlite) {
             Some(index) => format!("{table} INDEXED BY {index}"),
             None => table,
         }
@@ -160,6 +151,122 @@ impl<'a> Walk<'a> {
         let sql = format!("SELECT id FROM {table}{visited} ORDER BY id DESC LIMIT 1 OFFSET {}", VISITED_MAX - 1);
         (!terms.matching.is_empty()).then_some((sql, terms.values))
     }
+}
+
+impl Walked for Otp {
+    const MADE: &'static str = "created_at";
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn index(filter: &Filter) -> Option<&'static str> {
+        if only_live(filter) {
+            Some("otps_live")
+        } else if filter.phone.is_some() {
+            Some("otps_phone")
+        } else if indexed_user(filter) {
+            Some("otps_user")
+        } else {
+            None
+        }
+    }
+
+    fn visited<'a>(filter: &'a Filter, now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
+        let mut terms = indexed(filter, places);
+        if only_live(filter) {
+            terms.push(schema::is_live(&places.of(now.millis().into())));
+        }
+        terms
+    }
+
+    fn matching<'a>(filter: &'a Filter, now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
+        let mut terms = selected(filter, places);
+        if !only_live(filter) {
+            let mut states = Vec::new();
+            if !filter.states.is_empty() {
+                states.push(schema::shown_state_in(&filter.states, &places.of(now.millis().into())));
+            }
+            if !filter.deliveries.is_empty() {
+                states.push(schema::has_message_in(places.dialect, &filter.deliveries, "visited.id"));
+            }
+            terms.extend((!states.is_empty()).then(|| format!("({})", states.join(" OR "))));
+        }
+        terms
+    }
+}
+
+/// A message is found by its own state and time, and by the phone, user and purpose of its otp.
+impl Walked for Message {
+    const MADE: &'static str = "reserved_at";
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn index(filter: &Filter) -> Option<&'static str> {
+        is_indexed(filter).then_some("messages_otp")
+    }
+
+    fn visited<'a>(filter: &'a Filter, _now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
+        let of_otps = indexed(filter, places);
+        let otps = places.dialect.table(Otp::table().name);
+        let found = (!of_otps.is_empty()).then(|| format!("otp_id IN (SELECT id FROM {otps}{})", condition(&of_otps)));
+        found.into_iter().collect()
+    }
+
+    fn matching<'a>(filter: &'a Filter, _now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
+        let mut of_otp = selected(filter, places);
+        let mut terms = Vec::new();
+        if !of_otp.is_empty() {
+            of_otp.insert(0, "o.id = visited.otp_id".to_owned());
+            let otps = places.dialect.table(Otp::table().name);
+            terms.push(format!("EXISTS (SELECT 1 FROM {otps} AS o{})", condition(&of_otp)));
+        }
+        if !filter.deliveries.is_empty() {
+            terms.push(schema::message_state_in("state", filter.deliveries.iter().copied()));
+        }
+        terms
+    }
+}
+
+/// Whether the index of users is used.
+fn indexed_user(filter: &Filter) -> bool {
+    filter.phone.is_none() && filter.user.as_ref().is_some_and(|user| !user.is_empty())
+}
+
+/// Whether an index finds the otps.
+fn is_indexed(filter: &Filter) -> bool {
+    filter.phone.is_some() || indexed_user(filter)
+}
+
+/// Whether only live otps are wanted: there are few at a time, and they have an index of their own.
+fn only_live(filter: &Filter) -> bool {
+    filter.states == [State::Active] && filter.deliveries.is_empty()
+}
+
+/// What an index of otps answers.
+fn indexed<'a>(filter: &'a Filter, places: &mut Places<'a>) -> Vec<String> {
+    let mut terms = Vec::new();
+    if let Some(phone) = &filter.phone {
+        terms.push(format!("phone_number = {}", places.of(phone.to_value())));
+    }
+    if let Some(user) = filter.user.as_ref().filter(|_| indexed_user(filter)) {
+        terms.push(format!(r#""user" <> '' AND "user" = {}"#, places.of(user.to_value())));
+    }
+    terms
+}
+
+/// What is left to compare of an otp.
+fn selected<'a>(filter: &'a Filter, places: &mut Places<'a>) -> Vec<String> {
+    let mut terms = Vec::new();
+    if let Some(user) = filter.user.as_ref().filter(|_| !indexed_user(filter)) {
+        terms.push(format!(r#""user" = {}"#, places.of(user.to_value())));
+    }
+    if let Some(purpose) = &filter.purpose {
+        terms.push(format!("purpose = {}", places.of(purpose.to_value())));
+    }
+    terms
 }
 
 fn condition(terms: &[String]) -> String {

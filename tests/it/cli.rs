@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use smsotp::clock::{Clock, SystemClock};
 
 use smsotp::sandbox::Options;
@@ -291,6 +291,44 @@ fn the_list_is_filtered_and_paged_and_says_how_many_more() {
     desk.run("list --after x").expect(65);
     desk.run("list --limit 0").expect(2);
     desk.run("list -o table --state locked").expect(0).says("No codes.");
+}
+
+#[test]
+fn messages_are_listed_with_their_states_and_costs_and_paged_by_their_own_ids() {
+    let (desk, sandbox) = Desk::with_sandbox(Options::default());
+    for n in 0..3 {
+        desk.run(&format!("send +1415555267{n} --purpose login --user u{n}")).expect(0);
+    }
+    let listed = desk.run("list --messages --json").expect(0).json("message_list");
+    let message = &listed["items"][1];
+    sandbox.set_status(message["provider_id"].as_str().unwrap(), "undelivered", Some(30005));
+    assert!(desk.run("show m2").expect(0).out.contains("undelivered"), "it is asked for");
+
+    let ids =
+        |line: &str| desk.run(line).expect(0).rows().iter().map(|row| row[0].to_owned()).collect::<Vec<_>>().join(" ");
+    assert_eq!(ids("list --messages"), "m3 m2 m1");
+    assert_eq!(ids("list --messages --user u1"), "m2");
+    assert_eq!(ids("list --messages --phone +14155552670"), "m1");
+    assert_eq!(ids("list --messages --state undelivered,failed"), "m2");
+    assert_eq!(ids("list --messages --purpose phone_verification"), "");
+    assert_eq!(ids("list --messages --since 1h --until 1m"), "");
+    desk.run("list --messages --limit 2").expect(0).says("1 more: --after m2");
+    assert_eq!(ids("list --messages --limit 2 --after m2"), "m1");
+    desk.run("list --messages --after 2").expect(65).says("--after is no row");
+    desk.run("list --after m2").expect(65).says("--after is no row");
+    desk.run("list --messages --state verified").expect(65).says("a state of codes").says("undelivered");
+    desk.run("list --messages -o table --state canceled").expect(0).says("No messages.");
+
+    let page = desk.run("list --messages --state undelivered --json").expect(0).json("message_list");
+    let row = &page["items"][0];
+    assert_eq!((&row["id"], &row["otp_id"], &row["error_code"]), (&json!("m2"), &json!("2"), &json!(30005)));
+    assert_eq!((&row["country"], &row["segments"], &row["attempts"]), (&json!("US"), &json!(1), &json!(1)));
+    assert!(row["cost"].as_f64().unwrap() > 0.0 && row["phone_number"] == "+1415•••2671", "{row}");
+    assert_eq!((&page["more"], page.get("next_after")), (&json!(0), None));
+    assert_eq!(
+        desk.run("list --messages --reveal --json").expect(0).json("message_list")["items"][2]["phone_number"],
+        "+14155552670"
+    );
 }
 
 #[test]

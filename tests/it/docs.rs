@@ -337,6 +337,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("verify: no", "verify +14155550123 - --purpose login --user ada < 000000", 1),
     story("verify: yes", "verify +14155550123 - --purpose login --user ada < CODE", 0),
     story("list", "list", 0),
+    story("list --messages", "list --messages", 0),
     story("show", "show 1", 0),
     JsonStory { title: None, line: "send +14155550124", exit: 0 },
     story("revoke", "revoke +14155550124", 0),

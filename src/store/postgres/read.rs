@@ -15,7 +15,7 @@ use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect, Record, SubjectRow};
 use crate::store::value::{Reader, Stored};
-use crate::store::walk::{Query, Walk};
+use crate::store::walk::{Query, Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::token::Token;
 use crate::usage::Usage;
@@ -32,29 +32,29 @@ async fn values<T: Stored>(store: &Postgres, sql: &str, params: Vec<Param>) -> R
     found.iter().map(|row| Reader::new(row).next(sql)).collect()
 }
 
-/// One page of otps, newest first.
-pub async fn list(store: &Postgres, filter: &Filter, now: Timestamp) -> Result<Page> {
-    let mut walk = Walk::new(Dialect::Postgres, filter, now);
+/// One page of otps or messages, newest first.
+pub async fn list<R: Walked>(store: &Postgres, filter: &Filter, now: Timestamp) -> Result<Page<R>> {
+    let mut walk = Walk::<R>::new(Dialect::Postgres, filter, now);
     if let Some(since) = walk.since() {
-        walk.since_id = Some(first_id_at(store, since).await?);
+        walk.since_id = Some(first_id_at::<R>(store, since).await?);
     }
     if let Some(until) = walk.until() {
-        walk.until_id = Some(first_id_at(store, until).await?);
+        walk.until_id = Some(first_id_at::<R>(store, until).await?);
     }
     let limit = filter.limit.max(1);
-    let page = statement(walk.page(&rows::statements::<Otp>().columns, limit));
-    let otps: Vec<Otp> = rows::all(&store.query(&page).await?)?;
-    let full = otps.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-    let Some(last) = otps.last().filter(|_| full).map(|otp| otp.id) else {
+    let page = statement(walk.page(&rows::statements::<R>().columns, limit));
+    let found: Vec<R> = rows::all(&store.query(&page).await?)?;
+    let full = found.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let Some(last) = found.last().filter(|_| full).map(R::id) else {
         let edge = match walk.edge() {
             Some(edge) => rows::scalar(&store.query(&statement(edge)).await?)?,
             None => None,
         };
-        return Ok(Page { otps, more: 0, cut: edge.is_some(), next: edge });
+        return Ok(Page { rows: found, more: 0, cut: edge.is_some(), next: edge });
     };
     walk.before = Some(last);
     let more = rows::scalar(&store.query(&statement(walk.count(MORE_MAX))).await?)?.unwrap_or(0);
-    Ok(Page { otps, more, cut: false, next: (more > 0).then_some(last) })
+    Ok(Page { rows: found, more, cut: false, next: (more > 0).then_some(last) })
 }
 
 fn statement((sql, values): Query<'_>) -> Statement {
@@ -62,13 +62,13 @@ fn statement((sql, values): Query<'_>) -> Statement {
 }
 
 /// The first id that was created at or after a time: ids grow with time, so a binary search finds it.
-async fn first_id_at(store: &Postgres, at: Timestamp) -> Result<i64> {
-    let last: Vec<i64> = values(store, "SELECT coalesce(max(id), 0) FROM smsotp.otps", Vec::new()).await?;
+async fn first_id_at<R: Walked>(store: &Postgres, at: Timestamp) -> Result<i64> {
+    let last: Vec<i64> = values(store, &Walk::<R>::last_id(Dialect::Postgres), Vec::new()).await?;
+    let sql = Walk::<R>::made_from(Dialect::Postgres);
     let (mut low, mut high) = (0i64, last.first().unwrap_or(&0) + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        let sql = "SELECT created_at FROM smsotp.otps WHERE id >= $1 ORDER BY id LIMIT 1";
-        match values::<Timestamp>(store, sql, vec![int(middle)]).await?.first() {
+        match values::<Timestamp>(store, &sql, vec![int(middle)]).await?.first() {
             Some(made) if *made < at => low = middle + 1,
             _ => high = middle,
         }

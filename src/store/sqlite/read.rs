@@ -15,43 +15,43 @@ use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::schema::{self, Dialect, Record, SubjectRow};
-use crate::store::walk::Walk;
+use crate::store::walk::{Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, SubjectId, TestNumber};
 use crate::token::Token;
 use crate::usage::Usage;
 
-/// One page of otps, newest first.
-pub fn list(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page> {
+/// One page of otps or messages, newest first.
+pub fn list<R: Walked>(connection: &Connection, filter: &Filter, now: Timestamp) -> Result<Page<R>> {
     // One snapshot for the rows of the page and the count.
     let connection = &*connection.unchecked_transaction()?;
-    let mut walk = Walk::new(Dialect::Sqlite, filter, now);
-    walk.since_id = walk.since().map(|at| first_id_at(connection, at)).transpose()?;
-    walk.until_id = walk.until().map(|at| first_id_at(connection, at)).transpose()?;
+    let mut walk = Walk::<R>::new(Dialect::Sqlite, filter, now);
+    walk.since_id = walk.since().map(|at| first_id_at::<R>(connection, at)).transpose()?;
+    walk.until_id = walk.until().map(|at| first_id_at::<R>(connection, at)).transpose()?;
     let limit = filter.limit.max(1);
-    let (sql, values) = walk.page(&rows::statements::<Otp>().columns, limit);
-    let otps: Vec<Otp> = rows::all(connection, &sql, params_from_iter(values))?;
-    let full = otps.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-    let Some(last) = otps.last().filter(|_| full).map(|otp| otp.id) else {
+    let (sql, values) = walk.page(&rows::statements::<R>().columns, limit);
+    let found: Vec<R> = rows::all(connection, &sql, params_from_iter(values))?;
+    let full = found.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let Some(last) = found.last().filter(|_| full).map(R::id) else {
         let edge = match walk.edge() {
             Some((sql, values)) => rows::value(connection, &sql, params_from_iter(values))?,
             None => None,
         };
-        return Ok(Page { otps, more: 0, cut: edge.is_some(), next: edge });
+        return Ok(Page { rows: found, more: 0, cut: edge.is_some(), next: edge });
     };
     walk.before = Some(last);
     let (sql, values) = walk.count(MORE_MAX);
     let more = rows::value(connection, &sql, params_from_iter(values))?.unwrap_or(0);
-    Ok(Page { otps, more, cut: false, next: (more > 0).then_some(last) })
+    Ok(Page { rows: found, more, cut: false, next: (more > 0).then_some(last) })
 }
 
 /// The first id that was created at or after a time: ids grow with time, so a binary search finds it.
-fn first_id_at(connection: &Connection, at: Timestamp) -> Result<i64> {
-    let last: Option<i64> = rows::value(connection, "SELECT max(id) FROM otps", [])?.flatten();
+fn first_id_at<R: Walked>(connection: &Connection, at: Timestamp) -> Result<i64> {
+    let last: Option<i64> = rows::value(connection, &Walk::<R>::last_id(Dialect::Sqlite), [])?;
+    let sql = Walk::<R>::made_from(Dialect::Sqlite);
     let (mut low, mut high) = (0i64, last.unwrap_or(0) + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        let sql = "SELECT created_at FROM otps WHERE id >= ?1 ORDER BY id LIMIT 1";
-        match rows::value::<i64>(connection, sql, [middle])? {
+        match rows::value::<i64>(connection, &sql, [middle])? {
             Some(made) if made < at.millis() => low = middle + 1,
             _ => high = middle,
         }

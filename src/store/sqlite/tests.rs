@@ -33,12 +33,15 @@ const PHONE: &str = "+14155550100";
 const TEST: &str = "+1234567890";
 
 /// Walks that are bounded by what they are: one page down the primary key, and tables of at most a thousand or a hundred rows.
-const BOUNDED: [&str; 14] = [
+const BOUNDED: [&str; 17] = [
     // A page, and what is counted after it: down the ids, as many as are asked for.
     "FROM otps ORDER BY id DESC LIMIT",
     "FROM otps WHERE id < ?1 ORDER BY id DESC LIMIT",
     "FROM (SELECT * FROM otps ORDER BY id DESC LIMIT 20000)",
     "SELECT id FROM otps ORDER BY id DESC LIMIT 1 OFFSET 19999",
+    "FROM messages ORDER BY id DESC LIMIT",
+    "FROM (SELECT * FROM messages ORDER BY id DESC LIMIT 20000)",
+    "SELECT id FROM messages ORDER BY id DESC LIMIT 1 OFFSET 19999",
     "FROM test_numbers",
     "FROM prices",
     "FROM (SELECT 1 FROM list_entries LIMIT 1000)",
@@ -189,6 +192,7 @@ async fn reads(scene: &Scene) {
     ];
     for filter in filters {
         store.list(&filter, now).await.unwrap();
+        store.list_messages(&filter).await.unwrap();
     }
     store.message_counts(&[1, 2]).await.unwrap();
     store.of_phone(&phone, 20).await.unwrap();

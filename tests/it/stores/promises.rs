@@ -10,6 +10,7 @@ use smsotp::limits::{Limits, Window};
 use smsotp::message;
 use smsotp::otp::{State, User};
 use smsotp::phone::Phone;
+use smsotp::purpose::Purpose;
 use smsotp::store::{Change, Decide, Decision, Filter, Needs, Subject, SubjectId};
 use smsotp::usage::Usage;
 
@@ -31,6 +32,7 @@ on_every_store![
     an_operation_that_fails_while_it_is_written_leaves_the_audit_chain_whole,
     every_accepted_key_opens_the_database_and_no_other,
     a_list_pages_through_everything_once,
+    messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_they_are_for,
 ];
 
 /// A send by nobody in particular.
@@ -250,7 +252,7 @@ async fn a_list_pages_through_everything_once(database: &mut Database) {
         let (mut all, mut filter) = (Vec::new(), Filter { limit: 3, ..filter });
         loop {
             let page = store.list(&filter, now).await.unwrap();
-            all.extend(page.otps.iter().map(|otp| otp.id));
+            all.extend(page.rows.iter().map(|otp| otp.id));
             match page.next {
                 Some(next) => filter.before = Some(next),
                 None => return all,
@@ -270,6 +272,68 @@ async fn a_list_pages_through_everything_once(database: &mut Database) {
     let accepted = (1, Some(message::State::Accepted));
     assert_eq!(store.message_counts(&[ids[1], 0, ids[0]]).await.unwrap(), [accepted, (0, None), accepted]);
     assert_eq!(store.list(&Filter { limit: 3, ..Filter::default() }, now).await.unwrap().more, 5);
+}
+
+/// Messages of one phone for two purposes, bob's on another phone, which is not delivered, and nobody's on a third.
+async fn messages_are_listed_page_by_page_by_their_state_and_time_and_by_whom_they_are_for(database: &mut Database) {
+    database.unlimited();
+    let engine = database.engine().await;
+    let (mut ids, mut otps) = (Vec::new(), Vec::new());
+    let other = Purpose::parse("phone_verification").unwrap();
+    let asks = [
+        ask(&phone(1)),
+        SendOtp { new_code: true, ..ask(&phone(1)) },
+        SendOtp { purpose: other.clone(), ..ask(&phone(1)) },
+        SendOtp { user: User::parse("bob").unwrap(), ..ask(&phone(2)) },
+        SendOtp { user: User::default(), ..ask(&phone(3)) },
+        ask(&phone(1)),
+    ];
+    for ask in asks {
+        let sent = send_as(&engine, &caller(), ask).await;
+        ids.insert(0, sent.message_id);
+        otps.insert(0, sent.otp_id);
+        database.advance(1);
+    }
+    let message = engine.reads().message(ids[2]).await.unwrap().unwrap();
+    database.sandbox.set_status(message.provider_id.as_ref().unwrap(), "undelivered", Some(30005));
+    let bobs = engine.reads().otp(otps[2]).await.unwrap().unwrap();
+    assert!(engine.refresh(&caller(), &bobs).await.unwrap().is_none());
+
+    let listed = async |filter: Filter| {
+        let (mut all, mut filter) = (Vec::new(), Filter { limit: 2, ..filter });
+        loop {
+            let page = engine.list_messages(&filter).await.unwrap();
+            all.extend(page.rows.iter().map(|message| message.id));
+            match page.next {
+                Some(next) => filter.before = Some(next),
+                None => return all,
+            }
+        }
+    };
+    let to = |nth| Some(Phone::from_e164(&phone(nth)).unwrap());
+    let user = |name| Some(User::parse(name).unwrap());
+    assert_eq!(listed(Filter::default()).await, ids);
+    assert_eq!(listed(Filter { phone: to(1), ..Filter::default() }).await, [ids[0], ids[3], ids[4], ids[5]]);
+    assert_eq!(listed(Filter { user: user("bob"), ..Filter::default() }).await, [ids[2]]);
+    assert_eq!(listed(Filter { user: Some(User::default()), ..Filter::default() }).await, [ids[1]]);
+    assert_eq!(listed(Filter { phone: to(1), user: user("bob"), ..Filter::default() }).await, [] as [i64; 0]);
+    assert_eq!(listed(Filter { purpose: Some(other.clone()), ..Filter::default() }).await, [ids[3]]);
+    let both = Filter { phone: to(1), purpose: Some(other), ..Filter::default() };
+    assert_eq!(listed(both).await, [ids[3]]);
+    let undelivered = || vec![message::State::Undelivered];
+    assert_eq!(listed(Filter { deliveries: undelivered(), ..Filter::default() }).await, [ids[2]]);
+    let theirs = Filter { phone: to(1), deliveries: undelivered(), ..Filter::default() };
+    assert_eq!(listed(theirs).await, [] as [i64; 0]);
+    let third = Some(engine.reads().message(ids[2]).await.unwrap().unwrap().reserved_at);
+    assert_eq!(listed(Filter { since: third, ..Filter::default() }).await, ids[..3]);
+    assert_eq!(listed(Filter { until: third, ..Filter::default() }).await, ids[3..]);
+    // By when a message was made: bob's has changed since.
+    let second = Some(engine.reads().message(ids[1]).await.unwrap().unwrap().reserved_at);
+    assert_eq!(listed(Filter { until: second, ..Filter::default() }).await, ids[2..]);
+    let page = engine.list_messages(&Filter { limit: 2, ..Filter::default() }).await.unwrap();
+    assert_eq!((page.more, page.next, page.cut), (4, Some(ids[1]), false));
+    let newest = &page.rows[0];
+    assert_eq!((newest.otp_id, newest.phone.as_str()), (Some(otps[0]), phone(1).as_str()));
 }
 
 async fn verdict_of(engine: &Engine, phone: &str, user: &str, code: &Code) -> Verdict {
