@@ -176,7 +176,7 @@ fn operation(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
     let way = way.to_owned();
     let mut jitter = Mixer(nth);
     Box::new(move || {
-        let values = raw::Values::of(&index, next(), SystemClock.now().millis(), "{}");
+        let values = raw::Values::of(&index, next(), SystemClock.now().millis(), &["{}".to_owned(), "{}".to_owned()]);
         match way.as_str() {
             "flock" => lock.lock().unwrap(),
             "flock-poll" => polled(&lock, 100 + jitter.next() % 200),
@@ -192,7 +192,7 @@ fn operation(way: &str, path: &Path, nth: u64) -> Box<dyn FnMut()> {
             }
             _ => {}
         }
-        connection.verify(&values);
+        connection.verify(&values, true);
         let _ = lock.unlock();
     })
 }

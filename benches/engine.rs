@@ -14,13 +14,16 @@ use std::time::Duration;
 
 use database::{DAY, DAYS, Database, Taker, end, keyring, phone, user};
 use measure::{Goal, Times, median_of, tell, timed, wanted};
+use smsotp::abuse::{self, Counted, GuardPolicy, States};
 use smsotp::audit::Actor;
 use smsotp::clock::{Clock, ManualClock, Timestamp};
 use smsotp::code::Code;
 use smsotp::engine::{Caller, Engine, SendAnswer, Verdict, VerifyOtp};
+use smsotp::money::Money;
 use smsotp::policy::Policy;
 use smsotp::purpose::Purpose;
 use smsotp::store::{Operate, Store};
+use smsotp::usage::Usage;
 
 /// Operations in a block.
 const BLOCK: u64 = 100;
@@ -64,6 +67,15 @@ fn main() -> ExitCode {
         holds.push(tell(&format!("send, {rows} rows: rate / raw"), Goal::Least(0.75), median_of(send.clone())));
         holds.push(tell(&format!("verify, {rows} rows: rate / raw"), Goal::Least(0.75), median_of(verify.clone())));
     }
+    for (rows, side) in [(1_000, &small), (large, &big)] {
+        let [statements, rules] = [0, 1].map(|part| median_of(side.guard.iter().map(|added| added[part]).collect()));
+        let send = side.send[0].median();
+        println!(
+            "  the guard, {rows} rows: its statements {statements:.3}, its rules {rules:.3} of a send's {send:.3} ms"
+        );
+        let without = send - statements - rules;
+        holds.push(tell(&format!("send, {rows} rows: with the guard / without"), Goal::Most(1.15), send / without));
+    }
     let growth = |large: &Times, small: &Times| large.median() / small.median();
     for (name, large, small) in [("send", &big.send, &small.send), ("verify", &big.verify, &small.verify)] {
         holds.push(tell(&format!("{name}: p50 large / small database"), Goal::Most(1.3), growth(&large[0], &small[0])));
@@ -88,6 +100,8 @@ struct Side {
     /// Engine, then floor.
     send: [Times; 2],
     verify: [Times; 2],
+    /// What the guard adds to a send, in ms: statements and rules, one for each block.
+    guard: Vec<[f64; 2]>,
     /// Send, then verify: the floor's time over the engine's, one for each block.
     ratios: [Vec<f64>; 2],
 }
@@ -121,6 +135,7 @@ impl Side {
             next,
             send: times(),
             verify: times(),
+            guard: Vec::new(),
             ratios: Default::default(),
         }
     }
@@ -128,7 +143,9 @@ impl Side {
     fn block(&mut self, database: &Database, warm: bool) {
         let (ours_send, ours_verify) = self.ours(database);
         let (floor_send, floor_verify) = self.floor(database);
+        self.guard(database);
         if warm {
+            self.guard.clear();
             return;
         }
         self.ratios[0].push(floor_send.total().as_secs_f64() / ours_send.total().as_secs_f64());
@@ -137,6 +154,33 @@ impl Side {
         self.send[1].extend(&floor_send);
         self.verify[0].extend(&ours_verify);
         self.verify[1].extend(&floor_verify);
+    }
+
+    /// What the guard adds to sends: its statements, those of a block with them over those of a block without, and its rules, with
+    /// what they read and write.
+    fn guard(&mut self, database: &Database) {
+        let index = self.store.operations.keys().index.clone();
+        let tags = [index.tag("everything", b""), index.tag("country", raw::COUNTRY.as_bytes())];
+        let [mut without, mut with, mut rules] = [Times::default(), Times::default(), Times::default()];
+        for _ in 0..BLOCK {
+            for guard in [false, true] {
+                let wide = tags.map(|tag| self.raw.usage(tag));
+                let nth = self.step(database);
+                let values = raw::Values::of(&index, nth, self.clock.now().millis(), &wide);
+                let took = timed(|| self.raw.send(&values, guard)).1;
+                if guard {
+                    with.add(took)
+                } else {
+                    without.add(took)
+                }
+                self.raw.verify(&values, guard);
+                if guard {
+                    rules.add(timed(|| weigh(&wide, self.clock.now())).1);
+                }
+            }
+        }
+        let statements = with.median() - without.median();
+        self.guard.push([statements, rules.median()]);
     }
 
     /// Time for the limits to forget: each of a thousand phones is asked for once in a day.
@@ -168,15 +212,43 @@ impl Side {
         let (mut sends, mut verifies) = (Times::default(), Times::default());
         let index = self.store.operations.keys().index.clone();
         let tag = index.tag("everything", b"");
-        let everything = self.raw.usage(tag);
+        let country = index.tag("country", raw::COUNTRY.as_bytes());
+        let wide = [tag, country].map(|tag| self.raw.usage(tag));
         for _ in 0..BLOCK {
             let nth = self.step(database);
-            let values = raw::Values::of(&index, nth, self.clock.now().millis(), &everything);
-            sends.add(timed(|| self.raw.send(&values)).1);
-            verifies.add(timed(|| self.raw.verify(&values)).1);
+            let values = raw::Values::of(&index, nth, self.clock.now().millis(), &wide);
+            sends.add(timed(|| self.raw.send(&values, true)).1);
+            verifies.add(timed(|| self.raw.verify(&values, true)).1);
         }
         (sends, verifies)
     }
+}
+
+/// The guard's part of a decision: reads what is remembered of a country, of a block and of everything, weighs a message, counts it, and
+/// writes it again.
+fn weigh([everything, country]: &[String; 2], now: Timestamp) -> usize {
+    let read = |text: &str| serde_json::from_str::<Usage>(text).unwrap();
+    let (mut everything, mut country, mut block) = (read(everything), read(country), Usage::default());
+    let mut states = States {
+        everything: everything.everything.take().map(|state| *state).unwrap_or_default(),
+        country: country.country.take().map(|state| *state).unwrap_or_default(),
+        block: Default::default(),
+    };
+    let policy = GuardPolicy::default();
+    let ask = abuse::Ask {
+        now,
+        country: raw::COUNTRY,
+        price: Money(8_300),
+        counted: Counted::Stranger,
+        challenged: false,
+        allowed: false,
+    };
+    std::hint::black_box(states.judge(&policy, &ask));
+    std::hint::black_box(states.sent(&policy, &ask));
+    everything.everything = Some(Box::new(states.everything));
+    country.country = Some(Box::new(states.country));
+    block.block = Some(states.block);
+    [everything, country, block].iter().map(|usage| usage.to_json().unwrap().len()).sum()
 }
 
 /// Prints what one send and one verify run, the floor's and ours: for whoever doubts that they are the same.
@@ -204,12 +276,12 @@ fn statements(database: &Database) -> ExitCode {
         }),
     )
     .unwrap();
-    let values = raw::Values::of(&index, database.known(2), clock.now().millis(), "{}");
+    let values = raw::Values::of(&index, database.known(2), clock.now().millis(), &["{}".to_owned(), "{}".to_owned()]);
     println!("-- the floor: a send");
     let mut raw = raw::Raw::of(raw);
-    raw.send(&values);
+    raw.send(&values, true);
     println!("-- the floor: a verify");
-    raw.verify(&values);
+    raw.verify(&values, true);
     ExitCode::SUCCESS
 }
 

@@ -5,20 +5,26 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use smsotp::keys::IndexKey;
 use smsotp::store::Subject;
 
-use crate::database::{DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
+use crate::database::{CHAIN, DAY, Mixer, hex, phone, secret, subject_id, subjects, user};
 
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
 const RECENT: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
 const MESSAGE: &str = "SELECT id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts, \
-     reserved_at, attempt_at, due_at, missed_at, updated_at, endings FROM messages";
+     reserved_at, attempt_at, due_at, missed_at, updated_at, endings, country, price, settled, counted, pooled, \"open\" FROM messages";
+
+/// Where the phones of the benchmarks are.
+pub const COUNTRY: &str = "US";
 
 /// Ready-made values for one phone.
 pub struct Values {
     phone: String,
     user: String,
-    tags: [[u8; 32]; 4],
-    ids: [[u8; 16]; 4],
-    usages: [String; 4],
+    /// Of the phone, the user with it, everything and the user; then what the guard alone counts: the country and the block of numbers.
+    tags: [[u8; 32]; 6],
+    ids: [[u8; 16]; 6],
+    usages: [String; 6],
+    /// The keys of entries of lists.
+    entries: [String; 16],
     body: String,
     nonce: [u8; 16],
     mac: [u8; 32],
@@ -28,7 +34,9 @@ pub struct Values {
 }
 
 impl Values {
-    pub fn of(index: &IndexKey, nth: u64, now: i64, everything: &str) -> Values {
+    /// `wide`: what is remembered of everything and of the country.
+    pub fn of(index: &IndexKey, nth: u64, now: i64, wide: &[String; 2]) -> Values {
+        let [everything, country] = wide;
         let [phone_subject, pair, user_subject] = subjects(nth);
         let tag = |subject: &Subject| index.tag(subject.kind().as_str(), &subject.value());
         // Far apart, or two processes would draw the same ids.
@@ -36,7 +44,14 @@ impl Values {
         Values {
             phone: phone(nth).as_str().to_owned(),
             user: user(nth).as_str().to_owned(),
-            tags: [tag(&phone_subject), tag(&pair), tag(&Subject::Everything), tag(&user_subject)],
+            tags: [
+                tag(&phone_subject),
+                tag(&pair),
+                tag(&Subject::Everything),
+                tag(&user_subject),
+                tag(&Subject::Country(COUNTRY.to_owned())),
+                tag(&Subject::block_of(&phone(nth))),
+            ],
             ids: std::array::from_fn(|_| subject_id(now, &mut random)),
             usages: [
                 format!(r#"{{"sends":[[{now}]],"purposes":{{"login":{{"asked":[{now}]}}}},"seen":{now}}}"#),
@@ -44,7 +59,10 @@ impl Values {
                 // As long as it was, and not the same: a value that does not change is not written.
                 seen_at(everything, now),
                 format!(r#"{{"sends":[[{now},"0123456789abcdef"]],"seen":{now}}}"#),
+                seen_at(country, now),
+                format!(r#"{{"block":{{"open":1.0,"proven":0.123456789,"at":{now}}},"seen":{now}}}"#),
             ],
+            entries: std::array::from_fn(|_| format!("prefix:{:016x}", random.next())),
             body: format!(
                 r#"{{"action":"send","actor":"system","at":{now},"details":{{"how":"new","message":{nth},"otp":{nth},"purpose":"login"}},"outcome":"reserved","subjects":["{}"]}}"#,
                 hex(subject_id(now, &mut random))
@@ -92,7 +110,7 @@ fn subject(tx: &Transaction<'_>, values: &Values, place: usize) {
 
 fn put_usage(tx: &Transaction<'_>, values: &Values, place: usize) {
     let idle_at = values.now - values.now % 3_600_000 + 7 * DAY;
-    let kind = ["phone", "pair", "everything", "user"][place];
+    let kind = ["phone", "pair", "everything", "user", "country", "block"][place];
     write(
         tx,
         "INSERT INTO subjects (tag, id, kind, masked, usage, idle_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -112,22 +130,29 @@ fn messages_of(tx: &Transaction<'_>, otp: i64) {
     read(tx, &format!("{MESSAGE} WHERE otp_id = ?1 ORDER BY id DESC LIMIT 50"), &[&otp]);
 }
 
+const ENTRIES: &str = r#"SELECT "key", list, kind, shown, reason, since, until, added_by, hits, hit_at FROM list_entries WHERE "key" IN (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"#;
+const EVENTS: &str = "SELECT id, scope, at, kind, reserved_at, amount, counted, pooled FROM money_events WHERE scope IN (?1, ?2) ORDER BY at, id LIMIT ?3";
+
 /// A connection, and what its last transaction left known: it is read again where somebody else wrote.
 pub struct Raw {
     connection: Connection,
     known: Known,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Known {
     version: i64,
     otp: i64,
     message: i64,
     seq: i64,
+    events: Vec<i64>,
 }
 
 impl Raw {
     pub fn of(connection: Connection) -> Raw {
+        let head = "INSERT OR IGNORE INTO audit_heads (chain, seq, mac, pruned_seq, pruned_mac, chains, seal)
+                    VALUES (?1, 0, zeroblob(32), 0, zeroblob(32), 1, zeroblob(32))";
+        connection.execute(head, [CHAIN]).unwrap();
         Raw { connection, known: Known::default() }
     }
 
@@ -145,18 +170,28 @@ impl Raw {
             read(&tx, "SELECT sealed_at IS NOT NULL FROM identity WHERE id = 1", &[]);
             read(&tx, "SELECT EXISTS (SELECT 1 FROM test_numbers)", &[]);
             let head = "SELECT seq, mac FROM audit WHERE chain = ?1 ORDER BY seq DESC LIMIT 1";
-            let seq = read(&tx, head, &[&0]).unwrap_or(0);
-            self.known = Known { version, otp: last("otps"), message: last("messages"), seq };
+            let seq = read(&tx, head, &[&CHAIN]).unwrap_or(0);
+            let events = std::mem::take(&mut self.known.events);
+            self.known = Known { version, otp: last("otps"), message: last("messages"), seq, events };
         }
         (tx, &mut self.known)
     }
 
-    /// The two transactions of a send: reserved, then settled.
-    pub fn send(&mut self, values: &Values) {
+    /// The two transactions of a send: reserved, then settled. `guard`: with the statements that the guard adds.
+    pub fn send(&mut self, values: &Values, guard: bool) {
         let now = values.now;
         let (tx, known) = self.begin();
-        for place in 0..4 {
+        for place in 0..if guard { 6 } else { 4 } {
             subject(&tx, values, place);
+        }
+        read(&tx, "SELECT phone_number FROM test_numbers WHERE phone_number = ?1", &[&values.phone]);
+        let keys = values.entries.each_ref().map(|key| key as &dyn rusqlite::ToSql);
+        read(&tx, ENTRIES, &keys);
+        if guard {
+            read(&tx, EVENTS, &[&COUNTRY, &"", &1000]);
+        }
+        for table in ["otps", "messages", "tokens"] {
+            read(&tx, "SELECT seq + 1 FROM sqlite_sequence WHERE name = ?1", &[&table]);
         }
         if let Some(id) = otp_of(&tx, values) {
             messages_of(&tx, id);
@@ -212,6 +247,13 @@ impl Raw {
         for place in [0, 2, 3] {
             put_usage(&tx, values, place);
         }
+        if guard {
+            put_usage(&tx, values, 4);
+            put_usage(&tx, values, 5);
+            for event in known.events.drain(..) {
+                write(&tx, "DELETE FROM money_events WHERE id = ?1", &[&event]);
+            }
+        }
         audit(&tx, known, values);
         tx.commit().unwrap();
 
@@ -242,8 +284,8 @@ impl Raw {
         tx.commit().unwrap();
     }
 
-    /// The transaction of a verify.
-    pub fn verify(&mut self, values: &Values) {
+    /// The transaction of a verify. `guard`: with what the guard hears of it, which the next send takes in.
+    pub fn verify(&mut self, values: &Values, guard: bool) {
         let (tx, known) = self.begin();
         subject(&tx, values, 0);
         subject(&tx, values, 1);
@@ -254,10 +296,26 @@ impl Raw {
                 &[&otp, &"verified", &values.now, &0],
             );
         }
+        write(&tx, "UPDATE padding SET wrong_guesses = wrong_guesses + 1 WHERE id = ?1", &[&-1]);
         put_usage(&tx, values, 0);
         put_usage(&tx, values, 1);
+        if guard {
+            events(&tx, known, values);
+            let proven = r#"UPDATE messages SET "open" = 0, updated_at = ?2 WHERE id = ?1"#;
+            write(&tx, proven, &[&known.message, &values.now]);
+            put_usage(&tx, values, 5);
+        }
         audit(&tx, known, values);
         tx.commit().unwrap();
+    }
+}
+
+/// What a proof leaves for the next send to take in.
+fn events(tx: &Transaction<'_>, known: &mut Known, values: &Values) {
+    for scope in [COUNTRY, ""] {
+        let sql = "INSERT INTO money_events (scope, at, kind, reserved_at, amount, counted, pooled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        write(tx, sql, &[&scope, &values.now, &"proven", &values.now, &8300, &"stranger", &0]);
+        known.events.push(tx.last_insert_rowid());
     }
 }
 
@@ -266,6 +324,11 @@ fn audit(tx: &Transaction<'_>, known: &mut Known, values: &Values) {
     write(
         tx,
         "INSERT INTO audit (chain, seq, body, mac) VALUES (?1, ?2, ?3, ?4)",
-        &[&0, &known.seq, &values.body.as_bytes(), &values.mac],
+        &[&CHAIN, &known.seq, &values.body.as_bytes(), &values.mac],
+    );
+    write(
+        tx,
+        "UPDATE audit_heads SET seq = ?2, mac = ?3, pruned_seq = ?4, pruned_mac = ?5, seal = ?6 WHERE chain = ?1",
+        &[&CHAIN, &known.seq, &values.mac, &0, &[0u8; 32], &values.mac],
     );
 }
