@@ -4,6 +4,10 @@
 //! on a header: 153 septets or 67 units are left. A character that takes two units is never split, nor is a grapheme
 //! cluster (an emoji with its modifiers), as in Twilio's calculator.
 
+mod smart;
+
+pub use smart::{replacement, smart_encoded};
+
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -137,6 +141,25 @@ mod tests {
         encoding: String,
         per_segment: Vec<u32>,
         graphemes: Vec<String>,
+        smart: Smart,
+    }
+
+    /// The same with smart encoding.
+    #[derive(Deserialize)]
+    struct Smart {
+        encoding: String,
+        segments: u32,
+    }
+
+    #[test]
+    fn smart_encoding_replaces_what_looks_alike_and_nothing_else() {
+        assert_eq!(smart_encoded("“Ihr Code…” – 50 ½ ‹a›"), "\"Ihr Code...\" - 50 1/2 <a>");
+        assert!(matches!(smart_encoded("Your code is 123456."), std::borrow::Cow::Borrowed(_)));
+        assert_eq!(smart_encoded("Код 🔑 žluť"), "Код 🔑 žluť", "these look like nothing that GSM has");
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            let Some(other) = replacement(c) else { continue };
+            assert!(other.chars().all(|c| septets(c).is_some()), "{c:?} becomes {other:?}");
+        }
     }
 
     #[test]
@@ -149,6 +172,8 @@ mod tests {
             assert_eq!(measured.per_segment, text.per_segment, "{}", text.name);
             assert_eq!(measured.segments as usize, text.per_segment.len(), "{}", text.name);
             assert_eq!(measured.units, text.per_segment.iter().sum::<u32>(), "{}", text.name);
+            let smart = measure(&smart_encoded(&text.body));
+            assert_eq!((smart.encoding.as_str(), smart.segments), (&*text.smart.encoding, text.smart.segments));
             for grapheme in &text.graphemes {
                 assert!(grapheme.chars().any(|c| measured.foreign.contains(&c)), "{}: {grapheme:?}", text.name);
             }

@@ -10,12 +10,13 @@ use url::Url;
 use super::answer::{ApiResult, TwilioError, created};
 use super::countries::{country_of, is_reachable, segments};
 use super::identity::Identity;
-use super::message::StoredMessage;
+use super::message::{Media, StoredMessage};
 use super::request::{ApiRequest, Params};
 use super::sid::{is_sid, random_sid};
 use super::state::SandboxState;
 use crate::clock::Timestamp;
 use crate::phone::Phone;
+use crate::segments::smart_encoded;
 
 /// The longest text, in characters.
 const MAX_TEXT: usize = 1600;
@@ -28,6 +29,7 @@ const SCHEDULE: (Duration, Duration) = (Duration::from_secs(300), Duration::from
 pub(super) async fn create(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
     let order = CreateRequest::read(&request.form, state.now())?;
     if request.identity == Identity::Test {
+        order.check_not_to_itself()?;
         check_magic_numbers(&order)?;
         let message = order.message(state.now(), "queued");
         return Ok(created(message.to_json(state.account.sid_of(Identity::Test))));
@@ -61,7 +63,8 @@ struct CreateRequest<'a> {
     from: Option<&'a str>,
     service: Option<&'a str>,
     text: String,
-    media: usize,
+    segments: u32,
+    media: Vec<&'a str>,
     callback: Option<&'a str>,
     validity: Option<u32>,
     send_at: Option<Timestamp>,
@@ -78,16 +81,30 @@ impl<'a> CreateRequest<'a> {
             return Err(TwilioError::new(21705, "'MessagingServiceSid' is not MG and 32 hex digits"));
         }
         let (text, media) = content(form)?;
+        check_types(form)?;
+        // The text stays as it was given: what is replaced is replaced on its way, and counts so.
+        let segments = match form.filled("SmartEncoded") {
+            Some("true") => segments(&smart_encoded(&text)),
+            _ => segments(&text),
+        };
         Ok(CreateRequest {
             to,
             from,
             service,
             text,
+            segments,
             media,
             callback: callback(form)?,
             validity: validity(form)?,
             send_at: send_at(form, now)?,
         })
+    }
+
+    fn check_not_to_itself(&self) -> Result<(), TwilioError> {
+        match self.from == Some(self.to) {
+            true => Err(TwilioError::new(21266, "'To' and 'From' are the same number")),
+            false => Ok(()),
+        }
     }
 
     fn check_recipient(&self, state: &SandboxState) -> Result<(), TwilioError> {
@@ -98,9 +115,7 @@ impl<'a> CreateRequest<'a> {
         if !is_reachable(number) {
             return Err(TwilioError::new(21211, format!("Invalid 'To' phone number: {}", self.to)));
         }
-        if self.from == Some(self.to) {
-            return Err(TwilioError::new(21266, "'To' and 'From' are the same number"));
-        }
+        self.check_not_to_itself()?;
         if country_of(number).is_some_and(|iso| state.options.countries_off.contains(&iso)) {
             return Err(TwilioError::new(21408, format!("SMS to the region of {} is not enabled", self.to)));
         }
@@ -146,14 +161,14 @@ impl<'a> CreateRequest<'a> {
     fn message(&self, now: Timestamp, status: &str) -> StoredMessage {
         StoredMessage {
             seq: 0,
-            sid: random_sid(if self.media > 0 || channel(self.to).is_some() { "MM" } else { "SM" }),
+            sid: random_sid(if !self.media.is_empty() || channel(self.to).is_some() { "MM" } else { "SM" }),
             inbound: false,
             to: self.to.to_owned(),
             from: if status == "queued" { self.from.map(str::to_owned) } else { None },
             service: self.service.map(str::to_owned),
-            segments: segments(&self.text),
+            segments: self.segments,
             body: self.text.clone(),
-            media: self.media,
+            media: self.media.iter().map(|url| Media::of(url)).collect(),
             status: status.to_owned(),
             error_code: None,
             created: now,
@@ -169,8 +184,30 @@ impl<'a> CreateRequest<'a> {
     }
 }
 
-/// Text and number of media of a message.
-fn content(form: &Params) -> Result<(String, usize), TwilioError> {
+/// Parameters that the sandbox does nothing with have to be of their types all the same.
+fn check_types(form: &Params) -> Result<(), TwilioError> {
+    let is_flag = |text: &str| matches!(text, "true" | "false");
+    let kinds: [(&str, &str, fn(&str) -> bool); 9] = [
+        ("SmartEncoded", "true or false", is_flag),
+        ("ProvideFeedback", "true or false", is_flag),
+        ("ForceDelivery", "true or false", is_flag),
+        ("ShortenUrls", "true or false", is_flag),
+        ("SendAsMms", "true or false", is_flag),
+        ("RiskCheck", "enable or disable", |text| matches!(text, "enable" | "disable")),
+        ("ContentRetention", "retain or discard", |text| matches!(text, "retain" | "discard")),
+        ("Attempt", "a whole number", |text| text.parse::<u32>().is_ok()),
+        ("MaxPrice", "an amount", |text| text.parse::<f64>().is_ok_and(|amount| amount.is_finite() && amount >= 0.0)),
+    ];
+    for (name, kind, fits) in kinds {
+        if form.filled(name).is_some_and(|text| !fits(text)) {
+            return Err(TwilioError::new(20001, format!("'{name}' is not {kind}")));
+        }
+    }
+    Ok(())
+}
+
+/// Text and media of a message.
+fn content(form: &Params) -> Result<(String, Vec<&str>), TwilioError> {
     let media: Vec<&str> = form.all("MediaUrl").collect();
     let template = form.filled("ContentSid");
     let text = match (form.filled("Body"), template) {
@@ -192,7 +229,7 @@ fn content(form: &Params) -> Result<(String, usize), TwilioError> {
     if !media.iter().all(is_web) {
         return Err(TwilioError::new(21620, "A 'MediaUrl' is not an http or https URL"));
     }
-    Ok((text, media.len()))
+    Ok((text, media))
 }
 
 /// What the sandbox shows of a template: it has the variables, not the wording.

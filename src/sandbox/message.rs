@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::rfc2822;
+use super::sid::random_sid;
 use crate::clock::Timestamp;
 
 /// An outbound message that the sandbox accepted, as the handle and the inbox show it. Its `Display` is for a terminal.
@@ -54,6 +55,46 @@ pub(super) struct StatusChange {
     pub at: Timestamp,
 }
 
+/// A picture or the like that goes with a message. It is not fetched.
+#[derive(Clone, Debug)]
+pub(super) struct Media {
+    pub sid: String,
+    pub content_type: &'static str,
+}
+
+impl Media {
+    /// What an address names, as its ending says.
+    pub fn of(url: &str) -> Media {
+        let path = url.split(['?', '#']).next().unwrap_or(url).to_ascii_lowercase();
+        let kinds = [
+            (".jpg", "image/jpeg"),
+            (".jpeg", "image/jpeg"),
+            (".png", "image/png"),
+            (".gif", "image/gif"),
+            (".mp4", "video/mp4"),
+            (".mp3", "audio/mpeg"),
+            (".pdf", "application/pdf"),
+            (".vcf", "text/vcard"),
+        ];
+        let known = kinds.into_iter().find(|(ending, _)| path.ends_with(ending));
+        Media { sid: random_sid("ME"), content_type: known.map_or("application/octet-stream", |(_, kind)| kind) }
+    }
+
+    /// Twilio's form.
+    pub fn to_json(&self, account: &str, message: &StoredMessage) -> Value {
+        let (sid, parent) = (&self.sid, &message.sid);
+        json!({
+            "account_sid": account,
+            "content_type": self.content_type,
+            "date_created": rfc2822(message.created),
+            "date_updated": rfc2822(message.created),
+            "parent_sid": parent,
+            "sid": sid,
+            "uri": format!("/2010-04-01/Accounts/{account}/Messages/{parent}/Media/{sid}.json"),
+        })
+    }
+}
+
 /// A message in the log.
 #[derive(Clone)]
 pub(super) struct StoredMessage {
@@ -66,7 +107,7 @@ pub(super) struct StoredMessage {
     pub service: Option<String>,
     pub body: String,
     pub segments: u32,
-    pub media: usize,
+    pub media: Vec<Media>,
     pub status: String,
     pub error_code: Option<u32>,
     pub created: Timestamp,
@@ -123,7 +164,7 @@ impl StoredMessage {
 
     /// How many bytes the log keeps for it.
     pub fn weight(&self) -> usize {
-        self.body.len() + self.callback.as_ref().map_or(0, String::len) + self.to.len() + 512
+        self.body.len() + self.callback.as_ref().map_or(0, String::len) + self.to.len() + 64 * self.media.len() + 512
     }
 
     /// What the handle and the inbox show.
@@ -164,7 +205,7 @@ impl StoredMessage {
             "error_message": self.error_code.map(|code| format!("Delivery error {code}")),
             "from": self.from,
             "messaging_service_sid": self.service,
-            "num_media": self.media.to_string(),
+            "num_media": self.media.len().to_string(),
             "num_segments": segments.to_string(),
             "price": self.price_micros.map(|micros| format!("-{}.{:05}", micros / 1_000_000, micros % 1_000_000 / 10)),
             "price_unit": "USD",

@@ -171,7 +171,7 @@ impl MessageLog {
             service: None,
             body: text.body.to_owned(),
             segments: segments(text.body),
-            media: 0,
+            media: Vec::new(),
             status: "received".to_owned(),
             error_code: None,
             created: text.now,

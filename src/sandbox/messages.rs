@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::answer::{ApiResult, TwilioError, created, list_2010, no_content, ok, page_size, rfc2822};
-use super::message::StatusChange;
+use super::message::{Media, StatusChange};
 use super::message_log::MessageFilter;
 use super::request::{ApiRequest, Params};
 use super::state::SandboxState;
@@ -156,14 +156,46 @@ pub(super) async fn feedback(
     })))
 }
 
-/// GET Messages/{sid}/Media.json: the sandbox keeps no media.
+/// GET Messages/{sid}/Media.json
 pub(super) async fn media(
     State(state): State<Arc<SandboxState>>,
     Path((_, sid)): Path<(String, String)>,
     request: ApiRequest,
 ) -> ApiResult {
-    state.message_log().get(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?;
-    Ok(ok(list_2010("media_list", &request.path, Vec::new())))
+    let message_log = state.message_log();
+    let message = message_log.get(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?;
+    let shown = |media: &Media| media.to_json(&state.account.account_sid, message);
+    Ok(ok(list_2010("media_list", &request.path, message.media.iter().map(shown).collect())))
+}
+
+/// GET Messages/{sid}/Media/{sid}.json
+pub(super) async fn one_media(
+    State(state): State<Arc<SandboxState>>,
+    Path((_, sid, file)): Path<(String, String, String)>,
+    request: ApiRequest,
+) -> ApiResult {
+    let message_log = state.message_log();
+    let message = message_log.get(&sid);
+    let named = |message: &&Media| Some(message.sid.as_str()) == sid_of(&file);
+    let found = message.and_then(|message| Some((message, message.media.iter().find(named)?)));
+    let (message, media) = found.ok_or_else(|| TwilioError::not_found(&request.path))?;
+    Ok(ok(media.to_json(&state.account.account_sid, message)))
+}
+
+/// DELETE Messages/{sid}/Media/{sid}.json
+pub(super) async fn delete_media(
+    State(state): State<Arc<SandboxState>>,
+    Path((_, sid, file)): Path<(String, String, String)>,
+    request: ApiRequest,
+) -> ApiResult {
+    let mut message_log = state.message_log();
+    let wanted = |media: &Media| Some(media.sid.as_str()) == sid_of(&file);
+    let known = message_log.get(&sid).is_some_and(|message| message.media.iter().any(wanted));
+    if !known {
+        return Err(TwilioError::not_found(&request.path));
+    }
+    message_log.change(&sid, state.now(), |message| message.media.retain(|media| !wanted(media)));
+    Ok(no_content())
 }
 
 fn sid_of(file: &str) -> Option<&str> {
@@ -196,33 +228,36 @@ fn filter(query: &Params) -> Result<MessageFilter, TwilioError> {
         ..MessageFilter::default()
     };
     if let Some(text) = query.filled("DateSent") {
-        let (from, span) = moment(text)?;
-        filter.sent_from = Some(from);
-        filter.sent_until = Some(from + span);
+        // It names a day, also where it tells the time of it.
+        let midnight = moment(text)?.datetime().date_naive().and_time(NaiveTime::MIN).and_utc();
+        filter.sent_from = Some(midnight.into());
+        filter.sent_until = Some(Timestamp::from(midnight) + DAY);
     }
     // On the wire "DateSent>=2024-01-01" is a parameter named "DateSent>".
     if let Some(text) = query.filled("DateSent>") {
-        filter.sent_from = filter.sent_from.max(Some(moment(text)?.0));
+        filter.sent_from = filter.sent_from.max(Some(moment(text)?));
     }
     if let Some(text) = query.filled("DateSent<") {
-        let until = moment(text)?.0;
+        let until = moment(text)?;
         filter.sent_until = Some(filter.sent_until.map_or(until, |old| old.min(until)));
     }
     Ok(filter)
 }
 
-/// A date (its first moment, and how long it lasts) or a date-time (to the second), in GMT unless it names another zone.
-fn moment(text: &str) -> Result<(Timestamp, Duration), TwilioError> {
-    let (day, second) = (Duration::from_millis(86_400_000 - 1), Duration::from_millis(999));
+/// A day to the last millisecond.
+const DAY: Duration = Duration::from_millis(86_400_000 - 1);
+
+/// The first moment of a date, or a date-time, in GMT unless it names another zone.
+fn moment(text: &str) -> Result<Timestamp, TwilioError> {
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Ok((Timestamp::from(date.and_time(NaiveTime::MIN).and_utc()), day));
+        return Ok(date.and_time(NaiveTime::MIN).and_utc().into());
     }
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok((Timestamp(at.timestamp_millis()), second));
+        return Ok(Timestamp(at.timestamp_millis()));
     }
     for form in ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%SZ"] {
         if let Ok(at) = NaiveDateTime::parse_from_str(text, form) {
-            return Ok((Timestamp::from(at.and_utc()), second));
+            return Ok(at.and_utc().into());
         }
     }
     Err(TwilioError::new(20001, "A date is not YYYY-MM-DD or ISO 8601"))

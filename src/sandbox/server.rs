@@ -160,6 +160,10 @@ fn router(state: Arc<SandboxState>) -> Router {
         )
         .route("/2010-04-01/Accounts/{account}/Messages/{sid}/Feedback.json", post(messages::feedback))
         .route("/2010-04-01/Accounts/{account}/Messages/{sid}/Media.json", get(messages::media))
+        .route(
+            "/2010-04-01/Accounts/{account}/Messages/{sid}/Media/{media}",
+            get(messages::one_media).delete(messages::delete_media),
+        )
         .route("/2010-04-01/Accounts/{account}/Balance.json", get(account::balance))
         .route(
             "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json",

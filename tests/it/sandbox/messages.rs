@@ -79,6 +79,11 @@ async fn bad_requests_get_the_codes_that_twilio_gives_them() {
         (21624, &[("ValidityPeriod", "0")]),
         (21624, &[("ValidityPeriod", "36001")]),
         (21620, &[("MediaUrl", "ftp://example.com/a.png")]),
+        (20001, &[("RiskCheck", "maybe")]),
+        (20001, &[("Attempt", "second")]),
+        (20001, &[("MaxPrice", "NaN")]),
+        (20001, &[("SmartEncoded", "yes")]),
+        (20001, &[("ContentRetention", "keep")]),
         (21655, &[("ContentSid", "HX1")]),
         (21656, &[("ContentSid", "HXaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"), ("ContentVariables", "[1]")]),
         (21654, &[("ContentVariables", "{}")]),
@@ -156,6 +161,7 @@ async fn test_credentials_work_with_magic_numbers_only() {
         (from("+15005550007"), 21606),
         (from("+15005550008"), 21611),
         (from("+12025550100"), 21606),
+        (to("+15005550006"), 21266),
     ];
     for (form, code) in cases {
         let (status, body) = client.post("/Messages.json", &form).await;
@@ -213,6 +219,8 @@ async fn lists_filter_and_their_pages_do_not_shift_while_messages_arrive() {
     assert_eq!(bodies(&client.get("/Messages.json?DateSent=2026-01-04").await.1), ["message 2"]);
     assert_eq!(bodies(&client.get("/Messages.json?DateSent%3E=2026-01-07").await.1), ["message 6", "message 5"]);
     assert_eq!(bodies(&client.get("/Messages.json?DateSent%3C=2026-01-03").await.1), ["message 1", "message 0"]);
+    let day = client.get("/Messages.json?DateSent=2026-01-04T17:30:00Z").await.1;
+    assert_eq!(bodies(&day), ["message 2"], "a day, whatever time of it is told");
     let both = "/Messages.json?DateSent%3E=2026-01-03T00:00:00Z&DateSent%3C=2026-01-04T00:00:00%2B00:00";
     assert_eq!(bodies(&client.get(both).await.1), ["message 2", "message 1"]);
     assert!(bodies(&client.get("/Messages.json?From=%2B12025550199").await.1).is_empty());
@@ -362,4 +370,47 @@ async fn segments_are_counted_as_twilio_counts_them() {
         let (_, body) = client.send(PHONE, &text).await;
         assert_eq!(body["num_segments"], segments, "{text}");
     }
+}
+
+#[tokio::test]
+async fn what_twilio_replaces_counts_as_what_it_becomes() {
+    let sandbox = start(Options::default());
+    let client = Client::new(&sandbox);
+    let own = sandbox.phone_number();
+    let text = "“Your code – 123456” ".repeat(5);
+    let form = [("To", PHONE), ("From", own.as_str()), ("Body", text.as_str())];
+    let plain = client.post("/Messages.json", &form).await.1;
+    let smart =
+        [&form[..], &[("SmartEncoded", "true"), ("RiskCheck", "enable"), ("Attempt", "2"), ("MaxPrice", "0.05")]];
+    let smart = client.post("/Messages.json", &smart.concat()).await.1;
+    assert_eq!((&plain["num_segments"], &smart["num_segments"]), (&json!("2"), &json!("1")));
+    assert_eq!(smart["body"], text.as_str(), "what was asked for is what is shown");
+}
+
+#[tokio::test]
+async fn media_are_listed_by_their_kinds_and_can_be_deleted() {
+    let sandbox = start(Options::default());
+    let client = Client::new(&sandbox);
+    let own = sandbox.phone_number();
+    let form = [
+        ("To", PHONE),
+        ("From", own.as_str()),
+        ("MediaUrl", "https://example.com/a.JPG?size=2"),
+        ("MediaUrl", "https://example.com/card.vcf"),
+        ("MediaUrl", "https://example.com/what"),
+    ];
+    let message = client.post("/Messages.json", &form).await.1;
+    assert_eq!(message["num_media"], "3");
+    let list = format!("/Messages/{}/Media.json", message["sid"].as_str().unwrap());
+    let media = client.get(&list).await.1["media_list"].clone();
+    let kinds: Vec<_> = media.as_array().unwrap().iter().map(|one| one["content_type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["image/jpeg", "text/vcard", "application/octet-stream"]);
+    let first = media[0]["uri"].as_str().unwrap();
+    assert_eq!(client.get_at(first).await.1, media[0]);
+    assert!(media[0]["sid"].as_str().unwrap().starts_with("ME") && media[0]["parent_sid"] == message["sid"]);
+    assert_eq!(client.delete_at(first).await, 204);
+    assert_eq!(client.get_at(first).await.0, 404);
+    assert_eq!(client.delete_at(first).await, 404);
+    assert_eq!(client.get(&list).await.1["media_list"].as_array().unwrap().len(), 2);
+    assert_eq!(client.get("/Messages/SMaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/Media.json").await.0, 404);
 }

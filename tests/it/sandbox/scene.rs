@@ -70,6 +70,10 @@ impl Client {
         self.answer(self.http.get(format!("{}{path}", self.url))).await
     }
 
+    pub(crate) async fn delete_at(&self, path: &str) -> u16 {
+        self.answer(self.http.delete(format!("{}{path}", self.url))).await.0
+    }
+
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         self.answer(self.http.post(self.api(path)).form(form)).await
     }
