@@ -242,6 +242,12 @@ impl Detector {
         (score, run)
     }
 
+    /// The score alone.
+    #[cfg(test)]
+    pub(super) fn score_now(&self) -> f64 {
+        self.score().0
+    }
+
     /// Whether an alarm stands.
     pub(super) fn stands(&self, now: Timestamp) -> bool {
         now.millis() < self.until

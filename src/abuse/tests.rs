@@ -484,3 +484,110 @@ fn late_news_and_news_of_what_fell_out_change_nothing_they_should_not() {
     assert!(guard.send(guard.ask("DE", 0.11, Counted::Stranger)).is_ok());
     assert_eq!(guard.states.country.counts(), (1, 1));
 }
+
+#[test]
+fn a_proof_that_comes_late_takes_back_what_its_message_was_evidence_of() {
+    let mut guard = Guard::new(Mode::Enforce);
+    let mut outs = Vec::new();
+    // Six in a row that nobody proves, and ten minutes later they have gone into the sum.
+    for n in 0..6 {
+        guard.states.block = Block::default();
+        guard.now = START + n * MINUTE;
+        outs.push(guard.send(guard.ask("US", 0.0083, Counted::Stranger)).unwrap());
+    }
+    guard.now = START + 20 * MINUTE;
+    guard.states.roll(guard.now);
+    let score = |guard: &Guard| guard.states.country.detector.score_now();
+    let before = score(&guard);
+    assert!(before > 4.0, "{before}");
+    guard.settle(&outs[0], EventKind::Proven);
+    let after_one = score(&guard);
+    assert!(after_one < before - 1.0, "{before}, then {after_one}: one less, and one that was entered");
+    guard.settle(&outs[1], EventKind::Failed);
+    let after_two = score(&guard);
+    assert!(
+        after_two < after_one && after_two > after_one - 1.0,
+        "{after_one}, then {after_two}: one less, and no proof"
+    );
+    outs[2..].iter().for_each(|out| guard.settle(out, EventKind::Proven));
+    assert_eq!(score(&guard), 0.0);
+}
+
+#[test]
+fn an_alarm_counts_from_where_the_evidence_began_and_not_from_what_came_to_nothing() {
+    let mut guard = Guard::new(Mode::Enforce);
+    // One is not entered, and evidence for ordinary traffic takes the score back to nothing.
+    guard.send(guard.ask("US", 0.0083, Counted::Stranger)).unwrap();
+    guard.days(2, 200, "US", 0.0083);
+    let found = (0..60).find_map(|_| {
+        guard.now = guard.now + MINUTE / 4;
+        guard.states.block = Block::default();
+        let _ = guard.send(guard.ask("US", 0.0083, Counted::Stranger));
+        guard.alarms.iter().find(|alarm| alarm.kind == AlarmKind::Detector).cloned()
+    });
+    let found = found.expect("an alarm");
+    assert!(found.words.starts_with("US: 11 codes in 3 minutes, none entered; usual is 100 %."), "{}", found.words);
+}
+
+#[test]
+fn what_was_not_sent_yesterday_takes_nothing_from_today() {
+    let mut guard = Guard::new(Mode::Watch);
+    guard.policy.ceilings.hour = Some(Money::from_usd(1000.0));
+    guard.policy.ceilings.day = Some(Money::from_usd(1000.0));
+    let out = guard.send(guard.ask("TJ", 0.4, Counted::Unknown)).unwrap();
+    guard.now = START + DAY;
+    for _ in 0..5 {
+        guard.send(guard.ask("TJ", 0.4, Counted::Unknown)).unwrap();
+    }
+    guard.settle(&out, EventKind::NotSent);
+    let spent = guard.states.everything.spent_in_a_day();
+    guard.now = START + 2 * DAY;
+    guard.states.roll(guard.now);
+    let past = guard.states.everything.past(guard.now);
+    assert_eq!(past.best_money, Money::from_usd(2.0), "five of the second day, {spent} of both");
+    assert_eq!(guard.states.country.past().best_sent, 5.0);
+}
+
+#[test]
+fn the_best_day_is_a_whole_day_and_is_counted_anew_each_day() {
+    let mut guard = Guard::new(Mode::Watch);
+    guard.days(1, 12, "US", 0.0083);
+    guard.now = START + 3 * DAY;
+    guard.states.roll(guard.now);
+    let first = guard.states.country.past().best;
+    assert!((5.0..=12.0).contains(&first), "{first}");
+    guard.now = START + 10 * DAY;
+    guard.states.roll(guard.now);
+    let later = guard.states.country.past().best;
+    assert!((later - first * 0.97_f64.powi(7)).abs() < 1e-9, "{later}: no day without a proof makes it more");
+}
+
+#[test]
+fn a_block_is_proven_for_thirty_days() {
+    let mut guard = Guard::new(Mode::Watch);
+    let out = guard.send(guard.ask("US", 0.0083, Counted::Stranger)).unwrap();
+    guard.settle(&out, EventKind::Proven);
+    assert!(guard.states.block.is_proven(START + 30 * DAY - Duration::from_millis(1)));
+    assert!(!guard.states.block.is_proven(START + 30 * DAY));
+}
+
+#[test]
+fn a_ceiling_lets_through_exactly_what_it_says_and_there_is_room_when_it_says_so() {
+    let mut guard = Guard::new(Mode::Off);
+    guard.policy.ceilings.hour = Some(Money(3_000));
+    let ask = |guard: &Guard| guard.ask("US", 0.001, Counted::Stranger);
+    for _ in 0..3 {
+        guard.send(ask(&guard)).unwrap();
+        guard.now = guard.now + 6 * MINUTE;
+    }
+    let Verdict::Refuse(full) = guard.judge(&ask(&guard)).verdict else { panic!("passes") };
+    assert_eq!((full.used, full.allowed), (3_000, 3_000));
+    let room = full.room_at.unwrap();
+    guard.now = room - Duration::from_millis(1);
+    assert!(guard.send(ask(&guard)).is_err());
+    guard.now = room;
+    assert!(guard.send(ask(&guard)).is_ok());
+    guard.policy.countries.insert("US".to_owned(), CountryPolicy { closed: true, ..CountryPolicy::default() });
+    let Verdict::Refuse(full) = guard.judge(&ask(&guard)).verdict else { panic!("passes") };
+    assert_eq!((full.used, full.allowed, full.room_at), (0, 0, None));
+}
