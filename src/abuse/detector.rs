@@ -17,7 +17,7 @@ const COHORTS: usize = 20;
 const COHORT: Duration = Duration::from_secs(30);
 
 /// The part of all proofs that have come after 15, 45, 75 … seconds: the log-normal distribution in the middle of each cohort.
-const COME: [f64; COHORTS] = [
+pub(super) const COME: [f64; COHORTS] = [
     0.1111, 0.5000, 0.7148, 0.8268, 0.8889, 0.9256, 0.9484, 0.9631, 0.9730, 0.9799, 0.9847, 0.9882, 0.9908, 0.9927,
     0.9941, 0.9953, 0.9961, 0.9968, 0.9974, 0.9978,
 ];

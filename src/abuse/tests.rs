@@ -591,3 +591,31 @@ fn a_ceiling_lets_through_exactly_what_it_says_and_there_is_room_when_it_says_so
     let Verdict::Refuse(full) = guard.judge(&ask(&guard)).verdict else { panic!("passes") };
     assert_eq!((full.used, full.allowed, full.room_at), (0, 0, None));
 }
+
+#[test]
+fn the_part_of_proofs_that_have_come_is_the_distribution_that_it_says() {
+    // Log-normal, median 45 s, σ 0.9, by Simpson's rule over the density of the normal distribution.
+    let normal = |x: f64| {
+        let (steps, width) = (2_000, x / 2_000.0);
+        let density = |z: f64| (-z * z / 2.0).exp() / std::f64::consts::TAU.sqrt();
+        let weight = |n: i32| if n == 0 || n == steps { 1.0 } else { f64::from(2 + 2 * (n % 2)) };
+        0.5 + (0..=steps).map(|n| weight(n) * density(f64::from(n) * width)).sum::<f64>() * width / 3.0
+    };
+    for (nth, come) in detector::COME.into_iter().enumerate() {
+        let seconds = 15.0 + 30.0 * nth as f64;
+        let expected = normal((seconds / 45.0).ln() / 0.9);
+        assert!((come - expected).abs() < 1e-4, "after {seconds} s {come}, not {expected:.4}");
+    }
+}
+
+#[test]
+fn that_a_country_is_capped_is_said_again_after_a_week() {
+    let mut guard = Guard::new(Mode::Watch);
+    let stranger = |guard: &Guard| guard.ask("TJ", 0.4, Counted::Stranger);
+    let capped = |guard: &Guard| guard.alarms.iter().filter(|alarm| alarm.kind == AlarmKind::CountryCapped).count();
+    for (after, said) in [(Duration::ZERO, 1), (6 * DAY, 1), (DAY - Duration::from_millis(1), 1), (DAY, 2)] {
+        guard.now = guard.now + after;
+        guard.until_refused(stranger);
+        assert_eq!(capped(&guard), said, "{}", guard.now);
+    }
+}
