@@ -92,9 +92,10 @@ pub fn open_at_most(floor: u32, past: &CountryPast) -> f64 {
 
 /// From how many messages to strangers on a country gets no more in 24 hours.
 pub fn total(floor: u32, past: &CountryPast, whole: &Past, own: CountryPolicy) -> f64 {
-    let launch = if whole.is_young { f64::INFINITY } else { 0.2 * whole.best };
+    // In an old installation a country opens with customers like the others', of whom more than half enter their codes.
+    let (today, launch) = if whole.is_young { (3.0, f64::INFINITY) } else { (2.0, 0.2 * whole.best) };
     let growth = if past.is_young { 2.0 } else { 4.0 };
-    let by_past = (growth * past.best).max((2.5 * f64::from(past.proven)).min(launch));
+    let by_past = (growth * past.best).max((today * f64::from(past.proven)).min(launch));
     own.cap.map_or(by_past.max(2.0 * f64::from(floor)), f64::from)
 }
 
@@ -150,10 +151,12 @@ mod tests {
         assert_eq!((total_unknown(10, &known, NO_OWN), total_unknown(10, &none, NO_OWN)), (150.0, 20.0));
         let own = CountryPolicy { cap: Some(15), ..NO_OWN };
         assert_eq!((total(10, &known, &young, own), total_unknown(10, &known, own)), (15.0, 15.0));
-        // A country that opens today: five for two that were proven, but not above its share of the whole.
+        // A country that opens today: three for each that was proven, later two, but not above its share of the whole.
         let opening = CountryPast { proven: 100, ..CountryPast::default() };
         let old = Past { is_young: false, best: 1000.0, ..Past::default() };
-        assert_eq!((total(10, &opening, &young, NO_OWN), total(10, &opening, &old, NO_OWN)), (250.0, 200.0));
+        assert_eq!((total(10, &opening, &young, NO_OWN), total(10, &opening, &old, NO_OWN)), (300.0, 200.0));
+        let opened = CountryPast { proven: 60, ..CountryPast::default() };
+        assert_eq!((total(10, &opened, &young, NO_OWN), total(10, &opened, &old, NO_OWN)), (180.0, 120.0));
         let second_day = CountryPast { is_young: true, proven: 0, ..known };
         assert_eq!(total(10, &second_day, &old, NO_OWN), 80.0, "what was proven on one day is worth half of a past");
         assert!(!none.is_proven() && CountryPast { proven: 8, ..none }.is_proven());

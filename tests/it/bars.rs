@@ -47,6 +47,13 @@ fn an_attack_on_a_far_country_is_stopped_by_the_caps_alone_and_by_both_layers() 
 }
 
 #[test]
+fn who_enters_the_codes_of_an_attack_gets_little_more() {
+    stops("fake30", Column::Layer1, 90.0, 60);
+    stops("fake30", Column::Layers, 90.0, 60);
+    stops("fake60", Column::Layers, 75.0, 240);
+}
+
+#[test]
 fn an_attack_among_real_customers_is_stopped_by_the_detector_and_they_are_challenged_not_refused() {
     stops("home_us", Column::Layers, 89.0, 60);
     for (caps, both) in played("home_us", Column::Layer1).iter().zip(played("home_us", Column::Layers)) {
