@@ -560,6 +560,8 @@ fn the_best_day_is_a_whole_day_and_is_counted_anew_each_day() {
     guard.states.roll(guard.now);
     let later = guard.states.country.past().best;
     assert!((later - first * 0.97_f64.powi(7)).abs() < 1e-9, "{later}: no day without a proof makes it more");
+    let whole = guard.states.everything.past(guard.now).best;
+    assert!((whole - later).abs() < 1e-9, "{whole}: there is no other country");
 }
 
 #[test]
