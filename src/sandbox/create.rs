@@ -186,19 +186,24 @@ impl<'a> CreateRequest<'a> {
 
 /// Parameters that the sandbox does nothing with have to be of their types all the same.
 fn check_types(form: &Params) -> Result<(), TwilioError> {
-    let is_flag = |text: &str| matches!(text, "true" | "false");
-    let kinds: [(&str, &str, fn(&str) -> bool); 9] = [
-        ("SmartEncoded", "true or false", is_flag),
-        ("ProvideFeedback", "true or false", is_flag),
-        ("ForceDelivery", "true or false", is_flag),
-        ("ShortenUrls", "true or false", is_flag),
-        ("SendAsMms", "true or false", is_flag),
-        ("RiskCheck", "enable or disable", |text| matches!(text, "enable" | "disable")),
-        ("ContentRetention", "retain or discard", |text| matches!(text, "retain" | "discard")),
-        ("Attempt", "a whole number", |text| text.parse::<u32>().is_ok()),
-        ("MaxPrice", "an amount", |text| text.parse::<f64>().is_ok_and(|amount| amount.is_finite() && amount >= 0.0)),
+    type Fits = fn(&str) -> bool;
+    const FLAG: (&str, Fits) = ("true or false", |text| matches!(text, "true" | "false"));
+    const RISK: (&str, Fits) = ("enable or disable", |text| matches!(text, "enable" | "disable"));
+    const RETENTION: (&str, Fits) = ("retain or discard", |text| matches!(text, "retain" | "discard"));
+    const COUNT: (&str, Fits) = ("a whole number", |text| text.parse::<u32>().is_ok());
+    const AMOUNT: (&str, Fits) = ("an amount", |text| text.parse::<f64>().is_ok_and(|n| n.is_finite() && n >= 0.0));
+    let kinds = [
+        ("SmartEncoded", FLAG),
+        ("ProvideFeedback", FLAG),
+        ("ForceDelivery", FLAG),
+        ("ShortenUrls", FLAG),
+        ("SendAsMms", FLAG),
+        ("RiskCheck", RISK),
+        ("ContentRetention", RETENTION),
+        ("Attempt", COUNT),
+        ("MaxPrice", AMOUNT),
     ];
-    for (name, kind, fits) in kinds {
+    for (name, (kind, fits)) in kinds {
         if form.filled(name).is_some_and(|text| !fits(text)) {
             return Err(TwilioError::new(20001, format!("'{name}' is not {kind}")));
         }
