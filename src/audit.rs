@@ -308,6 +308,16 @@ impl Row {
         }
         serde_json::from_slice::<Body>(&self.body).ok().map(|body| Timestamp(body.at))
     }
+
+    /// Whether the subject of this random id is among those it names.
+    pub fn is_about(&self, id: &[u8; 16]) -> bool {
+        #[derive(Deserialize)]
+        struct Body {
+            subjects: Vec<String>,
+        }
+        let id = encode_string(id);
+        serde_json::from_slice::<Body>(&self.body).is_ok_and(|body| body.subjects.contains(&id))
+    }
 }
 
 impl SealedHead {

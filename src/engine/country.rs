@@ -8,6 +8,7 @@ use super::show::{TimelineStep, step};
 use crate::abuse::caps::{self, CountryPast};
 use crate::abuse::{Mode, States};
 use crate::alarm::Alarm;
+use crate::audit::Row;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::money::{Channel, Money};
@@ -147,7 +148,7 @@ pub(super) async fn block(ctx: &Context, phone: &Phone) -> Result<BlockState> {
     let now = ctx.reads().now().await?;
     let alarm_until = states.country.alarm(now);
     let refusals = match fact {
-        Some(fact) => refusals(ctx, Some(fact.id), |_| true).await?,
+        Some(fact) => refusals(ctx, None, |row, _| row.is_about(&fact.id.0)).await?,
         None => Vec::new(),
     };
     Ok(BlockState {
@@ -172,7 +173,7 @@ pub(super) async fn country(ctx: &Context, country: &str) -> Result<CountryState
     alarms.retain(|alarm| alarm.about == country);
     alarms.sort_by_key(|alarm| std::cmp::Reverse((alarm.since, alarm.id)));
     alarms.truncate(SHOWN);
-    let there = |step: &TimelineStep| step.details.get("country").and_then(Value::as_str) == Some(country);
+    let there = |_: &Row, step: &TimelineStep| step.details.get("country").and_then(Value::as_str) == Some(country);
     Ok(CountryState {
         open,
         open_at_most: own.cap.map_or(caps::open(floor, &past), f64::from).ceil() as u64,
@@ -191,7 +192,7 @@ pub(super) async fn country(ctx: &Context, country: &str) -> Result<CountryState
 pub(super) async fn refusals_of(ctx: &Context, phone: &Phone) -> Result<Vec<RuleRefusal>> {
     let known = ctx.reads().usages(&[Subject::Phone(phone.clone())]).await?.into_iter().next().flatten();
     match known {
-        Some(fact) => refusals(ctx, Some(fact.id), |_| true).await,
+        Some(fact) => refusals(ctx, Some(fact.id), |_, _| true).await,
         None => Ok(Vec::new()),
     }
 }
@@ -200,12 +201,12 @@ pub(super) async fn refusals_of(ctx: &Context, phone: &Phone) -> Result<Vec<Rule
 async fn refusals(
     ctx: &Context,
     subject: Option<SubjectId>,
-    wanted: impl Fn(&TimelineStep) -> bool,
+    wanted: impl Fn(&Row, &TimelineStep) -> bool,
 ) -> Result<Vec<RuleRefusal>> {
     let mut refusals = Vec::new();
     for head in ctx.reads().audit_heads().await? {
         let rows = ctx.reads().audit_back(subject, (head.chain, head.seq + 1), LOOK_MAX).await?;
-        let steps = rows.iter().filter_map(step).filter(&wanted);
+        let steps = rows.iter().filter_map(|row| step(row).filter(|step| wanted(row, step)));
         refusals.extend(steps.filter_map(|step| RuleRefusal::of(&step)));
     }
     refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.at));

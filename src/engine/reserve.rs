@@ -22,7 +22,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::{Number, Phone};
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
-use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact};
+use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is.
@@ -248,6 +248,8 @@ impl Reservation {
         let details = guard::details(self.refusal_details(&[]), &full, ask.country);
         let details = raise(&mut changes, details, &judged.alarms, now);
         let event = self.event(facts, now, code, details)?.refused_before(before);
+        // The country is among the details; a block of numbers would show there what its members share.
+        let event = if kind == SubjectKind::Block { event.subject(&about.id.0) } else { event };
         Ok(Decision::Write { changes, event, answer: Reserved::Refused(Box::new(refusal)) })
     }
 

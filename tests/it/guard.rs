@@ -13,6 +13,7 @@ use smsotp::error::Code;
 use smsotp::lists::{Listed, Side};
 use smsotp::message::State;
 use smsotp::money::Money;
+use smsotp::phone::Phone;
 use smsotp::policy::Policy;
 use smsotp::sandbox::Fault;
 use smsotp::store::Subject;
@@ -172,6 +173,17 @@ async fn a_block_of_numbers_gets_six_messages_until_somebody_there_enters_a_code
         assert_eq!(ask_for(&engine, &in_block(n)).await, None, "two less are open, and two more may be: {n}");
     }
     assert_eq!(rule(&ask_for(&engine, &in_block(10)).await.unwrap()), Rule::Block);
+    database.clock.advance(Duration::from_secs(3601));
+    // The cap of the block beside it refuses too, which is no matter of this one.
+    for n in 0..7 {
+        ask_for(&engine, &format!("+1415556{n:04}")).await;
+    }
+    // What is open halves in twelve hours: after one there is room for one more.
+    assert_eq!(ask_for(&engine, &in_block(10)).await, None);
+    assert_eq!(rule(&ask_for(&engine, &in_block(11)).await.unwrap()), Rule::Block);
+    let seen = engine.block_of(&Phone::from_e164("+14155550199").unwrap()).await.unwrap().refusals;
+    let told: Vec<_> = seen.iter().map(|one| (one.rule.as_str(), one.outcome.as_str())).collect();
+    assert_eq!(told, [("block", "block_cap"); 2], "who asks of the block sees what its cap refused");
 }
 
 async fn who_entered_a_code_passes_the_caps_and_makes_room_for_others(database: &mut Database) {
