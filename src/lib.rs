@@ -117,6 +117,7 @@ pub mod purpose;
 pub mod risk;
 pub mod segments;
 pub mod subject;
+pub mod sums;
 pub mod template;
 pub mod token;
 pub mod typed;

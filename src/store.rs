@@ -10,6 +10,7 @@ mod import;
 pub mod operation;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod projection;
 mod purge;
 mod schema;
 pub mod sqlite;
@@ -41,6 +42,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 pub use crate::subject::{Subject, SubjectId, SubjectKind};
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -128,12 +130,14 @@ pub struct Purged {
     pub list_entries: u64,
     /// What became of messages to countries where no message has gone since, for more than a year.
     pub money_events: u64,
+    /// Sums that are older than any report looks back.
+    pub sums: u64,
 }
 
 impl Purged {
     /// All rows together.
     pub fn total(&self) -> u64 {
-        let of_lists = self.test_numbers + self.alarms + self.list_entries + self.money_events;
+        let of_lists = self.test_numbers + self.alarms + self.list_entries + self.money_events + self.sums;
         self.otps + self.messages + self.subjects + self.replies + of_lists
     }
     /// Adds another batch.
@@ -146,6 +150,7 @@ impl Purged {
         self.alarms += other.alarms;
         self.list_entries += other.list_entries;
         self.money_events += other.money_events;
+        self.sums += other.sums;
     }
 }
 
@@ -249,6 +254,8 @@ pub trait Read: Send + Sync {
     /// What became of messages to a country (empty: to none) and is not in its counts yet, oldest first, at most [`EVENTS_MAX`];
     /// also what everything has to take in.
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>>;
+    /// The sums of the hours from one moment up to another, in any order; a key may have several parts.
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
     /// All prices of the provider's list, at most 2000.

@@ -96,6 +96,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         ("alarms", report.purged.alarms),
         ("list_entries", report.purged.list_entries),
         ("money_events", report.purged.money_events),
+        ("sums", report.purged.sums),
     ];
     let shown = Purged {
         dry_run: args.dry_run,

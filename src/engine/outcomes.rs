@@ -9,6 +9,7 @@ use crate::limits::Limits;
 use crate::message::{Message, State};
 use crate::money::Money;
 use crate::store::{Change, Facts, MoneyEvent, SubjectKind};
+use crate::sums;
 
 /// What became of messages of one phone, in one operation.
 pub(super) struct Outcomes<'f> {
@@ -46,8 +47,12 @@ impl<'f> Outcomes<'f> {
     }
 
     /// The messages of the otp at hand are proven, all that may be out: their phone is in the hands of somebody who uses what is
-    /// sent there. They are written with the rest.
-    pub fn proven(&mut self, now: Timestamp) {
+    /// sent there. They are written with the rest. `entered`: the code was.
+    pub fn proven(&mut self, now: Timestamp, entered: bool) {
+        if let Some(otp) = &self.facts.otp {
+            let sums = sums::verified(&self.facts.messages, otp.purpose.as_str(), (otp.created_at, now), entered);
+            self.changes.extend(sums.into_iter().map(Change::AddSum));
+        }
         for message in self.facts.messages.iter().filter(|message| message.open && message.state.may_be_out()) {
             let mut message = message.clone();
             self.add(EventKind::Proven, &mut message, now);

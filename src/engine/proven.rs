@@ -36,7 +36,7 @@ pub(super) async fn proven(ctx: &Context, caller: &Caller, otp_id: i64) -> Resul
             return Ok(Decision::Nothing(Proven::Known));
         }
         let mut outcomes = Outcomes::of(facts);
-        outcomes.proven(now);
+        outcomes.proven(now, false);
         let mut changes = outcomes.changes(now, &policy.limits)?;
         if live {
             otp.end(State::Revoked, now);

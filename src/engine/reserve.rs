@@ -23,6 +23,7 @@ use crate::phone::{Number, Phone};
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
 use crate::store::{Change, Decision, Facts, Needs, OtpNeed, Refused, Reply, Subject, SubjectFact, SubjectKind};
+use crate::sums::{self, Stage, Sum, SumKey};
 use crate::template::Endings;
 
 /// A code with less left than this is not sent again: a new one is.
@@ -155,7 +156,7 @@ impl Reservation {
                 .retry_after(Duration::from_secs(5))
                 .hint("Ask again with the same key in a few seconds."));
         }
-        if self.test_numbers && facts.test_number.as_ref().is_some_and(|number| now < number.until) {
+        if self.is_test_number(facts, now) {
             return self.for_test_number(facts, now);
         }
         if !self.looked_after.orphans {
@@ -200,6 +201,10 @@ impl Reservation {
         }
     }
 
+    fn is_test_number(&self, facts: &Facts, now: Timestamp) -> bool {
+        self.test_numbers && facts.test_number.as_ref().is_some_and(|number| now < number.until)
+    }
+
     /// The country that it is counted in; empty: none.
     fn country(&self) -> &str {
         self.number.as_ref().and_then(|number| number.country.as_deref()).unwrap_or_default()
@@ -236,7 +241,7 @@ impl Reservation {
                 let counts = others().filter_map(SubjectFact::counted).chain([*count]).collect();
                 let taken = if kept.is_empty() { Vec::new() } else { weighed.taken() };
                 let answer = Reserved::Refused(Box::new(refusal));
-                return Ok(Decision::Count { counts, taken, answer });
+                return Ok(Decision::Count { counts, taken, sum: Some(self.sum_refused(now, name)), answer });
             }
             Refused::Counted(_) => 0,
         };
@@ -245,12 +250,26 @@ impl Reservation {
         changes.push(weighed.change(&about, now, limits));
         about.record_refusal(&mut changes, (name, RECORDED_EVERY), now, limits);
         changes.extend(weighed.take().filter(|_| !kept.is_empty()));
+        changes.push(Change::AddSum(self.sum_refused(now, name)));
         let details = guard::details(self.refusal_details(&[]), &full, ask.country);
         let details = raise(&mut changes, details, &judged.alarms, now);
         let event = self.event(facts, now, code, details)?.refused_before(before);
         // The country is among the details; a block of numbers would show there what its members share.
         let event = if kind == SubjectKind::Block { event.subject(&about.id.0) } else { event };
         Ok(Decision::Write { changes, event, answer: Reserved::Refused(Box::new(refusal)) })
+    }
+
+    /// A refusal as reports count it.
+    fn sum_refused(&self, now: Timestamp, why: &str) -> Sum {
+        let key = SumKey {
+            hour: sums::hour(now),
+            purpose: self.purpose.as_str().to_owned(),
+            country: self.country().to_owned(),
+            provider: self.provider.to_owned(),
+            stage: Stage::Refused,
+            detail: why.to_owned(),
+        };
+        key.once()
     }
 
     /// The first "no": opt-out, then what kind of number it is and where, then the limits.
@@ -330,14 +349,17 @@ impl Reservation {
 
     fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Reserved>> {
         let (about, what) = self.about(facts, &refusal)?;
+        // Who asks for the code of a test number asks for no message.
+        let sum = (!self.is_test_number(facts, now)).then(|| self.sum_refused(now, refusal.hits.first().map_or(refusal.code.name, |hit| hit.limit.as_str())));
         let before = match about.refused(what, now) {
             Refused::Recorded { before } => before,
             Refused::Counted(count) => {
                 let answer = Reserved::Refused(Box::new(refusal));
-                return Ok(Decision::Count { counts: vec![*count], taken: Vec::new(), answer });
+                return Ok(Decision::Count { counts: vec![*count], taken: Vec::new(), sum, answer });
             }
         };
         let mut changes = vec![self.seen(facts, now)?];
+        changes.extend(sum.map(Change::AddSum));
         about.record_refusal(&mut changes, what, now, &self.policy.limits);
         let mut details = self.refusal_details(&refusal.hits);
         if refusal.code == Code::BLOCKED

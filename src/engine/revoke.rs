@@ -77,7 +77,7 @@ pub(super) async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason
         let verified = reason == VERIFIED_OTHERWISE && !otp.test;
         let (mut outcomes, mut unsent) = (Outcomes::of(facts), 0);
         if verified {
-            outcomes.proven(now);
+            outcomes.proven(now, false);
         }
         for message in facts.messages.iter().filter(|message| message.state == MessageState::Queued) {
             let mut message = message.clone();

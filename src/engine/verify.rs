@@ -247,7 +247,7 @@ impl Verification {
         let refusal = judged.refusal(facts)?;
         let refused = refusal.as_ref().map(|(about, what)| about.refused(*what, now));
         if let Some(Refused::Counted(refusal)) = refused {
-            return Ok(Decision::Count { counts: vec![*refusal], taken: Vec::new(), answer });
+            return Ok(Decision::Count { counts: vec![*refusal], taken: Vec::new(), sum: None, answer });
         }
         let (mut changes, mut event) = self.consequences(facts, judged, now)?;
         if let (Some((about, what)), Some(Refused::Recorded { before })) = (refusal, refused) {
@@ -455,7 +455,7 @@ impl Verification {
         }));
         if verified && !test {
             let mut outcomes = Outcomes::of(facts);
-            outcomes.proven(now);
+            outcomes.proven(now, true);
             changes.extend(outcomes.changes(now, limits)?);
         }
         let mut details = Details::new().note("purpose", self.purpose.as_str());

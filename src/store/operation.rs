@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Operate;
+use super::projection::with_sums;
 use crate::abuse::{self, Counted, EventKind};
 use crate::alarm::Alarm;
 use crate::audit::Event;
@@ -17,6 +18,7 @@ use crate::otp::{Otp, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::subject::{Subject, SubjectId, SubjectKind};
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::{PurposeUsage, Usage};
 
@@ -356,6 +358,8 @@ pub enum Change {
     NewToken(Token),
     /// The end of an access token: `expires_at` and `revoked_at`.
     PutToken(Token),
+    /// Adds to a sum. Operations leave those of messages to their changes; several in one operation have different keys.
+    AddSum(Sum),
     /// A new alarm, whose id does not count; it joins the one of its kind and country that stands. Of several in one operation, no
     /// two have the same kind and country, and they are in the order of both, so that nobody waits for somebody who waits for them.
     RaiseAlarm(Alarm),
@@ -399,6 +403,8 @@ pub enum Decision<A = ()> {
         counts: Vec<RefusalCount>,
         /// Events that are in the counts now, by their ids: of [`Facts::events`].
         taken: Vec<i64>,
+        /// What is added to the sums.
+        sum: Option<Sum>,
         /// The answer.
         answer: A,
     },
@@ -419,7 +425,9 @@ impl<A> Decision<A> {
         match self {
             Decision::Nothing(answer) => (Decision::Nothing(()), answer),
             Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
-            Decision::Count { counts, taken, answer } => (Decision::Count { counts, taken, answer: () }, answer),
+            Decision::Count { counts, taken, sum, answer } => {
+                (Decision::Count { counts, taken, sum, answer: () }, answer)
+            }
             Decision::Reschedule { message_id, due_at, answer } => {
                 (Decision::Reschedule { message_id, due_at, answer: () }, answer)
             }
@@ -532,7 +540,7 @@ where
     let decide = Box::new(move |facts: &Facts| {
         let (decision, answer) = decide(facts)?.split();
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        Ok(decision)
+        with_sums(facts, decision)
     });
     store.operate(needs, decide).await?;
     let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();

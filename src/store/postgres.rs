@@ -50,6 +50,7 @@ use crate::store::{
     AuditPrune, Balance, Decide, Decision, Filter, Maintain, MoneyEvent, Needs, Operate, Page, PurgeBatch, PurgeCursor,
     Purged, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -228,7 +229,7 @@ impl Postgres {
                 session.done();
                 Ok(())
             }
-            Ok(Decision::Count { counts, taken, .. }) => {
+            Ok(Decision::Count { counts, taken, sum, .. }) => {
                 let mut statements = Vec::with_capacity(counts.len() + 2);
                 for count in &counts {
                     let (id, usage) = SubjectRow::counted(count)?;
@@ -237,6 +238,7 @@ impl Postgres {
                 }
                 statements.extend((!taken.is_empty()).then(|| apply::take_events(taken)));
                 statements.push(loaded.leave_unknown(&[]));
+                statements.extend(sum.map(|sum| apply::add_sum(sum, loaded.head.chain)));
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();
@@ -457,6 +459,9 @@ impl Read for Postgres {
         read::usages(self, subjects).await
     }
 
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+        read::sums(self, from, to).await
+    }
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
         rows::all(&self.query(&facts::waiting_events(country)).await?)
     }

@@ -30,9 +30,12 @@ pub struct Expiring {
 /// of the guard's reaches back further.
 const EVENTS_KEPT_MS: i64 = 400 * 24 * 3_600_000;
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists, and what the guard
-/// never took in.
-pub const EXPIRING: [Expiring; 7] = [
+/// Sums are kept for two years and a month: a month can be compared with the same one of the year before.
+const SUMS_KEPT_MS: i64 = 761 * 24 * 3_600_000;
+
+/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists, what the guard
+/// never took in, and old sums.
+pub const EXPIRING: [Expiring; 8] = [
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
@@ -89,6 +92,14 @@ pub const EXPIRING: [Expiring; 7] = [
         only: " AND scope > ''",
         until: |_, now| Timestamp(now.millis() - EVENTS_KEPT_MS),
         count: |purged| &mut purged.money_events,
+    },
+    Expiring {
+        table: "sums",
+        keys: ["rowid", "ctid"],
+        moment: "hour",
+        only: "",
+        until: |_, now| Timestamp(now.millis() - SUMS_KEPT_MS),
+        count: |purged| &mut purged.sums,
     },
 ];
 

@@ -15,8 +15,9 @@ use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::lists::{FORGOTTEN, ListEntry};
 use crate::message::{self, Message};
-use crate::money::FetchedPrice;
+use crate::money::{FetchedPrice, Money};
 use crate::otp::{Otp, State};
+use crate::sums::{Stage, Sum, SumKey};
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -202,6 +203,19 @@ table! {
 }
 
 table! {
+    "sums" of SumRow, key ["hour", "purpose", "country", "provider", "stage", "detail", "chain"], order "hour, purpose, country, provider, stage, detail, chain";
+    "hour"          Int   Fixed     hour,
+    "purpose"       Text  Fixed     purpose,
+    "country"       Text  Fixed     country,
+    "provider"      Text  Fixed     provider,
+    "stage"         Text  Fixed     stage,
+    "detail"        Text  Fixed     detail,
+    "chain"         Int   Fixed     chain,
+    "count"         Int   Changing  count,
+    "cost"          Int   Changing  cost,
+}
+
+table! {
     "replies" of Reply, key ["tag"], order "tag";
     "tag"           Bytes Fixed     tag,
     "fingerprint"   Bytes Changing  fingerprint,
@@ -312,13 +326,14 @@ table! {
 }
 
 /// The tables that are exported, in an order in which their rows can be inserted.
-pub fn exported() -> [&'static Table; 14] {
+pub fn exported() -> [&'static Table; 15] {
     [
         KeyRow::table(),
         SubjectRow::table(),
         Otp::table(),
         Message::table(),
         MoneyEvent::table(),
+        SumRow::table(),
         Reply::table(),
         TestNumber::table(),
         FetchedPrice::table(),
@@ -356,6 +371,21 @@ pub fn new_event(dialect: Dialect) -> String {
     let names = list(columns.iter().map(|column| quoted(column.name)), ", ");
     let places = list((1..=columns.len()).map(|nth| dialect.place(nth)), ", ");
     format!("INSERT INTO {} ({names}) VALUES ({places})", dialect.table(MoneyEvent::table().name))
+}
+
+/// Adds to a sum, over all columns.
+pub fn add_sum(dialect: Dialect) -> String {
+    let insert = SumRow::table().statements(dialect).insert.replacen(" (", " AS s (", 1);
+    let key = list(SumRow::table().key.iter().map(|name| quoted(name)), ", ");
+    format!(
+        "{insert} ON CONFLICT ({key}) DO UPDATE SET count = s.count + excluded.count, cost = s.cost + excluded.cost"
+    )
+}
+
+/// The sums of the hours from one moment up to another.
+pub fn sums(dialect: Dialect) -> String {
+    let [from, to] = [1, 2].map(|nth| dialect.place(nth));
+    format!("{} WHERE hour >= {from} AND hour < {to}", SumRow::table().statements(dialect).select)
 }
 
 /// The oldest events of two scopes, at most so many.
@@ -415,6 +445,42 @@ pub struct KeyRow {
     pub wrapped: Vec<u8>,
     /// When it was wrapped.
     pub added_at: Timestamp,
+}
+
+/// A part of a sum as a row. Each audit chain has a part of its own, whose lock its operations hold already.
+#[derive(Clone, Debug)]
+pub struct SumRow {
+    /// [`SumKey::hour`].
+    pub hour: Timestamp,
+    /// [`SumKey::purpose`].
+    pub purpose: String,
+    /// [`SumKey::country`].
+    pub country: String,
+    /// [`SumKey::provider`].
+    pub provider: String,
+    /// [`SumKey::stage`].
+    pub stage: Stage,
+    /// [`SumKey::detail`].
+    pub detail: String,
+    /// The audit chain.
+    pub chain: u32,
+    /// [`Sum::count`].
+    pub count: i64,
+    /// [`Sum::cost`].
+    pub cost: Money,
+}
+
+impl SumRow {
+    /// What an operation on a chain adds.
+    pub fn new(sum: Sum, chain: u32) -> SumRow {
+        let Sum { key: SumKey { hour, purpose, country, provider, stage, detail }, count, cost } = sum;
+        SumRow { hour, purpose, country, provider, stage, detail, chain, count, cost }
+    }
+    /// The sum.
+    pub fn sum(self) -> Sum {
+        let SumRow { hour, purpose, country, provider, stage, detail, count, cost, .. } = self;
+        Sum { key: SumKey { hour, purpose, country, provider, stage, detail }, count, cost }
+    }
 }
 
 /// A subject as a row.

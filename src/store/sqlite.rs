@@ -36,13 +36,14 @@ use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, SumRow, pad, raise_alarm};
 use crate::store::value::{Stored, Value};
 use crate::store::{
     AuditPrune, Balance, Change, Decide, Decision, EVENTS_MAX, Facts, Filter, MORE_MAX, Maintain, MoneyEvent, Needs,
     Operate, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact,
     SubjectId, TestNumber, fresh_subject_id,
 };
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -198,12 +199,13 @@ impl Sqlite {
                 changes.iter().try_for_each(|change| self.apply(connection, &facts, change))?;
                 self.append_audit(connection, &event)?;
             }
-            Decision::Count { counts, taken, .. } => {
+            Decision::Count { counts, taken, sum, .. } => {
                 for count in &counts {
                     let (id, usage) = SubjectRow::counted(count)?;
                     rows::execute(connection, "UPDATE subjects SET usage = ?2 WHERE id = ?1", params![id.0, usage])?;
                 }
                 take_events(connection, &taken)?;
+                sum.iter().try_for_each(|sum| add_sum(connection, sum))?;
             }
             Decision::Reschedule { message_id, due_at, .. } => {
                 let sql = "UPDATE messages SET due_at = ?2 WHERE id = ?1";
@@ -288,6 +290,7 @@ impl Sqlite {
                 rows::execute(connection, &NEW_EVENT, params_from_iter(event.values().into_iter().skip(1))).map(drop)
             }
             Change::TakeEvents(ids) => take_events(connection, ids),
+            Change::AddSum(sum) => add_sum(connection, sum),
             Change::PutReply(reply) => rows::put(connection, reply),
             Change::PutTestNumber(number) => rows::put(connection, number),
             Change::DropTestNumber(phone) => {
@@ -439,6 +442,9 @@ impl Read for Sqlite {
         subjects.iter().map(|subject| self.subject(&connection, subject)).collect()
     }
 
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+        read::sums(&self.connection(), from, to)
+    }
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
         waiting_events(&self.connection(), country)
     }
@@ -561,6 +567,7 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
 static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Sqlite));
+static ADD_SUM: LazyLock<String> = LazyLock::new(|| schema::add_sum(Dialect::Sqlite));
 static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Sqlite));
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
@@ -577,6 +584,10 @@ fn waiting_events(connection: &Connection, country: &str) -> Result<Vec<MoneyEve
 }
 
 /// Deletes events that are in the counts.
+fn add_sum(connection: &Connection, sum: &Sum) -> Result<()> {
+    rows::execute(connection, &ADD_SUM, params_from_iter(SumRow::new(sum.clone(), 0).values())).map(drop)
+}
+
 fn take_events(connection: &Connection, ids: &[i64]) -> Result<()> {
     ids.iter().try_for_each(|id| rows::execute(connection, "DELETE FROM money_events WHERE id = ?1", [id]).map(drop))
 }

@@ -15,6 +15,7 @@ use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::SubjectId;
 use crate::template::Endings;
+use crate::sums::Stage;
 use crate::token::Scopes;
 
 /// What a column holds.
@@ -211,6 +212,7 @@ stored_texts! {
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
     Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
+    Stage: |stage| stage.as_str().into(), Stage::parse;
     Side: |side| side.as_str().into(), Side::parse;
     Counted: |counted| <&'static str>::from(*counted).into(), |text| text.parse().ok();
     EventKind: |kind| <&'static str>::from(*kind).into(), |text| text.parse().ok();

@@ -13,10 +13,11 @@ use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::schema::{self, Dialect, Record, SubjectRow};
+use crate::store::schema::{self, Dialect, Record, SubjectRow, SumRow};
 use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -188,6 +189,14 @@ pub async fn tokens(store: &Postgres) -> Result<Vec<Token>> {
 pub async fn alarms(store: &Postgres, ended_after: Timestamp) -> Result<Vec<Alarm>> {
     let condition = "WHERE until > $1 ORDER BY until DESC, id DESC LIMIT 1000";
     select(store, condition, vec![int(ended_after.millis())]).await
+}
+
+/// The sums of the hours from one moment up to another.
+pub async fn sums(store: &Postgres, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+    let found = store
+        .query(&Statement::new(schema::sums(Dialect::Postgres), vec![int(from.millis()), int(to.millis())]))
+        .await?;
+    Ok(rows::all::<SumRow>(&found)?.into_iter().map(SumRow::sum).collect())
 }
 
 /// The ids of the alarms whose delivery is due.

@@ -14,9 +14,10 @@ use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::schema::{self, Dialect, Record, SubjectRow};
+use crate::store::schema::{self, Dialect, Record, SubjectRow, SumRow};
 use crate::store::walk::{Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, SubjectId, TestNumber};
+use crate::sums::Sum;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -182,6 +183,12 @@ pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Ala
     let select = &rows::statements::<Alarm>().select;
     let sql = format!("{select} WHERE until > ?1 ORDER BY until DESC, id DESC LIMIT 1000");
     rows::all(connection, &sql, [ended_after.millis()])
+}
+
+/// The sums of the hours from one moment up to another.
+pub fn sums(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+    let found: Vec<SumRow> = rows::all(connection, &schema::sums(Dialect::Sqlite), params![from.millis(), to.millis()])?;
+    Ok(found.into_iter().map(SumRow::sum).collect())
 }
 
 /// The ids of the alarms whose delivery is due.

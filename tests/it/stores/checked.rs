@@ -132,7 +132,7 @@ impl Look {
     async fn postgres(url: &str) -> Look {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
-        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename NOT IN ('audit', 'audit_heads', 'money_events') ORDER BY 1";
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'smsotp' AND tablename NOT IN ('audit', 'audit_heads', 'money_events', 'sums') ORDER BY 1";
         let each: Vec<String> = client
             .query(tables, &[])
             .await
@@ -164,7 +164,7 @@ impl Look {
 
 fn of_sqlite(connection: &rusqlite::Connection) -> rusqlite::Result<Picture> {
     let audit_rows = connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0))?;
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('audit', 'audit_heads', 'money_events') AND name NOT LIKE 'sqlite_%'";
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('audit', 'audit_heads', 'money_events', 'sums') AND name NOT LIKE 'sqlite_%'";
     let tables: Vec<String> =
         connection.prepare(tables)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     let mut rest = DefaultHasher::new();

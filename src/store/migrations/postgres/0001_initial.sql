@@ -114,6 +114,20 @@ CREATE TABLE smsotp.money_events (
 ALTER SEQUENCE smsotp.money_event_ids OWNED BY smsotp.money_events.id;
 CREATE INDEX money_events_scope ON smsotp.money_events (scope, at, id);
 
+-- What became of asks, by the hour of the ask: reports are made from it.
+CREATE TABLE smsotp.sums (
+    hour          bigint  NOT NULL,
+    purpose       text    COLLATE "C" NOT NULL,
+    country       text    COLLATE "C" NOT NULL,
+    provider      text    COLLATE "C" NOT NULL,
+    stage         text    COLLATE "C" NOT NULL CHECK (stage IN ('refused', 'message', 'accepted', 'unknown', 'delivered', 'failed', 'verified')),
+    detail        text    COLLATE "C" NOT NULL,
+    chain         bigint  NOT NULL,             -- each audit chain has a part of its own, whose lock its operations hold already
+    count         bigint  NOT NULL,
+    cost          bigint  NOT NULL,             -- millionths of a US dollar
+    PRIMARY KEY (hour, purpose, country, provider, stage, detail, chain)
+) WITH (fillfactor = 80);
+
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE smsotp.replies (
     tag           bytea   NOT NULL PRIMARY KEY,  -- HMAC(K_index, the key)

@@ -111,6 +111,20 @@ CREATE TABLE money_events (
 ) STRICT;
 CREATE INDEX money_events_scope ON money_events (scope, at, id);
 
+-- What became of asks, by the hour of the ask: reports are made from it.
+CREATE TABLE sums (
+    hour          INTEGER NOT NULL,
+    purpose       TEXT    NOT NULL,
+    country       TEXT    NOT NULL,
+    provider      TEXT    NOT NULL,
+    stage         TEXT    NOT NULL CHECK (stage IN ('refused', 'message', 'accepted', 'unknown', 'delivered', 'failed', 'verified')),
+    detail        TEXT    NOT NULL,
+    chain         INTEGER NOT NULL,             -- each audit chain has a part of its own, whose lock its operations hold already
+    count         INTEGER NOT NULL,
+    cost          INTEGER NOT NULL,             -- millionths of a US dollar
+    PRIMARY KEY (hour, purpose, country, provider, stage, detail, chain)
+) STRICT;
+
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE replies (
     tag           BLOB    NOT NULL PRIMARY KEY, -- HMAC(K_index, the key)
