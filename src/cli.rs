@@ -21,6 +21,7 @@ mod limits;
 mod list;
 mod prices;
 mod purge_expired;
+mod report;
 mod revoke;
 mod rows;
 mod sandbox;
@@ -142,6 +143,7 @@ pub enum Verb {
     TestTwilio(test_twilio::Args),
     Dispatch(dispatch::Args),
     Explain(explain::Args),
+    Report(report::Args),
     #[command(subcommand)]
     Alarms(alarms::Verb),
     #[command(subcommand)]
@@ -322,6 +324,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::TestTwilio(args) => test_twilio::run(args, call, out),
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),
+        Verb::Report(args) => report::run(&args, call, out),
         Verb::Alarms(args) => alarms::run(args, call, out),
         Verb::Limits(args) => limits::run(args, call, out),
         Verb::Prices(args) => prices::run(args, call, out),

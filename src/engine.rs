@@ -11,6 +11,7 @@ mod deliver;
 mod dispatch;
 mod follow;
 mod forget;
+mod funnel;
 mod guard;
 mod idempotency;
 mod inbound;
@@ -84,6 +85,7 @@ use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::provider::Provider;
 use crate::purpose::Purpose;
+use crate::report::{Only, Report};
 use crate::risk::History;
 use crate::store::{Decision, Needs, Read, Store};
 use crate::token::Token;
@@ -320,6 +322,11 @@ impl Engine {
     /// most. One that is not taken is no error.
     pub async fn announce(&self, caller: &Caller) -> Result<Announced> {
         alarms::announce(&self.context, caller).await
+    }
+
+    /// What became of the asks of whole hours, from the one that `since` is in to the one that `until` is in.
+    pub async fn funnel(&self, since: Timestamp, until: Timestamp, only: &Only) -> Result<Report> {
+        funnel::funnel(&self.context, since, until, only).await
     }
 
     /// What the guard did about a country, two letters: its alarms and its last refusals.

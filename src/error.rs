@@ -158,6 +158,8 @@ codes! {
     SEND_FAILED = "send_failed", No;
     /// A check failed: of `test-twilio`, asked for over the REST API, or `healthcheck`.
     CHECK_FAILED = "check_failed", No;
+    /// A condition holds that `report --fail-if` looks for.
+    CONDITION_HOLDS = "condition_holds", No;
     /// The one answer to every code that opens nothing, for callers who may not know why.
     INVALID_CODE = "invalid_code", No;
     /// A guess budget is closed.

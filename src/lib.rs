@@ -114,6 +114,7 @@ pub mod otp;
 pub mod phone;
 pub mod policy;
 pub mod purpose;
+pub mod report;
 pub mod risk;
 pub mod segments;
 pub mod subject;

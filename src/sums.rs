@@ -10,16 +10,7 @@ use crate::money::Money;
 
 /// What is counted: how far an ask got.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    strum::IntoStaticStr,
-    strum::EnumString,
-    strum::VariantArray,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr, strum::EnumString, strum::VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum Stage {
@@ -136,7 +127,11 @@ pub fn moved(before: &Message, after: &Message, purpose: &str) -> Vec<Sum> {
     if !counts(after) {
         return Vec::new();
     }
-    let gone = stands(before, purpose).into_iter().map(|sum| Sum { count: -sum.count, cost: Money::ZERO.minus(sum.cost), ..sum });
+    let gone = stands(before, purpose).into_iter().map(|sum| Sum {
+        count: -sum.count,
+        cost: Money::ZERO.minus(sum.cost),
+        ..sum
+    });
     let mut sums: Vec<Sum> = gone.chain(stands(after, purpose)).collect();
     if !has_arrived(before) && has_arrived(after) {
         let took = time(after.updated_at.since(after.reserved_at));
@@ -147,7 +142,12 @@ pub fn moved(before: &Message, after: &Message, purpose: &str) -> Vec<Sum> {
 
 /// The code of these messages of an otp, in any order, was entered at `at`; `entered`: it was, and its person was not proven in another
 /// way. The newest brought it, and the oldest was counted as a new code.
-pub fn verified(messages: &[Message], purpose: &str, (created_at, at): (Timestamp, Timestamp), entered: bool) -> Vec<Sum> {
+pub fn verified(
+    messages: &[Message],
+    purpose: &str,
+    (created_at, at): (Timestamp, Timestamp),
+    entered: bool,
+) -> Vec<Sum> {
     let sent = || messages.iter().filter(|message| counts(message));
     let (Some(newest), Some(oldest)) = (sent().max_by_key(|one| one.id), sent().min_by_key(|one| one.id)) else {
         return Vec::new();

@@ -79,11 +79,11 @@ fn provider(given: &GivenValue) -> Result<ProviderName> {
 }
 
 fn output(given: &GivenValue) -> Result<String> {
-    let known = ["table", "tsv", "json", "jsonl"].contains(&given.value.as_str());
+    let known = ["table", "tsv", "csv", "json", "jsonl"].contains(&given.value.as_str());
     if known {
         Ok(given.value.clone())
     } else {
-        Err(given.invalid("is not an output format").hint("There are table, tsv, json and jsonl."))
+        Err(given.invalid("is not an output format").hint("There are table, tsv, csv, json and jsonl."))
     }
 }
 

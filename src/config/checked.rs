@@ -29,7 +29,7 @@ pub struct Config {
     pub policy: Policy,
     /// Two-letter region for national phone input.
     pub region: Option<String>,
-    /// `SMSOTP_OUTPUT`: table, tsv, json or jsonl.
+    /// `SMSOTP_OUTPUT`: table, tsv, csv, json or jsonl.
     pub output: Option<String>,
     /// `SMSOTP_ALLOW_TEST_NUMBERS`: `serve` accepts the fixed codes of declared test numbers.
     pub allow_test_numbers: bool,

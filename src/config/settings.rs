@@ -91,7 +91,7 @@ settings! {
     "SMSOTP_ALARM_SECRET_FILE" | "alarm_secret_file" | "a file that holds the secret of the webhook" | "" | "/run/secrets/smsotp_alarm_secret";
     "SMSOTP_ALARM_TEMPLATE" | "alarm_template" | "the shape of what the webhook gets: json, slack, discord or teams" | "json" | "slack";
     "SMSOTP_CONFIG" | "" | "the path of smsotp.toml; not in .env" | "smsotp.toml in the user's configuration directory" | "/etc/smsotp/smsotp.toml";
-    "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, json or jsonl" | "table on a terminal, else tsv" | "json";
+    "SMSOTP_OUTPUT" | "output" | "how results are written: table, tsv, csv, json or jsonl" | "table on a terminal, else tsv" | "json";
     "SMSOTP_GUARD" | "guard" | "the guard against SMS pumping: off, watch (its detector only raises alarms) or enforce" | "watch until 200 codes were proven, then enforce; watch with the console and the sandbox" | "enforce";
     "SMSOTP_PRICES_FILE" | "prices_file" | "a file of your own prices: lines of country,price[,channel] in US$ per segment" | "" | "/etc/smsotp/prices.csv";
     "" | "countries" | "the only countries that get messages, two letters each; beside sections like [countries.US] it is called allow, under [countries]" | "all" | "";

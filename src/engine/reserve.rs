@@ -350,7 +350,8 @@ impl Reservation {
     fn refused(&self, facts: &Facts, now: Timestamp, refusal: Refusal) -> Result<Decision<Reserved>> {
         let (about, what) = self.about(facts, &refusal)?;
         // Who asks for the code of a test number asks for no message.
-        let sum = (!self.is_test_number(facts, now)).then(|| self.sum_refused(now, refusal.hits.first().map_or(refusal.code.name, |hit| hit.limit.as_str())));
+        let sum = (!self.is_test_number(facts, now))
+            .then(|| self.sum_refused(now, refusal.hits.first().map_or(refusal.code.name, |hit| hit.limit.as_str())));
         let before = match about.refused(what, now) {
             Refused::Recorded { before } => before,
             Refused::Counted(count) => {

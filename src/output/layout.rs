@@ -75,6 +75,23 @@ impl Table {
         text
     }
 
+    /// Comma-separated cells under headings (RFC 4180, but for its line ends). A spreadsheet takes a cell that begins like a formula
+    /// for one, so an apostrophe comes before it: what a stranger chose as a user name is never calculated.
+    pub(super) fn to_csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let safe = |cell: &str| {
+            let shown = visible(cell);
+            let like_a_formula = shown.starts_with(['=', '+', '-', '@']) && shown.parse::<f64>().is_err();
+            if like_a_formula { format!("'{shown}") } else { shown.into_owned() }
+        };
+        // Writing to memory cannot fail, and every row has as many cells as there are headings.
+        let _ = writer.write_record(&self.columns);
+        for row in &self.rows {
+            let _ = writer.write_record(row.iter().map(|cell| safe(cell)));
+        }
+        String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+    }
+
     /// Aligned columns without borders, or records where `width` is too little for them.
     pub(super) fn to_table(&self, width: Option<u16>, paint: Paint) -> Drawn {
         if self.rows.is_empty() {
@@ -390,6 +407,20 @@ mod tests {
         table.row(vec!["2".into(), String::new()]);
 
         assert_eq!(table.to_tsv(), "1\ta\\u{9}b\\u{a}c\\u{1b}[0m\n2\t\n");
+    }
+
+    #[test]
+    fn csv_has_headings_and_no_cell_that_a_spreadsheet_calculates() {
+        let mut table = Table::new(&["user", "phone", "cost"]);
+        table.row(vec!["=HYPERLINK(\"https://a.test\")".into(), "+14155552671".into(), "-0.5".into()]);
+        table.row(vec!["@SUM(A1)".into(), "+1415•••2671".into(), "a,b\n\"c\"".into()]);
+        table.row(vec!["-1+1".into(), "\t=1".into(), String::new()]);
+
+        assert_eq!(
+            table.to_csv(),
+            "user,phone,cost\n\"'=HYPERLINK(\"\"https://a.test\"\")\",+14155552671,-0.5\n\
+             '@SUM(A1),'+1415•••2671,\"a,b\\u{a}\"\"c\"\"\"\n'-1+1,\\u{9}=1,\n"
+        );
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Output {
         let text = match self.format() {
             Format::Table => value.layout(&view).to_text(self.terminal.width, self.paint_stdout()),
             Format::Tsv => value.table(&view).to_tsv(),
+            Format::Csv => value.table(&view).to_csv(),
             Format::Json => json::document(T::KIND, value, true)?,
             Format::Jsonl => json::document(T::KIND, value, false)?,
         };
@@ -113,6 +114,7 @@ impl Output {
                 drawn.text
             }
             Format::Tsv => table().to_tsv(),
+            Format::Csv => table().to_csv(),
             Format::Json => json::document(&format!("{}_list", T::KIND), list, true)?,
             Format::Jsonl => {
                 list.items.iter().map(|item| json::document(T::KIND, item, false)).collect::<Result<_>>()?

@@ -13,6 +13,8 @@ pub enum Format {
     Table,
     /// Tab-separated values without headings (the default in a pipe)
     Tsv,
+    /// Comma-separated values with headings, safe to open in a spreadsheet
+    Csv,
     /// One JSON document
     Json,
     /// One JSON object per line

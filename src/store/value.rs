@@ -14,8 +14,8 @@ use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::SubjectId;
-use crate::template::Endings;
 use crate::sums::Stage;
+use crate::template::Endings;
 use crate::token::Scopes;
 
 /// What a column holds.

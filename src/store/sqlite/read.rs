@@ -187,7 +187,8 @@ pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Ala
 
 /// The sums of the hours from one moment up to another.
 pub fn sums(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
-    let found: Vec<SumRow> = rows::all(connection, &schema::sums(Dialect::Sqlite), params![from.millis(), to.millis()])?;
+    let found: Vec<SumRow> =
+        rows::all(connection, &schema::sums(Dialect::Sqlite), params![from.millis(), to.millis()])?;
     Ok(found.into_iter().map(SumRow::sum).collect())
 }
 

@@ -1,0 +1,362 @@
+//! What a report says of the sums of a time: the funnel from asks to codes that were entered, as a whole and by purpose, country,
+//! provider, hour of the day and day; and conditions on it, for whoever wants to hear of it only when something is wrong.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::money::Money;
+use crate::sums::{self, Code, Stage, Sum, SumKey};
+
+/// How far asks got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Funnel {
+    /// Asks for a message, those that were refused too.
+    pub asked: u64,
+    /// Asks that were refused.
+    pub refused: u64,
+    /// Messages that were charged.
+    pub messages: u64,
+    /// New codes among them.
+    pub codes: u64,
+    /// New codes of which nobody will say whether they were entered.
+    pub unreported: u64,
+    /// Messages that the provider took.
+    pub accepted: u64,
+    /// Messages of which nobody knows whether the provider took them.
+    pub unknown: u64,
+    /// Messages that arrived, as far as somebody reported it.
+    pub delivered: u64,
+    /// Messages that came to nothing.
+    pub failed: u64,
+    /// Codes that were entered, or whose persons were proven in another way.
+    pub verified: u64,
+    /// What the messages cost.
+    pub cost: Money,
+    deliver: BTreeMap<u64, u64>,
+    verify: BTreeMap<u64, u64>,
+}
+
+/// What a report is broken down by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, strum::VariantArray)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum By {
+    /// The purpose of the code
+    Purpose,
+    /// The country of the number
+    Country,
+    /// The provider
+    Provider,
+    /// The hour of the day, in UTC
+    Hour,
+    /// The day, in UTC
+    Day,
+}
+
+/// What a report is about; `None`: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// This purpose.
+    pub purpose: Option<String>,
+    /// This country, two letters.
+    pub country: Option<String>,
+    /// This provider.
+    pub provider: Option<String>,
+}
+
+/// A report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// All together.
+    pub whole: Funnel,
+    /// Each breakdown.
+    pub parts: BTreeMap<By, BTreeMap<String, Funnel>>,
+    /// How many asks each limit, rule or reason refused.
+    pub refusals: BTreeMap<String, u64>,
+    /// How many messages failed with each error code of the provider; `None`: without one.
+    pub failures: BTreeMap<Option<u32>, u64>,
+}
+
+impl By {
+    /// All in the order of their declaration.
+    pub const ALL: &[By] = <By as strum::VariantArray>::VARIANTS;
+
+    /// The name in JSON, CSV and on the command line.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Which part of this breakdown a sum belongs to.
+    fn part(self, key: &SumKey) -> String {
+        match self {
+            By::Purpose => key.purpose.clone(),
+            By::Country => key.country.clone(),
+            By::Provider => key.provider.clone(),
+            By::Hour => key.hour.to_rfc3339().get(11..13).unwrap_or_default().to_owned(),
+            By::Day => key.hour.to_rfc3339().get(..10).unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+impl Only {
+    fn takes(&self, key: &SumKey) -> bool {
+        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
+        is(&self.purpose, &key.purpose) && is(&self.country, &key.country) && is(&self.provider, &key.provider)
+    }
+}
+
+impl Report {
+    /// Adds a sum, if the report is about it.
+    pub fn add(&mut self, only: &Only, sum: &Sum) {
+        if !only.takes(&sum.key) {
+            return;
+        }
+        self.whole.add(sum);
+        for by in By::ALL {
+            self.parts.entry(*by).or_default().entry(by.part(&sum.key)).or_default().add(sum);
+        }
+        match sum.key.stage {
+            Stage::Refused => add(self.refusals.entry(sum.key.detail.clone()).or_default(), sum.count),
+            Stage::Failed => add(self.failures.entry(sum.key.detail.parse().ok()).or_default(), sum.count),
+            _ => {}
+        }
+    }
+
+    /// The parts of a breakdown: hours and days in their order, all others by how many messages they had, the largest first.
+    pub fn by(&self, by: By) -> Vec<(&str, &Funnel)> {
+        let parts = self.parts.get(&by).into_iter().flatten();
+        let mut parts: Vec<(&str, &Funnel)> = parts.map(|(name, funnel)| (name.as_str(), funnel)).collect();
+        if !matches!(by, By::Hour | By::Day) {
+            parts.sort_by_key(|(_, funnel)| std::cmp::Reverse(funnel.asked));
+        }
+        parts
+    }
+}
+
+impl Funnel {
+    /// Adds a sum.
+    fn add(&mut self, sum: &Sum) {
+        let step = |steps: &mut BTreeMap<u64, u64>| {
+            if let Ok(step) = sum.key.detail.parse() {
+                add(steps.entry(step).or_default(), sum.count);
+            }
+        };
+        let count = match sum.key.stage {
+            Stage::Refused => {
+                add(&mut self.asked, sum.count);
+                &mut self.refused
+            }
+            Stage::Message => {
+                add(&mut self.asked, sum.count);
+                if sum.key.detail != <&str>::from(Code::Again) {
+                    add(&mut self.codes, sum.count);
+                }
+                if sum.key.detail == <&str>::from(Code::Unreported) {
+                    add(&mut self.unreported, sum.count);
+                }
+                &mut self.messages
+            }
+            Stage::Accepted => &mut self.accepted,
+            Stage::Unknown => &mut self.unknown,
+            Stage::Delivered => {
+                step(&mut self.deliver);
+                &mut self.delivered
+            }
+            Stage::Failed => &mut self.failed,
+            Stage::Verified => {
+                step(&mut self.verify);
+                &mut self.verified
+            }
+        };
+        add(count, sum.count);
+        self.cost = self.cost.plus(sum.cost);
+    }
+
+    /// How many of the codes were entered, in percent; `None`: there was none of which somebody would have said so.
+    pub fn conversion(&self) -> Option<f64> {
+        percent(self.verified, self.codes.saturating_sub(self.unreported))
+    }
+
+    /// How many of the messages that the provider took arrived, in percent.
+    pub fn delivered_percent(&self) -> Option<f64> {
+        percent(self.delivered, self.accepted)
+    }
+
+    /// The median of how long messages took to arrive, in seconds.
+    pub fn time_to_deliver(&self) -> Option<f64> {
+        sums::median(self.deliver.iter().map(|(step, count)| (*step, *count)))
+    }
+
+    /// The median of how long it took until codes were entered, in seconds.
+    pub fn time_to_verify(&self) -> Option<f64> {
+        sums::median(self.verify.iter().map(|(step, count)| (*step, *count)))
+    }
+}
+
+/// Sums of one key may have parts below zero, which together never are.
+fn add(count: &mut u64, more: i64) {
+    *count = count.wrapping_add_signed(more);
+}
+
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
+}
+
+/// A condition on a report: a number of its funnel, compared with another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    number: Number,
+    /// Of what the number is a part, in percent.
+    in_percent: bool,
+    comparison: Comparison,
+    bound: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "kebab-case")]
+enum Number {
+    Asked,
+    Refused,
+    Messages,
+    Codes,
+    Accepted,
+    Unknown,
+    Delivered,
+    Failed,
+    Verified,
+    Conversion,
+    Cost,
+    TimeToDeliver,
+    TimeToVerify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+enum Comparison {
+    #[strum(serialize = "<=")]
+    AtMost,
+    #[strum(serialize = ">=")]
+    AtLeast,
+    #[strum(serialize = "<")]
+    Below,
+    #[strum(serialize = ">")]
+    Above,
+}
+
+/// The numbers that a condition can name.
+pub fn numbers() -> &'static [&'static str] {
+    <Number as strum::VariantNames>::VARIANTS
+}
+
+impl Condition {
+    /// Reads `conversion<60%`, `cost>50`, `failed>=5%`, `time-to-verify>90s`.
+    ///
+    /// # Errors
+    /// In words, what cannot be read.
+    pub fn parse(text: &str) -> Result<Condition, String> {
+        const COMPARISONS: [Comparison; 4] =
+            [Comparison::AtMost, Comparison::AtLeast, Comparison::Below, Comparison::Above];
+        let split = |comparison: &Comparison| Some((text.split_once(<&str>::from(comparison))?, *comparison));
+        let ((name, bound), comparison) =
+            COMPARISONS.iter().find_map(split).ok_or("a condition is a number, one of < <= > >=, and a bound")?;
+        let name = name.trim();
+        let number: Number =
+            name.parse().map_err(|_| format!("there is no number \"{name}\": there are {}", numbers().join(", ")))?;
+        let bound = bound.trim();
+        let (bare, unit) = match bound.char_indices().next_back() {
+            Some((at, '%' | 's')) => bound.split_at(at),
+            _ => (bound, ""),
+        };
+        let bare = bare.trim_end().trim_start_matches('$');
+        let value: f64 = bare
+            .parse()
+            .ok()
+            .filter(|value: &f64| value.is_finite() && *value >= 0.0)
+            .ok_or_else(|| format!("\"{bound}\" is not a bound: a number from 0 on"))?;
+        let allowed: &[&str] = match number {
+            Number::Conversion => &["%", ""],
+            Number::Refused | Number::Unknown | Number::Delivered | Number::Failed | Number::Verified => &["%", ""],
+            Number::TimeToDeliver | Number::TimeToVerify => &["s", ""],
+            _ => &[""],
+        };
+        if !allowed.contains(&unit) {
+            return Err(format!("{name} has no bound in \"{unit}\""));
+        }
+        if (unit == "%" || number == Number::Conversion) && value > 100.0 {
+            return Err(format!("{bound} is more than all"));
+        }
+        Ok(Condition { number, in_percent: unit == "%" || number == Number::Conversion, comparison, bound: value })
+    }
+
+    /// Why the condition holds, in words; `None`: it does not, or there is nothing yet that it could be said of.
+    pub fn holds(&self, funnel: &Funnel) -> Option<String> {
+        let value = self.value(funnel)?;
+        let holds = match self.comparison {
+            Comparison::AtMost => value <= self.bound,
+            Comparison::AtLeast => value >= self.bound,
+            Comparison::Below => value < self.bound,
+            Comparison::Above => value > self.bound,
+        };
+        let name = <&str>::from(self.number).replace('-', " ");
+        let limit = format!("{} {}", self.in_words(), self.shown(self.bound));
+        holds.then(|| format!("{name} is {}{}: {limit}", self.shown(value), self.of(funnel)))
+    }
+
+    fn value(&self, funnel: &Funnel) -> Option<f64> {
+        let part = |count: u64, whole: u64| if self.in_percent { percent(count, whole) } else { Some(count as f64) };
+        match self.number {
+            Number::Asked => Some(funnel.asked as f64),
+            Number::Messages => Some(funnel.messages as f64),
+            Number::Codes => Some(funnel.codes as f64),
+            Number::Accepted => Some(funnel.accepted as f64),
+            Number::Refused => part(funnel.refused, funnel.asked),
+            Number::Unknown => part(funnel.unknown, funnel.messages),
+            Number::Failed => part(funnel.failed, funnel.messages),
+            Number::Delivered => part(funnel.delivered, funnel.accepted),
+            Number::Verified => part(funnel.verified, funnel.codes.saturating_sub(funnel.unreported)),
+            Number::Conversion => funnel.conversion(),
+            Number::Cost => Some(funnel.cost.usd()),
+            Number::TimeToDeliver => funnel.time_to_deliver(),
+            Number::TimeToVerify => funnel.time_to_verify(),
+        }
+    }
+
+    fn of(&self, funnel: &Funnel) -> String {
+        let of = |part: u64, whole: u64, what: &str| format!(" ({part} of {whole} {what})");
+        if !self.in_percent {
+            return String::new();
+        }
+        match self.number {
+            Number::Refused => of(funnel.refused, funnel.asked, "asks"),
+            Number::Unknown => of(funnel.unknown, funnel.messages, "messages"),
+            Number::Failed => of(funnel.failed, funnel.messages, "messages"),
+            Number::Delivered => of(funnel.delivered, funnel.accepted, "that the provider took"),
+            _ => of(funnel.verified, funnel.codes.saturating_sub(funnel.unreported), "codes"),
+        }
+    }
+
+    fn in_words(&self) -> &'static str {
+        match self.comparison {
+            Comparison::AtMost => "at most",
+            Comparison::AtLeast => "at least",
+            Comparison::Below => "below",
+            Comparison::Above => "above",
+        }
+    }
+
+    fn shown(&self, value: f64) -> String {
+        match self.number {
+            Number::Cost => Money::from_usd(value).to_string(),
+            Number::TimeToDeliver | Number::TimeToVerify => format!("{value:.0} s"),
+            _ if self.in_percent => format!("{value:.1} %"),
+            _ => format!("{value:.0}"),
+        }
+    }
+}
+
+/// The hours that a report of this time covers: whole ones, from the one that `since` is in to the one that `until` is in.
+pub fn hours(since: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
+    (sums::hour(since), Timestamp(sums::hour(Timestamp(until.millis().saturating_sub(1))).millis() + 3_600_000))
+}
