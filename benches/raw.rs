@@ -254,6 +254,7 @@ impl Raw {
                 write(&tx, "DELETE FROM money_events WHERE id = ?1", &[&event]);
             }
         }
+        sum(&tx, values, "message", "new");
         audit(&tx, known, values);
         tx.commit().unwrap();
 
@@ -280,6 +281,7 @@ impl Raw {
             &now,
         ],
     );
+        sum(&tx, values, "accepted", "");
         audit(&tx, known, values);
         tx.commit().unwrap();
     }
@@ -305,9 +307,21 @@ impl Raw {
             write(&tx, proven, &[&known.message, &values.now]);
             put_usage(&tx, values, 5);
         }
+        sum(&tx, values, "verified", "1");
         audit(&tx, known, values);
         tx.commit().unwrap();
     }
+}
+
+/// What reports count.
+fn sum(tx: &Transaction<'_>, values: &Values, stage: &str, detail: &str) {
+    let hour = values.now - values.now.rem_euclid(3_600_000);
+    write(
+        tx,
+        r#"INSERT INTO sums AS s (hour, purpose, country, provider, stage, detail, chain, count, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+           ON CONFLICT (hour, purpose, country, provider, stage, detail, chain) DO UPDATE SET count = s.count + excluded.count, cost = s.cost + excluded.cost"#,
+        &[&hour, &"login", &COUNTRY, &"twilio", &stage, &detail, &CHAIN, &1, &8300],
+    );
 }
 
 /// What a proof leaves for the next send to take in.

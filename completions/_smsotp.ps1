@@ -47,6 +47,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('test-twilio', 'test-twilio', [CompletionResultType]::ParameterValue, 'Check that the Twilio account, number and network work')
             [CompletionResult]::new('dispatch', 'dispatch', [CompletionResultType]::ParameterValue, 'Send messages that are due, and settle those whose outcome is unknown')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain an error code of Twilio''s, offline')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Report how many codes were asked for, sent, delivered and entered, why not more, and the cost')
             [CompletionResult]::new('alarms', 'alarms', [CompletionResultType]::ParameterValue, 'List and acknowledge alarms: fraud, ceilings of money, the balance')
             [CompletionResult]::new('limits', 'limits', [CompletionResultType]::ParameterValue, 'Show and reset the limits')
             [CompletionResult]::new('prices', 'prices', [CompletionResultType]::ParameterValue, 'Show and refresh the prices of messages')
@@ -261,6 +262,32 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             break
         }
         'smsotp;explain' {
+            [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
+            [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
+            [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write results in this form [default: table on a terminal, tsv in a pipe]')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Use colours')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Write results and errors as JSON: short for -o json')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Print results and errors only')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Print results and errors only')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Log each step to standard error; -vv adds details')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Log each step to standard error; -vv adds details')
+            [CompletionResult]::new('--no-input', '--no-input', [CompletionResultType]::ParameterName, 'Never prompt')
+            [CompletionResult]::new('--reveal', '--reveal', [CompletionResultType]::ParameterName, 'Show phone numbers in full (leaves a row in the audit log)')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'smsotp;report' {
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'From this moment on: a date, RFC 3339, or a span back from now')
+            [CompletionResult]::new('--until', '--until', [CompletionResultType]::ParameterName, 'Up to this moment [default: now]')
+            [CompletionResult]::new('--purpose', '--purpose', [CompletionResultType]::ParameterName, 'Only this purpose')
+            [CompletionResult]::new('--country', '--country', [CompletionResultType]::ParameterName, 'Only numbers of this country, two letters')
+            [CompletionResult]::new('--provider', '--provider', [CompletionResultType]::ParameterName, 'Only this provider')
+            [CompletionResult]::new('--by', '--by', [CompletionResultType]::ParameterName, 'Break it down by this alone [default: by purpose, country and provider; in JSON and CSV by all]')
+            [CompletionResult]::new('--html', '--html', [CompletionResultType]::ParameterName, 'Also write it to this file, as one page with charts')
+            [CompletionResult]::new('--fail-if', '--fail-if', [CompletionResultType]::ParameterName, 'Exit with 1 if this holds, for example ''conversion<60%'', ''failed>5%'', ''cost>50'', ''time-to-verify>90s'' or ''messages<1''')
             [CompletionResult]::new('--db', '--db', [CompletionResultType]::ParameterName, 'Keep the database in this file')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read settings from this file instead of the user''s smsotp.toml')
             [CompletionResult]::new('--env-file', '--env-file', [CompletionResultType]::ParameterName, 'Read variables from this file instead of ./.env; none reads no file')

@@ -1,6 +1,6 @@
 # What both kinds of packages do on the machine, in the words of a POSIX shell. The .deb and the .rpm have it in their scripts.
 
-units="smsotp.service smsotp-dispatch.timer smsotp-purge.timer smsotp-audit.timer smsotp-alarms.timer smsotp-prices.timer"
+units="smsotp.service smsotp-dispatch.timer smsotp-purge.timer smsotp-audit.timer smsotp-alarms.timer smsotp-report.timer smsotp-prices.timer"
 
 # Once the user smsotp is there: its files, and a secret key unless there is one.
 set_up() {

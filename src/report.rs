@@ -360,3 +360,126 @@ impl Condition {
 pub fn hours(since: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
     (sums::hour(since), Timestamp(sums::hour(Timestamp(until.millis().saturating_sub(1))).millis() + 3_600_000))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn sum(hour: i64, country: &str, stage: Stage, detail: &str, count: i64) -> Sum {
+        let key = SumKey {
+            hour: Timestamp(hour * HOUR),
+            purpose: "login".to_owned(),
+            country: country.to_owned(),
+            provider: "twilio".to_owned(),
+            stage,
+            detail: detail.to_owned(),
+        };
+        Sum { key, count, cost: Money(if stage == Stage::Accepted { count * 10_000 } else { 0 }) }
+    }
+
+    fn example() -> Report {
+        let mut report = Report::default();
+        for sum in [
+            sum(1, "US", Stage::Message, "new", 8),
+            sum(1, "US", Stage::Message, "again", 2),
+            sum(25, "DE", Stage::Message, "unreported", 3),
+            sum(25, "DE", Stage::Message, "new", 2),
+            sum(25, "DE", Stage::Refused, "cooldown", 5),
+            sum(1, "US", Stage::Accepted, "", 9),
+            sum(1, "US", Stage::Unknown, "", 1),
+            // A part of a sum in one chain, which another chain's part makes up for.
+            sum(25, "DE", Stage::Unknown, "", -1),
+            sum(25, "DE", Stage::Unknown, "", 1),
+            sum(1, "US", Stage::Delivered, "5", 4),
+            sum(1, "US", Stage::Delivered, "8", 2),
+            sum(25, "DE", Stage::Failed, "30003", 2),
+            sum(25, "DE", Stage::Failed, "", 1),
+            sum(1, "US", Stage::Verified, "20", 5),
+            sum(1, "US", Stage::Verified, "", 1),
+        ] {
+            report.add(&Only::default(), &sum);
+        }
+        report
+    }
+
+    #[test]
+    fn the_funnel_counts_each_stage() {
+        let report = example();
+        let whole = &report.whole;
+
+        assert_eq!((whole.asked, whole.refused, whole.messages), (20, 5, 15));
+        assert_eq!((whole.codes, whole.unreported, whole.verified), (13, 3, 6));
+        assert_eq!((whole.accepted, whole.unknown, whole.delivered, whole.failed), (9, 1, 6, 3));
+        assert_eq!((whole.cost, whole.conversion()), (Money(90_000), Some(60.0)));
+        assert_eq!(whole.delivered_percent().map(f64::round), Some(67.0));
+        assert_eq!(report.by(By::Country).iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["DE", "US"]);
+        assert_eq!(
+            report.by(By::Hour).iter().map(|(name, part)| (*name, part.messages)).collect::<Vec<_>>(),
+            [("01", 15)]
+        );
+        let days: Vec<_> = report.by(By::Day).iter().map(|(name, part)| (*name, part.messages)).collect();
+        assert_eq!(days, [("1970-01-01", 10), ("1970-01-02", 5)]);
+        assert_eq!(report.failures, BTreeMap::from([(None, 1), (Some(30_003), 2)]));
+    }
+
+    #[test]
+    fn medians_lie_within_the_step_that_holds_the_middle() {
+        let whole = example().whole;
+
+        // Half of 6 is 3, of the 4 between 3 and 5 seconds.
+        assert_eq!(whole.time_to_deliver(), Some(4.5));
+        assert_eq!(whole.time_to_verify(), Some(16.5));
+        assert_eq!(Funnel::default().time_to_verify(), None);
+    }
+
+    #[test]
+    fn a_condition_holds_or_says_nothing() {
+        let whole = example().whole;
+        let why = |text: &str| Condition::parse(text).unwrap().holds(&whole);
+
+        assert_eq!(why("conversion<60%"), None);
+        assert_eq!(why("conversion<=60").unwrap(), "conversion is 60.0 % (6 of 10 codes): at most 60.0 %");
+        assert_eq!(why(" failed > 15 % ").unwrap(), "failed is 20.0 % (3 of 15 messages): above 15.0 %");
+        assert_eq!(why("failed>2").unwrap(), "failed is 3: above 2");
+        assert_eq!(why("refused>=25%").unwrap(), "refused is 25.0 % (5 of 20 asks): at least 25.0 %");
+        assert_eq!(why("delivered<70%").unwrap(), "delivered is 66.7 % (6 of 9 that the provider took): below 70.0 %");
+        assert_eq!(why("unknown>0").unwrap(), "unknown is 1: above 0");
+        assert_eq!(why("cost>$0.08").unwrap(), "cost is 0.09 US$: above 0.08 US$");
+        assert_eq!(why("time-to-verify>16s").unwrap(), "time to verify is 16 s: above 16 s");
+        assert_eq!(why("time-to-deliver>5"), None);
+        assert_eq!(why("asked<1"), None);
+        // Of nothing, no part can be said to be too small; how much there is can.
+        let nothing = Funnel::default();
+        assert_eq!(Condition::parse("conversion<60%").unwrap().holds(&nothing), None);
+        assert_eq!(Condition::parse("messages<1").unwrap().holds(&nothing).unwrap(), "messages is 0: below 1");
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_in_words() {
+        for (text, words) in [
+            ("", "a condition is a number"),
+            ("conversion", "a condition is a number"),
+            ("converted<60%", "there is no number \"converted\""),
+            ("conversion<sixty", "\"sixty\" is not a bound"),
+            ("conversion<101%", "more than all"),
+            ("conversion<-1", "not a bound"),
+            ("cost>NaN", "not a bound"),
+            ("cost>5%", "cost has no bound in \"%\""),
+            ("messages>5s", "messages has no bound in \"s\""),
+        ] {
+            let said = Condition::parse(text).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_time_covers_the_hours_that_it_touches() {
+        let at = |minutes: i64| Timestamp(minutes * 60_000);
+
+        assert_eq!(hours(at(61), at(119)), (at(60), at(120)));
+        assert_eq!(hours(at(60), at(120)), (at(60), at(120)));
+        assert_eq!(hours(at(60), at(121)), (at(60), at(180)));
+    }
+}

@@ -216,3 +216,33 @@ pub fn median(steps: impl IntoIterator<Item = (u64, u64)>) -> Option<f64> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_counted_in_the_first_step_that_holds_it() {
+        let of = |millis: u64| time(Duration::from_millis(millis));
+
+        assert_eq!((of(0), of(1000), of(1001), of(3000)), (1, 1, 2, 3));
+        assert_eq!((of(21_600_000), of(21_600_001)), (21_600, 86_400));
+        assert_eq!(of(u64::MAX), 604_800);
+        assert!(TIMES.windows(2).all(|two| two[0] < two[1]));
+    }
+
+    #[test]
+    fn the_median_of_one_lies_in_the_middle_of_its_step() {
+        assert_eq!(median([(3, 1)]), Some(2.5));
+        assert_eq!(median([(3, 0), (8, 2)]), Some(6.5));
+        assert_eq!(median([(8, 1), (1, 1)]), Some(1.0));
+        assert_eq!(median([(3, 0)]), None);
+    }
+
+    #[test]
+    fn hours_begin_on_the_hour_before_1970_too() {
+        assert_eq!(hour(Timestamp(3_599_999)), Timestamp(0));
+        assert_eq!(hour(Timestamp(3_600_000)), Timestamp(3_600_000));
+        assert_eq!(hour(Timestamp(-1)), Timestamp(-3_600_000));
+    }
+}

@@ -10,6 +10,7 @@ use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
 use crate::error::{Class, Code, Error, Result};
+use crate::money::Money;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::provider::twilio::catalogue;
 use crate::report::{self, By, Condition, Funnel, Only, Report};
@@ -110,7 +111,7 @@ pub struct Figures {
     pub verify_seconds: Option<f64>,
     pub cost_usd: f64,
     #[serde(skip)]
-    cost: crate::money::Money,
+    cost: Money,
 }
 
 /// One part of a breakdown.
@@ -243,7 +244,7 @@ impl Render for Shown {
                 "unknown",
                 (whole.unknown > 0).then(|| format!("{} messages may have been sent or not", whole.unknown)),
             )
-            .field("cost", whole.cost.to_string());
+            .field("cost", cents(whole.cost));
         for by in self.shown_parts() {
             page = page.blank().table(self.broken_down(by, view));
         }
@@ -363,7 +364,7 @@ impl Shown {
                 figures.verified.to_string(),
                 or_nothing(figures.conversion_percent.map(|percent| format!("{percent:.1} %"))),
                 or_nothing(figures.verify_seconds.map(seconds)),
-                figures.cost.to_string(),
+                cents(figures.cost),
             ]);
         }
         table
@@ -419,6 +420,11 @@ fn condition(text: &str) -> Result<Condition> {
 /// What an error code of the provider's means, in a few words.
 fn meaning(code: Option<u32>) -> String {
     code.map_or_else(|| "without an error code".to_owned(), |code| catalogue::explain(code).entry.title.to_owned())
+}
+
+/// An amount to the cent.
+fn cents(cost: Money) -> String {
+    format!("{:.2} US$", cost.usd())
 }
 
 fn seconds(value: f64) -> String {

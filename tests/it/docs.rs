@@ -340,6 +340,7 @@ const JSON_STORIES: &[JsonStory] = &[
     story("list --messages", "list --messages", 0),
     story("show", "show 1", 0),
     JsonStory { title: None, line: "send +14155550124", exit: 0 },
+    story("report", "report --since 24h", 0),
     story("revoke", "revoke +14155550124", 0),
     story("limits show", "limits show +14155550123 --purpose login", 0),
     story("limits show --risk", "limits show --risk", 0),

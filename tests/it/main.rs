@@ -51,6 +51,7 @@ mod purging;
 mod raw_sockets;
 mod readme;
 mod recipes;
+mod reporting;
 mod rotation;
 mod sandbox;
 mod scheduled;

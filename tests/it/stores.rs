@@ -229,10 +229,31 @@ impl Database {
             // Some stories write rows of their own.
             assert!(smsotp::audit::ACTIONS.contains(&action) || action == "test", "{action} is missing in ACTIONS");
         }
+        self.verify_sums();
         let Some(checks) = &self.checks else { return };
         assert_eq!(checks.findings(), Vec::<String>::new());
         if self.url.is_some() {
             assert_eq!(self.words(checked::WITHOUT_THEIR_AUDIT_ROW), [""; 0]);
+        }
+    }
+}
+
+impl Database {
+    /// The sums of reports hold each message that is there, as far as it got; where none was deleted, nothing else.
+    fn verify_sums(&self) {
+        let deleted = self.audit().iter().any(|row| ["purge", "forget", "test"].iter().any(|one| row.starts_with(one)));
+        for (stage, condition) in [
+            ("message", "true"),
+            ("accepted", "provider_id IS NOT NULL"),
+            ("unknown", "state = 'unknown'"),
+            ("failed", "state IN ('failed', 'undelivered', 'canceled')"),
+        ] {
+            let there = self.number(&format!("SELECT count(*) FROM messages WHERE counted <> 'free' AND {condition}"));
+            let summed = self.number(&format!("SELECT coalesce(sum(count), 0) FROM sums WHERE stage = '{stage}'"));
+            assert!(
+                if deleted { there <= summed } else { there == summed },
+                "{stage}: {there} in messages, {summed} in sums"
+            );
         }
     }
 }

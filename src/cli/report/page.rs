@@ -3,7 +3,7 @@
 use minijinja::{AutoEscape, Environment, Value, context};
 use plotters::prelude::*;
 
-use super::{Figures, Part, Shown, seconds};
+use super::{Figures, Part, Shown, cents, seconds};
 use crate::error::{Code, Error, Result};
 use crate::report::By;
 
@@ -73,7 +73,7 @@ fn row(name: &str, figures: &Figures) -> Value {
         conversion => or_dash(figures.conversion_percent.map(|percent| format!("{percent:.1} %"))),
         deliver => or_dash(figures.deliver_seconds.map(seconds)),
         verify => or_dash(figures.verify_seconds.map(seconds)),
-        cost => figures.cost.to_string(),
+        cost => cents(figures.cost),
     }
 }
 
