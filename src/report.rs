@@ -39,20 +39,31 @@ pub struct Funnel {
 }
 
 /// What a report is broken down by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr, strum::VariantArray)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    strum::IntoStaticStr,
+    strum::EnumString,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum By {
-    /// The purpose of the code
+    /// The purpose of the code.
     Purpose,
-    /// The country of the number
+    /// The country of the number.
     Country,
-    /// The provider
+    /// The provider.
     Provider,
-    /// The hour of the day, in UTC
+    /// The hour of the day, in UTC.
     Hour,
-    /// The day, in UTC
+    /// The day, in UTC.
     Day,
 }
 
@@ -87,6 +98,11 @@ impl By {
     /// The name in JSON, CSV and on the command line.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// The breakdown with that name.
+    pub fn parse(name: &str) -> Option<By> {
+        name.parse().ok()
     }
 
     /// Which part of this breakdown a sum belongs to.

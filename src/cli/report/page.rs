@@ -3,7 +3,7 @@
 use minijinja::{AutoEscape, Environment, Value, context};
 use plotters::prelude::*;
 
-use super::{Figures, Part, Shown, cents, seconds};
+use super::figures::{Figures, Part, Shown, cents, seconds};
 use crate::error::{Code, Error, Result};
 use crate::report::By;
 
