@@ -140,6 +140,7 @@ pub fn ask(nth: u64) -> SendOtp {
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
+        locale: None,
         segments_max: None,
         timeout: std::time::Duration::from_secs(45),
     }

@@ -466,6 +466,7 @@ fn ask(phone: &str) -> SendOtp {
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
+        locale: None,
         segments_max: None,
         timeout: Duration::from_secs(45),
     }

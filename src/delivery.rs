@@ -472,6 +472,7 @@ mod tests {
             missed_at: None,
             updated_at: NOW,
             endings: Endings::default(),
+            locale: None,
             country: "US".into(),
             price: Money(8_300),
             settled: None,

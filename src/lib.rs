@@ -61,6 +61,7 @@
 //!     override_limits: None,
 //!     idempotency_key: None,
 //!     endings: Endings::default(),
+//!     locale: None,
 //!     segments_max: None,
 //!     timeout: Duration::from_secs(45),
 //! };
@@ -108,6 +109,7 @@ pub mod code;
 pub mod delivery;
 pub mod limits;
 pub mod lists;
+pub mod locale;
 pub mod message;
 pub mod money;
 pub mod otp;

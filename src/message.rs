@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::abuse::Counted;
 use crate::clock::Timestamp;
+use crate::locale::Locale;
 use crate::money::Money;
 use crate::phone::Phone;
 use crate::template::Endings;
@@ -43,6 +44,8 @@ pub struct Message {
     pub updated_at: Timestamp,
     /// The last lines that the text needs for Android or WebOTP.
     pub endings: Endings,
+    /// The locale that was asked for; `None`: the policy's.
+    pub locale: Option<Locale>,
     /// The country that it is counted in, two letters; empty: none.
     pub country: String,
     /// What was reserved for it, all segments.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::abuse::GuardPolicy;
 use crate::limits::Limits;
+use crate::locale::Locale;
 use crate::purpose::{Purpose, PurposePolicy};
 
 /// Every setting of the rules.
@@ -12,6 +13,8 @@ use crate::purpose::{Purpose, PurposePolicy};
 pub struct Policy {
     /// The name that the message shows: "Your ACME code is ...".
     pub app_name: String,
+    /// The locale of messages for which none is asked.
+    pub locale: Locale,
     /// Every purpose that codes are sent for.
     pub purposes: BTreeMap<Purpose, PurposePolicy>,
     /// The limits.
@@ -37,6 +40,7 @@ impl Default for Policy {
     fn default() -> Self {
         Policy {
             app_name: "smsotp".to_owned(),
+            locale: Locale::fallback(),
             purposes: Purpose::built_in().map(|purpose| (purpose, PurposePolicy::default())).collect(),
             limits: Limits::default(),
             segments_max: 1,

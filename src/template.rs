@@ -1,5 +1,10 @@
 //! The wording of an OTP message: built in for each purpose, or the operator's own, and the last lines that phones read.
 
+pub mod built_in;
+
+use std::sync::LazyLock;
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Host;
@@ -7,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::code::Code;
 use crate::error::{Code as ErrorCode, Error, Result};
+use crate::locale::Locale;
 use crate::purpose::Purpose;
 
 /// Twilio takes at most 1600 characters in a message body.
@@ -18,11 +24,27 @@ const RETRIEVER_BYTES_MAX: usize = 140;
 /// An app hash has 11 characters of base64 (Android, SMS Retriever).
 const APP_HASH_LENGTH: usize = 11;
 
-const PLACEHOLDERS: &str = "{code}, {app}, {minutes} (a number) and {time} (\"10 minutes\")";
+/// The variables of a wording.
+const VARIABLES: [&str; 4] = ["code", "app", "minutes", "time"];
 
-/// A wording whose placeholders were checked.
+/// Stands for the code until the rest of the text is made: the code itself is copied once, into the text.
+const CODE_MARK: char = '\u{e000}';
+
+/// A template of a few hundred characters takes a few dozen steps: one that takes more goes in circles.
+const STEPS_MAX: u64 = 10_000;
+
+/// How templates are read: a variable that is not there is an error, and nothing is escaped, for nothing is HTML.
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut templates = Environment::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_auto_escape_callback(|_| AutoEscape::None);
+    templates.set_fuel(Some(STEPS_MAX));
+    templates
+});
+
+/// A wording that was checked: a template of Jinja's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wording(Vec<Part>);
+pub struct Wording(String);
 
 /// The values of the placeholders.
 #[derive(Clone, Copy, Debug)]
@@ -45,35 +67,20 @@ enum LastLine {
     Origin(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Code,
-    App,
-    Minutes,
-    Time,
-}
-
 impl Wording {
-    /// The built-in wording of a purpose: one GSM-7 segment with an app name of up to 30 characters, also with an app hash, or
-    /// with a domain of up to 33 characters.
-    ///
-    /// A code that confirms a phone may have to be read out to support staff, so that wording does not forbid sharing it.
-    pub fn built_in(purpose: &Purpose) -> Wording {
-        let text = match purpose.as_str() {
-            "registration" => "{code} is your {app} sign-up code. It works for {time}. Do not share it.",
-            "login" => "{code} is your {app} sign-in code. It works for {time}. Do not share it.",
-            "password_reset" => "{code} resets your {app} password. It works for {time}. Do not share it.",
-            "phone_verification" => "{code} is your {app} code to confirm this phone. It works for {time}.",
-            _ => "{code} is your {app} code. It works for {time}. Do not share it.",
-        };
-        Wording(split(text).unwrap_or_default())
+    /// The built-in wording of a purpose: in the locale, one that is wider, or English. That one takes one GSM-7 segment with an app name of
+    /// up to 30 characters, also with an app hash, or with a domain of up to 33 characters.
+    pub fn built_in(purpose: &Purpose, locale: &Locale) -> Wording {
+        let text = built_in::text(purpose, locale).or_else(|| built_in::text(purpose, &Locale::fallback()));
+        Wording(text.unwrap_or_default().to_owned())
     }
 
-    /// Checks a wording of the operator's: `{code}` exactly once; `{app}`, `{minutes}` (a number, `<1` in the last minute) and
-    /// `{time}` ("10 minutes", "1 minute", "less than a minute") any number of times; `{{` and `}}` for braces.
+    /// Checks a wording of the operator's: `{{ code }}` exactly once; `{{ app }}`, `{{ minutes }}` (a number, `<1` in the last minute)
+    /// and `{{ time }}` ("10 minutes", "1 minute", "less than a minute") any number of times. It is a template of Jinja's, so that
+    /// `{% if minutes == 1 %}` is possible too.
     ///
-    /// Errors: `VALUE_INVALID`, which names what is wrong and what is possible.
+    /// # Errors
+    /// `VALUE_INVALID`, which names what is wrong and what is possible.
     pub fn parse(text: &str) -> Result<Wording> {
         if text.chars().count() > TEXT_MAX {
             return Err(invalid(format!("the wording has more than {TEXT_MAX} characters")));
@@ -81,19 +88,40 @@ impl Wording {
         if let Some(bad) = text.chars().find(|c| unprintable(*c)) {
             return Err(invalid(format!("the wording holds the control character U+{:04X}", u32::from(bad))));
         }
-        let parts = split(text)?;
-        match parts.iter().filter(|part| **part == Part::Code).count() {
-            1 => Ok(Wording(parts)),
-            0 => Err(invalid("the wording lacks {code}")),
-            _ => Err(invalid("the wording holds {code} more than once")),
+        let template = TEMPLATES.template_from_str(text).map_err(|error| not_read(&error))?;
+        let mut unknown: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+        unknown.retain(|name| !VARIABLES.contains(&name.as_str()));
+        unknown.sort_unstable();
+        if let Some(name) = unknown.first() {
+            return Err(invalid(format!("the wording holds the unknown variable {name:.30}")));
         }
+        let wording = Wording(text.to_owned());
+        // Also where a condition decides: in the last minute, in the last but one, and before.
+        for minutes in [0, 1, 10] {
+            match wording.around_code("app", minutes)?.matches(CODE_MARK).count() {
+                1 => {}
+                0 if text.contains("{code}") => {
+                    return Err(Error::new(ErrorCode::VALUE_INVALID, "the wording lacks {{ code }}")
+                        .hint("A variable has two braces on each side: {{ code }}."));
+                }
+                0 => return Err(invalid("the wording lacks {{ code }}")),
+                _ => return Err(invalid("the wording holds {{ code }} more than once")),
+            }
+        }
+        Ok(wording)
     }
 
-    /// The message text. Braces in the values are no placeholders.
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The message text. Braces in the values are no variables.
     ///
-    /// Errors: `VALUE_INVALID` when the text is longer than Twilio takes, or than the SMS Retriever reads.
+    /// # Errors
+    /// `VALUE_INVALID` when the text is longer than Twilio takes, or than the SMS Retriever reads.
     pub fn render(&self, values: &Values<'_>, endings: &Endings) -> Result<SecretString> {
-        let text = self.fill(values, endings, values.code.expose());
+        let text = self.fill(values, endings, values.code.expose())?;
         let (characters, bytes) = (text.chars().count(), text.len());
         if characters > TEXT_MAX {
             return Err(invalid(format!("the message has {characters} characters; {TEXT_MAX} are possible")));
@@ -107,36 +135,38 @@ impl Wording {
     }
 
     /// The same text with a `•` for each digit of the code, for display.
-    pub fn masked(&self, values: &Values<'_>, endings: &Endings) -> String {
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the template cannot be filled in.
+    pub fn masked(&self, values: &Values<'_>, endings: &Endings) -> Result<String> {
         let mask = "•".repeat(values.code.expose().len());
-        self.fill(values, endings, &mask).as_str().to_owned()
+        Ok(self.fill(values, endings, &mask)?.as_str().to_owned())
     }
 
-    fn fill(&self, values: &Values<'_>, endings: &Endings, code: &str) -> Zeroizing<String> {
-        let (number, time) = match values.minutes {
-            0 => ("<1".to_owned(), "less than a minute".to_owned()),
-            1 => ("1".to_owned(), "1 minute".to_owned()),
-            n => (n.to_string(), format!("{n} minutes")),
-        };
+    fn fill(&self, values: &Values<'_>, endings: &Endings, code: &str) -> Result<Zeroizing<String>> {
+        let around = self.around_code(values.app, values.minutes)?;
+        let (before, after) = around.split_once(CODE_MARK).ok_or_else(|| invalid("the wording lacks {{ code }}"))?;
         // Large enough that the text with the code is never moved, which would leave a copy in memory.
-        let own: usize = self.0.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 40 }).sum();
-        let apps = self.0.iter().filter(|part| **part == Part::App).count();
-        let mut text = Zeroizing::new(String::with_capacity(own + apps * values.app.len() + 300 + 2 * code.len()));
-        for part in &self.0 {
-            text.push_str(match part {
-                Part::Text(own) => own,
-                Part::Code => code,
-                Part::App => values.app,
-                Part::Minutes => &number,
-                Part::Time => &time,
-            });
-        }
+        let mut text = Zeroizing::new(String::with_capacity(around.len() + 300 + 2 * code.len()));
+        text.extend([before, code, after]);
         match &endings.0 {
             None => {}
             Some(LastLine::AppHash(hash)) => text.extend(["\n", hash]),
             Some(LastLine::Origin(domain)) => text.extend(["\n@", domain, " #", code]),
         }
-        text
+        Ok(text)
+    }
+
+    /// The text with a mark for the code.
+    fn around_code(&self, app: &str, minutes: u64) -> Result<String> {
+        let (number, time) = match minutes {
+            0 => (Value::from("<1"), "less than a minute".to_owned()),
+            1 => (Value::from(1), "1 minute".to_owned()),
+            n => (Value::from(n), format!("{n} minutes")),
+        };
+        let template = TEMPLATES.template_from_str(&self.0).map_err(|error| not_read(&error))?;
+        let code = CODE_MARK.to_string();
+        template.render(context! { code, app, minutes => number, time }).map_err(|error| not_read(&error))
     }
 }
 
@@ -221,58 +251,21 @@ fn check_origin(origin: &str) -> Result<String> {
     if whole && ascii.len() <= 253 && ascii.split('.').all(label) { Ok(ascii) } else { Err(bad("is not a domain")) }
 }
 
-/// Cuts a wording into its parts.
-fn split(text: &str) -> Result<Vec<Part>> {
-    let mut parts = Vec::with_capacity(8);
-    let mut own = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        own.push_str(&rest[..at]);
-        rest = &rest[at..];
-        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
-            own.push_str(&rest[..1]);
-            rest = after;
-            continue;
-        }
-        let Some(inner) = rest.strip_prefix('{') else {
-            return Err(invalid("the wording holds a } without its {").hint("Write }} for a brace."));
-        };
-        let Some((name, after)) = inner.split_once('}') else {
-            return Err(invalid("the wording holds a { without its }").hint("Write {{ for a brace."));
-        };
-        if !own.is_empty() {
-            parts.push(Part::Text(std::mem::take(&mut own)));
-        }
-        parts.push(placeholder(name)?);
-        rest = after;
-    }
-    own.push_str(rest);
-    if !own.is_empty() {
-        parts.push(Part::Text(own));
-    }
-    Ok(parts)
-}
-
-fn placeholder(name: &str) -> Result<Part> {
-    match name {
-        "code" => Ok(Part::Code),
-        "app" => Ok(Part::App),
-        "minutes" => Ok(Part::Minutes),
-        "time" => Ok(Part::Time),
-        _ => {
-            let shown: String = name.chars().take(30).collect();
-            Err(invalid(format!("the wording holds the unknown placeholder {{{shown}}}")))
-        }
-    }
+/// What is wrong with a template, without the lines around it.
+fn not_read(error: &minijinja::Error) -> Error {
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    invalid(format!("the wording is no template: {detail:.200}"))
 }
 
 fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorCode::VALUE_INVALID, message).hint(format!("There are {PLACEHOLDERS}; {{code}} is needed once."))
+    Error::new(ErrorCode::VALUE_INVALID, message)
+        .hint("There are {{ code }}, which is needed once, {{ app }}, {{ minutes }} (a number) and {{ time }} (\"10 minutes\").")
 }
 
 /// Characters that no message may hold: controls except for the line feed, and those that reorder text (Unicode TR 9).
 fn unprintable(c: char) -> bool {
     (c.is_control() && c != '\n')
+        || c == CODE_MARK
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -301,7 +294,12 @@ mod tests {
     #[test]
     fn the_built_in_wordings_read_well() {
         let text = |purpose: &str, minutes| {
-            render(&Wording::built_in(&Purpose::parse(purpose).unwrap()), "ACME", minutes, &Endings::NONE)
+            render(
+                &Wording::built_in(&Purpose::parse(purpose).unwrap(), &Locale::fallback()),
+                "ACME",
+                minutes,
+                &Endings::NONE,
+            )
         };
 
         assert_eq!(text("login", 10), "012345 is your ACME sign-in code. It works for 10 minutes. Do not share it.");
@@ -330,7 +328,7 @@ mod tests {
             Endings::new(None, Some(&format!("{}.com", "d".repeat(29)))).unwrap(),
         ];
         for purpose in BUILT_IN.iter().chain(&["payment"]) {
-            let wording = Wording::built_in(&Purpose::parse(purpose).unwrap());
+            let wording = Wording::built_in(&Purpose::parse(purpose).unwrap(), &Locale::fallback());
             for ending in &endings {
                 for minutes in [0, 1, 59, 60] {
                     let values = Values { app: &app, code: &digits, minutes };
@@ -345,10 +343,15 @@ mod tests {
 
     #[test]
     fn a_wording_of_the_operator_is_filled_in_once() {
-        let wording = Wording::parse("{{{app}}}: {code} ({minutes} min, {time}) — merci").unwrap();
+        let wording =
+            Wording::parse("{{ '{{' }}{{ app }}{{ '}}' }}: {{ code }} ({{ minutes }} min, {{ time }}) — merci")
+                .unwrap();
 
-        assert_eq!(render(&wording, "{code}", 5, &Endings::NONE), "{{code}}: 012345 (5 min, 5 minutes) — merci");
-        assert_eq!(render(&wording, "x", 0, &Endings::NONE), "{x}: 012345 (<1 min, less than a minute) — merci");
+        assert_eq!(
+            render(&wording, "{{ code }}", 5, &Endings::NONE),
+            "{{{{ code }}}}: 012345 (5 min, 5 minutes) — merci"
+        );
+        assert_eq!(render(&wording, "x", 0, &Endings::NONE), "{{x}}: 012345 (<1 min, less than a minute) — merci");
     }
 
     #[test]
@@ -360,27 +363,38 @@ mod tests {
             error.to_string()
         };
 
-        assert_eq!(refusal("your code"), "the wording lacks {code}");
-        assert_eq!(refusal(""), "the wording lacks {code}");
-        assert_eq!(refusal("{{code}}"), "the wording lacks {code}");
-        assert_eq!(refusal("{code} {code}"), "the wording holds {code} more than once");
-        assert_eq!(refusal("{code} {name}"), "the wording holds the unknown placeholder {name}");
-        assert_eq!(refusal("{code} {Code}"), "the wording holds the unknown placeholder {Code}");
-        assert_eq!(refusal("{code} {}"), "the wording holds the unknown placeholder {}");
-        assert_eq!(refusal("{code} {"), "the wording holds a { without its }");
-        assert_eq!(refusal("{code} }"), "the wording holds a } without its {");
-        assert_eq!(refusal("{code}\u{1b}[31m"), "the wording holds the control character U+001B");
-        assert_eq!(refusal("{code}\u{202e}"), "the wording holds the control character U+202E");
-        assert!(refusal(&"{code}".repeat(2000)).contains("more than 1600"));
-        assert!(Wording::parse("x{y").unwrap_err().hint_text().unwrap().contains("{{"));
-        assert!(Wording::parse("{code} {x}").unwrap_err().hint_text().unwrap().contains("{minutes}"));
+        assert_eq!(refusal("your code"), "the wording lacks {{ code }}");
+        assert_eq!(refusal(""), "the wording lacks {{ code }}");
+        assert_eq!(refusal("{code}"), "the wording lacks {{ code }}");
+        assert_eq!(refusal("{{ code }} {{ code }}"), "the wording holds {{ code }} more than once");
+        assert_eq!(refusal("{{ code }} {{ name }}"), "the wording holds the unknown variable name");
+        assert_eq!(refusal("{{ code }} {{ Code }}"), "the wording holds the unknown variable Code");
+        assert_eq!(refusal("{% if minutes == 1 %}{{ code }}{% endif %}"), "the wording lacks {{ code }}");
+        assert_eq!(
+            refusal("{{ code }}{% if minutes == 1 %}{{ code }}{% endif %}"),
+            "the wording holds {{ code }} more than once"
+        );
+        assert!(refusal("{{ code }} {{").starts_with("the wording is no template: "));
+        assert_eq!(refusal("{{ code }}{{ range(9) }}"), "the wording holds the unknown variable range");
+        let circles = format!("{{{{ code }}}}{}x{}", "{% for c in time %}".repeat(5), "{% endfor %}".repeat(5));
+        assert!(refusal(&circles).starts_with("the wording is no template: "));
+        assert!(refusal("{{ code | nothing }}").contains("nothing"));
+        assert!(refusal("{% include 'other' %}{{ code }}").starts_with("the wording is no template: "));
+        assert_eq!(refusal("{{ code }}\u{1b}[31m"), "the wording holds the control character U+001B");
+        assert_eq!(refusal("{{ code }}\u{202e}"), "the wording holds the control character U+202E");
+        assert_eq!(refusal("{{ code }}\u{e000}"), "the wording holds the control character U+E000");
+        assert!(refusal(&"{{ code }}".repeat(2000)).contains("more than 1600"));
+        assert!(Wording::parse("{{ code }} {{ x }}").unwrap_err().hint_text().unwrap().contains("{{ minutes }}"));
+        let plural = Wording::parse("{{ code }}, {{ minutes }} minute{% if minutes != 1 %}s{% endif %}").unwrap();
+        assert_eq!(render(&plural, "x", 1, &Endings::NONE), "012345, 1 minute");
+        assert_eq!(render(&plural, "x", 9, &Endings::NONE), "012345, 9 minutes");
     }
 
     #[test]
     fn an_app_hash_is_the_last_line() {
         let endings = Endings::new(Some("FA+9qCX9VSu"), None).unwrap();
 
-        let text = render(&Wording::parse("Code {code}").unwrap(), "ACME", 5, &endings);
+        let text = render(&Wording::parse("Code {{ code }}").unwrap(), "ACME", 5, &endings);
 
         assert_eq!(text, "Code 012345\nFA+9qCX9VSu");
         for bad in ["", "FA+9qCX9VS", "FA+9qCX9VSuu", "FA+9qCX9V-u", "FA+9qCX9V\nu", "ФФФФФ1"] {
@@ -393,7 +407,7 @@ mod tests {
         let endings = Endings::new(Some("FA+9qCX9VSu"), None).unwrap();
         let code = code("012345");
         let values = Values { app: "ACME", code: &code, minutes: 5 };
-        let wording = |length: usize| Wording::parse(&format!("{{code}}{}", "x".repeat(length))).unwrap();
+        let wording = |length: usize| Wording::parse(&format!("{{{{code}}}}{}", "x".repeat(length))).unwrap();
 
         assert!(wording(140 - 6 - 12).render(&values, &endings).is_ok());
         let error = wording(141 - 6 - 12).render(&values, &endings).unwrap_err();
@@ -405,7 +419,7 @@ mod tests {
     fn an_origin_becomes_the_webotp_line() {
         for origin in ["example.com", "https://example.com", "https://example.com/", "EXAMPLE.com"] {
             let endings = Endings::new(None, Some(origin)).unwrap();
-            let text = render(&Wording::parse("Code {code}").unwrap(), "ACME", 5, &endings);
+            let text = render(&Wording::parse("Code {{ code }}").unwrap(), "ACME", 5, &endings);
             assert_eq!(text, "Code 012345\n@example.com #012345");
         }
         assert_eq!(
@@ -449,7 +463,7 @@ mod tests {
         let code = code("012345");
         let values = Values { app: "ACME", code: &code, minutes: 5 };
 
-        let text = Wording::parse("Code {code}").unwrap().masked(&values, &endings);
+        let text = Wording::parse("Code {{ code }}").unwrap().masked(&values, &endings).unwrap();
 
         assert_eq!(text, "Code ••••••\n@example.com #••••••");
         assert!(!format!("{values:?}").contains("012345"));
@@ -457,7 +471,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wording_makes_it_panic_and_each_accepted_one_holds_the_code_once(text in "[{}a-e \\PC]{0,30}(\\{code\\})?[{}a]{0,4}") {
+        fn no_wording_makes_it_panic_and_each_accepted_one_holds_the_code_once(text in "[{}a-e \\PC]{0,30}(\\{\\{ code \\}\\})?[{}%a]{0,4}") {
             if let Ok(wording) = Wording::parse(&text) {
                 prop_assert_eq!(render(&wording, "A", 3, &Endings::NONE).matches("012345").count(), 1);
             }

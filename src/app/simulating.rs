@@ -163,6 +163,7 @@ impl Defence for Simulated {
             override_limits: None,
             idempotency_key: None,
             endings: Endings::default(),
+            locale: None,
             segments_max: None,
             timeout: Duration::from_secs(45),
         };

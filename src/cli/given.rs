@@ -19,6 +19,7 @@ use crate::config::{Config, nearest};
 use crate::engine::{Caller, Destination, Filter};
 use crate::error::{Code, Error, Result};
 use crate::files::{self, Holds};
+use crate::locale::Locale;
 use crate::otp::{State, User};
 use crate::output::{Output, Prompt};
 use crate::phone::{self, Phone};
@@ -130,6 +131,14 @@ pub fn moment(option: &str, text: &str, relative: impl Fn(Duration) -> Timestamp
         Err(_) => Err(Error::new(Code::VALUE_INVALID, format!("{option} is not a moment: {text:.60}"))
             .hint("Write it like 2026-12-31, 2026-12-31T08:00:00Z or 2h")),
     }
+}
+
+/// A locale by its tag.
+pub fn locale(text: &str) -> Result<Locale> {
+    Locale::parse(text).ok_or_else(|| {
+        Error::new(Code::VALUE_INVALID, format!("--locale is not the tag of a language: {text:.40}"))
+            .hint("Write it like de, de-AT, pt-BR or zh-Hant.")
+    })
 }
 
 /// A country by its two letters.

@@ -70,6 +70,9 @@ pub struct Args {
     /// The domain whose web page may fill the code in by itself
     #[arg(long, value_name = "DOMAIN", conflicts_with = "app_hash")]
     pub origin: Option<String>,
+    /// The language of the message, for example de, de-AT or pt-BR [default: the setting `locale`]
+    #[arg(long, value_name = "TAG")]
+    pub locale: Option<String>,
     /// Allow the message to take this many SMS segments
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10))]
     pub allow_segments: Option<u32>,
@@ -162,6 +165,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         override_limits: override_limits(&args)?,
         idempotency_key: args.idempotency_key,
         endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
+        locale: args.locale.as_deref().map(given::locale).transpose()?,
         segments_max: args.allow_segments,
         timeout,
     };

@@ -14,6 +14,7 @@ use super::source::{GivenValue, Inputs, Source};
 use super::twilio::twilio;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeySource;
+use crate::locale::Locale;
 use crate::phone;
 use crate::policy::Policy;
 
@@ -32,6 +33,9 @@ pub fn assemble(inputs: Inputs) -> Result<Config> {
         policy.app_name = app_name(name)?;
     }
     let alarm_hook = guard::alarm_hook(&given, &policy.app_name, &mut warnings)?;
+    if let Some(given) = given.get("SMSOTP_LOCALE") {
+        policy.locale = locale(given)?;
+    }
     let region = given.get("SMSOTP_REGION").map(country).transpose()?;
     let provider = given.get("SMSOTP_PROVIDER").map(provider).transpose()?;
     let output = given.get("SMSOTP_OUTPUT").map(output).transpose()?;
@@ -64,6 +68,11 @@ fn app_name(given: &GivenValue) -> Result<String> {
         return Err(given.invalid(&format!("has {length} characters; 30 fit one message")));
     }
     Ok(given.value.clone())
+}
+
+fn locale(given: &GivenValue) -> Result<Locale> {
+    Locale::parse(&given.value)
+        .ok_or_else(|| given.invalid("is not a locale").hint("Write it like de, de-AT, pt-BR or zh-Hant."))
 }
 
 fn country(given: &GivenValue) -> Result<String> {

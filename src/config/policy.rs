@@ -8,6 +8,7 @@ use super::settings::{PURPOSE_KEYS, nearest};
 use super::source::{invalid, printable, unknown};
 use crate::error::Result;
 use crate::limits::{Limits, PurposeLimits, Window};
+use crate::locale::Locale;
 use crate::phone;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
@@ -92,12 +93,25 @@ fn one_purpose(
                 }
             }
             "text" => {
-                let wording = text(&name, value)?;
-                Wording::parse(wording).map_err(|error| {
-                    let hint = error.hint_text().unwrap_or_default().to_owned();
-                    invalid(&name, &format!("cannot be used: {}", error.message())).hint(hint)
-                })?;
-                settings.text = Some(wording.to_owned());
+                settings.text = Some(wording(&name, value)?);
+            }
+            "texts" => {
+                for (tag, value) in section(&name, value)? {
+                    let place = format!("{name}.{}", printable(tag));
+                    let locale = Locale::parse(tag).ok_or_else(|| {
+                        invalid(&place, "is not a locale").hint("Write it like de, de-AT, pt-BR or zh-Hant.")
+                    })?;
+                    settings.texts.insert(locale, wording(&place, value)?);
+                }
+            }
+            "countries" => {
+                for (code, value) in section(&name, value)? {
+                    let place = format!("{name}.{}", printable(code));
+                    let country = phone::country(code).ok_or_else(|| {
+                        invalid(&place, "is no country that has phone numbers").hint(phone::how_to_name_a_country(code))
+                    })?;
+                    settings.country_texts.insert(country.to_owned(), wording(&place, value)?);
+                }
             }
             "cooldown" => limits.cooldown = Some(cooldown(&name, value)?),
             "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
@@ -117,6 +131,16 @@ fn one_purpose(
         warnings.push(format!("{place}.digits is below the 6 digits of NIST SP 800-63B-4 §3.1.3.2"));
     }
     Ok(())
+}
+
+/// A wording that was checked.
+fn wording(name: &str, value: &Value) -> Result<String> {
+    let text = text(name, value)?;
+    Wording::parse(text).map_err(|error| {
+        let hint = error.hint_text().unwrap_or_default().to_owned();
+        invalid(name, &format!("cannot be used: {}", error.message())).hint(hint)
+    })?;
+    Ok(text.to_owned())
 }
 
 /// Whether a purpose's callers never say which codes were entered.

@@ -83,6 +83,7 @@ settings! {
     "SMSOTP_SECRET_KEY" | "" | "the secret keys: 32 bytes of base64 each, newest first, separated by commas or white space" | "" | "base64_of_32_random_bytes" | secret;
     "SMSOTP_SECRET_KEY_FILE" | "secret_key_file" | "a file that holds the secret keys" | "secret.key in the user's configuration directory, made with a new database" | "/run/secrets/smsotp_key";
     "SMSOTP_REGION" | "region" | "the country of numbers typed without +, two letters" | "" | "US";
+    "SMSOTP_LOCALE" | "locale" | "the language of messages for which none is asked: de, de-AT, pt-BR" | "en" | "de";
     "SMSOTP_APP_NAME" | "app_name" | "the name that messages show, at most 30 characters" | "smsotp" | "ACME";
     "SMSOTP_STATUS_CALLBACK" | "status_callback" | "the public URL that Twilio reports deliveries to" | "" | "https://example.com/api/v1/messaging/twilio/status/";
     "SMSOTP_ALLOW_TEST_NUMBERS" | "allow_test_numbers" | "whether serve accepts the fixed codes of declared test numbers: true or false" | "false" | "true";
@@ -124,7 +125,13 @@ pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
     ("ttl", "how long a code is valid, 1 to 60 minutes", "\"10m\""),
     ("digits", "how many digits, 4 to 10", "6"),
     ("resend", "what a re-send sends: the same code or a new one", "\"same\""),
-    ("text", "the wording: {code} once; {app}, {minutes} and {time} are optional", "built in"),
+    (
+        "text",
+        "the wording: {{ code }} once; {{ app }}, {{ minutes }} and {{ time }} are optional ([templates.md](templates.md))",
+        "built in",
+    ),
+    ("texts", "a section of wordings by locale: `de = \"…\"`", "built in, in 30 locales"),
+    ("countries", "a section of wordings by country, whatever the locale: `IN = \"…\"`", "none"),
     ("cooldown", "pause after the 1st, 2nd, ... message to a phone for this purpose", "`limits.cooldown`"),
     ("phone", "messages per phone for this purpose, besides `limits.phone`", "[]"),
     (

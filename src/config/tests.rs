@@ -522,7 +522,7 @@ fn limits_and_purposes_are_read() {
     let config = from_toml(
         "keep = \"48h\"\ncountries = [\"us\", \"DE\"]\nsegments_max = 2\n\
          [limits]\nphone = \"5/1h\"\nuser = [\"2/10min\", \"9/d\"]\ncooldown = [\"10s\"]\nguesses_per_otp = 3\nip = []\n\
-         [purposes.payment]\nttl = \"5m\"\ndigits = 8\nresend = \"new\"\ntext = \"{app}: {code}\"\n\
+         [purposes.payment]\nttl = \"5m\"\ndigits = 8\nresend = \"new\"\ntext = \"{{ app }}: {{ code }}\"\n\
          [purposes.login]\nttl = \"20m\"\ndigits = 4\n",
     )
     .unwrap();
@@ -599,7 +599,7 @@ fn each_limit_takes_one_window_or_a_list_and_nothing_switches_it_off() {
 #[test]
 fn a_purpose_may_have_its_own_cooldown_guesses_and_windows_of_a_phone() {
     let config = from_toml(
-        "[purposes.payment]\ncooldown = [\"5s\", \"1m\"]\nphone = \"2/10m\"\nguesses_per_otp = 3\ntext = '{code} \"now\"'\n\
+        "[purposes.payment]\ncooldown = [\"5s\", \"1m\"]\nphone = \"2/10m\"\nguesses_per_otp = 3\ntext = '{{ code }} \"now\"'\n\
          [purposes.login]\ncooldown = []\nguesses_per_otp = 0\n[purposes.registration]\nttl = \"5m\"\n",
     )
     .unwrap();
@@ -611,7 +611,7 @@ fn a_purpose_may_have_its_own_cooldown_guesses_and_windows_of_a_phone() {
     assert!(!limits.purposes.contains_key("registration"));
     assert_eq!(
         setting(&config, "purposes.payment").0,
-        "ttl = \"10m\", digits = 6, resend = \"same\", text = '{code} \"now\"', cooldown = [\"5s\", \"1m\"], phone = [\"2/10m\"], \
+        "ttl = \"10m\", digits = 6, resend = \"same\", text = '{{ code }} \"now\"', cooldown = [\"5s\", \"1m\"], phone = [\"2/10m\"], \
          guesses_per_otp = 3"
     );
     let warned = config.warnings.join("\n");
@@ -683,8 +683,12 @@ fn rules_out_of_range_are_refused_by_name() {
         ("[purposes.login]\ndigits = 3", "4 to 10"),
         ("[purposes.login]\ndigits = 11", "4 to 10"),
         ("[purposes.login]\nresend = \"never\"", "same"),
-        ("[purposes.login]\ntext = \"hello\"", "lacks {code}"),
-        ("[purposes.login]\ntext = \"{code} {nane}\"", "unknown placeholder {nane}"),
+        ("[purposes.login]\ntext = \"hello\"", "lacks {{ code }}"),
+        ("[purposes.login]\ntext = \"{{ code }} {{ nane }}\"", "unknown variable nane"),
+        ("[purposes.login.texts]\ngerman = \"{{ code }}\"", "purposes.login.texts.german is not a locale"),
+        ("[purposes.login.texts]\nde = \"{code}\"", "purposes.login.texts.de cannot be used"),
+        ("[purposes.login.countries]\nXX = \"{{ code }}\"", "no country"),
+        ("locale = \"german\"", "not a locale"),
         ("[purposes.Login]\ndigits = 6", "is not a name for a purpose"),
         ("countries = []", "no country"),
         ("countries = [\"USA\"]", "two letters"),

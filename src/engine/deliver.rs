@@ -61,7 +61,7 @@ async fn hand_over(ctx: &Context, ticket: &Ticket) -> Result<Delivery> {
     let outgoing = Outgoing {
         message_id: ticket.message.id,
         to: ticket.message.phone.clone(),
-        body: text::render(&ctx.policy, &ticket.otp, &code, &ticket.message.endings, begun)?,
+        body: text::render(&ctx.policy, (&ticket.otp, &ticket.message), &code, begun)?,
         validity_seconds: u32::try_from(ticket.otp.left(begun).as_secs().clamp(1, VALIDITY_MAX)).ok(),
     };
     ctx.reached(Step::Handing);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::limits::Limit;
+use crate::locale::Locale;
 use crate::otp::User;
 use crate::phone::{self, Number, Phone};
 use crate::purpose::Purpose;
@@ -27,6 +28,8 @@ pub struct SendOtp {
     pub idempotency_key: Option<String>,
     /// The last lines for Android or WebOTP.
     pub endings: Endings,
+    /// The locale of the text; `None`: the policy's.
+    pub locale: Option<Locale>,
     /// How many segments the text may take, if not the policy's.
     pub segments_max: Option<u32>,
     /// For how long to go on trying.

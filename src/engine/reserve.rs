@@ -16,6 +16,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::{Keyring, fill_random};
 use crate::limits::{Hit, QUIET, SendUsages};
 use crate::lists::About;
+use crate::locale::Locale;
 use crate::message::{self, Message};
 use crate::money::{Channel, Money};
 use crate::otp::{Otp, State, User};
@@ -91,6 +92,7 @@ pub(super) async fn reserve(
         new_code: request.new_code,
         override_limits: request.override_limits.clone(),
         endings: request.endings.clone(),
+        locale: request.locale.clone(),
         segments,
         reply,
         looked_after,
@@ -119,6 +121,7 @@ struct Reservation {
     new_code: bool,
     override_limits: Option<Override>,
     endings: Endings,
+    locale: Option<Locale>,
     segments: u32,
     reply: Option<Reply>,
     looked_after: LookedAfter,
@@ -481,6 +484,7 @@ impl Reservation {
             missed_at: None,
             updated_at: now,
             endings: self.endings.clone(),
+            locale: self.locale.clone(),
             country: self.country().to_owned(),
             price: self.price,
             settled: None,

@@ -9,7 +9,7 @@ use super::idempotency::{mismatch, reply_of};
 use super::request::{Destination, SendOtp};
 use super::reserve::{LookedAfter, Reserved, reserve};
 use super::sent::{SendAnswer, Sent};
-use super::text;
+use super::text::Written;
 use crate::error::{self, Error, Result};
 use crate::message;
 use crate::phone::Phone;
@@ -79,7 +79,13 @@ async fn check(ctx: &Context, request: &SendOtp) -> Result<u32> {
 fn measure(ctx: &Context, request: &SendOtp) -> Result<u32> {
     let settings = ctx.policy.purpose(&request.purpose).ok_or_else(|| ctx.unknown_purpose(&request.purpose))?;
     let allowed = request.segments_max.unwrap_or(ctx.policy.segments_max);
-    text::measure(&ctx.policy, &request.purpose, settings, &request.endings, allowed)
+    let number = request.number();
+    let written = Written {
+        locale: request.locale.as_ref(),
+        country: number.as_ref().and_then(|number| number.country.as_deref()).unwrap_or_default(),
+        endings: &request.endings,
+    };
+    written.measure(&ctx.policy, (&request.purpose, settings), allowed)
 }
 
 fn reply_for(ctx: &Context, caller: &Caller, request: &SendOtp) -> Result<Option<Reply>> {

@@ -5,6 +5,8 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::error::{self, Error, Result};
+use crate::locale::Locale;
+use crate::message::Message;
 use crate::otp::Otp;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy};
@@ -12,44 +14,70 @@ use crate::segments::{self, Encoding, Segments};
 use crate::template::{Endings, Values, Wording};
 
 /// The text of an otp's message as it is now: the minutes left are rounded down.
-pub fn render(policy: &Policy, otp: &Otp, code: &Code, endings: &Endings, now: Timestamp) -> Result<SecretString> {
-    let custom = policy.purpose(&otp.purpose).and_then(|purpose| purpose.text.as_deref());
-    let minutes = otp.left(now).as_secs() / 60;
-    wording(&otp.purpose, custom)?.render(&Values { app: &policy.app_name, code, minutes }, endings)
+pub fn render(policy: &Policy, (otp, message): (&Otp, &Message), code: &Code, now: Timestamp) -> Result<SecretString> {
+    let settings = policy.purpose(&otp.purpose).cloned().unwrap_or_default();
+    let written = Written { locale: message.locale.as_ref(), country: &message.country, endings: &message.endings };
+    let values = Values { app: &policy.app_name, code, minutes: otp.left(now).as_secs() / 60 };
+    written.wording(policy, &otp.purpose, &settings)?.render(&values, written.endings)
 }
 
-/// How many segments the longest message for a purpose takes; an error where that is more than `allowed`.
-pub fn measure(
-    policy: &Policy,
-    purpose: &Purpose,
-    settings: &PurposePolicy,
-    endings: &Endings,
-    allowed: u32,
-) -> Result<u32> {
-    let text = longest(policy, purpose, settings, endings)?;
-    let measured = segments::measure(text.expose_secret());
-    if measured.segments > allowed { Err(too_long(&measured, allowed)) } else { Ok(measured.segments) }
+/// How a text is written, besides its purpose.
+#[derive(Clone, Copy, Debug)]
+pub struct Written<'a> {
+    /// The locale; `None`: the policy's.
+    pub locale: Option<&'a Locale>,
+    /// The country of the number, two letters; empty: none.
+    pub country: &'a str,
+    /// Its last line.
+    pub endings: &'a Endings,
+}
+
+impl Written<'_> {
+    /// The wording: the country's; else the operator's in the locale or one that is wider; else the operator's for all others; else the
+    /// built-in one.
+    fn wording(&self, policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -> Result<Wording> {
+        let locale = self.locale.unwrap_or(&policy.locale);
+        let own = || locale.and_wider().into_iter().find_map(|locale| settings.texts.get(&locale));
+        let custom = settings.country_texts.get(self.country).or_else(own).or(settings.text.as_ref());
+        custom.map_or_else(|| Ok(Wording::built_in(purpose, locale)), |text| Wording::parse(text))
+    }
+
+    /// How many segments the longest message for a purpose takes; an error where that is more than `allowed`.
+    ///
+    /// # Errors
+    /// `TOO_MANY_SEGMENTS`, which names the characters at fault; `VALUE_INVALID` where the text cannot be made.
+    pub fn measure(
+        &self,
+        policy: &Policy,
+        (purpose, settings): (&Purpose, &PurposePolicy),
+        allowed: u32,
+    ) -> Result<u32> {
+        let measured = segments::measure(self.longest(policy, (purpose, settings))?.expose_secret());
+        if measured.segments > allowed { Err(too_long(&measured, allowed)) } else { Ok(measured.segments) }
+    }
+
+    /// The longest that a message for a purpose can get, with a code of zeros: to be measured before anything is recorded.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` where the text cannot be made.
+    pub fn longest(&self, policy: &Policy, (purpose, settings): (&Purpose, &PurposePolicy)) -> Result<SecretString> {
+        let code = Code::parse(&"0".repeat(usize::from(settings.digits)))?;
+        let values = Values { app: &policy.app_name, code: &code, minutes: settings.ttl.as_secs() / 60 };
+        self.wording(policy, purpose, settings)?.render(&values, self.endings)
+    }
 }
 
 /// The purposes whose messages the policy itself does not let out, with the reason.
 pub fn wordings_too_long(policy: &Policy) -> Vec<(Purpose, Error)> {
     let too_long = |(purpose, settings): (&Purpose, &PurposePolicy)| {
-        let measured = measure(policy, purpose, settings, &Endings::NONE, policy.segments_max);
-        measured.err().map(|error| (purpose.clone(), error))
+        let plain = Written { locale: None, country: "", endings: &Endings::NONE };
+        let locales = settings.texts.keys().map(|locale| Written { locale: Some(locale), ..plain });
+        let countries = settings.country_texts.keys().map(|country| Written { country, ..plain });
+        let mut all = [plain].into_iter().chain(locales).chain(countries);
+        let measured = all.find_map(|one| one.measure(policy, (purpose, settings), policy.segments_max).err());
+        measured.map(|error| (purpose.clone(), error))
     };
     policy.purposes.iter().filter_map(too_long).collect()
-}
-
-/// The longest that a message for a purpose can get: to be measured before anything is recorded.
-fn longest(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy, endings: &Endings) -> Result<SecretString> {
-    let code = Code::parse(&"0".repeat(usize::from(settings.digits)))?;
-    let minutes = settings.ttl.as_secs() / 60;
-    let values = Values { app: &policy.app_name, code: &code, minutes };
-    wording(purpose, settings.text.as_deref())?.render(&values, endings)
-}
-
-fn wording(purpose: &Purpose, custom: Option<&str>) -> Result<Wording> {
-    custom.map_or_else(|| Ok(Wording::built_in(purpose)), Wording::parse)
 }
 
 /// What a text that takes too many segments is told, with the characters at fault.

@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::engine::{Caller, Destination, Proven, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
 use crate::error::{self, Error};
+use crate::locale::Locale;
 use crate::message;
 use crate::phone;
 use crate::purpose::{self, Purpose};
@@ -57,6 +58,9 @@ pub(super) struct SendRequest {
     app_hash: Option<String>,
     /// The domain whose web page may fill the code in by itself.
     origin: Option<String>,
+    /// The language of the message, for example `de`, `de-AT` or `pt-BR`; the server's setting where it is missing.
+    #[schema(example = "de", max_length = 20)]
+    locale: Option<String>,
     /// `passed`: the person has solved a challenge, as `challenge_required` asked for. For tokens of services.
     #[schema(example = "passed", pattern = "^passed$")]
     challenge: Option<String>,
@@ -175,6 +179,7 @@ pub(super) async fn send(
         override_limits: None,
         idempotency_key: request.idempotency_key()?,
         endings: Endings::new(body.app_hash.as_deref(), body.origin.as_deref())?,
+        locale: body.locale.as_deref().map(locale).transpose()?,
         segments_max: None,
         timeout: SEND_WITHIN,
     };
@@ -248,6 +253,11 @@ pub(super) async fn proven(
         counted => counted == Proven::Counted,
     };
     Ok(Json(ProvenResponse { otp_id, proven: true, counted }).into_response())
+}
+
+fn locale(tag: &str) -> Result<Locale, Problem> {
+    let no_tag = "locale is not the tag of a language: write it like de, de-AT or pt-BR";
+    Locale::parse(tag).ok_or_else(|| Problem::new(error::Code::VALUE_INVALID, no_tag))
 }
 
 /// Whether the caller has had a challenge solved. A user's own token cannot say so.

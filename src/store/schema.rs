@@ -182,6 +182,7 @@ table! {
     "missed_at"     Int   Changing  missed_at,
     "updated_at"    Int   Changing  updated_at,
     "endings"       Text  Fixed     endings,
+    "locale"        Text  Fixed     locale,
     "country"       Text  Fixed     country,
     "price"         Int   Fixed     price,
     "settled"       Int   Changing  settled,

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::lists::{ListedKind, Side};
+use crate::locale::Locale;
 use crate::message;
 use crate::money::{Channel, Money};
 use crate::otp::{self, User};
@@ -213,6 +214,7 @@ stored_texts! {
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
     Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
     Stage: |stage| stage.as_str().into(), Stage::parse;
+    Locale: |locale| locale.as_str().into(), Locale::parse;
     Side: |side| side.as_str().into(), Side::parse;
     Counted: |counted| <&'static str>::from(*counted).into(), |text| text.parse().ok();
     EventKind: |kind| <&'static str>::from(*kind).into(), |text| text.parse().ok();

@@ -212,7 +212,7 @@ fn config_check_fails_wherever_send_would() {
         (
             "a wording of two segments",
             account.clone(),
-            "[purposes.login]\ntext = \"{code} пароль для входа в сервис, никому его не сообщайте никогда и ни за что\"\n",
+            "[purposes.login]\ntext = \"{{ code }} пароль для входа в сервис, никому его не сообщайте никогда и ни за что\"\n",
             "purpose login: the message takes 2 segments",
         ),
         ("an app name in another script", account.clone(), "app_name = \"Магазин всякой всячины\"\n", "segments"),

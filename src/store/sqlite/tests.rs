@@ -113,6 +113,7 @@ fn ask(key: Option<&str>) -> SendOtp {
         override_limits: None,
         idempotency_key: key.map(str::to_owned),
         endings: Endings::default(),
+        locale: None,
         segments_max: None,
         timeout: Duration::from_secs(45),
     }

@@ -88,6 +88,7 @@ CREATE TABLE smsotp.messages (
     missed_at     bigint,
     updated_at    bigint  NOT NULL,
     endings       text    NOT NULL DEFAULT '{}',
+    locale        text,                      -- that was asked for; NULL: the setting's
     country       text    COLLATE "C" NOT NULL DEFAULT '',   -- that it is counted in, two letters; empty: none
     price         bigint  NOT NULL DEFAULT 0,    -- reserved, in millionths of a US dollar
     settled       bigint,                        -- what it has cost in the end; NULL: not known, so the price stands

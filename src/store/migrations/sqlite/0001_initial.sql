@@ -88,6 +88,7 @@ CREATE TABLE messages (
     missed_at     INTEGER,
     updated_at    INTEGER NOT NULL,
     endings       TEXT    NOT NULL DEFAULT '{}',
+    locale        TEXT,                      -- that was asked for; NULL: the setting's
     country       TEXT    NOT NULL DEFAULT '',  -- that it is counted in, two letters; empty: none
     price         INTEGER NOT NULL DEFAULT 0,   -- reserved, in millionths of a US dollar
     settled       INTEGER,                      -- what it has cost in the end; NULL: not known, so the price stands
