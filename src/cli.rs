@@ -30,6 +30,7 @@ mod serve;
 mod show;
 mod signals;
 mod simulate;
+mod template;
 mod test_number;
 mod test_twilio;
 mod token;
@@ -153,6 +154,8 @@ pub enum Verb {
     #[command(subcommand)]
     Block(block::Verb),
     Forget(forget::Args),
+    #[command(subcommand)]
+    Template(template::Verb),
     #[command(subcommand)]
     TestNumber(test_number::Verb),
     #[command(subcommand)]
@@ -330,6 +333,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Prices(args) => prices::run(args, call, out),
         Verb::Block(args) => block::run(args, call, out),
         Verb::Forget(args) => forget::run(args, call, out),
+        Verb::Template(args) => template::run(args, call, out),
         Verb::TestNumber(args) => test_number::run(args, call, out),
         Verb::Keys(args) => keys::run(args, call, out),
         Verb::Config(args) => config::run(args, call, out),

@@ -111,6 +111,11 @@ fn purpose_value(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -
     if let Some(text) = &settings.text {
         value.push_str(&format!(", text = {}", Value::from(text.as_str())));
     }
+    let texts = settings.texts.iter().map(|(locale, text)| (format!("texts.{locale}"), text));
+    let by_country = settings.country_texts.iter().map(|(country, text)| (format!("countries.{country}"), text));
+    for (key, text) in texts.chain(by_country) {
+        value.push_str(&format!(", {key} = {}", Value::from(text.as_str())));
+    }
     if let Some(own) = policy.limits.purposes.get(purpose.as_str()) {
         let cooldown =
             own.cooldown.as_ref().map(|pauses| format!(", cooldown = {}", list(pauses.iter().map(|p| span(*p)))));

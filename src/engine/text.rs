@@ -36,10 +36,15 @@ impl Written<'_> {
     /// The wording: the country's; else the operator's in the locale or one that is wider; else the operator's for all others; else the
     /// built-in one.
     fn wording(&self, policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -> Result<Wording> {
+        let built_in = || Wording::built_in(purpose, self.locale.unwrap_or(&policy.locale));
+        self.own(policy, settings).map_or_else(|| Ok(built_in()), Wording::parse)
+    }
+
+    /// The operator's own wording.
+    pub fn own<'p>(&self, policy: &Policy, settings: &'p PurposePolicy) -> Option<&'p str> {
         let locale = self.locale.unwrap_or(&policy.locale);
-        let own = || locale.and_wider().into_iter().find_map(|locale| settings.texts.get(&locale));
-        let custom = settings.country_texts.get(self.country).or_else(own).or(settings.text.as_ref());
-        custom.map_or_else(|| Ok(Wording::built_in(purpose, locale)), |text| Wording::parse(text))
+        let in_locale = || locale.and_wider().into_iter().find_map(|locale| settings.texts.get(&locale));
+        settings.country_texts.get(self.country).or_else(in_locale).or(settings.text.as_ref()).map(String::as_str)
     }
 
     /// How many segments the longest message for a purpose takes; an error where that is more than `allowed`.
@@ -53,7 +58,10 @@ impl Written<'_> {
         allowed: u32,
     ) -> Result<u32> {
         let measured = segments::measure(self.longest(policy, (purpose, settings))?.expose_secret());
-        if measured.segments > allowed { Err(too_long(&measured, allowed)) } else { Ok(measured.segments) }
+        match too_long(&measured, allowed) {
+            Some(error) => Err(error),
+            None => Ok(measured.segments),
+        }
     }
 
     /// The longest that a message for a purpose can get, with a code of zeros: to be measured before anything is recorded.
@@ -80,8 +88,11 @@ pub fn wordings_too_long(policy: &Policy) -> Vec<(Purpose, Error)> {
     policy.purposes.iter().filter_map(too_long).collect()
 }
 
-/// What a text that takes too many segments is told, with the characters at fault.
-fn too_long(measured: &Segments, allowed: u32) -> Error {
+/// What a text that takes more segments than allowed is told, with the characters at fault; `None`: it fits.
+pub fn too_long(measured: &Segments, allowed: u32) -> Option<Error> {
+    if measured.segments <= allowed {
+        return None;
+    }
     let mut message = format!(
         "the message takes {} segments ({} {} characters); {allowed} {} allowed",
         measured.segments,
@@ -94,7 +105,7 @@ fn too_long(measured: &Segments, allowed: u32) -> Error {
             measured.foreign.iter().take(8).map(|c| format!("{c} (U+{:04X})", *c as u32)).collect();
         message.push_str(&format!("; not in the GSM-7 alphabet: {}", foreign.join(", ")));
     }
-    Error::new(error::Code::TOO_MANY_SEGMENTS, message).hint(
+    Some(Error::new(error::Code::TOO_MANY_SEGMENTS, message).hint(
         "Shorten the app name or the wording, or allow more with the setting segments_max; every segment is charged.",
-    )
+    ))
 }

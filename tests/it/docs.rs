@@ -341,6 +341,8 @@ const JSON_STORIES: &[JsonStory] = &[
     story("show", "show 1", 0),
     JsonStory { title: None, line: "send +14155550124", exit: 0 },
     story("report", "report --since 24h", 0),
+    story("template list", "template list --purpose login", 0),
+    story("template check", "template check --purpose login", 0),
     story("revoke", "revoke +14155550124", 0),
     story("limits show", "limits show +14155550123 --purpose login", 0),
     story("limits show --risk", "limits show --risk", 0),

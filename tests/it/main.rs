@@ -69,4 +69,5 @@ mod tokens;
 mod verifying;
 mod window;
 mod windows;
+mod wording;
 mod world;

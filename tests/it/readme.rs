@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use smsotp::cli;
 use smsotp::config::{COUNTRY_KEYS, PURPOSE_KEYS, SETTINGS};
 use smsotp::error::{CLASSES, CODES};
+use smsotp::template::built_in;
 
 #[cfg(unix)]
 #[test]
@@ -37,6 +38,8 @@ fn the_tables_of_the_pages_are_those_of_the_code() {
             ("countries", section_keys(COUNTRY_KEYS)),
         ],
     );
+    let locales: Vec<String> = built_in::locales().map(|locale| format!("`{locale}`")).collect();
+    keep("docs/templates.md", &[("locales", format!("{}\n", locales.join(", ")))]);
     keep("docs/exit-codes.md", &[("exit-codes", exit_codes()), ("codes", codes())]);
 }
 
