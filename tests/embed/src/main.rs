@@ -55,6 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         override_limits: None,
         idempotency_key: None,
         endings: Endings::default(),
+        locale: None,
         segments_max: None,
         timeout: Duration::from_secs(45),
     };
