@@ -40,6 +40,7 @@ mod machines;
 mod man;
 #[cfg(target_os = "linux")]
 mod memory;
+mod monitoring;
 mod pg;
 mod pooler;
 mod postgres;
