@@ -27,6 +27,7 @@ mod lookup;
 mod message;
 mod message_log;
 mod messages;
+mod missing;
 mod options;
 mod plan;
 mod request;
@@ -48,6 +49,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use callback::SentCallback;
 pub use fault::{Fault, On};
 pub use message::ReceivedMessage;
+pub use missing::names as missing;
 pub use options::{OnMessage, Options, Pace};
 pub use plan::CallbackPlan;
 

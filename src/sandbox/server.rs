@@ -22,7 +22,7 @@ use super::callback::Callback;
 use super::connection::ClientConnection;
 use super::fault::Fault;
 use super::state::SandboxState;
-use super::{account, control, create, inbox, lookup, messages, services, webhooks};
+use super::{account, control, create, inbox, lookup, messages, missing, services, webhooks};
 use crate::error::{Code, Error, Result};
 use crate::linger::Lingering;
 
@@ -179,8 +179,8 @@ fn router(state: Arc<SandboxState>) -> Router {
         .route("/v1/Messaging/Countries/{country}", get(lookup::price))
         .route("/v1/Messaging/GeoPermissions", get(lookup::geo_permissions))
         .route("/v2/PhoneNumbers/{number}", get(lookup::lookup))
-        .method_not_allowed_fallback(|| async { TwilioError::new(20004, "Method not allowed") })
-        .fallback(any(|request: Request| async move { TwilioError::not_found(request.uri().path()) }))
+        .method_not_allowed_fallback(missing::wrong_method)
+        .fallback(any(missing::unknown_path))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), with_faults));
     let control = Router::new()
         .route("/sandbox", get(control::index))

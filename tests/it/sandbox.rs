@@ -4,5 +4,6 @@
 mod callbacks;
 mod faults;
 mod messages;
+mod operations;
 mod own_features;
 mod scene;
