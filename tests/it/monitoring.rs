@@ -1,11 +1,16 @@
 //! The alert rules and the dashboard name metrics and labels that a server has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use smsotp::alarm::AlarmKind;
+use smsotp::engine::Work;
+use smsotp::http::ServerSettings;
 
-use crate::window::{SEND, VERIFY, Window, service_token, settings};
-use crate::world::World;
+use crate::alarming::{raise, raised};
+use crate::window::{SEND, STATUS, VERIFY, Window, service_token, settings};
+use crate::world::{World, block_on};
 
 /// The names of metrics in a text.
 fn names(text: &str) -> BTreeSet<&str> {
@@ -22,14 +27,18 @@ fn file(name: &str) -> String {
 fn rules_and_dashboard_name_what_a_server_measures() {
     let world = World::new();
     let token = service_token(&world.engine(), "send,verify");
-    let window = Window::with(&world, world.engine(), settings());
+    let engine = world.engine();
+    block_on(raise(engine.store(), vec![raised(AlarmKind::Detector, "TJ")]));
+    let work = Work { every: Duration::from_millis(5), purge_every: None };
+    let window = Window::with(&world, engine, ServerSettings { work: Some(work), ..settings() });
+    assert_eq!(window.post(STATUS, "", "{}").status, 403, "a callback without a signature");
     let ask = json!({"phone_number": "+14155550101", "purpose": "login", "user": "ada"}).to_string();
     let guess =
         json!({"phone_number": "+14155550101", "purpose": "login", "user": "ada", "otp_code": "000000"}).to_string();
     assert_eq!(window.post(SEND, &token, &ask).status, 200);
     assert_eq!(window.post(SEND, &token, &ask).status, 429);
     assert_ne!(window.post(VERIFY, &token, &guess).status, 500);
-    let metrics = window.get("/metrics", "").body;
+    let metrics = window.get("/metrics", "").body.to_string();
     let has = |name: &str| {
         let family = name.strip_suffix("_bucket").or_else(|| name.strip_suffix("_total")).unwrap_or(name);
         metrics.lines().any(|line| line.starts_with(&format!("# TYPE {family} ")))
