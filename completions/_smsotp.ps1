@@ -47,7 +47,7 @@ Register-ArgumentCompleter -Native -CommandName 'smsotp' -ScriptBlock {
             [CompletionResult]::new('test-twilio', 'test-twilio', [CompletionResultType]::ParameterValue, 'Check that the Twilio account, number and network work')
             [CompletionResult]::new('dispatch', 'dispatch', [CompletionResultType]::ParameterValue, 'Send messages that are due, and settle those whose outcome is unknown')
             [CompletionResult]::new('explain', 'explain', [CompletionResultType]::ParameterValue, 'Explain an error code of Twilio''s, offline')
-            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Report how many codes were asked for, sent, delivered and entered, why not more, and the cost')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Report how many codes were sent and entered, why not more, and the cost')
             [CompletionResult]::new('alarms', 'alarms', [CompletionResultType]::ParameterValue, 'List and acknowledge alarms: fraud, ceilings of money, the balance')
             [CompletionResult]::new('limits', 'limits', [CompletionResultType]::ParameterValue, 'Show and reset the limits')
             [CompletionResult]::new('prices', 'prices', [CompletionResultType]::ParameterValue, 'Show and refresh the prices of messages')

@@ -44,7 +44,7 @@ set edit:completion:arg-completer[smsotp] = {|@words|
             cand test-twilio 'Check that the Twilio account, number and network work'
             cand dispatch 'Send messages that are due, and settle those whose outcome is unknown'
             cand explain 'Explain an error code of Twilio''s, offline'
-            cand report 'Report how many codes were asked for, sent, delivered and entered, why not more, and the cost'
+            cand report 'Report how many codes were sent and entered, why not more, and the cost'
             cand alarms 'List and acknowledge alarms: fraud, ceilings of money, the balance'
             cand limits 'Show and reset the limits'
             cand prices 'Show and refresh the prices of messages'

@@ -14,7 +14,7 @@ use crate::error::{Class, Code, Error, Result};
 use crate::output::Output;
 use crate::report::{self, By, Condition, Only, Report};
 
-/// Report how many codes were asked for, sent, delivered and entered, why not more, and the cost
+/// Report how many codes were sent and entered, why not more, and the cost
 ///
 /// Everything is counted in the hour in which it was asked for, in UTC, and stays counted when codes and messages are purged. With
 /// --fail-if nothing is printed while all is well, and the exit code is 1 where a condition holds: one line for cron.
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "COUNTRY")]
     pub country: Option<String>,
     /// Only this provider
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
     /// Break it down by this alone [default: by purpose, country and provider; in JSON and CSV by all]
     #[arg(long, value_name = "WHAT", value_parser = PossibleValuesParser::new(By::ALL.iter().map(|by| by.as_str())))]
@@ -62,13 +62,19 @@ pub fn run(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     let conditions: Vec<Condition> = args.fail_if.iter().map(|text| condition(text)).collect::<Result<_>>()?;
     let config = call.config()?;
+    let purpose = args.purpose.as_deref().map(given::purpose).transpose()?;
+    let policy = config.policy.clone();
     let only = Only {
-        purpose: args.purpose.as_deref().map(given::purpose).transpose()?.map(|purpose| purpose.as_str().to_owned()),
+        purpose: purpose.as_ref().map(|purpose| purpose.as_str().to_owned()),
         country: args.country.as_deref().map(given::country).transpose()?.map(str::to_owned),
         provider: args.provider.clone(),
     };
     let read = |app: App| app.run(app.engine().funnel(since, until, &only));
     let report = call.open_if_any(config, OpenMode::Reading, out)?.map_or_else(|| Ok(Report::default()), read)?;
+    if report.whole.asked == 0 {
+        // A typo finds nothing either; a purpose that was declared once may have a past.
+        given::declared(purpose.as_ref(), &policy)?;
+    }
     let time = (report::hours(since, until).0, until);
     if let Some(path) = &args.html {
         let html = page::of(&Shown::of(&report, time, only.clone(), None))?;

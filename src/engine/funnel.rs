@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::report::{self, Only, Report};
 
 /// How much is read at a time: what a report holds in memory does not grow with the time that it is about.
-const AT_ONCE: Duration = Duration::from_secs(7 * 86_400);
+const AT_ONCE: Duration = Duration::from_secs(86_400);
 
 /// What became of the asks of whole hours, from the one that `since` is in to the one that `until` is in.
 pub(super) async fn funnel(ctx: &Context, since: Timestamp, until: Timestamp, only: &Only) -> Result<Report> {

@@ -242,6 +242,8 @@ fn the_command_line_reports_and_fails_where_a_condition_holds() {
     }
     desk.run("report --since 2h --until 3h").expect(65).says("--since is not before --until");
     desk.run("report --country XX").expect(65);
+    desk.run("report --purpose logn").expect(65).says("Did you mean login?");
+    desk.run("report --provider twilo").expect(2);
     desk.run("report --html /nowhere/report.html").expect(74);
 }
 

@@ -188,6 +188,7 @@ impl Render for Shown {
         page = page.field(
             "conversion",
             match whole.conversion_percent {
+                Some(percent) if whole.reported() == 1 => format!("{percent:.1} % of 1 code"),
                 Some(percent) => format!("{percent:.1} % of {} codes were entered", whole.reported()),
                 None => "not known: nobody says whether codes are entered".to_owned(),
             },
