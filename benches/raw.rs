@@ -254,7 +254,7 @@ impl Raw {
                 write(&tx, "DELETE FROM money_events WHERE id = ?1", &[&event]);
             }
         }
-        sum(&tx, values, "message", "new");
+        sum(&tx, values, "new");
         audit(&tx, known, values);
         tx.commit().unwrap();
 
@@ -281,7 +281,7 @@ impl Raw {
             &now,
         ],
     );
-        sum(&tx, values, "accepted", "");
+        sum(&tx, values, "accepted");
         audit(&tx, known, values);
         tx.commit().unwrap();
     }
@@ -307,20 +307,22 @@ impl Raw {
             write(&tx, proven, &[&known.message, &values.now]);
             put_usage(&tx, values, 5);
         }
-        sum(&tx, values, "verified", "1");
+        sum(&tx, values, "verified_1");
         audit(&tx, known, values);
         tx.commit().unwrap();
     }
 }
 
 /// What reports count.
-fn sum(tx: &Transaction<'_>, values: &Values, stage: &str, detail: &str) {
+fn sum(tx: &Transaction<'_>, values: &Values, column: &str) {
     let hour = values.now - values.now.rem_euclid(3_600_000);
     write(
         tx,
-        r#"INSERT INTO sums AS s (hour, purpose, country, provider, stage, detail, chain, count, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-           ON CONFLICT (hour, purpose, country, provider, stage, detail, chain) DO UPDATE SET count = s.count + excluded.count, cost = s.cost + excluded.cost"#,
-        &[&hour, &"login", &COUNTRY, &"twilio", &stage, &detail, &CHAIN, &1, &8300],
+        &format!(
+            "INSERT INTO sums AS s (hour, purpose, country, provider, chain, {column}, cost) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (hour, purpose, country, provider, chain) DO UPDATE SET {column} = s.{column} + excluded.{column}, cost = s.cost + excluded.cost"
+        ),
+        &[&hour, &"login", &COUNTRY, &"twilio", &CHAIN, &1, &8300],
     );
 }
 

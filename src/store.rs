@@ -14,6 +14,7 @@ mod projection;
 mod purge;
 mod schema;
 pub mod sqlite;
+mod sums;
 mod value;
 mod walk;
 mod wrapped;

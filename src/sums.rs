@@ -190,10 +190,9 @@ fn counts(message: &Message) -> bool {
 }
 
 /// The steps in which times are counted, in whole seconds: up to so many, and more than before.
-pub const TIMES: [u64; 20] =
-    [1, 2, 3, 5, 8, 13, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 21_600, 86_400, 604_800];
+pub const TIMES: [u64; 13] = [1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 3600];
 
-/// The step that a time is counted in. What took longer than a week is counted with what took a week.
+/// The step that a time is counted in. What took longer than an hour is counted with what took an hour.
 pub fn time(took: Duration) -> u64 {
     let up_to = |step: &&u64| took <= Duration::from_secs(**step);
     TIMES.iter().find(up_to).or(TIMES.last()).copied().unwrap_or_default()
@@ -226,8 +225,8 @@ mod tests {
         let of = |millis: u64| time(Duration::from_millis(millis));
 
         assert_eq!((of(0), of(1000), of(1001), of(3000)), (1, 1, 2, 3));
-        assert_eq!((of(21_600_000), of(21_600_001)), (21_600, 86_400));
-        assert_eq!(of(u64::MAX), 604_800);
+        assert_eq!((of(600_000), of(600_001)), (600, 3600));
+        assert_eq!(of(u64::MAX), 3600);
         assert!(TIMES.windows(2).all(|two| two[0] < two[1]));
     }
 

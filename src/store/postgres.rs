@@ -238,7 +238,7 @@ impl Postgres {
                 }
                 statements.extend((!taken.is_empty()).then(|| apply::take_events(taken)));
                 statements.push(loaded.leave_unknown(&[]));
-                statements.extend(sum.map(|sum| apply::add_sum(sum, loaded.head.chain)));
+                statements.extend(sum.map(|sum| apply::add_sum(&sum, loaded.head.chain)));
                 // One refusal more or less in the count does no harm, so a lost commit is simply repeated.
                 apply::commit(&session, &statements).await?;
                 session.done();

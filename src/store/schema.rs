@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use super::sums::SumRow;
 use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
 use super::{Balance, MoneyEvent, RefusalCount, Reply, Subject, SubjectFact, SubjectId, TestNumber};
 use crate::alarm::Alarm;
@@ -15,9 +16,8 @@ use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::lists::{FORGOTTEN, ListEntry};
 use crate::message::{self, Message};
-use crate::money::{FetchedPrice, Money};
+use crate::money::FetchedPrice;
 use crate::otp::{Otp, State};
-use crate::sums::{Stage, Sum, SumKey};
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -204,19 +204,6 @@ table! {
 }
 
 table! {
-    "sums" of SumRow, key ["hour", "purpose", "country", "provider", "stage", "detail", "chain"], order "hour, purpose, country, provider, stage, detail, chain";
-    "hour"          Int   Fixed     hour,
-    "purpose"       Text  Fixed     purpose,
-    "country"       Text  Fixed     country,
-    "provider"      Text  Fixed     provider,
-    "stage"         Text  Fixed     stage,
-    "detail"        Text  Fixed     detail,
-    "chain"         Int   Fixed     chain,
-    "count"         Int   Changing  count,
-    "cost"          Int   Changing  cost,
-}
-
-table! {
     "replies" of Reply, key ["tag"], order "tag";
     "tag"           Bytes Fixed     tag,
     "fingerprint"   Bytes Changing  fingerprint,
@@ -374,15 +361,6 @@ pub fn new_event(dialect: Dialect) -> String {
     format!("INSERT INTO {} ({names}) VALUES ({places})", dialect.table(MoneyEvent::table().name))
 }
 
-/// Adds to a sum, over all columns.
-pub fn add_sum(dialect: Dialect) -> String {
-    let insert = SumRow::table().statements(dialect).insert.replacen(" (", " AS s (", 1);
-    let key = list(SumRow::table().key.iter().map(|name| quoted(name)), ", ");
-    format!(
-        "{insert} ON CONFLICT ({key}) DO UPDATE SET count = s.count + excluded.count, cost = s.cost + excluded.cost"
-    )
-}
-
 /// The sums of the hours from one moment up to another.
 pub fn sums(dialect: Dialect) -> String {
     let [from, to] = [1, 2].map(|nth| dialect.place(nth));
@@ -446,42 +424,6 @@ pub struct KeyRow {
     pub wrapped: Vec<u8>,
     /// When it was wrapped.
     pub added_at: Timestamp,
-}
-
-/// A part of a sum as a row. Each audit chain has a part of its own, whose lock its operations hold already.
-#[derive(Clone, Debug)]
-pub struct SumRow {
-    /// [`SumKey::hour`].
-    pub hour: Timestamp,
-    /// [`SumKey::purpose`].
-    pub purpose: String,
-    /// [`SumKey::country`].
-    pub country: String,
-    /// [`SumKey::provider`].
-    pub provider: String,
-    /// [`SumKey::stage`].
-    pub stage: Stage,
-    /// [`SumKey::detail`].
-    pub detail: String,
-    /// The audit chain.
-    pub chain: u32,
-    /// [`Sum::count`].
-    pub count: i64,
-    /// [`Sum::cost`].
-    pub cost: Money,
-}
-
-impl SumRow {
-    /// What an operation on a chain adds.
-    pub fn new(sum: Sum, chain: u32) -> SumRow {
-        let Sum { key: SumKey { hour, purpose, country, provider, stage, detail }, count, cost } = sum;
-        SumRow { hour, purpose, country, provider, stage, detail, chain, count, cost }
-    }
-    /// The sum.
-    pub fn sum(self) -> Sum {
-        let SumRow { hour, purpose, country, provider, stage, detail, count, cost, .. } = self;
-        Sum { key: SumKey { hour, purpose, country, provider, stage, detail }, count, cost }
-    }
 }
 
 /// A subject as a row.
@@ -576,6 +518,13 @@ pub fn whole_hour_after(at: Timestamp) -> Timestamp {
     Timestamp(at.millis() - at.millis().rem_euclid(HOUR) + HOUR)
 }
 
+impl Column {
+    /// A column that never changes, or one that does.
+    pub const fn new(name: &'static str, holds: ColumnType, changes: bool) -> Column {
+        Column { name, holds, mutability: if changes { Mutability::Changing } else { Mutability::Fixed } }
+    }
+}
+
 impl Dialect {
     /// The qualified name of a table.
     pub fn table(self, name: &str) -> String {
@@ -595,6 +544,16 @@ impl Dialect {
 }
 
 impl Table {
+    /// A table that is not described by lines of its own.
+    pub const fn new(
+        name: &'static str,
+        key: &'static [&'static str],
+        order: &'static str,
+        columns: &'static [Column],
+    ) -> Table {
+        Table { name, key, order, columns, sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
     /// Whether this is the table of the given record.
     pub fn is<R: Record>(&self) -> bool {
         std::ptr::eq(self, R::table())

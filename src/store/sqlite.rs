@@ -36,7 +36,8 @@ use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
 use crate::store::export::{self, Transfer, Transferred};
-use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, SumRow, pad, raise_alarm};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
+use crate::store::sums;
 use crate::store::value::{Stored, Value};
 use crate::store::{
     AuditPrune, Balance, Change, Decide, Decision, EVENTS_MAX, Facts, Filter, MORE_MAX, Maintain, MoneyEvent, Needs,
@@ -567,7 +568,6 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Sqlite));
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Sqlite));
 static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Sqlite));
-static ADD_SUM: LazyLock<String> = LazyLock::new(|| schema::add_sum(Dialect::Sqlite));
 static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_events(Dialect::Sqlite));
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
@@ -585,7 +585,8 @@ fn waiting_events(connection: &Connection, country: &str) -> Result<Vec<MoneyEve
 
 /// Deletes events that are in the counts.
 fn add_sum(connection: &Connection, sum: &Sum) -> Result<()> {
-    rows::execute(connection, &ADD_SUM, params_from_iter(SumRow::new(sum.clone(), 0).values())).map(drop)
+    let (statement, values) = sums::add(Dialect::Sqlite, sum, 0);
+    rows::execute(connection, &statement, params_from_iter(values)).map(drop)
 }
 
 fn take_events(connection: &Connection, ids: &[i64]) -> Result<()> {

@@ -15,7 +15,6 @@ use crate::otp::{self, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::SubjectId;
-use crate::sums::Stage;
 use crate::template::Endings;
 use crate::token::Scopes;
 
@@ -213,7 +212,6 @@ stored_texts! {
     Scopes: |scopes| scopes.to_string().into(), |text| Scopes::parse(text).ok();
     AlarmKind: |kind| kind.as_str().into(), AlarmKind::parse;
     Channel: |channel| channel.as_str().into(), |text| text.parse().ok();
-    Stage: |stage| stage.as_str().into(), Stage::parse;
     Locale: |locale| locale.as_str().into(), Locale::parse;
     Side: |side| side.as_str().into(), Side::parse;
     Counted: |counted| <&'static str>::from(*counted).into(), |text| text.parse().ok();

@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smsotp::clock::{Clock, SystemClock};
+use smsotp::clock::{Clock, SystemClock, Timestamp};
 use smsotp::engine::Engine;
 use smsotp::keys::Keyring;
 use smsotp::store::Store;
 use smsotp::store::postgres::{self, Postgres};
 use smsotp::store::sqlite::group::open_grouped;
 use smsotp::store::sqlite::{self, Sqlite};
+use smsotp::sums::Stage;
 
 use self::checked::{Checks, checked};
 use crate::pg;
@@ -229,7 +230,7 @@ impl Database {
             // Some stories write rows of their own.
             assert!(smsotp::audit::ACTIONS.contains(&action) || action == "test", "{action} is missing in ACTIONS");
         }
-        self.verify_sums();
+        self.verify_sums(&store).await;
         let Some(checks) = &self.checks else { return };
         assert_eq!(checks.findings(), Vec::<String>::new());
         if self.url.is_some() {
@@ -240,21 +241,26 @@ impl Database {
 
 impl Database {
     /// The sums of reports hold each message that is there, as far as it got; where none was deleted, nothing else.
-    fn verify_sums(&self) {
+    async fn verify_sums(&self, store: &Store) {
         let deleted = self.audit().iter().any(|row| ["purge", "forget", "test"].iter().any(|one| row.starts_with(one)));
+        let sums = store.reads.sums(Timestamp(i64::MIN), Timestamp(i64::MAX)).await.unwrap();
         for (stage, condition) in [
-            ("message", "true"),
-            ("accepted", "provider_id IS NOT NULL"),
-            ("unknown", "state = 'unknown'"),
-            ("failed", "state IN ('failed', 'undelivered', 'canceled')"),
+            (Stage::Message, "true"),
+            (Stage::Accepted, "provider_id IS NOT NULL"),
+            (Stage::Unknown, "state = 'unknown'"),
+            (Stage::Failed, "state IN ('failed', 'undelivered', 'canceled')"),
         ] {
             let there = self.number(&format!("SELECT count(*) FROM messages WHERE counted <> 'free' AND {condition}"));
-            let summed = self.number(&format!("SELECT coalesce(sum(count), 0) FROM sums WHERE stage = '{stage}'"));
-            assert!(
-                if deleted { there <= summed } else { there == summed },
-                "{stage}: {there} in messages, {summed} in sums"
-            );
+            let summed: i64 = sums.iter().filter(|sum| sum.key.stage == stage).map(|sum| sum.count).sum();
+            let holds = if deleted { there <= summed } else { there == summed };
+            assert!(holds, "{stage:?}: {there} in messages, {summed} in sums");
         }
+        let cost = self.number(
+            "SELECT coalesce(sum(coalesce(settled, price)), 0) FROM messages \
+             WHERE counted <> 'free' AND (provider_id IS NOT NULL OR state = 'unknown')",
+        );
+        let summed: i64 = sums.iter().map(|sum| sum.cost.0).sum();
+        assert!(if deleted { cost <= summed } else { cost == summed }, "{cost} in messages, {summed} in sums");
     }
 }
 

@@ -15,7 +15,8 @@ use super::rows::{self, Statement, bytes, int, text};
 use crate::audit::{self, Event, SealedHead};
 use crate::error::Result;
 use crate::store::Change;
-use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, SumRow, pad, raise_alarm};
+use crate::store::schema::{self, Dialect, NO_PADDING, Record, SubjectRow, pad, raise_alarm};
+use crate::store::sums;
 use crate::store::value::Stored;
 use crate::sums::Sum;
 use crate::usage::Usage;
@@ -42,7 +43,6 @@ static PAD: LazyLock<String> = LazyLock::new(|| pad(Dialect::Postgres));
 /// What raises an alarm.
 static RAISE_ALARM: LazyLock<[String; 2]> = LazyLock::new(|| raise_alarm(Dialect::Postgres));
 static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect::Postgres));
-static ADD_SUM: LazyLock<String> = LazyLock::new(|| schema::add_sum(Dialect::Postgres));
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Postgres));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Postgres));
 static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Postgres));
@@ -103,7 +103,7 @@ impl Writes {
                     let values = rows::params(&event).into_iter().skip(1).collect();
                     statements.push(Statement::new(NEW_EVENT.as_str(), values));
                 }
-                Change::AddSum(sum) => statements.push(add_sum(sum, loaded.head.chain)),
+                Change::AddSum(sum) => statements.push(add_sum(&sum, loaded.head.chain)),
                 Change::TakeEvents(ids) => statements.push(take_events(ids)),
                 // An answer that was not there when it was read has to be the first: nobody who was quicker is overwritten.
                 Change::PutReply(reply) if query.needs.reply == Some(reply.tag) && loaded.facts.reply.is_none() => {
@@ -181,8 +181,9 @@ impl Writes {
 }
 
 /// Adds to a chain's part of a sum.
-pub fn add_sum(sum: Sum, chain: u32) -> Statement {
-    Statement::new(ADD_SUM.as_str(), rows::params(&SumRow::new(sum, chain)))
+pub fn add_sum(sum: &Sum, chain: u32) -> Statement {
+    let (statement, values) = sums::add(Dialect::Postgres, sum, chain);
+    Statement::new(statement, values.into_iter().map(rows::value).collect())
 }
 
 /// Deletes events that are in the counts.

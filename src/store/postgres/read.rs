@@ -13,7 +13,8 @@ use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::schema::{self, Dialect, Record, SubjectRow, SumRow};
+use crate::store::schema::{self, Dialect, Record, SubjectRow};
+use crate::store::sums::SumRow;
 use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
@@ -196,7 +197,10 @@ pub async fn sums(store: &Postgres, from: Timestamp, to: Timestamp) -> Result<Ve
     let found = store
         .query(&Statement::new(schema::sums(Dialect::Postgres), vec![int(from.millis()), int(to.millis())]))
         .await?;
-    Ok(rows::all::<SumRow>(&found)?.into_iter().map(SumRow::sum).collect())
+    rows::all::<SumRow>(&found)?.into_iter().map(SumRow::sums).try_fold(Vec::new(), |mut all, sums| {
+        all.extend(sums?);
+        Ok(all)
+    })
 }
 
 /// The ids of the alarms whose delivery is due.

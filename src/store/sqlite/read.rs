@@ -14,7 +14,8 @@ use crate::message::{self, Message};
 use crate::money::FetchedPrice;
 use crate::otp::Otp;
 use crate::phone::Phone;
-use crate::store::schema::{self, Dialect, Record, SubjectRow, SumRow};
+use crate::store::schema::{self, Dialect, Record, SubjectRow};
+use crate::store::sums::SumRow;
 use crate::store::walk::{Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, SubjectId, TestNumber};
 use crate::sums::Sum;
@@ -189,7 +190,10 @@ pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Ala
 pub fn sums(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
     let found: Vec<SumRow> =
         rows::all(connection, &schema::sums(Dialect::Sqlite), params![from.millis(), to.millis()])?;
-    Ok(found.into_iter().map(SumRow::sum).collect())
+    found.into_iter().map(SumRow::sums).try_fold(Vec::new(), |mut all, sums| {
+        all.extend(sums?);
+        Ok(all)
+    })
 }
 
 /// The ids of the alarms whose delivery is due.

@@ -121,13 +121,44 @@ CREATE TABLE smsotp.sums (
     purpose       text    COLLATE "C" NOT NULL,
     country       text    COLLATE "C" NOT NULL,
     provider      text    COLLATE "C" NOT NULL,
-    stage         text    COLLATE "C" NOT NULL CHECK (stage IN ('refused', 'message', 'accepted', 'unknown', 'delivered', 'failed', 'verified')),
-    detail        text    COLLATE "C" NOT NULL,
     chain         bigint  NOT NULL,             -- each audit chain has a part of its own, whose lock its operations hold already
-    count         bigint  NOT NULL,
     cost          bigint  NOT NULL,             -- millionths of a US dollar
-    PRIMARY KEY (hour, purpose, country, provider, stage, detail, chain)
-) WITH (fillfactor = 80);
+    why           text    NOT NULL DEFAULT '{}',  -- refusals and failures, by their kinds: {"refused:cooldown": 3, "failed:30003": 1}
+    -- Messages by their codes, then what became of them; delivered and verified by how many seconds that took at most.
+    new           bigint  NOT NULL DEFAULT 0,
+    unreported    bigint  NOT NULL DEFAULT 0,
+    again         bigint  NOT NULL DEFAULT 0,
+    accepted      bigint  NOT NULL DEFAULT 0,
+    unknown       bigint  NOT NULL DEFAULT 0,
+    delivered_1    bigint  NOT NULL DEFAULT 0,
+    delivered_2    bigint  NOT NULL DEFAULT 0,
+    delivered_3    bigint  NOT NULL DEFAULT 0,
+    delivered_5    bigint  NOT NULL DEFAULT 0,
+    delivered_8    bigint  NOT NULL DEFAULT 0,
+    delivered_13   bigint  NOT NULL DEFAULT 0,
+    delivered_20   bigint  NOT NULL DEFAULT 0,
+    delivered_30   bigint  NOT NULL DEFAULT 0,
+    delivered_60   bigint  NOT NULL DEFAULT 0,
+    delivered_120  bigint  NOT NULL DEFAULT 0,
+    delivered_300  bigint  NOT NULL DEFAULT 0,
+    delivered_600  bigint  NOT NULL DEFAULT 0,
+    delivered_3600 bigint  NOT NULL DEFAULT 0,
+    verified      bigint  NOT NULL DEFAULT 0,
+    verified_1     bigint  NOT NULL DEFAULT 0,
+    verified_2     bigint  NOT NULL DEFAULT 0,
+    verified_3     bigint  NOT NULL DEFAULT 0,
+    verified_5     bigint  NOT NULL DEFAULT 0,
+    verified_8     bigint  NOT NULL DEFAULT 0,
+    verified_13    bigint  NOT NULL DEFAULT 0,
+    verified_20    bigint  NOT NULL DEFAULT 0,
+    verified_30    bigint  NOT NULL DEFAULT 0,
+    verified_60    bigint  NOT NULL DEFAULT 0,
+    verified_120   bigint  NOT NULL DEFAULT 0,
+    verified_300   bigint  NOT NULL DEFAULT 0,
+    verified_600   bigint  NOT NULL DEFAULT 0,
+    verified_3600  bigint  NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, purpose, country, provider, chain)
+) WITH (fillfactor = 70);
 
 -- Answers to idempotency keys, kept for 24 hours.
 CREATE TABLE smsotp.replies (

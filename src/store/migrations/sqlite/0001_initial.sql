@@ -118,12 +118,43 @@ CREATE TABLE sums (
     purpose       TEXT    NOT NULL,
     country       TEXT    NOT NULL,
     provider      TEXT    NOT NULL,
-    stage         TEXT    NOT NULL CHECK (stage IN ('refused', 'message', 'accepted', 'unknown', 'delivered', 'failed', 'verified')),
-    detail        TEXT    NOT NULL,
     chain         INTEGER NOT NULL,             -- each audit chain has a part of its own, whose lock its operations hold already
-    count         INTEGER NOT NULL,
     cost          INTEGER NOT NULL,             -- millionths of a US dollar
-    PRIMARY KEY (hour, purpose, country, provider, stage, detail, chain)
+    why           TEXT    NOT NULL DEFAULT '{}',  -- refusals and failures, by their kinds: {"refused:cooldown": 3, "failed:30003": 1}
+    -- Messages by their codes, then what became of them; delivered and verified by how many seconds that took at most.
+    new           INTEGER NOT NULL DEFAULT 0,
+    unreported    INTEGER NOT NULL DEFAULT 0,
+    again         INTEGER NOT NULL DEFAULT 0,
+    accepted      INTEGER NOT NULL DEFAULT 0,
+    unknown       INTEGER NOT NULL DEFAULT 0,
+    delivered_1    INTEGER NOT NULL DEFAULT 0,
+    delivered_2    INTEGER NOT NULL DEFAULT 0,
+    delivered_3    INTEGER NOT NULL DEFAULT 0,
+    delivered_5    INTEGER NOT NULL DEFAULT 0,
+    delivered_8    INTEGER NOT NULL DEFAULT 0,
+    delivered_13   INTEGER NOT NULL DEFAULT 0,
+    delivered_20   INTEGER NOT NULL DEFAULT 0,
+    delivered_30   INTEGER NOT NULL DEFAULT 0,
+    delivered_60   INTEGER NOT NULL DEFAULT 0,
+    delivered_120  INTEGER NOT NULL DEFAULT 0,
+    delivered_300  INTEGER NOT NULL DEFAULT 0,
+    delivered_600  INTEGER NOT NULL DEFAULT 0,
+    delivered_3600 INTEGER NOT NULL DEFAULT 0,
+    verified      INTEGER NOT NULL DEFAULT 0,
+    verified_1     INTEGER NOT NULL DEFAULT 0,
+    verified_2     INTEGER NOT NULL DEFAULT 0,
+    verified_3     INTEGER NOT NULL DEFAULT 0,
+    verified_5     INTEGER NOT NULL DEFAULT 0,
+    verified_8     INTEGER NOT NULL DEFAULT 0,
+    verified_13    INTEGER NOT NULL DEFAULT 0,
+    verified_20    INTEGER NOT NULL DEFAULT 0,
+    verified_30    INTEGER NOT NULL DEFAULT 0,
+    verified_60    INTEGER NOT NULL DEFAULT 0,
+    verified_120   INTEGER NOT NULL DEFAULT 0,
+    verified_300   INTEGER NOT NULL DEFAULT 0,
+    verified_600   INTEGER NOT NULL DEFAULT 0,
+    verified_3600  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (hour, purpose, country, provider, chain)
 ) STRICT;
 
 -- Answers to idempotency keys, kept for 24 hours.
