@@ -1,7 +1,6 @@
 //! What `report` says is what happened: each ask is counted once, as far as it got, on every store, and stays counted when what it was
 //! about is deleted.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -279,13 +278,14 @@ fn the_page_needs_no_script_fits_a_phone_and_is_dark_where_its_reader_is() {
         let plain = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!plain.contains(needle), "the page contains {needle}");
     }
-    let Some(browser) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_there(name))
+    let Some(browser) =
+        ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| is_there(&desk, name))
     else {
         return crate::pg::skipped("no Chromium: the page of a report was not looked at");
     };
     let looker = desk.write("look.html", LOOKER);
     let look = |dark: bool| {
-        let mut command = Command::new(browser);
+        let mut command = desk.program(browser);
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
         command.args(["--allow-file-access-from-files", "--virtual-time-budget=20000", "--dump-dom"]);
@@ -306,6 +306,6 @@ fn the_page_needs_no_script_fits_a_phone_and_is_dark_where_its_reader_is() {
     }
 }
 
-fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|ran| ran.status.success())
+fn is_there(desk: &Desk, program: &str) -> bool {
+    desk.program(program).arg("--version").output().is_ok_and(|ran| ran.status.success())
 }
