@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::money::Money;
-use crate::sums::{self, Code, Stage, Sum, SumKey};
+use crate::sums::{self, CodeKind, Stage, Sum, SumKey};
 
 /// How far asks got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Report {
         }
     }
 
-    /// The parts of a breakdown: hours and days in their order, all others by how many messages they had, the largest first.
+    /// The parts of a breakdown: hours and days in their order, all others by how many asks they had, the most first.
     pub fn by(&self, by: By) -> Vec<(&str, &Funnel)> {
         let parts = self.parts.get(&by).into_iter().flatten();
         let mut parts: Vec<(&str, &Funnel)> = parts.map(|(name, funnel)| (name.as_str(), funnel)).collect();
@@ -167,10 +167,10 @@ impl Funnel {
             }
             Stage::Message => {
                 add(&mut self.asked, sum.count);
-                if sum.key.detail != <&str>::from(Code::Again) {
+                if sum.key.detail != <&str>::from(CodeKind::Again) {
                     add(&mut self.codes, sum.count);
                 }
-                if sum.key.detail == <&str>::from(Code::Unreported) {
+                if sum.key.detail == <&str>::from(CodeKind::Unreported) {
                     add(&mut self.unreported, sum.count);
                 }
                 &mut self.messages
@@ -194,11 +194,6 @@ impl Funnel {
     /// How many of the codes were entered, in percent; `None`: there was none of which somebody would have said so.
     pub fn conversion(&self) -> Option<f64> {
         percent(self.verified, self.codes.saturating_sub(self.unreported))
-    }
-
-    /// How many of the messages that the provider took arrived, in percent.
-    pub fn delivered_percent(&self) -> Option<f64> {
-        percent(self.delivered, self.accepted)
     }
 
     /// The median of how long messages took to arrive, in seconds.
@@ -429,7 +424,6 @@ mod tests {
         assert_eq!((whole.codes, whole.unreported, whole.verified), (13, 3, 6));
         assert_eq!((whole.accepted, whole.unknown, whole.delivered, whole.failed), (9, 1, 6, 3));
         assert_eq!((whole.cost, whole.conversion()), (Money(90_000), Some(60.0)));
-        assert_eq!(whole.delivered_percent().map(f64::round), Some(67.0));
         assert_eq!(report.by(By::Country).iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["DE", "US"]);
         assert_eq!(
             report.by(By::Hour).iter().map(|(name, part)| (*name, part.messages)).collect::<Vec<_>>(),

@@ -16,7 +16,7 @@ use crate::money::Money;
 pub enum Stage {
     /// An ask that was refused. The detail is the limit, the rule or the reason.
     Refused,
-    /// A message that was charged. The detail says whether its code is a new one: [`Code`].
+    /// A message that was charged. The detail says whether its code is a new one: [`CodeKind`].
     Message,
     /// A message that the provider took, with its cost.
     Accepted,
@@ -34,7 +34,7 @@ pub enum Stage {
 /// Which code a message carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Code {
+pub enum CodeKind {
     /// A new one.
     New,
     /// A new one of which nobody will say whether it was entered.
@@ -83,6 +83,14 @@ impl Stage {
     }
 }
 
+impl Sum {
+    /// What takes it back.
+    #[must_use]
+    pub fn negated(self) -> Sum {
+        Sum { count: -self.count, cost: Money::ZERO.minus(self.cost), ..self }
+    }
+}
+
 impl SumKey {
     /// A message at a stage.
     pub fn of(message: &Message, purpose: &str, stage: Stage, detail: impl Into<String>) -> SumKey {
@@ -115,9 +123,9 @@ pub fn hour(at: Timestamp) -> Timestamp {
 /// A message that was charged.
 pub fn charged(message: &Message, purpose: &str, is_new: bool) -> Option<Sum> {
     let code = match (is_new, message.counted) {
-        (false, _) => Code::Again,
-        (true, Counted::Unknown) => Code::Unreported,
-        (true, _) => Code::New,
+        (false, _) => CodeKind::Again,
+        (true, Counted::Unknown) => CodeKind::Unreported,
+        (true, _) => CodeKind::New,
     };
     counts(message).then(|| SumKey::of(message, purpose, Stage::Message, <&str>::from(code)).once())
 }
@@ -127,11 +135,7 @@ pub fn moved(before: &Message, after: &Message, purpose: &str) -> Vec<Sum> {
     if !counts(after) {
         return Vec::new();
     }
-    let gone = stands(before, purpose).into_iter().map(|sum| Sum {
-        count: -sum.count,
-        cost: Money::ZERO.minus(sum.cost),
-        ..sum
-    });
+    let gone = stands(before, purpose).into_iter().map(Sum::negated);
     let mut sums: Vec<Sum> = gone.chain(stands(after, purpose)).collect();
     if !has_arrived(before) && has_arrived(after) {
         let took = time(after.updated_at.since(after.reserved_at));
@@ -157,8 +161,8 @@ pub fn verified(
     let mut sums = vec![SumKey { hour: hour(created_at), ..key }.once()];
     if oldest.counted == Counted::Unknown {
         // Somebody has said so after all.
-        let code = |code: Code, count| SumKey::of(oldest, purpose, Stage::Message, <&str>::from(code)).times(count);
-        sums.extend([code(Code::Unreported, -1), code(Code::New, 1)]);
+        let code = |code: CodeKind, count| SumKey::of(oldest, purpose, Stage::Message, <&str>::from(code)).times(count);
+        sums.extend([code(CodeKind::Unreported, -1), code(CodeKind::New, 1)]);
     }
     sums
 }

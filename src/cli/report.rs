@@ -92,7 +92,9 @@ pub fn run(args: &Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     match shown.failed_conditions.as_slice() {
         [] => Ok(Class::Done),
-        holding => Err(Error::new(Code::CONDITION_HOLDS, holding.join("; "))),
+        holding => Err(Error::new(Code::CONDITION_HOLDS, holding.join("; ")).hint(
+            "`smsotp list --messages --state failed,undelivered,unknown` names messages and errors, `smsotp alarms list` what the guard did.",
+        )),
     }
 }
 

@@ -42,7 +42,15 @@ fn of_changes(facts: &Facts, changes: &[Change]) -> Result<Vec<Sum>> {
                 let read = || facts.message.iter().chain(&facts.messages).find(|known| known.id == message.id);
                 let unread = || Error::new(Code::BUG, "an operation wrote a message that it had not read");
                 let before = now.insert(message.id, message).or_else(read).ok_or_else(unread)?;
-                sums::moved(before, message, purpose(message))
+                let mut sums = sums::moved(before, message, purpose(message));
+                if before.provider != message.provider {
+                    // Another provider takes it on, so the message is counted with that one.
+                    let is_new = facts.messages.iter().all(|other| other.id >= message.id);
+                    let charged = |one| sums::charged(one, purpose(message), is_new);
+                    sums.extend(charged(before).map(Sum::negated));
+                    sums.extend(charged(message));
+                }
+                sums
             }
             Change::AddSum(sum) => vec![sum.clone()],
             _ => Vec::new(),

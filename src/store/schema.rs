@@ -41,7 +41,7 @@ pub struct Table {
 }
 
 /// A column that holds a field of the record.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Column {
     /// Its name.
     pub name: &'static str,

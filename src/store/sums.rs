@@ -60,11 +60,11 @@ const OTHERS: [Column; 7] = [
 ];
 
 static COLUMNS: [Column; 39] = {
-    let mut columns = [const { Column::new("", ColumnType::Int, true) }; 39];
+    let mut columns = [OTHERS[0]; 39];
     let mut nth = 0;
     while nth < columns.len() {
         columns[nth] = if nth < OTHERS.len() {
-            Column::new(OTHERS[nth].name, OTHERS[nth].holds, nth > 4)
+            OTHERS[nth]
         } else {
             Column::new(COUNTED[nth - OTHERS.len()].0, ColumnType::Int, true)
         };
@@ -142,10 +142,12 @@ impl SumRow {
         };
         let counted = COUNTED.iter().zip(counts).filter(|(_, count)| *count != 0);
         let counted = counted.map(|((_, stage, detail), count)| (*stage, (*detail).to_owned(), count, Money::ZERO));
-        let kinds = why.into_iter().filter_map(|(kind, count)| {
-            let (stage, detail) = kind.split_once(':')?;
-            Some((Stage::parse(stage)?, detail.to_owned(), count, Money::ZERO))
-        });
+        let kind = |(kind, count): (String, i64)| {
+            let known = kind.split_once(':').and_then(|(stage, detail)| Some((Stage::parse(stage)?, detail)));
+            let (stage, detail) = known.ok_or_else(|| damaged(&format!("sums.why holds {kind:.60}")))?;
+            Ok((stage, detail.to_owned(), count, Money::ZERO))
+        };
+        let kinds: Vec<_> = why.into_iter().map(kind).collect::<Result<_>>()?;
         let paid = (cost != Money::ZERO).then_some((Stage::Accepted, String::new(), 0, cost));
         let sum = |(stage, detail, count, cost)| {
             let key = SumKey {

@@ -1,14 +1,16 @@
 //! What `report` says is what happened: each ask is counted once, as far as it got, on every store, and stays counted when what it was
 //! about is deleted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use smsotp::abuse::GuardPolicy;
 use smsotp::engine::Verdict;
 use smsotp::money::Money;
+use smsotp::provider::console::Console;
 use smsotp::purpose::Purpose;
-use smsotp::report::{By, Only, Report};
+use smsotp::report::{By, Funnel, Only, Report};
 use smsotp::sandbox::{Fault, Options};
 
 use crate::desk::Desk;
@@ -20,6 +22,7 @@ on_every_store![
     a_message_that_moves_on_is_counted_where_it_is,
     what_is_purged_stays_counted_for_two_years,
     a_code_that_nobody_reports_is_no_part_of_the_conversion_until_somebody_does,
+    what_another_provider_takes_on_is_counted_with_that_one,
     what_many_do_at_once_is_all_counted,
     a_report_is_about_the_hours_and_the_kind_that_were_asked_for,
 ];
@@ -31,7 +34,7 @@ async fn reported(database: &Database, only: &Only) -> Report {
     database.engine().await.funnel(now - Duration::from_secs(30 * 86_400), now, only).await.unwrap()
 }
 
-async fn whole(database: &Database) -> smsotp::report::Funnel {
+async fn whole(database: &Database) -> Funnel {
     reported(database, &Only::default()).await.whole
 }
 
@@ -142,6 +145,24 @@ async fn a_code_that_nobody_reports_is_no_part_of_the_conversion_until_somebody_
     assert_eq!(all.time_to_verify(), None, "nobody entered it");
     assert_eq!(revoke(&engine, NUMBERS[1]).await, 1);
     assert_eq!(whole(database).await.verified, 1, "what is revoked is not verified");
+}
+
+async fn what_another_provider_takes_on_is_counted_with_that_one(database: &mut Database) {
+    database.policy.guard = GuardPolicy { conversion_unknown: [login()].into(), ..database.policy.guard.clone() };
+    let engine = database.engine().await;
+    database.sandbox.fault(Fault::Status429 { retry_after: Some(60) }, 1);
+    let waiting = send(&engine, NUMBERS[0]).await;
+    database.clock.advance(Duration::from_secs(61));
+
+    let engine = engine.with_provider(Arc::new(Console::new("x", |_: &str| {})));
+    let sent = send(&engine, NUMBERS[0]).await;
+    engine.proven(&caller(), sent.otp_id).await.unwrap();
+
+    assert_eq!(sent.message_id, waiting.message_id);
+    let report = reported(database, &Only::default()).await;
+    let of = |part: &Funnel| (part.messages, part.codes, part.unreported, part.accepted, part.verified);
+    let parts: Vec<_> = report.by(By::Provider).iter().map(|(name, part)| (*name, of(part))).collect();
+    assert_eq!(parts, [("console", (1, 1, 0, 1, 1))]);
 }
 
 async fn what_many_do_at_once_is_all_counted(database: &mut Database) {

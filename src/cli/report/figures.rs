@@ -342,10 +342,11 @@ pub fn cents(cost: Money) -> String {
 
 /// A span of seconds.
 pub fn seconds(value: f64) -> String {
-    match value {
-        instant if instant < 0.95 => "< 1 s".to_owned(),
-        under_minute if under_minute < 59.5 => format!("{under_minute:.0} s"),
-        minutes => format!("{:.0} min {:.0} s", (minutes / 60.0).floor(), minutes % 60.0),
+    // Never negative, and at most an hour.
+    match value.round() as u64 {
+        _ if value < 0.95 => "< 1 s".to_owned(),
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 
@@ -357,4 +358,22 @@ fn bar(part: f64) -> String {
     let mut bar = "█".repeat(eighths / 8);
     bar.extend(EIGHTHS.get(eighths % 8).filter(|eighth| **eighth != ' '));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_sixty_seconds() {
+        let shown = [0.4, 0.95, 59.4, 59.6, 119.7, 135.0].map(seconds);
+
+        assert_eq!(shown, ["< 1 s", "1 s", "59 s", "1 min 0 s", "2 min 0 s", "2 min 15 s"]);
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_part() {
+        assert_eq!([bar(0.0), bar(1.0 / 160.0), bar(0.5)], [String::new(), "▏".to_owned(), "█".repeat(10)]);
+        assert_eq!(bar(2.0), "█".repeat(20));
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! What is looked at is the database itself, past the store. `messages.due_at` is left out, and so is the count of
 //! refusals that the log has told of: moving the time of a retry or of a poll, and counting one more "no", have no
-//! audit row.
+//! audit row. The sums of reports are not looked at here, for counting a "no" changes them: each story's end compares them with the messages.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, Write};
