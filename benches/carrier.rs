@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +23,11 @@ pub struct Carrier {
 
 impl Carrier {
     pub fn start() -> Carrier {
+        Carrier::start_slow(Duration::ZERO)
+    }
+
+    /// One that takes so long for each message.
+    pub fn start_slow(latency: Duration) -> Carrier {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -32,7 +38,7 @@ impl Carrier {
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(answer_all(stream, Arc::clone(&kept)));
+                    tokio::spawn(answer_all(stream, latency, Arc::clone(&kept)));
                 }
             });
         });
@@ -61,7 +67,7 @@ pub fn code_in(text: &str) -> Option<&str> {
     text.split(|c: char| !c.is_ascii_digit()).find(|digits| digits.len() == 6)
 }
 
-async fn answer_all(mut stream: TcpStream, texts: Texts) {
+async fn answer_all(mut stream: TcpStream, latency: Duration, texts: Texts) {
     let _ = stream.set_nodelay(true);
     let (mut buffer, mut count) = (Vec::with_capacity(4096), 0u64);
     loop {
@@ -88,6 +94,9 @@ async fn answer_all(mut stream: TcpStream, texts: Texts) {
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()
         };
         buffer.drain(..head + body);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }

@@ -10,7 +10,8 @@ use crate::database::{CHAIN, DAY, Mixer, hex, phone, secret, subject_id, subject
 const OTP: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps"#;
 const RECENT: &str = r#"SELECT id, "user", phone_number, purpose, nonce, key_id, digits, created_at, expires_at, state, ended_at, wrong_guesses, test FROM otps WHERE phone_number = ?1 AND purpose = ?2 ORDER BY id DESC LIMIT ?3"#;
 const MESSAGE: &str = "SELECT id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts, \
-     reserved_at, attempt_at, due_at, missed_at, updated_at, endings, country, price, settled, counted, pooled, \"open\" FROM messages";
+     reserved_at, expires_at, attempt_at, due_at, missed_at, updated_at, endings, locale, country, price, settled, counted, pooled, \"open\", \
+     text FROM messages";
 
 /// Where the phones of the benchmarks are.
 pub const COUNTRY: &str = "US";
@@ -223,8 +224,8 @@ impl Raw {
         write(
         &tx,
         "INSERT INTO messages (id, otp_id, phone_number, provider, state, provider_id, error_code, error, segments, attempts,
-                                   reserved_at, attempt_at, due_at, missed_at, updated_at, endings)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                                   reserved_at, expires_at, attempt_at, due_at, missed_at, updated_at, endings)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         &[
             &message,
             &otp,
@@ -237,6 +238,7 @@ impl Raw {
             &1,
             &1,
             &now,
+            &(now + 600_000),
             &now,
             &(now + 60_000),
             &None::<i64>,

@@ -126,7 +126,7 @@ pub struct SealedHead {
 pub struct AuditKey(Zeroizing<[u8; 32]>);
 
 /// What an event may be called, by name: every operation and what else leaves a row.
-pub const ACTIONS: [&str; 30] = [
+pub const ACTIONS: [&str; 31] = [
     "alarm_ack",
     "alarm_deliver",
     "audit.prune",
@@ -141,6 +141,7 @@ pub const ACTIONS: [&str; 30] = [
     "forget",
     "keys.wrap",
     "limits.reset",
+    "message.send",
     "opt-in",
     "opt-out",
     "poll",

@@ -19,6 +19,7 @@ pub mod help;
 mod keys;
 mod limits;
 mod list;
+mod message;
 mod prices;
 mod purge_expired;
 mod report;
@@ -141,6 +142,8 @@ pub enum Verb {
     Show(show::Args),
     Revoke(revoke::Args),
     PurgeExpired(purge_expired::Args),
+    #[command(subcommand)]
+    Message(message::Verb),
     TestTwilio(test_twilio::Args),
     Dispatch(dispatch::Args),
     Explain(explain::Args),
@@ -324,6 +327,7 @@ fn dispatch_verb(verb: Verb, call: &Call, out: &mut Output) -> Result<Class> {
         Verb::Show(args) => show::run(args, call, out),
         Verb::Revoke(args) => revoke::run(args, call, out),
         Verb::PurgeExpired(args) => purge_expired::run(args, call, out),
+        Verb::Message(verb) => message::run(verb, call, out),
         Verb::TestTwilio(args) => test_twilio::run(args, call, out),
         Verb::Dispatch(args) => dispatch::run(args, call, out),
         Verb::Explain(args) => explain::run(args, out),

@@ -15,7 +15,9 @@ mod twilio;
 
 pub use assemble::assemble;
 pub use checked::{Config, Database, Setting};
-pub use settings::{COUNTRY_KEYS, PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest};
+pub use settings::{
+    COUNTRY_KEYS, MESSAGE_KEYS, PURPOSE_KEYS, ProviderName, SETTINGS, SettingInfo, env_example, nearest,
+};
 pub use source::{Flags, Inputs, UserDirs};
 pub use terminal::TerminalEnvironment;
 

@@ -160,9 +160,9 @@ pub fn claim(message: &mut Message, now: Timestamp) {
 }
 
 /// Whether a waiting message is still wanted. While it waited its code may have been replaced, taken back or verified, or
-/// its recipient may be `unwelcome`: have opted out, or be blocked.
-pub fn is_wanted(otp: &Otp, unwelcome: bool, now: Timestamp) -> bool {
-    otp.is_live(now) && otp.left(now) >= LEAST_LEFT && !unwelcome
+/// its recipient may be `unwelcome`: have opted out, or be blocked. `otp`: whose code it carries.
+pub fn is_wanted(message: &Message, otp: Option<&Otp>, unwelcome: bool, now: Timestamp) -> bool {
+    otp.is_none_or(|otp| otp.is_live(now)) && message.left(now) >= LEAST_LEFT && !unwelcome
 }
 
 /// True where the outcome of an attempt is open and nobody is at work on it any more.
@@ -268,7 +268,7 @@ pub enum Finding {
     NotNow,
     /// The provider cannot be asked, now or ever.
     Never,
-    /// It waits for an attempt that nobody wants any more: its code is over, or its recipient opted out or is blocked.
+    /// It waits for an attempt that nobody wants any more: its time or its code is over, or its recipient opted out or is blocked.
     Unwanted,
 }
 
@@ -301,7 +301,7 @@ impl Fate {
 /// the error code of a failed delivery means.
 pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now: Timestamp) -> Option<(Message, Fate)> {
     let open = match message.state {
-        State::Queued => matches!(finding, Finding::Unwanted),
+        State::Scheduled | State::Queued => matches!(finding, Finding::Unwanted),
         State::Sending => message.due_at.is_none_or(|due| due <= now),
         State::Unknown => true,
         _ => false,
@@ -342,7 +342,7 @@ pub fn conclude(message: &Message, finding: &Finding, why: Option<&Reason>, now:
         }
         Finding::Unwanted => {
             next.state = State::Failed;
-            next.error = Some("it was not sent while its code was alive and its recipient could get it".to_owned());
+            next.error = Some("it was not sent while it was wanted and its recipient could get it".to_owned());
             Fate::Failed
         }
     };
@@ -417,7 +417,7 @@ pub fn next_look(message: &Message, now: Timestamp) -> Option<Timestamp> {
 
 /// The otp of a message that failed: it ends too, unless another of its messages was or may have been accepted, or waits.
 pub fn otp_after_failure(otp: &Otp, messages: &[Message], failed: i64, now: Timestamp) -> Option<Otp> {
-    let another = |other: &Message| other.id != failed && (other.state.may_be_out() || other.state == State::Queued);
+    let another = |other: &Message| other.id != failed && (other.state.may_be_out() || other.state.is_waiting());
     if otp.state != otp::State::Active || messages.iter().any(another) {
         return None;
     }
@@ -427,12 +427,20 @@ pub fn otp_after_failure(otp: &Otp, messages: &[Message], failed: i64, now: Time
     Some(otp)
 }
 
-/// Gives a message back that surely was not sent: to the phone, with its step of the cooldown, or to the user. Client
-/// addresses, networks and everything keep counting it, so that refusals cannot be farmed.
-pub fn give_back(usage: &mut Usage, message: &Message, purpose: Option<&str>) {
+/// Gives a message back that surely was not sent, to the user. Client addresses, networks and everything keep counting it, so
+/// that refusals cannot be farmed.
+pub fn give_back(usage: &mut Usage, message: &Message) {
     usage.give_back_send(message.reserved_at);
-    if let Some(purpose) = purpose {
-        let purpose = usage.purpose_mut(purpose);
+}
+
+/// The same to the phone, with its step of the cooldown where it carries the code of an otp.
+pub fn give_back_to_phone(usage: &mut Usage, message: &Message, otp: Option<&Otp>) {
+    let Some(otp) = otp else { return give_back(usage, message) };
+    usage.unproven = usage.unproven.saturating_sub(1);
+    // A message that gave a code to guess at is one of those that bound how often that can be done.
+    if otp.wrong_guesses == 0 {
+        give_back(usage, message);
+        let purpose = usage.purpose_mut(otp.purpose.as_str());
         usage::take_out(&mut purpose.asked, message.reserved_at);
         usage::take_out(&mut purpose.sends, message.reserved_at);
     }
@@ -467,6 +475,7 @@ mod tests {
             segments: 1,
             attempts: 1,
             reserved_at: NOW,
+            expires_at: NOW + seconds(600),
             attempt_at: Some(NOW),
             due_at: Some(NOW + LEASE),
             missed_at: None,
@@ -479,6 +488,7 @@ mod tests {
             counted: Counted::Stranger,
             pooled: false,
             open: true,
+            text: None,
         }
     }
 
@@ -552,13 +562,16 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_message_is_wanted_while_its_code_lives_for_fifteen_seconds_more() {
-        let end = otp().expires_at;
-        assert!(is_wanted(&otp(), false, end - seconds(15)));
-        assert!(!is_wanted(&otp(), false, end - seconds(15) + MS));
-        assert!(!is_wanted(&otp(), true, NOW), "the recipient opted out");
+    fn a_waiting_message_is_wanted_while_it_and_its_code_live_for_fifteen_seconds_more() {
+        let (waiting, live) = (message(State::Queued), otp());
+        let end = live.expires_at;
+        for otp in [Some(&live), None] {
+            assert!(is_wanted(&waiting, otp, false, end - seconds(15)));
+            assert!(!is_wanted(&waiting, otp, false, end - seconds(15) + MS));
+            assert!(!is_wanted(&waiting, otp, true, NOW), "the recipient opted out");
+        }
         let revoked = Otp { state: otp::State::Revoked, ..otp() };
-        assert!(!is_wanted(&revoked, false, NOW));
+        assert!(!is_wanted(&waiting, Some(&revoked), false, NOW));
     }
 
     #[test]
@@ -691,7 +704,7 @@ mod tests {
             assert!(conclude(&message(State::Unknown), finding, None, NOW).is_some(), "{finding:?}");
             assert!(conclude(&message(State::Queued), finding, None, NOW).is_none(), "it was not sent: {finding:?}");
         }
-        for state in State::ALL.iter().copied().filter(|state| !state.is_open() && *state != State::Queued) {
+        for state in State::ALL.iter().copied().filter(|state| !state.is_open() && !state.is_waiting()) {
             for finding in findings.iter().chain([&Finding::Unwanted]) {
                 assert!(
                     conclude(&message(state), finding, None, NOW + seconds(600)).is_none(),
@@ -701,7 +714,7 @@ mod tests {
         }
         let (unwanted, fate) = conclude(&message(State::Queued), &Finding::Unwanted, None, NOW).unwrap();
         assert_eq!((unwanted.state, unwanted.due_at, fate), (State::Failed, None, Fate::Failed));
-        assert!(unwanted.error.unwrap().contains("while its code was alive"));
+        assert!(unwanted.error.unwrap().contains("while it was wanted"));
     }
 
     #[test]
@@ -796,16 +809,22 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_the_message_and_its_step_of_the_cooldown() {
-        let mut usage = Usage::default();
+        let mut usage = Usage { unproven: 3, ..Usage::default() };
         let window = [crate::usage::Window::new(9, 3600)];
         for at in [NOW - seconds(1), NOW] {
             usage.count_send(at, "", &window);
             usage.purpose_mut("login").asked.push(at.millis());
         }
-        give_back(&mut usage, &message(State::Failed), Some("login"));
-        assert_eq!(usage.sends.len(), 1);
+        let guessed = Otp { wrong_guesses: 1, ..otp() };
+        give_back_to_phone(&mut usage, &message(State::Failed), Some(&guessed));
+        assert_eq!((usage.sends.len(), usage.unproven), (2, 2), "it gave a code to guess at");
+        give_back_to_phone(&mut usage, &message(State::Failed), Some(&otp()));
+        assert_eq!((usage.sends.len(), usage.unproven), (1, 1));
         assert_eq!(usage.purpose("login").unwrap().asked, [(NOW - seconds(1)).millis()]);
-        give_back(&mut usage, &message(State::Failed), None);
+        give_back(&mut usage, &message(State::Failed));
         assert_eq!((usage.sends.len(), usage.purposes.len()), (1, 1), "a second time there is nothing to give back");
+        let plain = Message { reserved_at: NOW - seconds(1), ..message(State::Failed) };
+        give_back_to_phone(&mut usage, &plain, None);
+        assert_eq!((usage.sends.len(), usage.unproven), (0, 1), "without a code there is nothing unproven");
     }
 }

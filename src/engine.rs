@@ -1,6 +1,7 @@
 //! The operations: each is one atomic step in the store, decided by the rules. This file is their table of contents; what
 //! the command line and the REST API do, they do through here.
 
+mod admission;
 mod advance;
 mod alarms;
 mod audit_log;
@@ -25,10 +26,12 @@ mod purge;
 mod refresh;
 mod request;
 mod reserve;
+mod reserve_message;
 mod reset;
 mod revoke;
 mod samples;
 mod send;
+mod send_message;
 mod sent;
 mod settle;
 mod show;
@@ -60,11 +63,12 @@ pub use lists::{AddEntry, AddedEntry, OptedOut};
 pub use prices::PricesRefreshed;
 pub use proven::Proven;
 pub use purge::{Purge, PurgeReport};
-pub use request::{Destination, Override, SendOtp};
+pub use request::{Content, Destination, Override, SendMessage, SendOtp};
 pub use reset::{Forgotten, Reset};
-pub use revoke::{Revoke, Revoked, VERIFIED_OTHERWISE};
-pub use samples::{Sample, Samples, samples};
-pub use sent::{Refusal, SendAnswer, Sent};
+pub use revoke::{Canceled, Revoke, Revoked, VERIFIED_OTHERWISE};
+pub use samples::{Of, Sample, Samples, samples};
+pub use send_message::{SEGMENTS_MAX, TEXT_MAX, check_booking, measure_message};
+pub use sent::{Refusal, SendAnswer, Sent, SentMessage};
 pub use settle::{Reported, StatusReport};
 pub use show::{Listing, Timeline, TimelineStep, Wanted};
 pub use test_number::AddTestNumber;
@@ -228,8 +232,8 @@ impl Engine {
         show::list(&self.context, filter).await
     }
 
-    /// One page of messages: by their own states ([`Filter::deliveries`]; [`Filter::states`] does not count) and times, and by the
-    /// phone, user and purpose of their otps.
+    /// One page of messages: by their own states ([`Filter::deliveries`]; [`Filter::states`] does not count) and times, by their phone,
+    /// and by the user and purpose of their otps.
     pub async fn list_messages(&self, filter: &Filter) -> Result<Page<Message>> {
         show::list_messages(&self.context, filter).await
     }
@@ -245,8 +249,41 @@ impl Engine {
     }
 }
 
-/// Messages after they were handed over.
+/// Messages: those without a code, and all of them after they were handed over.
 impl Engine {
+    /// Sends a message without a code.
+    ///
+    /// # Errors
+    /// `VALUE_INVALID` for a text that cannot be sent, `TOO_MANY_SEGMENTS`, `COST_TOO_HIGH`, `PHONE_INVALID`, `NO_PROVIDER`,
+    /// `IN_PROGRESS`, `IDEMPOTENCY_MISMATCH`, `CLOCK_WRONG`. After an error of the store while settling, the message stays `sending`
+    /// and `dispatch` finds out what became of it.
+    pub async fn send_message(&self, caller: &Caller, request: SendMessage) -> Result<SendAnswer<SentMessage>> {
+        send_message::send_message(&self.context, caller, request).await
+    }
+
+    /// Cancels a message without a code that waits to be sent.
+    ///
+    /// # Errors
+    /// `CLOCK_WRONG`.
+    pub async fn cancel(&self, caller: &Caller, message_id: i64, reason: &str) -> Result<Canceled> {
+        revoke::cancel(&self.context, caller, message_id, reason).await
+    }
+
+    /// The message without a code that is meant, if it is there.
+    pub async fn find_message(&self, wanted: &Wanted) -> Result<Option<Message>> {
+        show::find_message(&self.context, wanted).await
+    }
+
+    /// What happened to a message, oldest first.
+    pub async fn steps_of(&self, message: &Message) -> Result<Vec<TimelineStep>> {
+        show::steps_of(&self.context, message).await
+    }
+
+    /// The same as [`Engine::refresh`] for one message.
+    pub async fn refresh_message(&self, caller: &Caller, message: &Message) -> Result<Option<Error>> {
+        refresh::refresh_message(&self.context, caller, message).await
+    }
+
     /// Takes a caller's word that the person whom an otp was sent to was proven in another way: it counts as if the code had been
     /// entered, and a live code is revoked.
     ///

@@ -154,6 +154,8 @@ codes! {
     REVOKED = "revoked", No;
     /// No code is known for this user, phone and purpose.
     NOT_FOUND = "not_found", No;
+    /// The message does not wait to be sent any more.
+    TOO_LATE = "too_late", No;
     /// The code could not be sent.
     SEND_FAILED = "send_failed", No;
     /// A check failed: of `test-twilio`, asked for over the REST API, or `healthcheck`.
@@ -188,6 +190,8 @@ codes! {
     BLOCKED = "blocked", Policy;
     /// One message costs more than the ceiling on one allows.
     MESSAGE_CEILING = "message_ceiling", Policy;
+    /// The message costs more than the caller pays for it.
+    COST_TOO_HIGH = "cost_too_high", Policy;
     /// A code is sent once the person has passed a challenge.
     CHALLENGE_REQUIRED = "challenge_required", Policy;
     /// No code is sent, and whoever asked does not learn why.
@@ -236,6 +240,8 @@ codes! {
     REQUEST_TIMEOUT = "request_timeout", TryLater;
     /// No otp has this id.
     NO_SUCH_OTP = "no_such_otp", Data;
+    /// No message has this id.
+    NO_SUCH_MESSAGE = "no_such_message", Data;
     /// Nothing is at this path.
     NO_SUCH_PATH = "no_such_path", Data;
     /// The path does not take this method.

@@ -9,11 +9,13 @@ mod client;
 mod connection;
 mod health;
 mod listen;
+mod message;
 mod metrics;
 mod openapi;
 mod otp;
 mod problem;
 mod rate;
+mod sending;
 mod taking;
 mod test_twilio;
 mod tls;
@@ -204,6 +206,8 @@ fn router(state: Arc<ServerState>) -> Router {
         ("/api/v1/messaging/send-otp", post(otp::send)),
         ("/api/v1/messaging/verify-otp", post(otp::verify)),
         ("/api/v1/messaging/otps/{id}/proven", post(otp::proven)),
+        ("/api/v1/messaging/messages", post(message::send)),
+        ("/api/v1/messaging/messages/{id}", get(message::show)),
         ("/api/v1/messaging/test-twilio", get(test_twilio::test)),
         ("/api/v1/messaging/twilio/status", post(callback::status)),
         ("/api/v1/messaging/twilio/inbound", post(callback::inbound)),

@@ -4,7 +4,9 @@ mod database;
 mod file;
 mod random;
 mod ring;
+mod seal;
 mod secret;
+mod text;
 mod wrap;
 
 pub use crate::audit::AuditKey;
@@ -14,6 +16,7 @@ pub use file::{add_last, make_private_dir, promote, remove};
 pub use random::fill_random;
 pub use ring::{KeySource, Keyring, Origin, user_name};
 pub use secret::SecretKey;
+pub use text::TextKey;
 pub use wrap::WrapKey;
 
 #[cfg(test)]

@@ -122,6 +122,7 @@ pub mod segments;
 pub mod subject;
 pub mod sums;
 pub mod template;
+pub mod texts;
 pub mod token;
 pub mod typed;
 pub mod usage;

@@ -196,10 +196,10 @@ pub struct SendUsages<'a> {
     pub phone: &'a Usage,
     /// The phone's short subject id, for counting distinct phones.
     pub phone_short: &'a str,
-    /// The purpose.
-    pub purpose: &'a str,
-    /// The user's with that phone.
-    pub pair: &'a Usage,
+    /// The purpose; `None`: the message carries no code, so no cooldown and no budget of guesses is asked.
+    pub purpose: Option<&'a str>,
+    /// The user's with that phone; none where there is no code.
+    pub pair: Option<&'a Usage>,
     /// The user's; none for the empty user.
     pub user: Option<&'a Usage>,
     /// The client address's.
@@ -225,18 +225,21 @@ impl Limits {
             let full = windows.iter().map(|window| (*window, fill(*window))).filter(|(_, fill)| fill.wait.is_some());
             hits.extend(full.map(|(window, fill)| Hit::new(limit, subject, window, fill)));
         };
-        let purpose = who.phone.purpose(who.purpose);
-        if let Some((window, fill)) = self.cooldown(who.purpose, purpose, now) {
+        if let Some(name) = who.purpose
+            && let Some((window, fill)) = self.cooldown(name, who.phone.purpose(name), now)
+        {
             weigh(Limit::Cooldown, Phone, &[window], &|_| fill);
         }
         weigh(Limit::Phone, Phone, &self.phone, &|window| who.phone.sends_in(window, now));
-        if let (Some(own), Some(purpose)) = (self.purposes.get(who.purpose), purpose) {
+        if let Some(name) = who.purpose
+            && let (Some(own), Some(purpose)) = (self.purposes.get(name), who.phone.purpose(name))
+        {
             weigh(Limit::Phone, Phone, &own.phone, &|window| usage::fill(&purpose.sends, window, now));
         }
         weigh(Limit::RefusedPhone, Phone, &self.refused_phone, &|window| usage::fill(&who.phone.refused, window, now));
-        if who.new_code {
+        if let Some(pair) = who.pair.filter(|_| who.new_code) {
             let guesses = |usage: &Usage, window| usage::fill(usage.guesses_by(who.known), window, now);
-            weigh(Limit::GuessesPerUser, Pair, &self.guesses_per_user, &|window| guesses(who.pair, window));
+            weigh(Limit::GuessesPerUser, Pair, &self.guesses_per_user, &|window| guesses(pair, window));
             if !who.verified {
                 weigh(Limit::GuessesPerPhone, Phone, &self.guesses_per_phone, &|window| guesses(who.phone, window));
             }
@@ -262,7 +265,7 @@ impl Limits {
             let Some(usage) = usage else { continue };
             weigh(limit, subject, windows, &|window| usage.slots_in(window, now));
         }
-        hits.extend(self.closed(who.pair, who.known));
+        hits.extend(who.pair.and_then(|pair| self.closed(pair, who.known)));
         hits
     }
 
@@ -369,13 +372,16 @@ impl Limits {
         [self.user.as_slice(), &self.user_phones].concat()
     }
 
-    /// Counts a message in the usage of one of those whose limits count it. `phone`: the phone's short subject id.
-    pub fn count_send(&self, kind: SubjectKind, usage: &mut Usage, purpose: &str, phone: &str, now: Timestamp) {
+    /// Counts a message in the usage of one of those whose limits count it. `purpose`: of the code that it carries. `phone`: the
+    /// phone's short subject id.
+    pub fn count_send(&self, kind: SubjectKind, usage: &mut Usage, purpose: Option<&str>, phone: &str, now: Timestamp) {
         match kind {
             SubjectKind::Phone => {
                 usage.count_send(now, "", &self.phone);
-                self.count_for_purpose(usage, purpose, now);
-                usage.unproven = usage.unproven.saturating_add(1);
+                if let Some(purpose) = purpose {
+                    self.count_for_purpose(usage, purpose, now);
+                    usage.unproven = usage.unproven.saturating_add(1);
+                }
             }
             SubjectKind::User => usage.count_send(now, phone, &self.user_windows()),
             SubjectKind::Ip => usage.count_send(now, phone, &self.ip_windows()),
@@ -471,8 +477,8 @@ mod tests {
         SendUsages {
             phone,
             phone_short: "a",
-            purpose: "login",
-            pair,
+            purpose: Some("login"),
+            pair: Some(pair),
             user: None,
             ip: None,
             network: None,
@@ -679,12 +685,12 @@ mod tests {
         let (mut phone, pair) = (Usage::default(), Usage::default());
         for second in [0, 7] {
             let now = NOW + Duration::from_secs(second);
-            let who = SendUsages { purpose: "payment", ..usages(&phone, &pair) };
+            let who = SendUsages { purpose: Some("payment"), ..usages(&phone, &pair) };
             assert_eq!(limits.hits(&who, now), [], "{second}");
             limits.count_for_purpose(&mut phone, "payment", now);
         }
         let later = NOW + Duration::from_secs(14);
-        let hits = limits.hits(&SendUsages { purpose: "payment", ..usages(&phone, &pair) }, later);
+        let hits = limits.hits(&SendUsages { purpose: Some("payment"), ..usages(&phone, &pair) }, later);
         assert_eq!((hits.len(), hits[0].limit, hits[0].max, hits[0].used), (1, Limit::Phone, 2, 2));
         assert_eq!(limits.hits(&usages(&phone, &pair), later), [], "another purpose");
     }

@@ -1,15 +1,20 @@
 //! One SMS and how far it got. Its state moves forward only, whatever order delivery reports arrive in.
 
+use std::fmt;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::abuse::Counted;
 use crate::clock::Timestamp;
+use crate::code::KeyId;
 use crate::locale::Locale;
 use crate::money::Money;
 use crate::phone::Phone;
 use crate::template::Endings;
 
-/// One message as the database keeps it. Its text is not kept: it is computed again when it is needed.
+/// One message as the database keeps it. The text of a code's message is not kept: it is computed again when it is needed. That of a
+/// plain message is kept, sealed, until it is known that it is out or never will be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Shown as `m` and this integer; never used twice.
@@ -34,6 +39,8 @@ pub struct Message {
     pub attempts: u32,
     /// When it was counted in the limits: what is given back when it surely was not sent.
     pub reserved_at: Timestamp,
+    /// It is not sent after this: the end of its code, or what was asked for with a plain message.
+    pub expires_at: Timestamp,
     /// When the last attempt began.
     pub attempt_at: Option<Timestamp>,
     /// When the worker has to handle it again: a retry, the end of a lease, the next check of an unknown one.
@@ -58,9 +65,36 @@ pub struct Message {
     pub pooled: bool,
     /// The guard counts it as open: it was neither proven nor reported to have failed.
     pub open: bool,
+    /// The text of a plain message whose outcome is open; `None` once it is settled, and for a code.
+    pub text: Option<SealedText>,
+}
+
+/// The text of a plain message, sealed with a secret key and bound to the message and its phone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedText {
+    /// The public id of the key.
+    pub key_id: KeyId,
+    /// Nonce, text and tag.
+    pub sealed: Vec<u8>,
+}
+
+impl fmt::Debug for SealedText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedText({})", self.key_id)
+    }
 }
 
 impl Message {
+    /// For how long it makes sense to send it.
+    pub fn left(&self, now: Timestamp) -> Duration {
+        self.expires_at.since(now)
+    }
+
+    /// Whether its text may be needed again: it may have to be sent, or found among those that the provider has.
+    pub fn needs_text(&self) -> bool {
+        self.state.is_unsettled() && self.due_at.is_some()
+    }
+
     /// What it costs, as far as that is known.
     pub fn cost(&self) -> Money {
         self.settled.unwrap_or(self.price)
@@ -83,6 +117,8 @@ impl Message {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
+    /// Booked for a later time; surely not sent.
+    Scheduled,
     /// Waiting for its (next) attempt; surely not sent.
     Queued,
     /// Being handed to the provider; no answer is recorded yet.
@@ -126,12 +162,17 @@ impl State {
 
     /// True while what was reserved for it may have to be given back: its row is needed for that.
     pub fn is_unsettled(self) -> bool {
-        self.is_open() || self == State::Queued
+        self.is_open() || self.is_waiting()
+    }
+
+    /// True while it waits to be handed to the provider: it can be claimed, or canceled.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, State::Scheduled | State::Queued)
     }
 
     /// True where the provider took it, or may have.
     pub fn may_be_out(self) -> bool {
-        !matches!(self, State::Queued | State::Failed | State::Canceled)
+        !self.is_waiting() && !matches!(self, State::Failed | State::Canceled)
     }
 
     /// True where the provider took it and its end is not known: it is worth asking for.
@@ -153,7 +194,7 @@ impl State {
 
     fn rank(self) -> u8 {
         match self {
-            State::Queued => 0,
+            State::Scheduled | State::Queued => 0,
             State::Sending | State::Unknown => 1,
             State::Accepted => 2,
             State::Sent => 3,
@@ -191,6 +232,8 @@ mod tests {
         use State::*;
         let those = |is: fn(State) -> bool| State::ALL.iter().copied().filter(|state| is(*state)).collect::<Vec<_>>();
         assert_eq!(those(State::is_open), [Sending, Unknown]);
+        assert_eq!(those(State::is_waiting), [Scheduled, Queued]);
+        assert_eq!(those(State::is_unsettled), [Scheduled, Queued, Sending, Unknown]);
         assert_eq!(those(State::may_be_out), [Sending, Unknown, Accepted, Sent, Undelivered, Delivered, Read]);
         assert_eq!(those(State::is_on_its_way), [Accepted, Sent]);
         assert_eq!(those(State::is_final), [Undelivered, Delivered, Read, Failed, Canceled]);
@@ -205,7 +248,7 @@ mod tests {
         use State::*;
         // In this order; those of one line end a message alike, and none of them follows another.
         let order: [&[State]; 7] = [
-            &[Queued],
+            &[Scheduled, Queued],
             &[Sending, Unknown],
             &[Accepted],
             &[Sent],

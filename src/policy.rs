@@ -7,6 +7,7 @@ use crate::abuse::GuardPolicy;
 use crate::limits::Limits;
 use crate::locale::Locale;
 use crate::purpose::{Purpose, PurposePolicy};
+use crate::texts::Texts;
 
 /// Every setting of the rules.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Policy {
     pub locale: Locale,
     /// Every purpose that codes are sent for.
     pub purposes: BTreeMap<Purpose, PurposePolicy>,
+    /// The texts of messages without a code, by the names under which they are asked for.
+    pub messages: BTreeMap<String, Texts>,
     /// The limits.
     pub limits: Limits,
     /// How many SMS segments an OTP message may take unless the caller allows more.
@@ -42,6 +45,7 @@ impl Default for Policy {
             app_name: "smsotp".to_owned(),
             locale: Locale::fallback(),
             purposes: Purpose::built_in().map(|purpose| (purpose, PurposePolicy::default())).collect(),
+            messages: BTreeMap::new(),
             limits: Limits::default(),
             segments_max: 1,
             countries: None,

@@ -58,8 +58,11 @@ pub enum Erasure {
     Never,
 }
 
+/// The name under which messages to declared test numbers are recorded, which no provider gets.
+pub const TEST: &str = "test";
+
 /// The names under which messages are recorded of which no provider has a copy: they never left this machine.
-pub const WITHOUT_COPY: [&str; 2] = ["console", "test"];
+pub const WITHOUT_COPY: [&str; 2] = ["console", TEST];
 
 /// What carries messages. An implementation never panics and never waits for ever: every call is bounded in time and size.
 #[async_trait]

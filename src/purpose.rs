@@ -1,13 +1,12 @@
 //! Why a code is sent, and what that decides: how long it is valid, how many digits it has, what a re-send does.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::locale::Locale;
+use crate::texts::Texts;
 
 /// The name of a purpose: 1 to 64 of `a-z 0-9 _ -`, starting with a letter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -64,24 +63,13 @@ pub struct PurposePolicy {
     pub digits: u8,
     /// What a re-send does.
     pub resend: Resend,
-    /// The wording where no other is for the locale; `None` takes the built-in ones. `{{ code }}` is required once, `{{ app }}`,
+    /// The wordings; where there is none for a message, it gets a built-in one. `{{ code }}` is required once, `{{ app }}`,
     /// `{{ minutes }}` and `{{ time }}` may be used.
-    pub text: Option<String>,
-    /// The wording of a locale, and of those that are narrower.
-    pub texts: BTreeMap<Locale, String>,
-    /// The wording for numbers of a country (ISO 3166 two letters), whatever the locale: where the law wants an approved one.
-    pub country_texts: BTreeMap<String, String>,
+    pub texts: Texts,
 }
 
 impl Default for PurposePolicy {
     fn default() -> Self {
-        PurposePolicy {
-            ttl: Duration::from_secs(600),
-            digits: 6,
-            resend: Resend::Same,
-            text: None,
-            texts: BTreeMap::new(),
-            country_texts: BTreeMap::new(),
-        }
+        PurposePolicy { ttl: Duration::from_secs(600), digits: 6, resend: Resend::Same, texts: Texts::default() }
     }
 }

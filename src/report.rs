@@ -7,7 +7,10 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 use crate::money::Money;
-use crate::sums::{self, CodeKind, Stage, Sum, SumKey};
+use crate::sums::{self, CodeKind, HourSums, Stage, TIMES};
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
 
 /// How far asks got.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +37,9 @@ pub struct Funnel {
     pub verified: u64,
     /// What the messages cost.
     pub cost: Money,
-    deliver: BTreeMap<u64, u64>,
-    verify: BTreeMap<u64, u64>,
+    /// How many messages arrived within each step of [`TIMES`], and how many codes were entered.
+    deliver: [u64; TIMES.len()],
+    verify: [u64; TIMES.len()],
 }
 
 /// What a report is broken down by.
@@ -105,39 +109,44 @@ impl By {
         name.parse().ok()
     }
 
-    /// Which part of this breakdown a sum belongs to.
-    fn part(self, key: &SumKey) -> String {
+    /// Which part of this breakdown sums belong to.
+    fn part(self, sums: &HourSums) -> String {
         match self {
-            By::Purpose => key.purpose.clone(),
-            By::Country => key.country.clone(),
-            By::Provider => key.provider.clone(),
-            By::Hour => key.hour.to_rfc3339().get(11..13).unwrap_or_default().to_owned(),
-            By::Day => key.hour.to_rfc3339().get(..10).unwrap_or_default().to_owned(),
+            By::Purpose => sums.purpose.clone(),
+            By::Country => sums.country.clone(),
+            By::Provider => sums.provider.clone(),
+            By::Hour => format!("{:02}", sums.hour.millis().rem_euclid(DAY) / HOUR),
+            By::Day => sums.hour.to_rfc3339().get(..10).unwrap_or_default().to_owned(),
         }
     }
 }
 
 impl Only {
-    fn takes(&self, key: &SumKey) -> bool {
+    fn takes(&self, sums: &HourSums) -> bool {
         let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        is(&self.purpose, &key.purpose) && is(&self.country, &key.country) && is(&self.provider, &key.provider)
+        is(&self.purpose, &sums.purpose) && is(&self.country, &sums.country) && is(&self.provider, &sums.provider)
     }
 }
 
 impl Report {
-    /// Adds a sum, if the report is about it.
-    pub fn add(&mut self, only: &Only, sum: &Sum) {
-        if !only.takes(&sum.key) {
+    /// Adds sums, if the report is about them.
+    pub fn add(&mut self, only: &Only, sums: &HourSums) {
+        // A row of which nothing is left, because another provider took on what it counted, is no part of anything.
+        let is_empty = sums.counts.is_empty() && sums.cost == Money::ZERO;
+        if is_empty || !only.takes(sums) {
             return;
         }
-        self.whole.add(sum);
+        let funnel = Funnel::of(sums);
+        self.whole.merge(&funnel);
         for by in By::ALL {
-            self.parts.entry(*by).or_default().entry(by.part(&sum.key)).or_default().add(sum);
+            self.parts.entry(*by).or_default().entry(by.part(sums)).or_default().merge(&funnel);
         }
-        match sum.key.stage {
-            Stage::Refused => add(self.refusals.entry(sum.key.detail.clone()).or_default(), sum.count),
-            Stage::Failed => add(self.failures.entry(sum.key.detail.parse().ok()).or_default(), sum.count),
-            _ => {}
+        for (stage, detail, count) in &sums.counts {
+            match stage {
+                Stage::Refused => add(self.refusals.entry(detail.clone().into_owned()).or_default(), *count),
+                Stage::Failed => add(self.failures.entry(detail.parse().ok()).or_default(), *count),
+                _ => {}
+            }
         }
     }
 
@@ -153,25 +162,33 @@ impl Report {
 }
 
 impl Funnel {
-    /// Adds a sum.
-    fn add(&mut self, sum: &Sum) {
-        let step = |steps: &mut BTreeMap<u64, u64>| {
-            if let Ok(step) = sum.key.detail.parse() {
-                add(steps.entry(step).or_default(), sum.count);
+    fn of(sums: &HourSums) -> Funnel {
+        let mut funnel = Funnel { cost: sums.cost, ..Funnel::default() };
+        for (stage, detail, count) in &sums.counts {
+            funnel.count(*stage, detail, *count);
+        }
+        funnel
+    }
+
+    fn count(&mut self, stage: Stage, detail: &str, times: i64) {
+        let step = |steps: &mut [u64; TIMES.len()]| {
+            let within = detail.parse().ok().and_then(|step: u64| TIMES.iter().position(|one| *one == step));
+            if let Some(count) = within.and_then(|nth| steps.get_mut(nth)) {
+                add(count, times);
             }
         };
-        let count = match sum.key.stage {
+        let count = match stage {
             Stage::Refused => {
-                add(&mut self.asked, sum.count);
+                add(&mut self.asked, times);
                 &mut self.refused
             }
             Stage::Message => {
-                add(&mut self.asked, sum.count);
-                if sum.key.detail != <&str>::from(CodeKind::Again) {
-                    add(&mut self.codes, sum.count);
+                add(&mut self.asked, times);
+                if detail != <&str>::from(CodeKind::Again) {
+                    add(&mut self.codes, times);
                 }
-                if sum.key.detail == <&str>::from(CodeKind::Unreported) {
-                    add(&mut self.unreported, sum.count);
+                if detail == <&str>::from(CodeKind::Unreported) {
+                    add(&mut self.unreported, times);
                 }
                 &mut self.messages
             }
@@ -187,8 +204,33 @@ impl Funnel {
                 &mut self.verified
             }
         };
-        add(count, sum.count);
-        self.cost = self.cost.plus(sum.cost);
+        add(count, times);
+    }
+
+    fn merge(&mut self, other: &Funnel) {
+        // Named one by one, so that a number that is added to the funnel cannot be forgotten here.
+        let Funnel {
+            asked, refused, messages, codes, unreported, accepted, unknown, delivered, failed, verified, ..
+        } = self;
+        let Funnel { cost, deliver, verify, .. } = other;
+        for (sum, more) in [
+            (asked, other.asked),
+            (refused, other.refused),
+            (messages, other.messages),
+            (codes, other.codes),
+            (unreported, other.unreported),
+            (accepted, other.accepted),
+            (unknown, other.unknown),
+            (delivered, other.delivered),
+            (failed, other.failed),
+            (verified, other.verified),
+        ] {
+            *sum = sum.wrapping_add(more);
+        }
+        for (sums, more) in [(&mut self.deliver, deliver), (&mut self.verify, verify)] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.wrapping_add(*more));
+        }
+        self.cost = self.cost.plus(*cost);
     }
 
     /// How many of the codes were entered, in percent; `None`: there was none of which somebody would have said so.
@@ -198,12 +240,12 @@ impl Funnel {
 
     /// The median of how long messages took to arrive, in seconds.
     pub fn time_to_deliver(&self) -> Option<f64> {
-        sums::median(self.deliver.iter().map(|(step, count)| (*step, *count)))
+        sums::median(TIMES.into_iter().zip(self.deliver))
     }
 
     /// The median of how long it took until codes were entered, in seconds.
     pub fn time_to_verify(&self) -> Option<f64> {
-        sums::median(self.verify.iter().map(|(step, count)| (*step, *count)))
+        sums::median(TIMES.into_iter().zip(self.verify))
     }
 }
 
@@ -369,25 +411,22 @@ impl Condition {
 
 /// The hours that a report of this time covers: whole ones, from the one that `since` is in to the one that `until` is in.
 pub fn hours(since: Timestamp, until: Timestamp) -> (Timestamp, Timestamp) {
-    (sums::hour(since), Timestamp(sums::hour(Timestamp(until.millis().saturating_sub(1))).millis() + 3_600_000))
+    (sums::hour(since), Timestamp(sums::hour(Timestamp(until.millis().saturating_sub(1))).millis() + HOUR))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HOUR: i64 = 3_600_000;
-
-    fn sum(hour: i64, country: &str, stage: Stage, detail: &str, count: i64) -> Sum {
-        let key = SumKey {
+    fn sum(hour: i64, country: &str, stage: Stage, detail: &'static str, count: i64) -> HourSums {
+        HourSums {
             hour: Timestamp(hour * HOUR),
             purpose: "login".to_owned(),
             country: country.to_owned(),
             provider: "twilio".to_owned(),
-            stage,
-            detail: detail.to_owned(),
-        };
-        Sum { key, count, cost: Money(if stage == Stage::Accepted { count * 10_000 } else { 0 }) }
+            counts: vec![(stage, detail.into(), count)],
+            cost: Money(if stage == Stage::Accepted { count * 10_000 } else { 0 }),
+        }
     }
 
     fn example() -> Report {

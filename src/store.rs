@@ -43,7 +43,7 @@ use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 pub use crate::subject::{Subject, SubjectId, SubjectKind};
-use crate::sums::Sum;
+use crate::sums::HourSums;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -245,7 +245,7 @@ pub trait Read: Send + Sync {
     /// The ids of the messages to look at, the longest due first; `early`: also those that are on their way and will be asked for
     /// later.
     async fn due(&self, now: Timestamp, early: bool, limit: u32) -> Result<Vec<i64>>;
-    /// The ids of messages that wait for an attempt although the life of their otp was over at `over`, above `after`.
+    /// The ids of messages that wait for an attempt although their own life, or that of their otp, was over at `over`, above `after`.
     async fn left_waiting(&self, over: Timestamp, after: i64, limit: u32) -> Result<Vec<i64>>;
     /// The provider ids that are known for a phone: the newest 200.
     async fn provider_ids(&self, phone: &Phone) -> Result<Vec<String>>;
@@ -256,7 +256,7 @@ pub trait Read: Send + Sync {
     /// also what everything has to take in.
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>>;
     /// The sums of the hours from one moment up to another, in any order; a key may have several parts.
-    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>>;
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<HourSums>>;
     /// The masked forms of subjects that are still known.
     async fn masked(&self, ids: &[SubjectId]) -> Result<Vec<Option<String>>>;
     /// All prices of the provider's list, at most 2000.
@@ -281,6 +281,8 @@ pub trait Read: Send + Sync {
     async fn balance(&self) -> Result<Option<Balance>>;
     /// Which key ids otps that are still alive need, each with how many (counted up to [`MORE_MAX`]).
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>>;
+    /// Which key ids the texts of messages are sealed with that wait or are open, each with how many.
+    async fn text_keys(&self) -> Result<Vec<(String, u32)>>;
 
     /// Rows of the audit log: up to `limit` of a chain, from `from` on upwards.
     async fn audit(&self, chain: u32, from: u64, limit: u32) -> Result<Vec<audit::Row>>;

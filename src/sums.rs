@@ -1,6 +1,7 @@
 //! What became of asks, summed by the hour in which somebody asked: kept as it happens, so that a report costs the same however
 //! many there were, and so that purging what they were about changes no sum.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::abuse::Counted;
@@ -71,6 +72,23 @@ pub struct SumKey {
     pub detail: String,
 }
 
+/// All sums of one hour, purpose, country and provider, as a report reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HourSums {
+    /// The beginning of the hour of the asks.
+    pub hour: Timestamp,
+    /// The purpose; empty: messages without a code.
+    pub purpose: String,
+    /// The country, two letters; empty: none.
+    pub country: String,
+    /// The provider.
+    pub provider: String,
+    /// How often each stage and detail was counted: see [`Stage`].
+    pub counts: Vec<(Stage, Cow<'static, str>, i64)>,
+    /// What the messages cost.
+    pub cost: Money,
+}
+
 impl Stage {
     /// The name in the database.
     pub fn as_str(self) -> &'static str {
@@ -138,7 +156,9 @@ pub fn moved(before: &Message, after: &Message, purpose: &str) -> Vec<Sum> {
     let gone = stands(before, purpose).into_iter().map(Sum::negated);
     let mut sums: Vec<Sum> = gone.chain(stands(after, purpose)).collect();
     if !has_arrived(before) && has_arrived(after) {
-        let took = time(after.updated_at.since(after.reserved_at));
+        // What was booked for later did not wait on its way.
+        let begun = if after.otp_id.is_none() { after.attempt_at } else { None };
+        let took = time(after.updated_at.since(begun.unwrap_or(after.reserved_at)));
         sums.push(SumKey::of(after, purpose, Stage::Delivered, took.to_string()).once());
     }
     sums

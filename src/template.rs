@@ -1,6 +1,7 @@
 //! The wording of an OTP message: built in for each purpose, or the operator's own, and the last lines that phones read.
 
 pub mod built_in;
+mod message;
 
 use std::sync::LazyLock;
 
@@ -14,6 +15,8 @@ use crate::code::Code;
 use crate::error::{Code as ErrorCode, Error, Result};
 use crate::locale::Locale;
 use crate::purpose::Purpose;
+
+pub use message::MessageTemplate;
 
 /// Twilio takes at most 1600 characters in a message body.
 const TEXT_MAX: usize = 1600;

@@ -57,6 +57,8 @@ pub enum Scope {
     Send,
     /// Verify codes.
     Verify,
+    /// Send messages without a code, and read what became of any message.
+    Message,
     /// Run the provider's checks.
     Test,
     /// Say that a person was proven in another way than by entering the code.

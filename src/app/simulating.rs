@@ -171,7 +171,7 @@ impl Defence for Simulated {
             SendAnswer::Sent(sent) => Answer::Sent(Out {
                 otp_id: sent.otp_id,
                 message_id: sent.message_id,
-                provider_id: sent.provider_id.unwrap_or_default(),
+                provider_id: sent.message.provider_id.unwrap_or_default(),
                 code: self.provider.last_code(),
             }),
             SendAnswer::Refused(refusal) => self.column.answer(refusal.code),

@@ -16,9 +16,10 @@ use crate::app::{App, OpenMode, os_caller};
 use crate::clock::Timestamp;
 use crate::code;
 use crate::config::{Config, nearest};
-use crate::engine::{Caller, Destination, Filter};
+use crate::engine::{Caller, Destination, Filter, Override};
 use crate::error::{Code, Error, Result};
 use crate::files::{self, Holds};
+use crate::limits::Limit;
 use crate::locale::Locale;
 use crate::otp::{State, User};
 use crate::output::{Output, Prompt};
@@ -72,6 +73,42 @@ impl Only {
     }
 }
 
+/// What staff sets aside for one message.
+#[derive(Debug, clap::Args)]
+pub struct Overrides {
+    /// Override this limit for one message, or `number`: no numbering plan knows it, or `caps`: the guard's caps and its detector; may be repeated; recorded in the audit log
+    #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
+    pub overrides: Vec<String>,
+    /// Why it is overridden
+    #[arg(long, value_name = "TEXT", requires = "overrides")]
+    pub reason: Option<String>,
+}
+
+/// What `--override` takes besides limits: that no numbering plan knows the number, and what the guard holds back.
+const NUMBER: &str = "number";
+const CAPS: &str = "caps";
+
+impl Overrides {
+    /// All of it, checked; `None`: nothing.
+    pub fn check(&self) -> Result<Option<Override>> {
+        if self.overrides.is_empty() {
+            return Ok(None);
+        }
+        let limit = |name: &String| {
+            Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
+                let can_be = Limit::ALL.iter().filter(|one| one.can_be_overridden()).map(|one| one.as_str());
+                let known: Vec<&str> = can_be.chain([NUMBER, CAPS]).collect();
+                Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}"))
+                    .hint(format!("{} Guess budgets are reset by `smsotp limits reset`.", did_you_mean(name, &known)))
+            })
+        };
+        let limits = self.overrides.iter().filter(|name| *name != NUMBER && *name != CAPS);
+        let limits = limits.map(limit).collect::<Result<_>>()?;
+        let has = |what: &str| self.overrides.iter().any(|name| name == what);
+        Ok(Some(Override { limits, number: has(NUMBER), caps: has(CAPS), reason: reason(self.reason.as_deref())? }))
+    }
+}
+
 /// Which part of a list: from when to when, and which page.
 #[derive(Debug, clap::Args)]
 pub struct Page {
@@ -115,6 +152,19 @@ pub fn span(option: &str, text: &str) -> Result<Duration> {
             .because(error)
             .hint("Write it like 90s, 10m or 1h30m")),
     }
+}
+
+/// Less leaves no time for an answer.
+const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
+
+/// For how long to go on trying to send.
+pub fn timeout(text: &str) -> Result<Duration> {
+    let timeout = span("--timeout", text)?;
+    if timeout < TIMEOUT_LEAST {
+        return Err(Error::new(Code::VALUE_INVALID, "--timeout is shorter than a second")
+            .hint("Whether a message went out is not known where the answer is not waited for"));
+    }
+    Ok(timeout)
 }
 
 /// A moment: RFC 3339, a day (`2026-12-31`, its first second in UTC), or a span, from which `relative` makes a moment.

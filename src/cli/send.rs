@@ -8,13 +8,12 @@ use super::{Call, given};
 use crate::app::{App, OpenMode};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::engine::{Caller, Destination, Override, SendAnswer, SendOtp};
-use crate::error::{Class, Code, Error, Result};
-use crate::limits::Limit;
+use crate::engine::{Caller, Destination, SendAnswer, SendOtp, SentMessage};
+use crate::error::{Class, Result};
 use crate::message::State;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone::Phone;
-use crate::purpose;
+use crate::purpose::DEFAULT;
 use crate::template::Endings;
 
 /// Send a code to a phone
@@ -30,7 +29,7 @@ pub struct Args {
     /// The number, in international form, or national with --region
     pub phone: Option<String>,
     /// What the code is for
-    #[arg(long, value_name = "NAME", default_value = crate::purpose::DEFAULT)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT)]
     pub purpose: String,
     /// Your identifier of the user; the code is bound to it
     #[arg(long, value_name = "ID")]
@@ -49,12 +48,8 @@ pub struct Args {
     /// The person has solved a challenge, as `challenge_required` asked for; recorded in the audit log
     #[arg(long, value_name = "RESULT", value_parser = ["passed"])]
     pub challenge: Option<String>,
-    /// Override this limit for one message, or `number`: no numbering plan knows it, or `caps`: the guard's caps and its detector; may be repeated; recorded in the audit log
-    #[arg(long = "override", value_name = "LIMIT", requires = "reason")]
-    pub overrides: Vec<String>,
-    /// Why it is overridden
-    #[arg(long, value_name = "TEXT", requires = "overrides")]
-    pub reason: Option<String>,
+    #[command(flatten)]
+    pub staff: given::Overrides,
     /// Repeat safely: the same key gets the same answer and sends once
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -80,13 +75,6 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = crate::config::ProviderName::NAMES)]
     pub provider: Option<String>,
 }
-
-/// What `--override` takes besides limits: that no numbering plan knows the number, and what the guard holds back.
-const NUMBER: &str = "number";
-const CAPS: &str = "caps";
-
-/// Less leaves no time for an answer.
-const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 
 /// What `send` answers when the message went out.
 #[derive(Debug, Serialize)]
@@ -147,22 +135,18 @@ impl Render for Sent {
 
 /// Parses, sends, follows the message where `--wait` is given, shows.
 pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
-    let timeout = given::span("--timeout", &args.timeout)?;
-    if timeout < TIMEOUT_LEAST {
-        return Err(Error::new(Code::VALUE_INVALID, "--timeout is shorter than a second")
-            .hint("Whether a message went out is not known where the answer is not waited for"));
-    }
+    let timeout = given::timeout(&args.timeout)?;
     let wait = args.wait.as_deref().map(|span| given::span("--wait", span)).transpose()?;
     let caller = Caller { known: args.known, ..given::caller(args.ip.as_deref())? };
     let config = call.config_with(args.provider.clone(), args.region.region.clone())?;
-    let user = given::user(args.user.as_deref())?;
+    let (user, purpose) = (given::user(args.user.as_deref())?, given::purpose(&args.purpose)?);
     let request = SendOtp {
         to: destination(&args, &config, call, out)?,
-        purpose: given::purpose(&args.purpose)?,
+        purpose: purpose.clone(),
         user: user.clone(),
         new_code: args.new_code,
         challenge_passed: args.challenge.is_some(),
-        override_limits: override_limits(&args)?,
+        override_limits: args.staff.check()?,
         idempotency_key: args.idempotency_key,
         endings: Endings::new(args.app_hash.as_deref(), args.origin.as_deref())?,
         locale: args.locale.as_deref().map(given::locale).transpose()?,
@@ -193,39 +177,29 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         });
         return Ok(out.fail_with(&error, details));
     }
-    let last = match wait {
-        Some(wait) if !sent.test => Some(app.run(async {
-            tokio::select! {
-                report = app.engine().follow(&caller, sent.message_id, wait) => report,
-                error = call.signals.wait() => Err(error),
-            }
-        })?),
-        _ => None,
-    };
-    let (state, error_code) = last.map_or((sent.state, None), |message| (message.state, message.error_code));
+    let (state, error_code) = followed(&app, call, (&caller, &sent), wait)?;
+    let message = sent.message;
     let shown = Sent {
         otp_id: sent.otp_id.to_string(),
-        message_id: format!("m{}", sent.message_id),
+        message_id: format!("m{}", message.message_id),
         phone: out.phone(&phone),
-        purpose: sent.purpose,
+        purpose: purpose.as_str().to_owned(),
         user: user.as_str().to_owned(),
         state: state.as_str().to_owned(),
-        expires_at: sent.expires_at,
-        resent: sent.resent,
-        segments: sent.segments,
-        provider: sent.provider,
-        provider_id: sent.provider_id,
+        expires_at: message.expires_at,
+        resent: message.resent,
+        segments: message.segments,
+        provider: message.provider,
+        provider_id: message.provider_id,
         error_code,
-        test: sent.test,
+        test: message.test,
     };
     out.show(&shown)?;
-    if wait.is_some() && matches!(state, State::Undelivered | State::Failed | State::Canceled) {
-        let why = error_code.map(|code| format!("; `smsotp explain {code}` says why")).unwrap_or_default();
-        out.warn(&format!("the message was not delivered{why}"));
+    if wait.is_some() && not_delivered((state, error_code), out) {
         return Ok(Class::No);
     }
     let mut next = format!("smsotp verify {}", out.pasted_phone(&phone));
-    if shown.purpose != purpose::DEFAULT {
+    if shown.purpose != DEFAULT {
         next.push_str(&format!(" --purpose {}", shown.purpose));
     }
     if !shown.user.is_empty() {
@@ -233,6 +207,34 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     }
     out.hint(&format!("Check the code with: {next}"));
     Ok(Class::Done)
+}
+
+/// Follows a message for as long as `--wait` says: how far it got, and the provider's error code where that is no end that was
+/// hoped for.
+pub fn followed(
+    app: &App,
+    call: &Call,
+    (caller, sent): (&Caller, &SentMessage),
+    wait: Option<Duration>,
+) -> Result<(State, Option<u32>)> {
+    let Some(wait) = wait.filter(|_| !sent.test) else { return Ok((sent.state, None)) };
+    let last = app.run(async {
+        tokio::select! {
+            report = app.engine().follow(caller, sent.message_id, wait) => report,
+            error = call.signals.wait() => Err(error),
+        }
+    })?;
+    Ok((last.state, last.error_code))
+}
+
+/// Warns of a message that will not arrive; false: it may.
+pub fn not_delivered((state, error_code): (State, Option<u32>), out: &Output) -> bool {
+    if !matches!(state, State::Undelivered | State::Failed | State::Canceled) {
+        return false;
+    }
+    let why = error_code.map(|code| format!("; `smsotp explain {code}` says why")).unwrap_or_default();
+    out.warn(&format!("the message was not delivered{why}"));
+    true
 }
 
 /// Where to. At a prompt a number that no plan knows is a typo like any other, unless it is a declared test number.
@@ -247,27 +249,4 @@ fn is_test_number(phone: &Phone, call: &Call) -> bool {
     let app = call.config().and_then(|config| App::open(config, OpenMode::Reading, &|_| ()));
     let numbers = app.and_then(|app| app.run(app.engine().test_numbers()));
     numbers.is_ok_and(|numbers| numbers.iter().any(|number| number.phone == *phone))
-}
-
-fn override_limits(args: &Args) -> Result<Option<Override>> {
-    if args.overrides.is_empty() {
-        return Ok(None);
-    }
-    let limit = |name: &String| {
-        Limit::parse(name).filter(|limit| limit.can_be_overridden()).ok_or_else(|| {
-            let known: Vec<&str> = Limit::ALL
-                .iter()
-                .filter(|one| one.can_be_overridden())
-                .map(|one| one.as_str())
-                .chain([NUMBER, CAPS])
-                .collect();
-            Error::new(Code::VALUE_INVALID, format!("no limit that can be overridden is called {name:.40}")).hint(
-                format!("{} Guess budgets are reset by `smsotp limits reset`.", given::did_you_mean(name, &known)),
-            )
-        })
-    };
-    let limits = args.overrides.iter().filter(|name| *name != NUMBER && *name != CAPS);
-    let limits = limits.map(limit).collect::<Result<_>>()?;
-    let has = |what: &str| args.overrides.iter().any(|name| name == what);
-    Ok(Some(Override { limits, number: has(NUMBER), caps: has(CAPS), reason: given::reason(args.reason.as_deref())? }))
 }

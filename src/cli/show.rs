@@ -16,7 +16,7 @@ use crate::otp::Otp;
 use crate::output::{Layout, Output, Render, Table, View};
 use crate::phone;
 
-/// Show everything that happened to one code, or what the guard did about a country
+/// Show everything that happened to one code or message, or what the guard did about a country
 ///
 /// One timeline: the request, the limits, the provider, the tries, the end. It holds no code and no whole phone number,
 /// so it can be pasted into a ticket. The provider is asked first what became of messages whose end is not known.
@@ -26,8 +26,8 @@ use crate::phone;
     $ smsotp show TJ\n  \
     $ smsotp show '+99290012*'")]
 pub struct Args {
-    /// The id of a code or (m…) of a message, a number (its newest code), a country of two letters, or a block of numbers: all
-    /// but the last four digits and a star
+    /// The id of a code or (m…) of a message, a number (its newest code, or message without one), a country of two letters, or a block
+    /// of numbers: all but the last four digits and a star
     #[arg(value_name = "ID|PHONE|COUNTRY|BLOCK")]
     pub what: String,
     #[command(flatten)]
@@ -79,15 +79,59 @@ pub struct Timeline {
     pub events: Vec<Event>,
 }
 
+/// A message without a code, and everything that happened to it.
+#[derive(Debug, Serialize)]
+pub struct MessageTimeline {
+    pub message: Message,
+    /// The number, masked unless revealed.
+    pub phone_number: String,
+    pub created_at: Timestamp,
+    /// When it is sent, where it waits for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// It is not sent after this.
+    pub expires_at: Timestamp,
+    /// What happened, oldest first.
+    pub events: Vec<Event>,
+}
+
+fn events(events: &[Event], view: &View) -> Table {
+    let mut table = Table::new(&["at", "what", "detail", "who"]).prose(&["detail"]).spare(&["who"]);
+    for Event { at, what, who, detail } in events {
+        table.row(vec![view.time(*at), what.clone(), view.text_if(Some(detail)), who.clone()]);
+    }
+    table
+}
+
+impl Render for MessageTimeline {
+    const KIND: &'static str = "message_timeline";
+
+    fn table(&self, view: &View) -> Table {
+        events(&self.events, view)
+    }
+
+    fn layout(&self, view: &View) -> Layout {
+        let message = &self.message;
+        Layout::new()
+            .heading(format!("Message {} to {}", message.id, self.phone_number))
+            .field("state", message.state)
+            .field_if("error", message.error_in_words())
+            .field_if("provider", message.provider_id.as_ref().map(|id| format!("{} {id}", message.provider)))
+            .field("made", format!("{} ({})", view.time(self.created_at), self.created_at))
+            .field_if("due", self.due_at.map(|at| format!("{} ({at})", view.time(at))))
+            .field("wanted until", format!("{} ({})", view.time(self.expires_at), self.expires_at))
+            .field("segments", message.segments.to_string())
+            .field("attempts", message.attempts.to_string())
+            .blank()
+            .table(events(&self.events, &View { for_person: false, ..*view }))
+    }
+}
+
 impl Render for Timeline {
     const KIND: &'static str = "timeline";
 
     fn table(&self, view: &View) -> Table {
-        let mut table = Table::new(&["at", "what", "detail", "who"]).prose(&["detail"]).spare(&["who"]);
-        for Event { at, what, who, detail } in &self.events {
-            table.row(vec![view.time(*at), what.clone(), view.text_if(Some(detail)), who.clone()]);
-        }
-        table
+        events(&self.events, view)
     }
 
     fn layout(&self, view: &View) -> Layout {
@@ -96,11 +140,7 @@ impl Render for Timeline {
             .prose(&["error"])
             .spare(&["attempts", "provider"]);
         for message in &self.messages {
-            let error = match (message.error_code, &message.error) {
-                (Some(code), Some(error)) => format!("{code}: {error}"),
-                (Some(code), None) => code.to_string(),
-                (None, error) => view.text_if(error.as_deref()),
-            };
+            let error = view.text_if(message.error_in_words().as_deref());
             messages.row(vec![
                 message.id.clone(),
                 message.state.to_owned(),
@@ -146,7 +186,15 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
         }
     }
     let Some(otp) = found else {
-        let mut what = "there is no such code in the database".to_owned();
+        for wanted in &wanted {
+            if let Some(message) = app.run(app.engine().find_message(wanted))? {
+                return show_message(&app, message, out);
+            }
+        }
+        let mut what = match wanted.as_slice() {
+            [Wanted::Message(_)] => "there is no such message in the database".to_owned(),
+            _ => "there is no such code in the database".to_owned(),
+        };
         if let Some(Wanted::Newest(phone, purpose, _)) = wanted.last() {
             given::declared(purpose.as_ref(), app.engine().policy())?;
             if let Some(last) = app.run(app.engine().refusals_of(phone))?.first() {
@@ -171,16 +219,32 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     })
 }
 
+/// A message without a code, after asking the provider what became of it.
+fn show_message(app: &App, message: message::Message, out: &mut Output) -> Result<Class> {
+    told(app.run(app.engine().refresh_message(&os_caller(), &message)), "it", out);
+    let again = app.run(app.engine().find_message(&Wanted::Message(message.id)))?;
+    let message = again.unwrap_or(message);
+    let steps = app.run(app.engine().steps_of(&message))?;
+    out.show(&MessageTimeline {
+        phone_number: out.phone(&message.phone),
+        created_at: message.reserved_at,
+        due_at: message.due_at.filter(|_| message.state.is_waiting()),
+        expires_at: message.expires_at,
+        message: Message::of(&message),
+        events: steps.iter().map(Event::of).collect(),
+    })
+}
+
+/// Warns where the provider was not asked, or a database that cannot be written to is shown as it is.
+fn told(asked: Result<Option<Error>>, whose: &str, out: &Output) {
+    if let Some(error) = asked.unwrap_or_else(Some) {
+        out.warn(&format!("what became of {whose} could not be found out now: {error}"));
+    }
+}
+
 /// Asks the provider about the messages of an otp. What the database knows is worth showing also where that is not possible.
 fn refreshed(app: &App, otp: Otp, out: &Output) -> Result<Otp> {
-    let not_asked = match app.run(app.engine().refresh(&os_caller(), &otp)) {
-        Ok(not_asked) => not_asked,
-        // A database that cannot be written to is shown as it is.
-        Err(error) => Some(error),
-    };
-    if let Some(error) = not_asked {
-        out.warn(&format!("what became of its messages could not be found out now: {error}"));
-    }
+    told(app.run(app.engine().refresh(&os_caller(), &otp)), "its messages", out);
     Ok(app.run(app.engine().find(&Wanted::Otp(otp.id)))?.unwrap_or(otp))
 }
 
@@ -214,6 +278,15 @@ impl Event {
 }
 
 impl Message {
+    /// The provider's error code and what went wrong.
+    fn error_in_words(&self) -> Option<String> {
+        match (self.error_code, &self.error) {
+            (Some(code), Some(error)) => Some(format!("{code}: {error}")),
+            (Some(code), None) => Some(code.to_string()),
+            (None, error) => error.clone(),
+        }
+    }
+
     fn of(message: &message::Message) -> Message {
         Message {
             id: format!("m{}", message.id),

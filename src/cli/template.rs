@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Call, given};
 use crate::check::Mark;
-use crate::engine::{Sample, Samples, samples};
-use crate::error::{Class, Result};
+use crate::engine::{Of, Sample, Samples, samples};
+use crate::error::{Class, Code, Error, Result};
 use crate::output::{Item, Layout, List, Output, Render, Table, View};
 use crate::policy::Policy;
 use crate::segments::{Encoding, replacement};
@@ -23,7 +23,8 @@ pub enum Verb {
 
 /// List the texts of messages, each at its longest, with zeros for the code
 ///
-/// Those that the settings send: in the setting `locale`, in the locales and for the countries that have texts of your own.
+/// Those that the settings send: in the setting `locale`, in the locales and for the countries that have texts of your own. Those of
+/// messages without a code have the names of their variables, like <name>.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     $ smsotp template list\n  \
@@ -59,9 +60,12 @@ pub struct CheckArgs {
 /// Which texts.
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// Only this purpose
+    /// Only codes for this purpose
     #[arg(long, value_name = "NAME")]
     purpose: Option<String>,
+    /// Only this message without a code, [messages.NAME] in smsotp.toml
+    #[arg(long, value_name = "NAME", conflicts_with = "purpose")]
+    message: Option<String>,
     /// The text for this language, for example de, de-AT or pt-BR
     #[arg(long, value_name = "TAG")]
     locale: Option<String>,
@@ -73,7 +77,12 @@ pub struct Which {
 /// One text.
 #[derive(Clone, Debug, Serialize)]
 pub struct TextRow {
-    pub purpose: String,
+    /// The purpose of the code that it carries; left out: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// The message without a code that it is; left out: it carries one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     pub locale: String,
     /// The country whose numbers it is for; left out: for all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +97,7 @@ pub struct TextRow {
     pub segments_smart: u32,
     /// The characters that force UCS-2, with what could stand in their place.
     pub characters: Vec<Foreign>,
-    /// The text at its longest, with zeros for the code.
+    /// The text at its longest, with zeros for the code; without one, with the names of its variables, like `<name>`.
     pub text: String,
     /// Why it cannot go out; left out: it can.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +124,7 @@ impl Item for TextRow {
 
     fn cells(&self, view: &View) -> Vec<String> {
         vec![
-            self.purpose.clone(),
+            self.what(),
             self.locale.clone(),
             view.text_if(self.country.as_deref()),
             self.source.to_owned(),
@@ -134,8 +143,13 @@ impl TextRow {
             code_point: format!("U+{:04X}", u32::from(*c)),
             replacement: replacement(*c),
         });
+        let (purpose, message) = match sample.of {
+            Of::Purpose(purpose) => (Some(purpose.as_str().to_owned()), None),
+            Of::Message(name) => (None, Some(name)),
+        };
         TextRow {
-            purpose: sample.purpose.as_str().to_owned(),
+            purpose,
+            message,
             locale: sample.locale.to_string(),
             country: sample.country,
             source: if sample.built_in { "built_in" } else { "settings" },
@@ -151,9 +165,14 @@ impl TextRow {
 
     fn name(&self) -> String {
         match &self.country {
-            Some(country) => format!("{}, {country}", self.purpose),
-            None => format!("{}, {}", self.purpose, self.locale),
+            Some(country) => format!("{}, {country}", self.what()),
+            None => format!("{}, {}", self.what(), self.locale),
         }
+    }
+
+    fn what(&self) -> String {
+        let message = || self.message.as_ref().map(|name| format!("message {name}"));
+        self.purpose.clone().or_else(message).unwrap_or_default()
     }
 }
 
@@ -238,8 +257,16 @@ impl Which {
     fn samples(&self, policy: &Policy) -> Result<Samples> {
         let purpose = self.purpose.as_deref().map(given::purpose).transpose()?;
         given::declared(purpose.as_ref(), policy)?;
+        if let Some(name) = self.message.as_ref().filter(|name| !policy.messages.contains_key(*name)) {
+            let known: Vec<&str> = policy.messages.keys().map(String::as_str).collect();
+            let error = Error::new(Code::VALUE_INVALID, format!("no message is called {name:.64}"));
+            return Err(error.hint(match known.as_slice() {
+                [] => "Declare it in smsotp.toml under [messages.NAME].".to_owned(),
+                known => given::did_you_mean(name, known),
+            }));
+        }
         Ok(Samples {
-            purpose,
+            of: purpose.map(Of::Purpose).or_else(|| self.message.clone().map(Of::Message)),
             locale: self.locale.as_deref().map(given::locale).transpose()?,
             country: self.country.as_deref().map(given::country).transpose()?.map(str::to_owned),
             ..Samples::default()

@@ -193,7 +193,7 @@ impl GivenValues {
         let mut flat = BTreeMap::new();
         for (key, value) in &self.table {
             match value {
-                Value::Table(_) if key == "purposes" || key == "countries" => {}
+                Value::Table(_) if ["purposes", "messages", "countries"].contains(&key.as_str()) => {}
                 Value::Table(section) if ["limits", "twilio", "ceilings"].contains(&key.as_str()) => {
                     flat.extend(section.iter().map(|(name, value)| (format!("{key}.{name}"), value.clone())));
                 }

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::settings::{PURPOSE_KEYS, nearest};
+use super::settings::{MESSAGE_KEYS, PURPOSE_KEYS, nearest};
 use super::source::{invalid, printable, unknown};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{Limits, PurposeLimits, Window};
 use crate::locale::Locale;
 use crate::phone;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
-use crate::template::Wording;
+use crate::template::{MessageTemplate, Wording};
+use crate::texts::Texts;
 use crate::usage::span;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -67,6 +68,11 @@ pub(super) fn apply(policy: &mut Policy, table: &Table) -> Result<Vec<String>> {
             policy.purposes.insert(purpose, settings);
         }
     }
+    if let Some(value) = table.get("messages") {
+        for (name, value) in section("messages", value)? {
+            policy.messages.insert(name.clone(), one_message(name, value)?);
+        }
+    }
     Ok(warnings)
 }
 
@@ -92,27 +98,7 @@ fn one_purpose(
                     _ => return Err(invalid(&name, "is neither \"same\" nor \"new\"")),
                 }
             }
-            "text" => {
-                settings.text = Some(wording(&name, value)?);
-            }
-            "texts" => {
-                for (tag, value) in section(&name, value)? {
-                    let place = format!("{name}.{}", printable(tag));
-                    let locale = Locale::parse(tag).ok_or_else(|| {
-                        invalid(&place, "is not a locale").hint("Write it like de, de-AT, pt-BR or zh-Hant.")
-                    })?;
-                    settings.texts.insert(locale, wording(&place, value)?);
-                }
-            }
-            "countries" => {
-                for (code, value) in section(&name, value)? {
-                    let place = format!("{name}.{}", printable(code));
-                    let country = phone::country(code).ok_or_else(|| {
-                        invalid(&place, "is no country that has phone numbers").hint(phone::how_to_name_a_country(code))
-                    })?;
-                    settings.country_texts.insert(country.to_owned(), wording(&place, value)?);
-                }
-            }
+            "text" | "texts" | "countries" => one_text(&mut settings.texts, (key, &name, value), &wording)?,
             "cooldown" => limits.cooldown = Some(cooldown(&name, value)?),
             "phone" => limits.phone = windows(&name, value, LISTED_MAX)?,
             "guesses_per_otp" => limits.guesses_per_otp = Some(number(&name, value, 0, TRIES_MAX)?),
@@ -133,14 +119,70 @@ fn one_purpose(
     Ok(())
 }
 
-/// A wording that was checked.
-fn wording(name: &str, value: &Value) -> Result<String> {
-    let text = text(name, value)?;
-    Wording::parse(text).map_err(|error| {
-        let hint = error.hint_text().unwrap_or_default().to_owned();
-        invalid(name, &format!("cannot be used: {}", error.message())).hint(hint)
-    })?;
-    Ok(text.to_owned())
+/// One key of a section with texts: `text`, `texts` or `countries`, each text checked by `check`.
+fn one_text(
+    texts: &mut Texts,
+    (key, name, value): (&str, &str, &Value),
+    check: &dyn Fn(&str) -> Result<()>,
+) -> Result<()> {
+    let checked = |name: &str, value: &Value| {
+        let text = text(name, value)?;
+        check(text).map_err(|error| {
+            let hint = error.hint_text().unwrap_or_default().to_owned();
+            invalid(name, &format!("cannot be used: {}", error.message())).hint(hint)
+        })?;
+        Ok::<_, Error>(text.to_owned())
+    };
+    match key {
+        "texts" => {
+            for (tag, value) in section(name, value)? {
+                let place = format!("{name}.{}", printable(tag));
+                let locale = Locale::parse(tag).ok_or_else(|| {
+                    invalid(&place, "is not a locale").hint("Write it like de, de-AT, pt-BR or zh-Hant.")
+                })?;
+                texts.locales.insert(locale, checked(&place, value)?);
+            }
+        }
+        "countries" => {
+            for (code, value) in section(name, value)? {
+                let place = format!("{name}.{}", printable(code));
+                let country = phone::country(code).ok_or_else(|| {
+                    invalid(&place, "is no country that has phone numbers").hint(phone::how_to_name_a_country(code))
+                })?;
+                texts.countries.insert(country.to_owned(), checked(&place, value)?);
+            }
+        }
+        _ => texts.others = Some(checked(name, value)?),
+    }
+    Ok(())
+}
+
+/// Checks the wording of a code.
+fn wording(text: &str) -> Result<()> {
+    Wording::parse(text).map(drop)
+}
+
+/// The texts of a message without a code. One that is for all others is needed: whoever asks for the message may ask in any language.
+fn one_message(name: &str, value: &Value) -> Result<Texts> {
+    let place = format!("messages.{}", printable(name));
+    if Purpose::parse(name).is_none() {
+        return Err(invalid(&place, "is not a name for a message")
+            .hint("A name has 1 to 64 of a-z 0-9 _ - and starts with a letter."));
+    }
+    let mut texts = Texts::default();
+    for (key, value) in section(&place, value)? {
+        let name = format!("{place}.{}", printable(key));
+        match key.as_str() {
+            "text" | "texts" | "countries" => {
+                one_text(&mut texts, (key, &name, value), &|text| MessageTemplate::parse(text).map(drop))?;
+            }
+            _ => return Err(unknown(&name, nearest(key, MESSAGE_KEYS.iter().map(|row| row.0)))),
+        }
+    }
+    if texts.others.is_none() {
+        return Err(invalid(&format!("{place}.text"), "is missing").hint("It is the text where no other fits."));
+    }
+    Ok(texts)
 }
 
 /// Whether a purpose's callers never say which codes were entered.

@@ -142,6 +142,13 @@ pub const PURPOSE_KEYS: &[(&str, &str, &str)] = &[
     ("guesses_per_otp", "wrong guesses after which a code for this purpose is locked", "`limits.guesses_per_otp`"),
 ];
 
+/// The keys of a `[messages.NAME]` section: name, meaning, default.
+pub const MESSAGE_KEYS: &[(&str, &str, &str)] = &[
+    ("text", "the text where no other fits; {{ app }} and whatever is given with each message", "needed"),
+    ("texts", "a section of texts by locale: `de = \"…\"`", "none"),
+    ("countries", "a section of texts by country, whatever the locale: `IN = \"…\"`", "none"),
+];
+
 /// The keys of a `[countries.XX]` section: name, meaning, default.
 pub const COUNTRY_KEYS: &[(&str, &str, &str)] = &[
     (

@@ -12,6 +12,7 @@ use crate::keys::KeySource;
 use crate::money::Money;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy, Resend};
+use crate::texts::Texts;
 use crate::usage::span;
 
 /// Every setting with its value and origin, secrets hidden.
@@ -52,6 +53,10 @@ pub(super) fn show(values: &GivenValues, policy: &Policy, database: &Database, k
         let value = purpose_value(policy, purpose, settings_of);
         let origin = if declared { toml.clone().unwrap_or_default() } else { "default".to_owned() };
         settings.push(Setting { name: format!("purposes.{purpose}"), value, origin });
+    }
+    for (message, texts) in &policy.messages {
+        let (name, origin) = (format!("messages.{message}"), toml.clone().unwrap_or_default());
+        settings.push(Setting { name, value: texts_shown(texts).join(", "), origin });
     }
     settings
 }
@@ -104,17 +109,21 @@ fn is_set(table: &Table, key: &str) -> bool {
     }
 }
 
+/// What smsotp.toml would say of texts: `text = "…"`, `texts.de = "…"`, `countries.IN = "…"`.
+fn texts_shown(texts: &Texts) -> Vec<String> {
+    let others = texts.others.iter().map(|text| ("text".to_owned(), text));
+    let locales = texts.locales.iter().map(|(locale, text)| (format!("texts.{locale}"), text));
+    let countries = texts.countries.iter().map(|(country, text)| (format!("countries.{country}"), text));
+    let all = others.chain(locales).chain(countries);
+    all.map(|(key, text)| format!("{key} = {}", Value::from(text.as_str()))).collect()
+}
+
 /// What smsotp.toml would say of a purpose: `ttl = "10m", digits = 6, resend = "same"`.
 fn purpose_value(policy: &Policy, purpose: &Purpose, settings: &PurposePolicy) -> String {
     let resend = if settings.resend == Resend::New { "new" } else { "same" };
     let mut value = format!("ttl = \"{}\", digits = {}, resend = \"{resend}\"", span(settings.ttl), settings.digits);
-    if let Some(text) = &settings.text {
-        value.push_str(&format!(", text = {}", Value::from(text.as_str())));
-    }
-    let texts = settings.texts.iter().map(|(locale, text)| (format!("texts.{locale}"), text));
-    let by_country = settings.country_texts.iter().map(|(country, text)| (format!("countries.{country}"), text));
-    for (key, text) in texts.chain(by_country) {
-        value.push_str(&format!(", {key} = {}", Value::from(text.as_str())));
+    for text in texts_shown(&settings.texts) {
+        value.push_str(&format!(", {text}"));
     }
     if let Some(own) = policy.limits.purposes.get(purpose.as_str()) {
         let cooldown =

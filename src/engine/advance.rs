@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::context::{Caller, Context, Step, code_of};
 use super::deliver::deliver;
 use super::sent::Ticket;
 use super::settle::{Claim, claim, conclude, polled};
+use super::text;
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::delivery::{Fate, Finding, News};
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::message::{Message, State};
 use crate::otp::Otp;
 use crate::provider::RemoteMessage;
+use crate::segments::replacement;
 
 /// How far before the attempt a provider's message may lie and still be ours: its clock and ours differ, and it rounds to
 /// whole seconds.
@@ -23,18 +25,26 @@ const EARLIER: Duration = Duration::from_secs(120);
 /// Takes the message as far as it can be taken now.
 pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<Fate> {
     let Some(message) = ctx.reads().message(id).await? else { return Ok(Fate::Gone) };
-    let Some(otp_id) = message.otp_id else { return Ok(Fate::Gone) };
-    let Some(otp) = ctx.reads().otp(otp_id).await? else { return Ok(Fate::Gone) };
+    let otp = match message.otp_id {
+        Some(id) => ctx.reads().otp(id).await?,
+        None => None,
+    };
+    if message.otp_id.is_some() && otp.is_none() {
+        return Ok(Fate::Gone);
+    }
+    let otp = otp.as_ref();
     let now = ctx.reads().now().await?;
     match message.state {
         // Until then the provider does not take it.
-        State::Queued if message.due_at.is_some_and(|due| due > now) && otp.is_live(now) => Ok(Fate::Open),
-        State::Queued => try_again(ctx, caller, &otp, id).await,
+        state if state.is_waiting() && message.due_at.is_some_and(|due| due > now) && may_wait(&message, otp, now) => {
+            Ok(Fate::Open)
+        }
+        State::Scheduled | State::Queued => try_again(ctx, caller, &message, otp).await,
         State::Sending if message.due_at.is_some_and(|due| due > now) => Ok(Fate::Open),
         State::Sending | State::Unknown => {
-            let Some(finding) = look_for(ctx, &otp, &message).await? else { return Ok(Fate::Open) };
-            let unheard = matches!(finding, Finding::NotNow) && !is_keyless(ctx, &otp);
-            let fate = conclude(ctx, caller, &otp, id, finding).await?;
+            let Some(finding) = look_for(ctx, &message, otp).await? else { return Ok(Fate::Open) };
+            let unheard = matches!(finding, Finding::NotNow) && carried(ctx, &message, otp).is_some();
+            let fate = conclude(ctx, caller, (&message, otp), finding).await?;
             Ok(if unheard && fate == Fate::Open { Fate::NotNow } else { fate })
         }
         state if (state.is_on_its_way() || state.is_final()) && message.due_at.is_some() => {
@@ -48,48 +58,67 @@ pub(super) async fn advance(ctx: &Context, caller: &Caller, id: i64) -> Result<F
     }
 }
 
-/// Another attempt of a message that certainly was not sent, while its code is live.
-async fn try_again(ctx: &Context, caller: &Caller, otp: &Otp, id: i64) -> Result<Fate> {
-    if ctx.provider.is_none() || is_keyless(ctx, otp) {
-        // It waits for somebody who can send it, until its code is over.
+/// Whether a message may wait for longer: its time is not over, nor is its code.
+fn may_wait(message: &Message, otp: Option<&Otp>, now: Timestamp) -> bool {
+    now < message.expires_at && otp.is_none_or(|otp| otp.is_live(now))
+}
+
+/// Another attempt of a message that certainly was not sent, while it is wanted.
+async fn try_again(ctx: &Context, caller: &Caller, waiting: &Message, otp: Option<&Otp>) -> Result<Fate> {
+    if ctx.provider.is_none() || carried(ctx, waiting, otp).is_none() {
+        // It waits for somebody who can send it, until its time is over.
         let now = ctx.reads().now().await?;
-        return match otp.is_live(now) {
+        return match may_wait(waiting, otp, now) {
             true => Ok(Fate::Open),
-            false => conclude(ctx, caller, otp, id, Finding::Unwanted).await,
+            false => conclude(ctx, caller, (waiting, otp), Finding::Unwanted).await,
         };
     }
-    let message = match claim(ctx, caller, id).await? {
+    let message = match claim(ctx, caller, waiting.id).await? {
         Claim::Ours(message) => *message,
         Claim::Theirs => return Ok(Fate::Open),
-        Claim::Unwanted => return conclude(ctx, caller, otp, id, Finding::Unwanted).await,
+        Claim::Unwanted => return conclude(ctx, caller, (waiting, otp), Finding::Unwanted).await,
     };
     ctx.reached(Step::Claimed);
-    let ticket = Ticket { otp: otp.clone(), message, resent: false, reply: None };
+    let ticket = Ticket { otp: otp.cloned(), message, resent: false, reply: None };
     let sent = deliver(ctx, &Caller { ip: None, ..caller.clone() }, ticket, None).await?;
     Ok(match sent.state {
         State::Failed | State::Undelivered | State::Canceled => Fate::Failed,
-        State::Queued => Fate::NotNow,
+        State::Scheduled | State::Queued => Fate::NotNow,
         State::Unknown | State::Sending => Fate::Open,
         _ => Fate::Sent,
     })
 }
 
-/// Without its key nobody can compute the code of an otp. That is one otp's trouble and not the others'.
-fn is_keyless(ctx: &Context, otp: &Otp) -> bool {
-    let Err(error) = code_of(&ctx.keyring, otp) else { return false };
-    tracing::warn!(target: "smsotp", code = error.code().name, otp = otp.id, "{error}");
-    true
+/// By what a message is known among those that the provider has.
+enum Carried {
+    Code(Code),
+    Text(SecretString),
 }
 
-/// Looks at the provider for a message that we do not know and that carries our code. `None`: it is not for us to look.
-pub(super) async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Result<Option<Finding>> {
+/// What a message carries. `None`: without its key nobody can compute the code of an otp, or open a text. That is one message's
+/// trouble and not the others'.
+fn carried(ctx: &Context, message: &Message, otp: Option<&Otp>) -> Option<Carried> {
+    let carried = match otp {
+        // Nobody looks for it any more.
+        None if message.text.is_none() => return None,
+        Some(otp) => code_of(&ctx.keyring, otp).map(Carried::Code),
+        None => text::open(&ctx.keyring, message).map(Carried::Text),
+    };
+    let told = |error: &Error| {
+        tracing::warn!(target: "smsotp", code = error.code().name, message = message.id, "{error}");
+    };
+    carried.inspect_err(told).ok()
+}
+
+/// Looks at the provider for a message that we do not know and that carries our code or text. `None`: it is not for us to look.
+pub(super) async fn look_for(ctx: &Context, message: &Message, otp: Option<&Otp>) -> Result<Option<Finding>> {
     let Some(provider) = ctx.provider.as_ref().filter(|provider| provider.name() == message.provider) else {
         return Ok(None);
     };
-    if is_keyless(ctx, otp) {
-        let live = otp.is_live(ctx.reads().now().await?);
-        return Ok(Some(if live { Finding::NotNow } else { Finding::Never }));
-    }
+    let Some(carried) = carried(ctx, message, otp) else {
+        let waits = may_wait(message, otp, ctx.reads().now().await?);
+        return Ok(Some(if waits { Finding::NotNow } else { Finding::Never }));
+    };
     let attempt_at = message.attempt_at.unwrap_or(message.reserved_at);
     // Times of one clock only: ours, moved by how far the provider's is away.
     let since = Timestamp(attempt_at.millis() + provider.clock_skew_ms()) - EARLIER;
@@ -102,9 +131,11 @@ pub(super) async fn look_for(ctx: &Context, otp: &Otp, message: &Message) -> Res
         }
     };
     let known = ctx.reads().provider_ids(&message.phone).await?;
-    let code = code_of(&ctx.keyring, otp)?;
-    let ours =
-        |report: &&RemoteMessage| !known.contains(&report.provider_id) && carries(report.body.expose_secret(), &code);
+    let is_ours = |text: &str| match &carried {
+        Carried::Code(code) => carries(text, code),
+        Carried::Text(ours) => says(text, ours.expose_secret()),
+    };
+    let ours = |report: &&RemoteMessage| !known.contains(&report.provider_id) && is_ours(report.body.expose_secret());
     Ok(Some(match listed.iter().rfind(ours) {
         Some(report) => Finding::Found {
             provider_id: report.provider_id.clone(),
@@ -141,9 +172,26 @@ fn carries(text: &str, code: &Code) -> bool {
     })
 }
 
+/// True where a text is ours as the provider may have changed it: Twilio's trial accounts put a sentence before it, and its smart
+/// encoding puts look-alikes in the place of characters (<https://www.twilio.com/docs/messaging/services#smart-encoding>).
+fn says(text: &str, ours: &str) -> bool {
+    let plain = |text: &str| -> String {
+        text.trim_end().chars().map(|c| replacement(c).map_or_else(|| c.to_string(), str::to_owned)).collect()
+    };
+    plain(text).ends_with(&plain(ours))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_known_behind_the_sentence_of_a_trial_account_and_with_look_alikes() {
+        assert!(says("Sent from your Twilio trial account - See you at 5", "See you at 5"));
+        assert!(says("It\u{27}s done...", "It\u{2019}s done\u{2026}"));
+        assert!(!says("See you at 5, or later", "See you at 5"));
+        assert!(!says("See you at 15", "See you at 5"));
+    }
 
     #[test]
     fn a_code_inside_a_longer_number_is_not_the_code() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::context::{Caller, Context, Step, Waited, code_of};
-use super::sent::{Sent, Ticket};
+use super::sent::{SentMessage, Ticket};
 use super::settle::{Claim, claim, conclude, settle};
 use super::text;
 use crate::delivery::{Delivery, Finding, LEAST_LEFT};
@@ -20,7 +20,7 @@ pub(super) async fn deliver(
     caller: &Caller,
     ticket: Ticket,
     timeout: Option<Duration>,
-) -> Result<Box<Sent>> {
+) -> Result<Box<SentMessage>> {
     let mut ticket = ticket;
     let begun = ticket.message.attempt_at.unwrap_or(ticket.message.reserved_at);
     let until = timeout.map(|timeout| begun + timeout);
@@ -41,7 +41,7 @@ pub(super) async fn deliver(
             // Somebody else took it on; the database has what they made of it.
             Claim::Theirs => return as_recorded(ctx, &ticket, settled.sent).await,
             Claim::Unwanted => {
-                conclude(ctx, caller, &ticket.otp, ticket.message.id, Finding::Unwanted).await?;
+                conclude(ctx, caller, (&ticket.message, ticket.otp.as_ref()), Finding::Unwanted).await?;
                 return as_recorded(ctx, &ticket, settled.sent).await;
             }
         }
@@ -51,18 +51,21 @@ pub(super) async fn deliver(
 
 async fn hand_over(ctx: &Context, ticket: &Ticket) -> Result<Delivery> {
     let now = ctx.reads().now().await?;
-    if ticket.otp.left(now) < LEAST_LEFT {
-        let why = "the code has too little time left to be worth sending".to_owned();
+    if ticket.message.left(now) < LEAST_LEFT {
+        let why = "it has too little time left to be worth sending".to_owned();
         return Ok(Delivery::Unreachable { why });
     }
     // Measured from the moment that the attempt was recorded: a fresh code has its ten minutes, not nine and something.
     let begun = ticket.message.attempt_at.unwrap_or(now);
-    let code = code_of(&ctx.keyring, &ticket.otp)?;
+    let body = match &ticket.otp {
+        Some(otp) => text::render(&ctx.policy, (otp, &ticket.message), &code_of(&ctx.keyring, otp)?, begun)?,
+        None => text::open(&ctx.keyring, &ticket.message)?,
+    };
     let outgoing = Outgoing {
         message_id: ticket.message.id,
         to: ticket.message.phone.clone(),
-        body: text::render(&ctx.policy, (&ticket.otp, &ticket.message), &code, begun)?,
-        validity_seconds: u32::try_from(ticket.otp.left(begun).as_secs().clamp(1, VALIDITY_MAX)).ok(),
+        body,
+        validity_seconds: u32::try_from(ticket.message.left(begun).as_secs().clamp(1, VALIDITY_MAX)).ok(),
     };
     ctx.reached(Step::Handing);
     let begun = Instant::now();
@@ -72,12 +75,12 @@ async fn hand_over(ctx: &Context, ticket: &Ticket) -> Result<Delivery> {
 }
 
 /// What the database says of a message that is not ours to send any more.
-async fn as_recorded(ctx: &Context, ticket: &Ticket, last_seen: Sent) -> Result<Box<Sent>> {
-    let (otp, message) = (ctx.reads().otp(ticket.otp.id).await?, ctx.reads().message(ticket.message.id).await?);
+async fn as_recorded(ctx: &Context, ticket: &Ticket, last_seen: SentMessage) -> Result<Box<SentMessage>> {
+    let message = ctx.reads().message(ticket.message.id).await?;
     let now = ctx.reads().now().await?;
-    let recorded = otp.zip(message).map(|(otp, message)| {
+    let recorded = message.map(|message| {
         let why = ctx.explain(message.error_code);
-        Sent::of(&otp, &message, ticket.resent, now).because(why.as_ref())
+        SentMessage::of(&message, ticket.resent, now).because(why.as_ref())
     });
     Ok(Box::new(recorded.unwrap_or(last_seen)))
 }

@@ -1,4 +1,5 @@
-//! forget erases what is kept of a person, on their request: one otp with its messages at a time, then what limits and lists remember.
+//! forget erases what is kept of a person, on their request: one otp with its messages at a time, then the messages without a code, then
+//! what limits and lists remember.
 //!
 //! Three things stay. The audit log speaks of people by random ids alone, which lead nowhere once the subjects are gone. That
 //! somebody opted out, or is blocked, stays as a keyed tag without a name, or forgetting would undo it. And what is needed to find
@@ -8,13 +9,13 @@ use serde::Serialize;
 
 use super::advance::advance;
 use super::context::{Caller, Context};
-use super::revoke::revoke_one;
+use super::revoke::{cancel, revoke_one};
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
 use crate::delivery;
 use crate::error::{Code, Error, Result};
 use crate::lists::{FORGOTTEN, Listed, Side};
-use crate::message::{Message, State as MessageState};
+use crate::message::Message;
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::provider::{Erasure, WITHOUT_COPY};
@@ -43,7 +44,7 @@ pub struct Forget {
 pub struct Erased {
     /// Codes.
     pub otps: u64,
-    /// Their messages.
+    /// Their messages, and those without a code.
     pub messages: u64,
     /// What limits remember.
     pub subjects: u64,
@@ -128,6 +129,21 @@ pub(super) async fn forget(
         }
     }
     if let Some(phone) = &whom.phone {
+        let mut filter = Filter { phone: Some(phone.clone()), limit: PAGE, ..Filter::default() };
+        loop {
+            let page = ctx.reads().list_messages(&filter).await?;
+            // Those of codes went with their otps.
+            for message in page.rows.iter().filter(|message| message.otp_id.is_none()) {
+                run.message(message).await?;
+                if !progress(&run.erased) {
+                    return Ok(run.erased);
+                }
+            }
+            filter.before = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
         let pairs = [Some(User::default()), user.cloned()].into_iter().flatten();
         let pairs = pairs.map(|user| Subject::Pair(user, phone.clone()));
         let subjects = [Subject::Phone(phone.clone())].into_iter().chain(pairs).collect();
@@ -201,7 +217,7 @@ impl Run<'_> {
         let messages = ctx.reads().messages_of(otp.id).await?;
         for message in &messages {
             // What waits is given up, and given back. Whoever is at work on another one goes on.
-            if message.state == MessageState::Queued || delivery::is_orphan(message, now) {
+            if message.state.is_waiting() || delivery::is_orphan(message, now) {
                 advance(ctx, caller, message.id).await?;
             }
         }
@@ -233,19 +249,58 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The same for a message without a code.
+    async fn message(&mut self, message: &Message) -> Result<()> {
+        let (ctx, caller) = (self.ctx, self.caller);
+        if self.whom.dry_run {
+            self.count_messages(std::slice::from_ref(message));
+            return Ok(());
+        }
+        cancel(ctx, caller, message.id, &self.whom.reason).await?;
+        if delivery::is_orphan(message, ctx.reads().now().await?) {
+            advance(ctx, caller, message.id).await?;
+        }
+        let Some(message) = ctx.reads().message(message.id).await? else { return Ok(()) };
+        if message.state.is_unsettled() {
+            self.erased.kept.open += 1;
+            return Ok(());
+        }
+        if !self.copies(std::slice::from_ref(&message)).await {
+            return Ok(());
+        }
+        let needs =
+            Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(message.id), ..Needs::default() };
+        let (caller, reason) = (caller.clone(), self.whom.reason.clone());
+        let part = ctx
+            .operate(needs, move |facts| {
+                let Some(message) = facts.message.as_ref().filter(|message| !message.state.is_unsettled()) else {
+                    return Ok(Decision::Nothing(Part::default()));
+                };
+                let part = Part { messages: 1, ..Part::default() };
+                Ok(part.written((&caller, &reason), facts.now, vec![Change::EraseMessage(message.id)]))
+            })
+            .await?;
+        self.add(part);
+        Ok(())
+    }
+
     async fn count(&mut self, otp: &Otp) -> Result<()> {
         let messages = self.ctx.reads().messages_of(otp.id).await?;
         self.erased.otps += 1;
-        self.erased.messages += u64::try_from(messages.len()).unwrap_or(0);
+        self.count_messages(&messages);
         let pair = Subject::Pair(otp.user.clone(), otp.phone.clone());
         let known = self.ctx.reads().usages(&[pair]).await?;
         self.erased.subjects += u64::from(known.iter().any(Option::is_some));
+        Ok(())
+    }
+
+    fn count_messages(&mut self, messages: &[Message]) {
+        self.erased.messages += u64::try_from(messages.len()).unwrap_or(0);
         let copies = messages.iter().filter(|message| has_copy(message)).count();
         match self.whom.local {
             true => self.erased.kept.copies += u64::try_from(copies).unwrap_or(0),
             false => self.erased.copies += u64::try_from(copies).unwrap_or(0),
         }
-        Ok(())
     }
 
     /// Has the provider delete its copies of messages; false where some stay and their ids are still needed.

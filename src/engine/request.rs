@@ -1,10 +1,15 @@
 //! What a caller asks of `send`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::limits::Limit;
 use crate::locale::Locale;
+use crate::money::Money;
 use crate::otp::User;
 use crate::phone::{self, Number, Phone};
 use crate::purpose::Purpose;
@@ -36,6 +41,31 @@ pub struct SendOtp {
     pub timeout: Duration,
 }
 
+/// How far ahead a message can be booked.
+pub const BOOKED_MAX: Duration = Duration::from_secs(35 * 24 * 3600);
+
+/// What a message without a code says: 1 to 1600 characters.
+pub enum Content {
+    /// This text.
+    Text(SecretString),
+    /// One of the policy's templates ([`Policy::messages`](crate::policy::Policy::messages)), filled in.
+    Template {
+        /// Its name.
+        name: String,
+        /// A value for each of its variables.
+        values: BTreeMap<String, String>,
+        /// The locale of the text; `None`: the policy's.
+        locale: Option<Locale>,
+    },
+}
+
+impl Content {
+    /// A text.
+    pub fn text(text: impl Into<String>) -> Content {
+        Content::Text(SecretString::from(text.into()))
+    }
+}
+
 /// What staff sets aside for one message.
 #[derive(Clone, Debug)]
 pub struct Override {
@@ -49,19 +79,27 @@ pub struct Override {
     pub reason: String,
 }
 
-impl SendOtp {
-    /// The number, if its country's plan knows it, or staff says that it may be taken without.
-    pub(super) fn number(&self) -> Option<Number> {
-        match &self.to {
-            Destination::Known(number) => Some(number.clone()),
-            Destination::Shape(phone, _) => self.unplanned().then(|| phone::unplanned(phone.clone())),
-        }
-    }
-
-    /// Whether staff vouches for a number that no plan knows.
-    pub(super) fn unplanned(&self) -> bool {
-        self.override_limits.as_ref().is_some_and(|staff| staff.number)
-    }
+/// A message without a code.
+pub struct SendMessage {
+    /// Where to.
+    pub to: Destination,
+    /// What it says.
+    pub content: Content,
+    /// What staff sets aside this once. Audited.
+    pub override_limits: Option<Override>,
+    /// The same key gives the same answer.
+    pub idempotency_key: Option<String>,
+    /// How many segments the text may take: 1 to 10.
+    pub segments_max: u32,
+    /// What it may cost; `None`: what the guard's ceilings let pass.
+    pub cost_max: Option<Money>,
+    /// When to send it; `None`, or a time that is past: now. At most [`BOOKED_MAX`] ahead.
+    pub at: Option<Timestamp>,
+    /// For how long from then on it makes sense to send it: a minute to ten hours, the longest that Twilio tries to deliver a message
+    /// (<https://www.twilio.com/docs/messaging/api/message-resource>, `ValidityPeriod`).
+    pub valid_for: Duration,
+    /// For how long to go on trying now. What a busy provider does not take is kept until the message is not wanted any more.
+    pub timeout: Duration,
 }
 
 /// A phone that was typed in.
@@ -74,6 +112,16 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// The number, if its country's plan knows it, or staff says that it may be taken without.
+    pub(super) fn number(&self, staff: Option<&Override>) -> Option<Number> {
+        match self {
+            Destination::Known(number) => Some(number.clone()),
+            Destination::Shape(phone, _) => {
+                staff.is_some_and(|staff| staff.number).then(|| phone::unplanned(phone.clone()))
+            }
+        }
+    }
+
     /// Reads a number as it was typed: international, or national with `region` (ISO 3166 two letters).
     ///
     /// # Errors

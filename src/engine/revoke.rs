@@ -9,12 +9,27 @@ use super::context::{Caller, Context};
 use super::outcomes::Outcomes;
 use crate::abuse::EventKind;
 use crate::audit::{Details, Event};
+use crate::clock::Timestamp;
+use crate::delivery;
 use crate::error::Result;
-use crate::message::State as MessageState;
+use crate::message::{Message, State as MessageState};
 use crate::otp::{Otp, State, User};
 use crate::phone::Phone;
 use crate::purpose::Purpose;
 use crate::store::{Change, Decision, Needs, OtpNeed, Subject};
+
+/// What was canceled of a message without a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Canceled {
+    /// It waited, and is not sent any more.
+    Done,
+    /// It waits no more: it is out, is being handed over, or came to nothing.
+    TooLate(MessageState),
+    /// It carries the code of this otp, and codes are revoked.
+    OfOtp(i64),
+    /// There is no such message.
+    NotFound,
+}
 
 /// How many of a phone's otps are looked at: far more than can live at a time.
 const LOOK_MAX: u32 = 200;
@@ -79,13 +94,9 @@ pub(super) async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason
         if verified {
             outcomes.proven(now, false);
         }
-        for message in facts.messages.iter().filter(|message| message.state == MessageState::Queued) {
-            let mut message = message.clone();
-            message.state = MessageState::Canceled;
-            (message.due_at, message.updated_at) = (None, now);
-            outcomes.add(EventKind::NotSent, &mut message, now);
+        for message in facts.messages.iter().filter(|message| message.state.is_waiting()) {
             unsent += 1;
-            changes.push(Change::PutMessage(message));
+            changes.push(Change::PutMessage(canceled(message, &mut outcomes, now)));
         }
         changes.extend(outcomes.changes(now, &policy.limits)?);
         changes.push(phone.updated(now, &policy.limits, |usage| {
@@ -101,6 +112,42 @@ pub(super) async fn revoke_one(ctx: &Context, caller: &Caller, otp: &Otp, reason
         Ok(Decision::Write { changes, event, answer: Some(revoked) })
     })
     .await
+}
+
+/// Cancels a message without a code that waits to be sent, and gives it back.
+pub(super) async fn cancel(ctx: &Context, caller: &Caller, id: i64, reason: &str) -> Result<Canceled> {
+    let Some(known) = ctx.reads().message(id).await? else { return Ok(Canceled::NotFound) };
+    if let Some(otp) = known.otp_id {
+        return Ok(Canceled::OfOtp(otp));
+    }
+    let subjects = vec![Subject::Phone(known.phone.clone()), Subject::block_of(&known.phone)];
+    let needs = Needs { subjects, message: Some(id), ..Needs::default() };
+    let (actor, reason, policy) = (caller.actor.clone(), reason.to_owned(), Arc::clone(&ctx.policy));
+    ctx.operate(needs, move |facts| {
+        let (now, phone) = (facts.checked_now()?, facts.phone()?);
+        let Some(message) = &facts.message else { return Ok(Decision::Nothing(Canceled::NotFound)) };
+        if !message.state.is_waiting() {
+            return Ok(Decision::Nothing(Canceled::TooLate(message.state)));
+        }
+        let mut outcomes = Outcomes::of(facts);
+        let canceled = canceled(message, &mut outcomes, now);
+        let mut changes = outcomes.changes(now, &policy.limits)?;
+        changes.push(phone.updated(now, &policy.limits, |usage| delivery::give_back(usage, message)));
+        changes.push(Change::PutMessage(canceled));
+        let details = Details::new().number("message", id).note("reason", &reason);
+        let event = Event::new(now, actor.clone(), "revoke", "done").subject(&phone.id.0).details(details);
+        Ok(Decision::Write { changes, event, answer: Canceled::Done })
+    })
+    .await
+}
+
+/// A waiting message that is not sent any more.
+fn canceled(message: &Message, outcomes: &mut Outcomes<'_>, now: Timestamp) -> Message {
+    let mut message = message.clone();
+    message.state = MessageState::Canceled;
+    (message.due_at, message.updated_at) = (None, now);
+    outcomes.add(EventKind::NotSent, &mut message, now);
+    message
 }
 
 fn wanted(what: &Revoke, otp: &Otp) -> bool {

@@ -1,6 +1,7 @@
 //! What `send` answers, and what stands behind the answer: the one classification of outcomes.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,28 +13,56 @@ use crate::error::{self, Error, Result};
 use crate::limits::Hit;
 use crate::message::{self, Message};
 use crate::otp::Otp;
+use crate::provider::TEST;
 use crate::store::Reply;
 
-/// The answer to a send.
+/// The answer to a send: of a code, or of a message without one.
 #[derive(Debug)]
-pub enum SendAnswer {
-    /// It was handed over; what became of it is in [`Sent::state`].
-    Sent(Box<Sent>),
+pub enum SendAnswer<S = Sent> {
+    /// It was handed over; what became of it is in [`SentMessage::state`].
+    Sent(Box<S>),
     /// A limit, a list or the guard says no; nothing was sent and nothing was charged.
     Refused(Box<Refusal>),
 }
 
-/// What became of a message that passed the limits.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+/// What became of a code that passed the limits: all that there is to say of its message, and its otp.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sent {
     /// The challenge.
     pub otp_id: i64,
+    /// Its message, whose fields and methods are read through this value.
+    pub message: SentMessage,
+}
+
+impl Deref for Sent {
+    type Target = SentMessage;
+
+    fn deref(&self) -> &SentMessage {
+        &self.message
+    }
+}
+
+impl AsRef<SentMessage> for Sent {
+    fn as_ref(&self) -> &SentMessage {
+        &self.message
+    }
+}
+
+impl AsRef<SentMessage> for SentMessage {
+    fn as_ref(&self) -> &SentMessage {
+        self
+    }
+}
+
+/// What became of a message that passed the limits.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct SentMessage {
+    /// The challenge; `None`: the message carries no code.
+    pub otp_id: Option<i64>,
     /// The message, without its leading `m`.
     pub message_id: i64,
     /// Where it went. Shown masked.
     pub phone: String,
-    /// Why.
-    pub purpose: String,
     /// How far it got: `accepted`, `failed`, `unknown`, `queued`.
     pub state: message::State,
     /// The provider's name.
@@ -53,7 +82,7 @@ pub struct Sent {
     pub opted_out: bool,
     /// The provider was busy: in how many seconds it is worth asking again.
     pub retry_after_seconds: Option<u64>,
-    /// The code is valid until then.
+    /// The code is valid until then; without one, the message is sent until then.
     pub expires_at: Timestamp,
     /// How many SMS segments it takes.
     pub segments: u32,
@@ -119,8 +148,8 @@ impl Refusal {
         };
         let (what, amounts) = (full.rule.what(), abuse::amounts(&full));
         let message = match full.rule {
-            Closed => format!("no codes go to {place}: {what}"),
-            Alarm => format!("no code for {place}: {what} stands, and {amounts} are open"),
+            Closed => format!("no messages go to {place}: {what}"),
+            Alarm => format!("no message for {place}: {what} stands, and {amounts} are open"),
             _ => format!("{what} is full for {place}: {amounts}"),
         };
         let hint = match full.rule {
@@ -181,7 +210,8 @@ impl Refusal {
 
 /// A message that was reserved and claimed, on its way to the provider.
 pub(super) struct Ticket {
-    pub otp: Otp,
+    /// Whose code it carries; `None`: none.
+    pub otp: Option<Otp>,
     pub message: Message,
     pub resent: bool,
     /// The idempotency key that waits for the answer.
@@ -189,7 +219,7 @@ pub(super) struct Ticket {
 }
 
 /// Without the phone: what is shown by `{:?}` ends up in logs.
-impl fmt::Debug for Sent {
+impl fmt::Debug for SentMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sent")
             .field("otp_id", &self.otp_id)
@@ -203,14 +233,13 @@ impl fmt::Debug for Sent {
     }
 }
 
-impl Sent {
-    pub(super) fn of(otp: &Otp, message: &Message, resent: bool, now: Timestamp) -> Sent {
+impl SentMessage {
+    pub(super) fn of(message: &Message, resent: bool, now: Timestamp) -> SentMessage {
         let waits = message.due_at.filter(|_| message.state == message::State::Queued);
-        Sent {
-            otp_id: otp.id,
+        SentMessage {
+            otp_id: message.otp_id,
             message_id: message.id,
-            phone: otp.phone.as_str().to_owned(),
-            purpose: otp.purpose.as_str().to_owned(),
+            phone: message.phone.as_str().to_owned(),
             state: message.state,
             provider: message.provider.clone(),
             provider_id: message.provider_id.clone(),
@@ -220,24 +249,24 @@ impl Sent {
             blame: None,
             opted_out: false,
             retry_after_seconds: waits.map(|due| whole_seconds(due.since(now))),
-            expires_at: otp.expires_at,
+            expires_at: message.expires_at,
             segments: message.segments,
             resent,
-            test: otp.test,
+            test: message.provider == TEST,
         }
     }
 
     /// The same with what a provider says of why it will not arrive.
     #[must_use]
-    pub(super) fn because(self, reason: Option<&Reason>) -> Sent {
+    pub(super) fn because(self, reason: Option<&Reason>) -> SentMessage {
         let Some(reason) = reason else { return self };
-        Sent { fix: reason.fix.clone(), blame: Some(reason.blame), opted_out: reason.opted_out, ..self }
+        SentMessage { fix: reason.fix.clone(), blame: Some(reason.blame), opted_out: reason.opted_out, ..self }
     }
 
     /// The answer as it is kept for an idempotency key. It may outlive its otp, so it holds no phone: whoever asks with the
     /// key again names it again.
     pub(super) fn to_json(&self) -> Result<String> {
-        serde_json::to_string(&Sent { phone: String::new(), ..self.clone() })
+        serde_json::to_string(&SentMessage { phone: String::new(), ..self.clone() })
             .map_err(|error| Error::new(error::Code::BUG, "an answer cannot be written").because(error))
     }
 
@@ -249,7 +278,7 @@ impl Sent {
         let why = self.error.as_deref().unwrap_or("no reason was given");
         let number = self.error_code.map(|code| format!(" ({code})")).unwrap_or_default();
         let (code, message) = match self.state {
-            State::Accepted | State::Sent | State::Delivered | State::Read => return None,
+            State::Scheduled | State::Accepted | State::Sent | State::Delivered | State::Read => return None,
             State::Unknown | State::Sending => {
                 (Code::MAYBE_SENT, format!("it is not known whether the message was sent: {why}"))
             }
@@ -261,7 +290,7 @@ impl Sent {
             ),
             _ if self.retry_after_seconds.is_some() => (
                 Code::PROVIDER_BUSY,
-                format!("the message was not sent{number}: {why}; its code would be over before the next attempt"),
+                format!("the message was not sent{number}: {why}; its time would be over before the next attempt"),
             ),
             _ => match self.blame {
                 Some(Blame::Setup) => {
@@ -279,7 +308,10 @@ impl Sent {
         let explain = self.error_code.map(|code| format!(" More: smsotp explain {code}")).unwrap_or_default();
         let hint = match (code, &self.fix, self.error_code) {
             (Code::MAYBE_SENT, ..) => {
-                "Do not repeat it. `smsotp dispatch` asks the provider; the code stays valid if it arrives.".to_owned()
+                "Do not repeat it. `smsotp dispatch` asks the provider what became of it.".to_owned()
+            }
+            (Code::PROVIDER_BUSY, ..) if self.state == State::Queued && self.otp_id.is_none() => {
+                format!("It is kept: `smsotp dispatch` or `serve` sends it. Do not send it again.{explain}")
             }
             (Code::PROVIDER_BUSY, ..) if self.state == State::Queued => {
                 format!("It is kept: `smsotp dispatch` or `serve` sends it, and so does asking again then.{explain}")

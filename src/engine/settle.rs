@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::context::{Caller, Context};
 use super::outcomes::{Outcomes, with_news};
-use super::sent::{Sent, Ticket, whole_seconds};
+use super::sent::{SentMessage, Ticket, whole_seconds};
 use crate::abuse::EventKind;
 use crate::audit::{Details, Event};
 use crate::clock::Timestamp;
@@ -16,6 +16,7 @@ use crate::message::{Message, State};
 use crate::otp::{Otp, User};
 use crate::phone::{self, Phone};
 use crate::policy::Policy;
+use crate::provider::TEST;
 use crate::store::{Change, Decision, Facts, Needs, Reply, Subject};
 use crate::usage;
 
@@ -33,23 +34,34 @@ pub(super) enum Claim {
 pub(super) async fn claim(ctx: &Context, caller: &Caller, id: i64) -> Result<Claim> {
     let Some(message) = ctx.reads().message(id).await? else { return Ok(Claim::Theirs) };
     let lists = entries_about(ctx, &message).await?;
-    let needs = Needs { subjects: vec![Subject::Phone(message.phone)], message: Some(id), lists, ..Needs::default() };
-    let actor = caller.actor.clone();
+    // Which of the messages of its code it is, for the sums: another provider may take it on.
+    let messages = message.otp_id.is_some();
+    let subjects = vec![Subject::Phone(message.phone)];
+    let needs = Needs { subjects, message: Some(id), messages, lists, ..Needs::default() };
+    let (actor, provider) = (caller.actor.clone(), ctx.provider()?.name());
     ctx.operate(needs, move |facts| {
-        let waiting = facts.message.clone().filter(|message| message.state == State::Queued);
-        let (Some(mut message), Some(otp)) = (waiting, &facts.otp) else { return Ok(Decision::Nothing(Claim::Theirs)) };
+        let waiting = facts.message.clone().filter(|message| message.state.is_waiting());
+        let Some(mut message) = waiting.filter(|message| is_whole(facts, message)) else {
+            return Ok(Decision::Nothing(Claim::Theirs));
+        };
         let (now, phone) = (facts.now.max(message.updated_at), facts.phone()?);
         let unwelcome = phone.usage.opted_out_at.is_some() || facts.ruling().blocked.is_some();
-        if !delivery::is_wanted(otp, unwelcome, now) {
+        if !delivery::is_wanted(&message, facts.otp.as_ref(), unwelcome, now) {
             return Ok(Decision::Nothing(Claim::Unwanted));
         }
         delivery::claim(&mut message, now);
+        message.provider = provider.to_owned();
         let details = Details::new().number("message", id).number("attempt", i64::from(message.attempts));
         let event = Event::new(now, actor.clone(), "claim", "done").subject(&phone.id.0).details(details);
         let changes = vec![Change::PutMessage(message.clone())];
         Ok(Decision::Write { changes, event, answer: Claim::Ours(Box::new(message)) })
     })
     .await
+}
+
+/// Whether the otp is there whose code a message carries, if it carries one.
+fn is_whole(facts: &Facts, message: &Message) -> bool {
+    message.otp_id.is_none() || facts.otp.is_some()
 }
 
 /// The keys of the entries of lists that may be about a message. Whose address it was asked from is not kept.
@@ -72,7 +84,7 @@ async fn entries_about(ctx: &Context, message: &Message) -> Result<Vec<String>> 
 /// What settling made of an attempt.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub sent: Sent,
+    pub sent: SentMessage,
     /// When to try again, if it is to be tried again.
     pub retry_at: Option<Timestamp>,
 }
@@ -91,7 +103,7 @@ pub(super) async fn settle(
     let in_vain = unsent || matches!(delivery, Delivery::Ended { .. });
     let mut subjects = vec![Subject::Phone(ticket.message.phone.clone())];
     if unsent {
-        subjects = phone_and_user(&ticket.message.phone, &ticket.otp.user);
+        subjects = phone_and_user(&ticket.message.phone, ticket.otp.as_ref());
         subjects.extend(caller.ip.map(|ip| Subject::of_client(ip)[0].clone()));
     }
     subjects.extend(in_vain.then(|| Subject::block_of(&ticket.message.phone)));
@@ -126,31 +138,31 @@ struct Outcome {
 
 impl Outcome {
     fn decide(&self, facts: &Facts) -> Result<Decision<Settled>> {
-        let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else {
+        let Some(message) = facts.message.as_ref().filter(|message| is_whole(facts, message)) else {
             return Err(Error::new(
                 error::Code::STORE_FAILED,
                 "the message that was being sent is not in the database any more",
             )
             .hint("Was the database replaced while smsotp was running?"));
         };
-        let (mut message, mut otp) = (message.clone(), otp.clone());
+        let mut message = message.clone();
         if message.state != State::Sending || message.attempts != self.attempts {
             // Our lease ran out and somebody else settled it: the database has their outcome.
-            let sent = Sent::of(&otp, &message, self.resent, facts.now);
+            let sent = SentMessage::of(&message, self.resent, facts.now);
             return Ok(Decision::Nothing(Settled { sent, retry_at: None }));
         }
         // What became of a message is recorded whatever the clock says: the provider has been asked.
         let now = facts.latest();
-        let again = delivery::retry_at(&self.delivery, now, self.pause, self.until, otp.expires_at);
+        let again = delivery::retry_at(&self.delivery, now, self.pause, self.until, message.expires_at);
         delivery::settle(&mut message, &self.delivery, again, self.poll_after, now);
         let retry_at = message.due_at.filter(|_| message.state == State::Queued);
         let mut changes = Vec::new();
         let ended = matches!(self.delivery, Delivery::Ended { .. });
         if (ended || message.state == State::Failed)
-            && let Some(over) = delivery::otp_after_failure(&otp, &facts.messages, message.id, now)
+            && let Some(otp) = &facts.otp
+            && let Some(over) = delivery::otp_after_failure(otp, &facts.messages, message.id, now)
         {
-            otp = over;
-            changes.push(Change::PutOtp(otp.clone()));
+            changes.push(Change::PutOtp(over));
         }
         let mut outcomes = Outcomes::of(facts);
         if ended {
@@ -158,35 +170,27 @@ impl Outcome {
             changes.extend(opt_out(facts, &self.policy, &message, self.delivery.reason(), now)?);
         } else if message.state == State::Failed {
             outcomes.add(EventKind::NotSent, &mut message, now);
-            changes.extend(self.give_back(facts, &message, &otp, now)?);
+            changes.extend(self.give_back(facts, &message, now)?);
         }
         changes.extend(outcomes.changes(now, &self.policy.limits)?);
         changes.push(Change::PutMessage(message.clone()));
-        let sent = self.answer(&otp, &message, now);
+        let sent = self.answer(&message, now);
         if let Some(reply) = self.reply.as_ref().filter(|_| retry_at.is_none()) {
             changes.push(Change::PutReply(Reply { answer: Some(sent.to_json()?), ..reply.clone() }));
         }
-        let mut details = Details::new().number("otp", otp.id).number("message", message.id);
-        if let Some(code) = message.error_code {
-            details = details.number("error_code", i64::from(code));
-        }
         let event = Event::new(now, self.caller.actor.clone(), "settle", message.state.as_str())
             .subject(&facts.phone()?.id.0)
-            .details(details);
+            .details(details(&message));
         Ok(Decision::Write { changes, event, answer: Settled { sent, retry_at } })
     }
 
     /// The phone and the user get the message back; a refusal counts against them and the client address.
-    fn give_back(&self, facts: &Facts, message: &Message, otp: &Otp, now: Timestamp) -> Result<Vec<Change>> {
+    fn give_back(&self, facts: &Facts, message: &Message, now: Timestamp) -> Result<Vec<Change>> {
         let limits = &self.policy.limits;
         let refused = matches!(self.delivery, Delivery::Refused(_));
         let opted_out = self.delivery.reason().is_some_and(|reason| reason.opted_out);
         let phone = facts.phone()?.updated(now, limits, |usage| {
-            // A message that gave a code to guess at is one of those that bound how often that can be done.
-            if otp.wrong_guesses == 0 {
-                delivery::give_back(usage, message, Some(otp.purpose.as_str()));
-            }
-            usage.unproven = usage.unproven.saturating_sub(1);
+            delivery::give_back_to_phone(usage, message, facts.otp.as_ref());
             if opted_out {
                 usage.opted_out_at = Some(now.millis());
             }
@@ -197,7 +201,7 @@ impl Outcome {
         let mut changes = vec![phone];
         changes.extend(facts.user().map(|user| {
             user.updated(now, limits, |usage| {
-                delivery::give_back(usage, message, None);
+                delivery::give_back(usage, message);
                 if refused {
                     usage::count(&mut usage.refused, &limits.refused_other, now);
                 }
@@ -209,8 +213,8 @@ impl Outcome {
         Ok(changes)
     }
 
-    fn answer(&self, otp: &Otp, message: &Message, now: Timestamp) -> Sent {
-        let mut sent = Sent::of(otp, message, self.resent, now).because(self.delivery.reason());
+    fn answer(&self, message: &Message, now: Timestamp) -> SentMessage {
+        let mut sent = SentMessage::of(message, self.resent, now).because(self.delivery.reason());
         if let Delivery::Busy { .. } = self.delivery {
             sent.blame = Some(Blame::Limit);
             sent.retry_after_seconds = Some(whole_seconds(self.pause));
@@ -236,10 +240,16 @@ fn opt_out(
     Ok(opted_out.then(|| phone.updated(now, &policy.limits, |usage| usage.opted_out_at = Some(now.millis()))))
 }
 
-/// Records what was found out about an open message of an otp, if it is still open.
-pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64, finding: Finding) -> Result<Fate> {
-    let mut subjects = phone_and_user(&otp.phone, &otp.user);
-    subjects.push(Subject::block_of(&otp.phone));
+/// Records what was found out about an open message, if it is still open. `otp`: whose code it carries.
+pub(super) async fn conclude(
+    ctx: &Context,
+    caller: &Caller,
+    (message, otp): (&Message, Option<&Otp>),
+    finding: Finding,
+) -> Result<Fate> {
+    let id = message.id;
+    let mut subjects = phone_and_user(&message.phone, otp);
+    subjects.push(Subject::block_of(&message.phone));
     let needs = Needs { subjects, message: Some(id), messages: true, ..Needs::default() };
     let (actor, policy, asks) = (caller.actor.clone(), Arc::clone(&ctx.policy), ctx.asks());
     let why = match &finding {
@@ -247,7 +257,9 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         _ => None,
     };
     ctx.operate(needs, move |facts| {
-        let (Some(message), Some(otp)) = (&facts.message, &facts.otp) else { return Ok(Decision::Nothing(Fate::Gone)) };
+        let Some(message) = facts.message.as_ref().filter(|message| is_whole(facts, message)) else {
+            return Ok(Decision::Nothing(Fate::Gone));
+        };
         let now = facts.now.max(message.updated_at);
         // Two workers looked at the same time, and what was found is another message of the same code.
         if let Finding::Found { provider_id, .. } = &finding
@@ -276,21 +288,18 @@ pub(super) async fn conclude(ctx: &Context, caller: &Caller, otp: &Otp, id: i64,
         changes.extend(opt_out(facts, &policy, message, why.as_ref(), now)?);
         if fate == Fate::Failed {
             let limits = &policy.limits;
-            let purpose = Some(otp.purpose.as_str());
             changes.push(facts.phone()?.updated(now, limits, |usage| {
-                if otp.wrong_guesses == 0 {
-                    delivery::give_back(usage, message, purpose);
-                }
-                usage.unproven = usage.unproven.saturating_sub(1);
+                delivery::give_back_to_phone(usage, message, facts.otp.as_ref());
             }));
             changes.extend(
-                facts.user().map(|user| user.updated(now, limits, |usage| delivery::give_back(usage, message, None))),
+                facts.user().map(|user| user.updated(now, limits, |usage| delivery::give_back(usage, message))),
             );
-            changes.extend(delivery::otp_after_failure(otp, &facts.messages, id, now).map(Change::PutOtp));
+            let over = |otp| delivery::otp_after_failure(otp, &facts.messages, id, now);
+            changes.extend(facts.otp.as_ref().and_then(over).map(Change::PutOtp));
         }
-        let details = Details::new().number("otp", otp.id).number("message", id);
-        let event =
-            Event::new(now, actor.clone(), "dispatch", fate.as_str()).subject(&facts.phone()?.id.0).details(details);
+        let event = Event::new(now, actor.clone(), "dispatch", fate.as_str())
+            .subject(&facts.phone()?.id.0)
+            .details(details(&Message { error_code: None, ..message.clone() }));
         Ok(Decision::Write { changes, event, answer: fate })
     })
     .await
@@ -385,7 +394,7 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
         let is_about = |message: &&Message| {
             message.provider_id.as_ref().is_none_or(|known| *known == news.provider_id)
                 && to.as_ref().is_none_or(|to| *to == message.phone)
-                && message.provider != "test"
+                && message.provider != TEST
         };
         let Some(message) = facts.message.as_ref().filter(is_about) else {
             return Ok(Decision::Nothing(Reported::Unknown));
@@ -410,17 +419,23 @@ pub(super) async fn report(ctx: &Context, caller: &Caller, report: StatusReport)
 }
 
 fn news_event(message: &Message, now: Timestamp, action: &'static str, actor: crate::audit::Actor) -> Event {
-    let mut details = Details::new().number("message", message.id);
+    Event::new(now, actor, action, message.state.as_str()).details(details(message))
+}
+
+/// What the audit log has of a message.
+fn details(message: &Message) -> Details {
+    let mut details = Details::new();
     if let Some(otp) = message.otp_id {
         details = details.number("otp", otp);
     }
+    details = details.number("message", message.id);
     if let Some(code) = message.error_code {
         details = details.number("error_code", i64::from(code));
     }
-    Event::new(now, actor, action, message.state.as_str()).details(details)
+    details
 }
 
-fn phone_and_user(phone: &Phone, user: &User) -> Vec<Subject> {
-    let user = (!user.is_empty()).then(|| Subject::User(user.clone()));
+fn phone_and_user(phone: &Phone, otp: Option<&Otp>) -> Vec<Subject> {
+    let user = otp.filter(|otp| !otp.user.is_empty()).map(|otp| Subject::User(otp.user.clone()));
     [Some(Subject::Phone(phone.clone())), user].into_iter().flatten().collect()
 }

@@ -100,16 +100,40 @@ pub(super) async fn find(ctx: &Context, wanted: &Wanted) -> Result<Option<Otp>> 
 /// The timeline of an otp: its own operations, and the refusals that its phone met while it lived.
 pub(super) async fn timeline(ctx: &Context, otp: Otp) -> Result<Timeline> {
     let messages = ctx.reads().messages_of(otp.id).await?;
-    let subject = ctx.reads().usages(&[Subject::Phone(otp.phone.clone())]).await?.into_iter().next().flatten();
-    let mut steps = Vec::new();
-    if let Some(subject) = subject {
-        for head in ctx.reads().audit_heads().await? {
-            let rows = ctx.reads().audit_back(Some(subject.id), (head.chain, head.seq + 1), LOOK_MAX).await?;
-            steps.extend(rows.iter().filter_map(step).filter(|step| concerns(step, &otp)));
-        }
-        steps.sort_by_key(|step| step.at);
-    }
+    let steps = steps(ctx, &otp.phone, |step| concerns(step, &otp)).await?;
     Ok(Timeline { otp, messages, steps })
+}
+
+/// What happened to a message without a code, oldest first.
+pub(super) async fn steps_of(ctx: &Context, message: &Message) -> Result<Vec<TimelineStep>> {
+    let is_about = |step: &TimelineStep| step.details.get("message").and_then(Value::as_i64) == Some(message.id);
+    steps(ctx, &message.phone, is_about).await
+}
+
+async fn steps(ctx: &Context, phone: &Phone, concerns: impl Fn(&TimelineStep) -> bool) -> Result<Vec<TimelineStep>> {
+    let subject = ctx.reads().usages(&[Subject::Phone(phone.clone())]).await?.into_iter().next().flatten();
+    let Some(subject) = subject else { return Ok(Vec::new()) };
+    let mut steps = Vec::new();
+    for head in ctx.reads().audit_heads().await? {
+        let rows = ctx.reads().audit_back(Some(subject.id), (head.chain, head.seq + 1), LOOK_MAX).await?;
+        // Oldest first, also where several are of one moment.
+        steps.extend(rows.iter().rev().filter_map(step).filter(&concerns));
+    }
+    steps.sort_by_key(|step| step.at);
+    Ok(steps)
+}
+
+/// The message without a code that is meant, if it is there: the one with this id, or the newest to the phone.
+pub(super) async fn find_message(ctx: &Context, wanted: &Wanted) -> Result<Option<Message>> {
+    let found = match wanted {
+        Wanted::Message(id) => ctx.reads().message(*id).await?,
+        Wanted::Newest(phone, None, None) => {
+            let newest = Filter { phone: Some(phone.clone()), limit: 1, ..Filter::default() };
+            ctx.reads().list_messages(&newest).await?.rows.pop()
+        }
+        Wanted::Otp(_) | Wanted::Newest(..) => None,
+    };
+    Ok(found.filter(|message| message.otp_id.is_none()))
 }
 
 /// Reads an audit row as a step; `None` where its body is not what we write.

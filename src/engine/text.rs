@@ -1,17 +1,20 @@
-//! The text of a message: computed when it is needed, kept nowhere.
+//! The text of a message: with a code, computed when it is needed and kept nowhere; without one, sealed until it is settled.
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::request::Content;
 use crate::clock::Timestamp;
 use crate::code::Code;
 use crate::error::{self, Error, Result};
+use crate::keys::Keyring;
 use crate::locale::Locale;
-use crate::message::Message;
+use crate::message::{Message, SealedText};
 use crate::otp::Otp;
+use crate::phone::Phone;
 use crate::policy::Policy;
 use crate::purpose::{Purpose, PurposePolicy};
 use crate::segments::{self, Encoding, Segments};
-use crate::template::{Endings, Values, Wording};
+use crate::template::{Endings, MessageTemplate, Values, Wording};
 
 /// The text of an otp's message as it is now: the minutes left are rounded down.
 pub fn render(policy: &Policy, (otp, message): (&Otp, &Message), code: &Code, now: Timestamp) -> Result<SecretString> {
@@ -19,6 +22,46 @@ pub fn render(policy: &Policy, (otp, message): (&Otp, &Message), code: &Code, no
     let written = Written { locale: message.locale.as_ref(), country: &message.country, endings: &message.endings };
     let values = Values { app: &policy.app_name, code, minutes: otp.left(now).as_secs() / 60 };
     written.wording(policy, &otp.purpose, &settings)?.render(&values, written.endings)
+}
+
+/// What a message without a code says, to a number of this country.
+///
+/// # Errors
+/// `VALUE_INVALID` where there is no such template, or a value is missing or too much.
+pub fn of_message(policy: &Policy, content: &Content, country: Option<&str>) -> Result<SecretString> {
+    let (name, values, locale) = match content {
+        Content::Text(text) => return Ok(text.clone()),
+        Content::Template { name, values, locale } => (name, values, locale),
+    };
+    let texts = policy.messages.get(name).ok_or_else(|| {
+        let known: Vec<&str> = policy.messages.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Error::new(error::Code::VALUE_INVALID, format!("no message is called {name:.64}"))
+            .hint(format!("There are {known}; declare others in smsotp.toml under [messages.NAME]."))
+    })?;
+    let chosen = texts.choose(locale.as_ref().unwrap_or(&policy.locale), country.unwrap_or_default());
+    let template = MessageTemplate::parse(chosen.unwrap_or_default())?;
+    template.render(&policy.app_name, values).map(SecretString::from)
+}
+
+/// The text of a plain message whose outcome is open.
+pub fn open(keyring: &Keyring, message: &Message) -> Result<SecretString> {
+    let missing = || Error::new(error::Code::BUG, format!("message m{} has no text any more", message.id));
+    let SealedText { key_id, sealed } = message.text.as_ref().ok_or_else(missing)?;
+    let key = keyring.get(key_id).ok_or_else(|| {
+        let held: Vec<String> = keyring.ids().iter().map(ToString::to_string).collect();
+        let (origin, held) = (keyring.origin(), held.join(", "));
+        let why = format!("the text of message m{} was sealed with key {key_id}; {origin} holds {held}", message.id);
+        Error::new(error::Code::KEY_INVALID, why)
+            .hint("Add that key again at the end of the list; `smsotp keys list` shows which keys are in use.")
+    })?;
+    key.text_key().open(message.id, &message.phone, sealed)
+}
+
+/// The text of a plain message, sealed with the newest key until it is known what became of it.
+pub fn seal(keyring: &Keyring, (message_id, phone): (i64, &Phone), text: &SecretString) -> Result<SealedText> {
+    let key = keyring.primary();
+    Ok(SealedText { key_id: key.id(), sealed: key.text_key().seal(message_id, phone, text.expose_secret())? })
 }
 
 /// How a text is written, besides its purpose.
@@ -42,9 +85,7 @@ impl Written<'_> {
 
     /// The operator's own wording.
     pub fn own<'p>(&self, policy: &Policy, settings: &'p PurposePolicy) -> Option<&'p str> {
-        let locale = self.locale.unwrap_or(&policy.locale);
-        let in_locale = || locale.and_wider().into_iter().find_map(|locale| settings.texts.get(&locale));
-        settings.country_texts.get(self.country).or_else(in_locale).or(settings.text.as_ref()).map(String::as_str)
+        settings.texts.choose(self.locale.unwrap_or(&policy.locale), self.country)
     }
 
     /// How many segments the longest message for a purpose takes; an error where that is more than `allowed`.
@@ -79,8 +120,8 @@ impl Written<'_> {
 pub fn wordings_too_long(policy: &Policy) -> Vec<(Purpose, Error)> {
     let too_long = |(purpose, settings): (&Purpose, &PurposePolicy)| {
         let plain = Written { locale: None, country: "", endings: &Endings::NONE };
-        let locales = settings.texts.keys().map(|locale| Written { locale: Some(locale), ..plain });
-        let countries = settings.country_texts.keys().map(|country| Written { country, ..plain });
+        let locales = settings.texts.locales.keys().map(|locale| Written { locale: Some(locale), ..plain });
+        let countries = settings.texts.countries.keys().map(|country| Written { country, ..plain });
         let mut all = [plain].into_iter().chain(locales).chain(countries);
         let measured = all.find_map(|one| one.measure(policy, (purpose, settings), policy.segments_max).err());
         measured.map(|error| (purpose.clone(), error))

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{callback, health, otp, problem, test_twilio};
+use super::{callback, health, message, otp, problem, test_twilio};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,12 +17,13 @@ use super::{callback, health, otp, problem, test_twilio};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        otp::send, otp::verify, otp::proven, test_twilio::test, callback::status, callback::inbound,
+        otp::send, otp::verify, otp::proven, message::send, message::show, test_twilio::test, callback::status, callback::inbound,
         health::alive, health::ready, health::metrics, document,
     ),
     components(schemas(problem::ProblemDocument)),
     tags(
         (name = "otp", description = "Codes. Each path also works without its last slash."),
+        (name = "message", description = "Messages without a code. Each path also works without its last slash."),
         (name = "callbacks", description = "Twilio's callbacks, signed."),
         (name = "monitoring", description = "For monitors."),
     ),

@@ -1,7 +1,6 @@
 //! send-otp and verify-otp: from JSON to an operation of the engine, and from its answer to JSON.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
@@ -9,30 +8,23 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 use super::ServerState;
 use super::auth::{self, Claims};
 use super::body;
 use super::client::Client;
 use super::problem::{Problem, ProblemDocument};
+use super::sending::{self, AuthorizedRequest};
 use crate::audit::Actor;
 use crate::clock::Timestamp;
 use crate::code::Code;
-use crate::engine::{Caller, Destination, Proven, SendAnswer, SendOtp, Sent, Verdict, VerifyOtp};
-use crate::error::{self, Error};
-use crate::locale::Locale;
-use crate::message;
+use crate::engine::{Caller, Destination, Proven, SendOtp, Verdict, VerifyOtp};
+use crate::error;
 use crate::phone;
 use crate::purpose::{self, Purpose};
 use crate::template::Endings;
 use crate::token::{Scope, Token};
-
-/// The longest idempotency key, in characters.
-const KEY_MAX: usize = 200;
-
-/// For how long a send goes on trying before it is answered that it could not.
-const SEND_WITHIN: Duration = Duration::from_secs(20);
 
 /// The body of a request to send-otp.
 #[derive(Deserialize, ToSchema)]
@@ -179,31 +171,22 @@ pub(super) async fn send(
         override_limits: None,
         idempotency_key: request.idempotency_key()?,
         endings: Endings::new(body.app_hash.as_deref(), body.origin.as_deref())?,
-        locale: body.locale.as_deref().map(locale).transpose()?,
+        locale: body.locale.as_deref().map(sending::locale).transpose()?,
         segments_max: None,
-        timeout: SEND_WITHIN,
+        timeout: sending::WITHIN,
     };
-    // A task of its own: a client that goes away must not cut the call to the provider in two.
     let engine = state.engine.clone();
-    let sending = state.sends.spawn(async move { engine.send(&caller, send).await });
-    let answer = sending.await.map_err(|_| Problem::from(Error::new(error::Code::BUG, "a send broke off")))?;
-    let count = |outcome: &str| state.metrics.sent(outcome);
-    match answer {
-        Ok(SendAnswer::Sent(sent)) => {
-            count(if sent.test { "test" } else { sent.state.as_str() });
-            sent_response(&sent)
-        }
-        Ok(SendAnswer::Refused(refusal)) => {
-            count("refused");
-            let (code, error) = (refusal.code.name, refusal.error());
-            tracing::info!(target: "smsotp::http", code, hint = error.hint_text(), "a send was refused: {error}");
-            Err(refusal.public_error().into())
-        }
-        Err(error) => {
-            count("error");
-            Err(error.into())
-        }
-    }
+    let sent = sending::run(&state, async move { engine.send(&caller, send).await }).await?;
+    let response = SendResponse {
+        message: "OTP sent successfully",
+        otp_id: sent.otp_id,
+        message_id: format!("m{}", sent.message_id),
+        state: sent.state.as_str(),
+        expires_at: sent.expires_at,
+        resent: sent.resent,
+        test: sent.test,
+    };
+    Ok(Json(response).into_response())
 }
 
 /// What proven answers.
@@ -253,11 +236,6 @@ pub(super) async fn proven(
         counted => counted == Proven::Counted,
     };
     Ok(Json(ProvenResponse { otp_id, proven: true, counted }).into_response())
-}
-
-fn locale(tag: &str) -> Result<Locale, Problem> {
-    let no_tag = "locale is not the tag of a language: write it like de, de-AT or pt-BR";
-    Locale::parse(tag).ok_or_else(|| Problem::new(error::Code::VALUE_INVALID, no_tag))
 }
 
 /// Whether the caller has had a challenge solved. A user's own token cannot say so.
@@ -329,78 +307,6 @@ pub(super) async fn verify(
             Err(if reader { problem.reason(outcome, no.tries_left()) } else { problem })
         }
     }
-}
-
-/// A request of a bearer who may make it, read whole.
-struct AuthorizedRequest {
-    token: Token,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
-    client: Client,
-}
-
-impl AuthorizedRequest {
-    /// The token is checked first: a body is read for bearers of a fitting token alone.
-    async fn read(
-        state: &ServerState,
-        client: Client,
-        request: Request,
-        scope: Scope,
-    ) -> Result<AuthorizedRequest, Problem> {
-        let (head, body) = request.into_parts();
-        let token = auth::bearer(state, &head.headers, scope).await?;
-        body::must_be_json(&head.headers)?;
-        let body = body::read(&head, body, body::JSON_MAX, state.bounds.body).await?;
-        Ok(AuthorizedRequest { token, headers: head.headers, body, client })
-    }
-
-    /// The idempotency key, if one is given.
-    fn idempotency_key(&self) -> Result<Option<String>, Problem> {
-        let mut keys = self.headers.get_all("idempotency-key").iter();
-        let Some(key) = keys.next() else { return Ok(None) };
-        let text = key.to_str().unwrap_or_default();
-        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if keys.next().is_some() || text.is_empty() || text.len() > KEY_MAX || !visible {
-            return Err(Problem::new(
-                error::Code::VALUE_INVALID,
-                format!("Idempotency-Key has to be one key of 1 to {KEY_MAX} visible ASCII characters"),
-            ));
-        }
-        Ok(Some(text.to_owned()))
-    }
-}
-
-fn sent_response(sent: &Sent) -> Result<Response, Problem> {
-    let Some(failure) = sent.failure() else {
-        return Ok(Json(SendResponse {
-            message: "OTP sent successfully",
-            otp_id: sent.otp_id,
-            message_id: format!("m{}", sent.message_id),
-            state: sent.state.as_str(),
-            expires_at: sent.expires_at,
-            resent: sent.resent,
-            test: sent.test,
-        })
-        .into_response());
-    };
-    // What is wrong with the server's own set-up is nobody's business outside.
-    let is_public = failure.class() != error::Class::Config && !sent.opted_out;
-    let problem = match failure.class() {
-        error::Class::Config => Problem::new(failure.code(), "the provider refused the server's credentials or set-up"),
-        _ => Problem::from(failure),
-    };
-    // The engine's hints are for whoever has a terminal.
-    let problem = match (sent.state, &sent.fix) {
-        (message::State::Unknown | message::State::Sending, _) => {
-            problem.hint("Do not repeat it: the server finds out, and the code stays valid if it arrives.")
-        }
-        (message::State::Queued, _) => {
-            problem.hint("It is kept, and sent as soon as the provider takes it; asking again then sends it too.")
-        }
-        (_, Some(fix)) if is_public => problem.hint(fix.clone()),
-        _ => problem,
-    };
-    Err(problem.about(sent.otp_id, sent.error_code))
 }
 
 fn purpose_of(text: Option<&str>) -> Result<Purpose, Problem> {

@@ -50,6 +50,9 @@ pub(super) struct ProblemDocument {
     /// The otp whose message failed or may have been sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     otp_id: Option<i64>,
+    /// The message that failed or may have been sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
     /// The provider's error code; `smsotp explain` knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_code: Option<u32>,
@@ -61,13 +64,14 @@ pub(super) struct ProblemDocument {
 }
 
 /// Statuses that say more than the class of a code does.
-const STATUSES: [(Code, StatusCode); 16] = [
+const STATUSES: [(Code, StatusCode); 17] = [
     (Code::HOST_INVALID, StatusCode::BAD_REQUEST),
     (Code::HOST_NOT_ALLOWED, StatusCode::MISDIRECTED_REQUEST),
     (Code::BODY_INVALID, StatusCode::BAD_REQUEST),
     (Code::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
     (Code::NO_SUCH_PATH, StatusCode::NOT_FOUND),
     (Code::NO_SUCH_OTP, StatusCode::NOT_FOUND),
+    (Code::NO_SUCH_MESSAGE, StatusCode::NOT_FOUND),
     (Code::METHOD_NOT_ALLOWED, StatusCode::METHOD_NOT_ALLOWED),
     (Code::REQUEST_TIMEOUT, StatusCode::REQUEST_TIMEOUT),
     (Code::IN_PROGRESS, StatusCode::CONFLICT),
@@ -106,6 +110,7 @@ impl Problem {
             reason: None,
             tries_left: None,
             otp_id: None,
+            message_id: None,
             provider_code: None,
             checks: None,
             answer,
@@ -133,8 +138,9 @@ impl Problem {
         self
     }
 
-    pub(super) fn about(mut self, otp_id: i64, provider_code: Option<u32>) -> Problem {
-        self.0.otp_id = Some(otp_id);
+    pub(super) fn about(mut self, otp_id: Option<i64>, message_id: i64, provider_code: Option<u32>) -> Problem {
+        self.0.otp_id = otp_id;
+        self.0.message_id = Some(format!("m{message_id}"));
         self.0.provider_code = provider_code;
         self
     }

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::random::random_key;
+use super::text::TextKey;
 use super::wrap::WrapKey;
 use crate::code::{CodeKey, KeyId};
 use crate::error::{Code, Error, Result};
@@ -20,6 +21,7 @@ pub(super) const KEYS_MAX: usize = 16;
 /// HKDF labels. What is derived under one reveals nothing about another.
 const LABEL_CODE: &[u8] = b"smsotp/code/v1";
 const LABEL_WRAP: &[u8] = b"smsotp/wrap/v1";
+const LABEL_TEXT: &[u8] = b"smsotp/text/v1";
 const LABEL_KEY_ID: &[u8] = b"smsotp/key-id/v1";
 
 /// A secret key of 32 bytes with what is derived from it. Wiped when dropped; never shown.
@@ -28,6 +30,7 @@ pub struct SecretKey {
     id: KeyId,
     code: CodeKey,
     wrap: WrapKey,
+    text: TextKey,
 }
 
 impl SecretKey {
@@ -44,7 +47,8 @@ impl SecretKey {
         let id = KeyId::new([public[0], public[1], public[2], public[3]]);
         let code = CodeKey::new(*expand(&bytes, LABEL_CODE));
         let wrap = WrapKey::new(*expand(&bytes, LABEL_WRAP), id);
-        SecretKey { bytes, id, code, wrap }
+        let text = TextKey::new(*expand(&bytes, LABEL_TEXT), id);
+        SecretKey { bytes, id, code, wrap, text }
     }
 
     /// Reads base64, standard or URL-safe, padded or not. `None`: it is not 32 bytes of it.
@@ -76,6 +80,10 @@ impl SecretKey {
     /// What codes are computed with.
     pub fn code_key(&self) -> &CodeKey {
         &self.code
+    }
+    /// What the texts of messages are sealed with.
+    pub fn text_key(&self) -> &TextKey {
+        &self.text
     }
     /// What the database's keys are wrapped with.
     pub fn wrap_key(&self) -> &WrapKey {

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::escape::{visible, visible_lines};
@@ -97,6 +98,12 @@ impl Output {
     /// Shows a result that says nothing new to whoever runs the command every hour: `-q` silences it, but not in JSON.
     pub fn show_unless_quiet<T: Render>(&mut self, value: &T) -> Result<Class> {
         if self.options.quiet && !self.is_json() { Ok(Class::Done) } else { self.show(value) }
+    }
+
+    /// Shows one of many results as a line of JSON, whatever the format: there are too many to wait for the widths of columns.
+    pub fn show_line(&mut self, kind: &str, value: &impl Serialize) -> Result<Class> {
+        let text = json::document(kind, value, false)?;
+        self.write(&text)
     }
 
     /// Shows a list.

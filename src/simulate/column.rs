@@ -54,7 +54,7 @@ impl Column {
         let (reporting, silent) = Column::purposes()?;
         let mut settings = policy.purposes.get(&reporting).cloned().unwrap_or_default();
         // So that whoever is to be proven can read it: nobody else sees these messages.
-        settings.text = Some("{{ code }}".to_owned());
+        settings.texts.others = Some("{{ code }}".to_owned());
         policy.purposes.insert(reporting, settings.clone());
         policy.purposes.insert(silent.clone(), settings);
         policy.guard.conversion_unknown.insert(silent);

@@ -80,9 +80,9 @@ impl<'p> Rules<'p> {
         let of = SendUsages {
             phone: usage(&who.phone),
             phone_short: ask.phone.as_str(),
-            purpose: self.purpose(ask).as_str(),
+            purpose: Some(self.purpose(ask).as_str()),
             // Nobody guesses here, so what counts guesses is empty.
-            pair: &none,
+            pair: Some(&none),
             user: who.user.as_ref().map(usage),
             ip: who.client.as_ref().map(|[ip, _]| usage(ip)),
             network: who.client.as_ref().map(|[_, network]| usage(network)),
@@ -101,7 +101,7 @@ impl<'p> Rules<'p> {
         for subject in [who.phone, Subject::Everything].into_iter().chain(who.user).chain(client) {
             let (kind, limits) = (subject.kind(), &self.policy.limits);
             let usage = self.usages.entry(subject).or_default();
-            limits.count_send(kind, usage, purpose.as_str(), ask.phone.as_str(), ask.at);
+            limits.count_send(kind, usage, Some(purpose.as_str()), ask.phone.as_str(), ask.at);
         }
     }
 

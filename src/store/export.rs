@@ -123,7 +123,8 @@ pub fn revoke(otp: &mut Otp, now: Timestamp) -> bool {
 
 /// Takes a message off the worker's list for a copy: otherwise it would be sent twice, once from each database.
 pub fn retire(message: &mut Message, now: Timestamp) {
-    if message.due_at.take().is_some() && message.state == message::State::Queued {
+    message.text = None;
+    if message.due_at.take().is_some() && message.state.is_waiting() {
         message.state = message::State::Canceled;
         message.updated_at = now;
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Operate;
-use super::projection::with_sums;
+use super::projection::complete;
 use crate::abuse::{self, Counted, EventKind};
 use crate::alarm::Alarm;
 use crate::audit::Event;
@@ -47,7 +47,8 @@ pub struct Needs {
     /// What became of messages to this country, and is in no counts yet; empty: to the networks without one. Whoever asks for it
     /// asks for the country and everything as well: their rows are its lock.
     pub events: Option<String>,
-    /// Fresh ids for an otp, a message and a token.
+    /// Fresh ids of what is made: an otp and a message where [`Needs::otp`] is of somebody, a message where it is without, else a
+    /// token.
     pub ids: bool,
 }
 
@@ -64,6 +65,8 @@ pub enum OtpNeed {
     Of(User, Phone, Purpose),
     /// The one with this id.
     Id(i64),
+    /// None, because it is about a message without a code: the test number with this phone is read.
+    Without(Phone),
 }
 
 /// What the database said, read inside the operation's transaction.
@@ -377,6 +380,8 @@ pub enum Change {
     CountHits(String, Side, u32),
     /// An otp, with its messages and what was answered to idempotency keys about them, is deleted.
     EraseOtp(i64),
+    /// A message without a code, with what was answered to idempotency keys about it, is deleted.
+    EraseMessage(i64),
     /// A subject's row is deleted. What has to outlive the person is kept in a row with a new id, which nothing leads to from
     /// the old one: made by [`SubjectFact::erased`].
     EraseSubject(SubjectId, Option<(SubjectId, Usage)>),
@@ -420,18 +425,25 @@ pub enum Decision<A = ()> {
 }
 
 impl<A> Decision<A> {
-    /// The decision and its answer, apart.
-    fn split(self) -> (Decision, A) {
+    /// The same decision with another answer.
+    pub fn map<B>(self, answer_of: impl FnOnce(A) -> B) -> Decision<B> {
         match self {
-            Decision::Nothing(answer) => (Decision::Nothing(()), answer),
-            Decision::Write { changes, event, answer } => (Decision::Write { changes, event, answer: () }, answer),
+            Decision::Nothing(answer) => Decision::Nothing(answer_of(answer)),
+            Decision::Write { changes, event, answer } => Decision::Write { changes, event, answer: answer_of(answer) },
             Decision::Count { counts, taken, sum, answer } => {
-                (Decision::Count { counts, taken, sum, answer: () }, answer)
+                Decision::Count { counts, taken, sum, answer: answer_of(answer) }
             }
             Decision::Reschedule { message_id, due_at, answer } => {
-                (Decision::Reschedule { message_id, due_at, answer: () }, answer)
+                Decision::Reschedule { message_id, due_at, answer: answer_of(answer) }
             }
         }
+    }
+
+    /// The decision and its answer, apart.
+    fn split(self) -> (Decision, Option<A>) {
+        let mut answer = None;
+        let decision = self.map(|given| answer = Some(given));
+        (decision, answer)
     }
 }
 
@@ -512,7 +524,7 @@ pub struct Reply {
     pub message_id: Option<i64>,
     /// The whole answer as JSON; `None` while the first asker is at work.
     pub answer: Option<String>,
-    /// When the key was first used; kept for 24 hours.
+    /// When the key was first used, or for when it booked a message; kept for 24 hours from then on.
     pub created_at: Timestamp,
 }
 
@@ -539,8 +551,8 @@ where
     let slot = Arc::clone(&answer);
     let decide = Box::new(move |facts: &Facts| {
         let (decision, answer) = decide(facts)?.split();
-        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        with_sums(facts, decision)
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        complete(facts, decision)
     });
     store.operate(needs, decide).await?;
     let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -50,7 +50,7 @@ use crate::store::{
     AuditPrune, Balance, Decide, Decision, Filter, Maintain, MoneyEvent, Needs, Operate, Page, PurgeBatch, PurgeCursor,
     Purged, Read, Reply, Status, Subject, SubjectFact, SubjectId, TestNumber,
 };
-use crate::sums::Sum;
+use crate::sums::HourSums;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -459,7 +459,7 @@ impl Read for Postgres {
         read::usages(self, subjects).await
     }
 
-    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<HourSums>> {
         read::sums(self, from, to).await
     }
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
@@ -522,6 +522,9 @@ impl Read for Postgres {
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
         read::keys_in_use(self, now).await
+    }
+    async fn text_keys(&self) -> Result<Vec<(String, u32)>> {
+        read::text_keys(self).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! The sums of an operation, made from its changes in one place: no operation can move a message and forget to count it.
+//! What follows from an operation's changes, made in one place: its sums, and that the text of a message that is settled goes. No
+//! operation can move a message and forget either.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +10,21 @@ use crate::money::Money;
 use crate::otp::Otp;
 use crate::sums::{self, Sum, SumKey};
 
-/// A decision with what its messages add to the sums.
+/// A decision with what its messages add to the sums, and without the texts that nobody needs any more.
 ///
 /// # Errors
 /// `BUG` where a message is written that was not read.
-pub fn with_sums<A>(facts: &Facts, decision: Decision<A>) -> Result<Decision<A>> {
+pub fn complete<A>(facts: &Facts, decision: Decision<A>) -> Result<Decision<A>> {
     let Decision::Write { mut changes, event, answer } = decision else { return Ok(decision) };
     let sums = of_changes(facts, &changes)?;
     changes.retain(|change| !matches!(change, Change::AddSum(_)));
+    for change in &mut changes {
+        if let Change::NewMessage(message) | Change::PutMessage(message) = change
+            && !message.needs_text()
+        {
+            message.text = None;
+        }
+    }
     changes.extend(sums.into_iter().map(Change::AddSum));
     Ok(Decision::Write { changes, event, answer })
 }
@@ -45,7 +53,7 @@ fn of_changes(facts: &Facts, changes: &[Change]) -> Result<Vec<Sum>> {
                 let mut sums = sums::moved(before, message, purpose(message));
                 if before.provider != message.provider {
                     // Another provider takes it on, so the message is counted with that one.
-                    let is_new = facts.messages.iter().all(|other| other.id >= message.id);
+                    let is_new = message.otp_id.is_some() && facts.messages.iter().all(|other| other.id >= message.id);
                     let charged = |one| sums::charged(one, purpose(message), is_new);
                     sums.extend(charged(before).map(Sum::negated));
                     sums.extend(charged(message));

@@ -33,9 +33,18 @@ const EVENTS_KEPT_MS: i64 = 400 * 24 * 3_600_000;
 /// Sums are kept for two years and a month: a month can be compared with the same one of the year before.
 const SUMS_KEPT_MS: i64 = 761 * 24 * 3_600_000;
 
-/// Idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists, what the guard
+/// Messages without a code, idle subjects, old answers to idempotency keys, expired test numbers, old alarms, ended entries of lists, what the guard
 /// never took in, and old sums.
-pub const EXPIRING: [Expiring; 8] = [
+pub const EXPIRING: [Expiring; 9] = [
+    Expiring {
+        table: "messages",
+        keys: ["id", "id"],
+        moment: "expires_at",
+        // Those of codes go with their otps. The states are `State::is_unsettled`.
+        only: " AND otp_id IS NULL AND state NOT IN ('scheduled', 'queued', 'sending', 'unknown')",
+        until: |batch, _| batch.cutoff,
+        count: |purged| &mut purged.messages,
+    },
     Expiring {
         table: "subjects",
         keys: ["number", "tag"],
@@ -167,4 +176,18 @@ pub fn pruned_event(now: Timestamp, step: &AuditPrune, head: &SealedHead, rows: 
         .number("until", number(head.pruned_seq))
         .number("written_before", step.before.millis());
     Event::new(now, step.actor.clone(), "audit.prune", "done").details(details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unsettled_is_no_row_that_expires() {
+        let messages = EXPIRING.iter().find(|expiring| expiring.table == "messages").unwrap();
+        assert_eq!(
+            messages.only,
+            format!(" AND otp_id IS NULL AND {}", schema::is_unsettled("state").replace(" IN ", " NOT IN "))
+        );
+    }
 }

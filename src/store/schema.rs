@@ -177,6 +177,7 @@ table! {
     "segments"      Int   Changing  segments,
     "attempts"      Int   Changing  attempts,
     "reserved_at"   Int   Fixed     reserved_at,
+    "expires_at"    Int   Fixed     expires_at,
     "attempt_at"    Int   Changing  attempt_at,
     "due_at"        Int   Changing  due_at,
     "missed_at"     Int   Changing  missed_at,
@@ -189,6 +190,7 @@ table! {
     "counted"       Text  Fixed     counted,
     "pooled"        Bool  Fixed     pooled,
     "open"          Bool  Changing  open,
+    "text"          Bytes Changing  text,
 }
 
 table! {
@@ -382,6 +384,16 @@ pub fn erase_otp(dialect: Dialect) -> [String; 3] {
         format!("DELETE FROM {replies} WHERE message_id IN (SELECT id FROM {messages} WHERE otp_id = {id})"),
         format!("DELETE FROM {messages} WHERE otp_id = {id}"),
         format!("DELETE FROM {otps} WHERE id = {id}"),
+    ]
+}
+
+/// Deletes a message without a code, and the answers to idempotency keys about it.
+pub fn erase_message(dialect: Dialect) -> [String; 2] {
+    let [replies, messages] = ["replies", "messages"].map(|name| dialect.table(name));
+    let id = dialect.place(1);
+    [
+        format!("DELETE FROM {replies} WHERE message_id = {id}"),
+        format!("DELETE FROM {messages} WHERE id = {id} AND otp_id IS NULL"),
     ]
 }
 
@@ -645,14 +657,40 @@ pub fn shown_state_in(states: &[State], now: &str) -> String {
     format!("CASE WHEN state = 'active' AND expires_at <= {now} THEN 'expired' ELSE state END IN ({words})")
 }
 
-/// The ids of messages that wait for an attempt although the life of their otp was over at a moment: that, the id after which they
+/// The ids of messages that wait for an attempt although their own life, or that of their otp, was over at a moment: that, the id after which they
 /// begin, and how many at most.
 pub fn left_waiting(dialect: Dialect) -> String {
     let [messages, otps] = [Message::table(), Otp::table()].map(|table| dialect.table(table.name));
-    let (waits, [over, after, most]) = (message::State::Queued.as_str(), [1, 2, 3].map(|nth| dialect.place(nth)));
+    let [over, after, most] = [1, 2, 3].map(|nth| dialect.place(nth));
+    let waits = message_state_in("m.state", message::State::ALL.iter().copied().filter(|state| state.is_waiting()));
     format!(
-        "SELECT m.id FROM {messages} AS m JOIN {otps} AS o ON o.id = m.otp_id WHERE m.due_at IS NOT NULL \
-         AND m.state = '{waits}' AND o.over_at <= {over} AND m.id > {after} ORDER BY m.id LIMIT {most}"
+        "SELECT m.id FROM {messages} AS m LEFT JOIN {otps} AS o ON o.id = m.otp_id WHERE m.due_at IS NOT NULL \
+         AND {waits} AND coalesce(o.over_at, m.expires_at) <= {over} AND m.id > {after} ORDER BY m.id LIMIT {most}"
+    )
+}
+
+/// The provider's ids of the newest messages to a phone: those of its newest otps, and those without a code.
+pub fn provider_ids(dialect: Dialect) -> String {
+    let [messages, otps] = [Message::table(), Otp::table()].map(|table| dialect.table(table.name));
+    let phone = dialect.place(1);
+    format!(
+        "SELECT m.provider_id FROM (SELECT id FROM {otps} WHERE phone_number = {phone} ORDER BY id DESC LIMIT 200) AS o \
+         JOIN {messages} AS m ON m.otp_id = o.id WHERE m.provider_id IS NOT NULL UNION ALL \
+         SELECT provider_id FROM (SELECT provider_id FROM {messages} WHERE otp_id IS NULL AND phone_number = {phone} \
+         ORDER BY id DESC LIMIT 200) AS plain WHERE provider_id IS NOT NULL LIMIT 600"
+    )
+}
+
+/// How many messages that wait or are open have a text that is sealed with each key: its id in hex, and how many, counted up to a bound.
+pub fn text_keys(dialect: Dialect) -> String {
+    let (messages, most) = (dialect.table(Message::table().name), dialect.place(1));
+    let id = match dialect {
+        Dialect::Sqlite => "lower(hex(substr(text, 1, 4)))",
+        Dialect::Postgres => "encode(substring(text FROM 1 FOR 4), 'hex')",
+    };
+    format!(
+        "SELECT key_id, count(*) AS messages FROM (SELECT {id} AS key_id FROM {messages} WHERE text IS NOT NULL LIMIT {most}) \
+         AS sealed GROUP BY key_id ORDER BY key_id"
     )
 }
 

@@ -44,7 +44,7 @@ use crate::store::{
     Operate, OtpNeed, Page, PurgeBatch, PurgeCursor, Purged, RECENT_MAX, Read, Reply, Status, Subject, SubjectFact,
     SubjectId, TestNumber, fresh_subject_id,
 };
-use crate::sums::Sum;
+use crate::sums::{HourSums, Sum};
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -240,6 +240,7 @@ impl Sqlite {
                     rows::all(connection, &RECENT_OTPS, params![phone.as_str(), purpose.as_str(), RECENT_MAX])?;
                 facts.test_number = rows::find(connection, [phone.as_str()])?;
             }
+            (OtpNeed::Without(phone), _) => facts.test_number = rows::find(connection, [phone.as_str()])?,
             (&OtpNeed::Id(id), _) | (OtpNeed::None, Some(id)) => facts.otp = rows::find(connection, [id])?,
             (OtpNeed::None, None) => {}
         }
@@ -321,6 +322,9 @@ impl Sqlite {
                 rows::execute(connection, &COUNT_HITS, counted).map(drop)
             }
             Change::EraseOtp(id) => ERASE_OTP.iter().try_for_each(|sql| rows::execute(connection, sql, [id]).map(drop)),
+            Change::EraseMessage(id) => {
+                ERASE_MESSAGE.iter().try_for_each(|sql| rows::execute(connection, sql, [id]).map(drop))
+            }
             Change::EraseSubject(id, kept) => {
                 let subject = &facts.subject(*id)?.subject;
                 rows::execute(connection, "DELETE FROM subjects WHERE id = ?1", [id.0])?;
@@ -443,7 +447,7 @@ impl Read for Sqlite {
         subjects.iter().map(|subject| self.subject(&connection, subject)).collect()
     }
 
-    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+    async fn sums(&self, from: Timestamp, to: Timestamp) -> Result<Vec<HourSums>> {
         read::sums(&self.connection(), from, to)
     }
     async fn waiting_events(&self, country: &str) -> Result<Vec<MoneyEvent>> {
@@ -506,6 +510,9 @@ impl Read for Sqlite {
 
     async fn keys_in_use(&self, now: Timestamp) -> Result<Vec<(String, u32)>> {
         read::keys_in_use(&self.connection(), now, MORE_MAX)
+    }
+    async fn text_keys(&self) -> Result<Vec<(String, u32)>> {
+        read::text_keys(&self.connection(), MORE_MAX)
     }
 }
 
@@ -572,6 +579,7 @@ static WAITING_EVENTS: LazyLock<String> = LazyLock::new(|| schema::waiting_event
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Sqlite));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Sqlite));
 static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Sqlite));
+static ERASE_MESSAGE: LazyLock<[String; 2]> = LazyLock::new(|| schema::erase_message(Dialect::Sqlite));
 
 /// The newest otps of a phone and purpose.
 static RECENT_OTPS: LazyLock<String> = LazyLock::new(|| {

@@ -3,6 +3,7 @@
 //!
 //! A chain adds to rows of its own, under the lock that its operations hold already.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::schema::{Column, Dialect, Record, Table};
@@ -10,7 +11,7 @@ use super::value::{Cells, ColumnType, Reader, Stored, Value, damaged};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::money::Money;
-use crate::sums::{Stage, Sum, SumKey};
+use crate::sums::{HourSums, Stage, Sum, SumKey};
 
 /// What each column counts. Refusals and failures, of which nobody knows all kinds, are in the column `why`.
 const COUNTED: [(&str, Stage, &str); 32] = [
@@ -130,37 +131,25 @@ impl Record for SumRow {
 }
 
 impl SumRow {
-    /// What the row holds, each count that is not zero. The whole cost is with the messages that the provider took.
+    /// What the row holds, each count that is not zero.
     ///
     /// # Errors
     /// `STORE_CORRUPT` where the kinds of refusals and failures cannot be read.
-    pub fn sums(self) -> Result<Vec<Sum>> {
+    pub fn sums(self) -> Result<HourSums> {
         let SumRow { hour, purpose, country, provider, cost, why, counts, .. } = self;
         let why: BTreeMap<String, i64> = match why.as_str() {
             "{}" => BTreeMap::new(),
             why => serde_json::from_str(why).map_err(|error| damaged(&format!("sums.why: {error}")))?,
         };
         let counted = COUNTED.iter().zip(counts).filter(|(_, count)| *count != 0);
-        let counted = counted.map(|((_, stage, detail), count)| (*stage, (*detail).to_owned(), count, Money::ZERO));
-        let kind = |(kind, count): (String, i64)| {
+        let mut all = Vec::with_capacity(COUNTED.len() + why.len());
+        all.extend(counted.map(|((_, stage, detail), count)| (*stage, Cow::Borrowed(*detail), count)));
+        for (kind, count) in why {
             let known = kind.split_once(':').and_then(|(stage, detail)| Some((Stage::parse(stage)?, detail)));
             let (stage, detail) = known.ok_or_else(|| damaged(&format!("sums.why holds {kind:.60}")))?;
-            Ok((stage, detail.to_owned(), count, Money::ZERO))
-        };
-        let kinds: Vec<_> = why.into_iter().map(kind).collect::<Result<_>>()?;
-        let paid = (cost != Money::ZERO).then_some((Stage::Accepted, String::new(), 0, cost));
-        let sum = |(stage, detail, count, cost)| {
-            let key = SumKey {
-                hour,
-                purpose: purpose.clone(),
-                country: country.clone(),
-                provider: provider.clone(),
-                stage,
-                detail,
-            };
-            Sum { key, count, cost }
-        };
-        Ok(counted.chain(kinds).chain(paid).map(sum).collect())
+            all.push((stage, Cow::Owned(detail.to_owned()), count));
+        }
+        Ok(HourSums { hour, purpose, country, provider, counts: all, cost })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::keys::KeyId;
 use crate::lists::{ListedKind, Side};
 use crate::locale::Locale;
-use crate::message;
+use crate::message::{self, SealedText};
 use crate::money::{Channel, Money};
 use crate::otp::{self, User};
 use crate::phone::Phone;
@@ -233,6 +233,18 @@ impl Stored for Vec<u8> {
             Value::Text(text) => Some(text.as_bytes().to_vec()),
             _ => None,
         }
+    }
+}
+
+/// The key's id comes first.
+impl Stored for SealedText {
+    fn to_value(&self) -> Value<'_> {
+        Value::Bytes([&self.key_id.as_bytes()[..], &self.sealed].concat().into())
+    }
+    fn from_value(value: &Value<'_>) -> Option<Self> {
+        let Value::Bytes(bytes) = value else { return None };
+        let (id, sealed) = bytes.split_first_chunk()?;
+        Some(SealedText { key_id: KeyId::new(*id), sealed: sealed.to_vec() })
     }
 }
 

@@ -204,15 +204,28 @@ impl Walked for Message {
         self.id
     }
 
-    fn index(filter: &Filter) -> Option<&'static str> {
-        is_indexed(filter).then_some("messages_otp")
+    fn index(_: &Filter) -> Option<&'static str> {
+        None
     }
 
     fn visited<'a>(filter: &'a Filter, _now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
         let of_otps = indexed(filter, places);
-        let otps = places.dialect.table(Otp::table().name);
-        let found = (!of_otps.is_empty()).then(|| format!("otp_id IN (SELECT id FROM {otps}{})", condition(&of_otps)));
-        found.into_iter().collect()
+        let [otps, messages] = [Otp::table(), Message::table()].map(|table| places.dialect.table(table.name));
+        if of_otps.is_empty() {
+            return Vec::new();
+        }
+        let mut found = format!(
+            "SELECT m.id FROM {messages} AS m WHERE m.otp_id IN (SELECT id FROM {otps}{})",
+            condition(&of_otps)
+        );
+        // Those without a code have a phone, and neither user nor purpose.
+        if let Some(phone) = filter.phone.as_ref().filter(|_| filter.user.is_none() && filter.purpose.is_none()) {
+            let phone = places.of(phone.to_value());
+            found.push_str(&format!(
+                " UNION ALL SELECT m.id FROM {messages} AS m WHERE m.otp_id IS NULL AND m.phone_number = {phone}"
+            ));
+        }
+        vec![format!("id IN ({found})")]
     }
 
     fn matching<'a>(filter: &'a Filter, _now: Timestamp, places: &mut Places<'a>) -> Vec<String> {
@@ -233,11 +246,6 @@ impl Walked for Message {
 /// Whether the index of users is used.
 fn indexed_user(filter: &Filter) -> bool {
     filter.phone.is_none() && filter.user.as_ref().is_some_and(|user| !user.is_empty())
-}
-
-/// Whether an index finds the otps.
-fn is_indexed(filter: &Filter) -> bool {
-    filter.phone.is_some() || indexed_user(filter)
 }
 
 /// Whether only live otps are wanted: there are few at a time, and they have an index of their own.

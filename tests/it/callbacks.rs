@@ -63,7 +63,7 @@ async fn a_delivery_is_recorded_forward_only_and_once(database: &mut Database) {
     let engine = database.engine().await;
     let window = Window::with(database, engine.clone(), settings());
     let sent = send(&engine, PHONE).await;
-    let (path, sid) = (format!("{STATUS}?m={}", sent.message_id), sent.provider_id.unwrap());
+    let (path, sid) = (format!("{STATUS}?m={}", sent.message_id), sent.provider_id.clone().unwrap());
     let report = |status: &str| {
         call(
             database,
@@ -118,7 +118,7 @@ async fn what_is_not_about_the_message_changes_nothing(database: &mut Database) 
     let engine = database.engine().await;
     let window = Window::with(database, engine.clone(), settings());
     let sent = send(&engine, PHONE).await;
-    let (id, sid) = (sent.message_id, sent.provider_id.unwrap());
+    let (id, sid) = (sent.message_id, sent.provider_id.clone().unwrap());
     let path = |query: &str| format!("{STATUS}{query}");
     let delivered = |sid: &str, to: &str| params(&[("MessageSid", sid), ("MessageStatus", "delivered"), ("To", to)]);
     let other_sid = format!("SM{}", "0".repeat(32));
@@ -146,7 +146,7 @@ fn a_forged_callback_is_refused_whatever_it_forges() {
     let world = World::new();
     let window = Window::open(&world);
     let sent = block_on(send(&world.engine(), PHONE));
-    let (id, sid) = (sent.message_id, sent.provider_id.unwrap());
+    let (id, sid) = (sent.message_id, sent.provider_id.clone().unwrap());
     let path = format!("{STATUS}?m={id}");
     let url = format!("{PUBLIC}{path}");
     let token = world.sandbox.auth_token().to_owned();
@@ -199,7 +199,7 @@ fn the_port_and_the_encoding_of_the_query_may_be_written_either_way() {
         let phone = format!("+1415555012{nth}");
         let sent = block_on(send(&world.engine(), &phone));
         let path = format!("{STATUS}?m={}&note='1'", sent.message_id);
-        let params = params(&[("MessageSid", &sent.provider_id.unwrap()), ("MessageStatus", "delivered")]);
+        let params = params(&[("MessageSid", &sent.provider_id.clone().unwrap()), ("MessageStatus", "delivered")]);
         for query in [path.clone(), path.replace('\'', "%27")] {
             let signature = sign(world.sandbox.auth_token(), &format!("{signed_as}{query}"), &params);
             assert_eq!(post(&window, &path, &signature, &form(&params)).status, 204, "{signed_as} {query}");
@@ -213,7 +213,7 @@ fn a_json_callback_is_believed_by_the_hash_of_its_body() {
     let world = World::new();
     let window = Window::open(&world);
     let sent = block_on(send(&world.engine(), PHONE));
-    let body = format!(r#"{{"MessageSid":"{}","MessageStatus":"delivered"}}"#, sent.provider_id.unwrap());
+    let body = format!(r#"{{"MessageSid":"{}","MessageStatus":"delivered"}}"#, sent.provider_id.clone().unwrap());
     let hash = |body: &str| {
         use sha2::Digest;
         sha2::Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
@@ -372,7 +372,7 @@ fn the_sandboxs_own_callbacks_arrive() {
     let engine = world.engine().with_provider(Arc::new(calling_back(&world, &format!("{public}{STATUS}"))));
     let sent = block_on(send(&engine, PHONE));
 
-    world.sandbox.set_status(&sent.provider_id.unwrap(), "delivered", None);
+    world.sandbox.set_status(&sent.provider_id.clone().unwrap(), "delivered", None);
     world.sandbox.reply(OTHER, "Stop", None);
 
     let arrived = |world: &World| {
@@ -392,7 +392,7 @@ fn the_sandboxs_own_callbacks_arrive() {
 async fn where_no_callback_comes_the_worker_asks_until_it_knows(database: &mut Database) {
     let engine = database.engine().await.polling(Duration::from_secs(10));
     let sent = send(&engine, PHONE).await;
-    let sid = sent.provider_id.unwrap();
+    let sid = sent.provider_id.clone().unwrap();
     let rows = database.audit().len();
 
     database.advance_almost(10);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use smsotp::engine::{Override, Reset, Revoke, SendOtp};
+use smsotp::engine::{Override, Reset, Revoke, SendMessage, SendOtp};
 use smsotp::error::Error;
 use smsotp::limits::Limit;
 use smsotp::sandbox::Fault;
@@ -64,6 +64,7 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
         Some(Fault::Redirect(format!("http://127.0.0.1:9/{PHONE}"))),
     ] {
         let idempotency_key = fault.as_ref().map(|fault| format!("key-{fault:?}-{PHONE}"));
+        let again = fault.clone();
         world.sandbox.fault(fault.unwrap_or(Fault::Latency(Duration::ZERO)), 1);
         let asked = SendOtp { new_code: true, idempotency_key, ..ask(PHONE) };
         let asked = SendOtp {
@@ -78,6 +79,14 @@ async fn live(world: &mut World, heard: &Heard) -> Vec<String> {
         let answer = engine.send(&client("192.0.2.1"), asked).await;
         heard.say(&answer.map_or_else(|error| format!("{error:?}"), |answer| format!("{answer:?}")));
         codes.extend(world.texts(PHONE).last().map(|text| crate::world::code_in(text).expose().to_owned()));
+        if let Some(fault) = again {
+            world.sandbox.fault(fault, 1);
+        }
+        let text = format!("swordfish-{}", codes.len());
+        let message = SendMessage { idempotency_key: Some(text.clone()), ..crate::messages::message(OTHER, &text) };
+        let answer = engine.send_message(&caller(), message).await;
+        heard.say(&answer.map_or_else(|error| format!("{error:?}"), |answer| format!("{answer:?}")));
+        codes.push(text);
         world.advance(61);
         heard.say(&format!("{:?}", dispatch(&engine).await));
     }

@@ -71,6 +71,7 @@ fn before_the_first_code_every_verb_says_that_there_are_no_database_and_leaves_n
         "show 1",
         "verify +14155552671 123456",
         "revoke 1",
+        "revoke m1",
         "db status",
         "db check",
         "db backup copy.db",

@@ -34,7 +34,7 @@ fn every_value_that_is_one_of_a_few_is_suggested() {
     assert_eq!(values(&desk, &["list", "--state", "re"]), ["revoked", "read"]);
     assert_eq!(values(&desk, &["list", "--state", "failed,lo"]), ["failed,locked"]);
     assert_eq!(values(&desk, &["audit", "list", "--action", "test"]), ["test-number.add", "test-number.remove"]);
-    assert_eq!(values(&desk, &["token", "create", "--scope", "send,"]).len(), 6);
+    assert_eq!(values(&desk, &["token", "create", "--scope", "send,"]).len(), 7);
     assert_eq!(values(&desk, &["send", "+1", "--override", "co"]), ["cooldown"]);
     assert!(values(&desk, &["send", "+1", "--override", ""]).iter().all(|limit| limit != "guesses"));
     assert_eq!(values(&desk, &["send", "+1", "--provider", "c"]), ["console"]);

@@ -344,6 +344,8 @@ const JSON_STORIES: &[JsonStory] = &[
     story("template list", "template list --purpose login", 0),
     story("template check", "template check --purpose login", 0),
     story("revoke", "revoke +14155550124", 0),
+    story("message send", "message send +14155550126 - < Ready.", 0),
+    story("show: a message", "show +14155550126", 0),
     story("limits show", "limits show +14155550123 --purpose login", 0),
     story("limits show --risk", "limits show --risk", 0),
     story("prices list", "prices list DE", 0),

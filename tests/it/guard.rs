@@ -357,7 +357,7 @@ async fn a_price_that_becomes_known_moves_in_the_pool_as_well(database: &mut Dat
     let engine = database.engine().await;
     let price = async |to: &str, price: i64| {
         let sent = send(&engine, to).await;
-        let provider_id = sent.provider_id.unwrap();
+        let provider_id = sent.provider_id.clone().unwrap();
         let news = News { provider_id, state: State::Sent, error_code: None, price: Some(Money(price)) };
         engine.report(&caller(), StatusReport { message_id: sent.message_id, news, to: None }).await.unwrap()
     };
@@ -391,7 +391,7 @@ async fn who_reports_an_end_without_a_price_is_asked_for_it_a_few_times_within_a
     let delivered = async |to: &str, steps: usize| {
         let sent = send(&engine, to).await;
         (0..steps).for_each(|_| database.sandbox.step());
-        let provider_id = sent.provider_id.unwrap();
+        let provider_id = sent.provider_id.clone().unwrap();
         let news = News { provider_id, state: State::Delivered, error_code: None, price: None };
         let moved =
             engine.report(&caller(), StatusReport { message_id: sent.message_id, news, to: None }).await.unwrap();

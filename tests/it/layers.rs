@@ -15,8 +15,8 @@ struct Layer {
 
 const RULES: &[&str] = &[
     "abuse", "alarm", "audit", "check", "code", "delivery", "limits", "lists", "locale", "message", "money", "otp",
-    "phone", "policy", "purpose", "report", "risk", "segments", "subject", "sums", "template", "token", "typed",
-    "usage",
+    "phone", "policy", "purpose", "report", "risk", "segments", "subject", "sums", "template", "texts", "token",
+    "typed", "usage",
 ];
 
 /// The most specific module decides: `provider::twilio` is an adapter, `provider` the seam.

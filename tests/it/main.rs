@@ -5,6 +5,7 @@ mod admitting;
 mod alarming;
 mod auditing;
 mod bars;
+mod batches;
 #[cfg(target_os = "linux")]
 mod bounded;
 mod callbacks;
@@ -40,6 +41,7 @@ mod machines;
 mod man;
 #[cfg(target_os = "linux")]
 mod memory;
+mod messages;
 mod monitoring;
 mod pg;
 mod pooler;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use smsotp::cli;
-use smsotp::config::{COUNTRY_KEYS, PURPOSE_KEYS, SETTINGS};
+use smsotp::config::{COUNTRY_KEYS, MESSAGE_KEYS, PURPOSE_KEYS, SETTINGS};
 use smsotp::error::{CLASSES, CODES};
 use smsotp::template::built_in;
 
@@ -35,6 +35,7 @@ fn the_tables_of_the_pages_are_those_of_the_code() {
         &[
             ("settings", settings()),
             ("purposes", section_keys(PURPOSE_KEYS)),
+            ("messages", section_keys(MESSAGE_KEYS)),
             ("countries", section_keys(COUNTRY_KEYS)),
         ],
     );

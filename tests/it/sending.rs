@@ -50,7 +50,7 @@ async fn a_code_goes_out_once_and_the_next_one_waits_for_the_cooldown(database: 
     let engine = database.engine().await;
     let sent = send(&engine, PHONE).await;
     assert_eq!(sent.state, State::Accepted);
-    assert!(sent.provider_id.unwrap().starts_with("SM"));
+    assert!(sent.provider_id.clone().unwrap().starts_with("SM"));
 
     let refusal = refusal(&engine, PHONE).await;
     assert_eq!((refusal.hits[0].limit.as_str(), refusal.retry_after_seconds), ("cooldown", Some(30)));

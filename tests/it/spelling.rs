@@ -68,7 +68,7 @@ fn what_was_sent_under_one_spelling_is_revoked_under_another() {
     // An id that there is stays an id, whatever else it could be.
     desk.send("015123456002");
     assert_eq!(desk.run("revoke 3").expect(0).rows(), [["3"]]);
-    desk.run("revoke m3").expect(65).says("id of a message");
+    desk.run("revoke m3").expect(65).says("message m3 carries code 3");
 }
 
 #[test]

@@ -251,7 +251,8 @@ impl Database {
             (Stage::Failed, "state IN ('failed', 'undelivered', 'canceled')"),
         ] {
             let there = self.number(&format!("SELECT count(*) FROM messages WHERE counted <> 'free' AND {condition}"));
-            let summed: i64 = sums.iter().filter(|sum| sum.key.stage == stage).map(|sum| sum.count).sum();
+            let counts = sums.iter().flat_map(|sums| &sums.counts).filter(|(of, ..)| *of == stage);
+            let summed: i64 = counts.map(|(.., count)| count).sum();
             let holds = if deleted { there <= summed } else { there == summed };
             assert!(holds, "{stage:?}: {there} in messages, {summed} in sums");
         }

@@ -6,6 +6,7 @@ use smsotp::locale::Locale;
 use smsotp::message::State;
 use smsotp::purpose::PurposePolicy;
 use smsotp::sandbox::{Fault, Options};
+use smsotp::texts::Texts;
 
 use crate::desk::Desk;
 use crate::stores::{Database, on_every_store};
@@ -83,9 +84,11 @@ async fn an_attempt_that_is_repeated_is_written_in_the_locale_of_the_first(datab
 async fn own_texts_go_before_built_in_ones_and_that_of_a_country_before_all(database: &mut Database) {
     database.unlimited();
     let own = PurposePolicy {
-        text: Some("{{ app }}: {{ code }}".to_owned()),
-        texts: [(locale("de").unwrap(), "{{ app }}, hier: {{ code }}".to_owned())].into(),
-        country_texts: [("IN".to_owned(), "Dear user, {{ code }} is your OTP".to_owned())].into(),
+        texts: Texts {
+            others: Some("{{ app }}: {{ code }}".to_owned()),
+            locales: [(locale("de").unwrap(), "{{ app }}, hier: {{ code }}".to_owned())].into(),
+            countries: [("IN".to_owned(), "Dear user, {{ code }} is your OTP".to_owned())].into(),
+        },
         ..PurposePolicy::default()
     };
     database.policy.purposes.insert(login(), own);
@@ -100,7 +103,7 @@ async fn own_texts_go_before_built_in_ones_and_that_of_a_country_before_all(data
     }
     // What the policy does not let out is refused before anything is recorded, in the locale that was asked for.
     let long = format!("{{{{ code }}}} {}", "ж".repeat(70));
-    database.policy.purposes.get_mut(&login()).unwrap().texts.insert(locale("ru").unwrap(), long);
+    database.policy.purposes.get_mut(&login()).unwrap().texts.locales.insert(locale("ru").unwrap(), long);
     let engine = database.engine().await;
     let rows = database.audit().len();
     let refused = engine.send(&caller(), in_locale("+14155550103", "ru")).await.unwrap_err();

@@ -46,6 +46,7 @@ static NEW_EVENT: LazyLock<String> = LazyLock::new(|| schema::new_event(Dialect:
 static COUNT_HITS: LazyLock<String> = LazyLock::new(|| schema::count_hits(Dialect::Postgres));
 static DROP_ENTRY: LazyLock<String> = LazyLock::new(|| schema::drop_entry(Dialect::Postgres));
 static ERASE_OTP: LazyLock<[String; 3]> = LazyLock::new(|| schema::erase_otp(Dialect::Postgres));
+static ERASE_MESSAGE: LazyLock<[String; 2]> = LazyLock::new(|| schema::erase_message(Dialect::Postgres));
 
 /// How to look up a commit: it happened if this row of the audit log has this operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,9 @@ impl Writes {
                 }
                 Change::EraseOtp(id) => {
                     statements.extend(ERASE_OTP.iter().map(|sql| Statement::new(sql.as_str(), vec![int(id)])));
+                }
+                Change::EraseMessage(id) => {
+                    statements.extend(ERASE_MESSAGE.iter().map(|sql| Statement::new(sql.as_str(), vec![int(id)])));
                 }
                 Change::EraseSubject(id, kept) => {
                     let subject = &loaded.facts.subject(id)?.subject;

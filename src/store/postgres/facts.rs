@@ -83,6 +83,7 @@ pub fn waiting_events(country: &str) -> Statement {
 }
 
 const OTP_AND_MESSAGE_ID: &str = "SELECT nextval('smsotp.otp_ids'), nextval('smsotp.message_ids')";
+const MESSAGE_ID: &str = "SELECT nextval('smsotp.message_ids')";
 const TOKEN_ID: &str = "SELECT nextval('smsotp.token_ids')";
 
 /// Locks an audit chain. Its head is read by a later statement, whose snapshot is taken after the lock.
@@ -165,7 +166,7 @@ impl FactsQuery {
         let named = needs.subjects.iter().find(|subject| matches!(subject, Subject::Phone(_)));
         let phone = match (named, needs.message, &needs.otp) {
             (Some(_), ..) | (None, None, OtpNeed::None) => None,
-            (None, None, OtpNeed::Of(_, phone, _)) => Some(phone.clone()),
+            (None, None, OtpNeed::Of(_, phone, _) | OtpNeed::Without(phone)) => Some(phone.clone()),
             (None, Some(id), _) => {
                 let found = store.query(&rows::find::<Message>(int(id))).await?;
                 rows::first::<Message>(&found)?.map(|message| message.phone)
@@ -214,7 +215,7 @@ impl FactsQuery {
             }
             (OtpNeed::Id(id), _) => Some((WITH_ID, vec![int(*id)])),
             (OtpNeed::None, Some(id)) => Some((OF_MESSAGE, vec![int(id)])),
-            (OtpNeed::None, None) => None,
+            (OtpNeed::None | OtpNeed::Without(_), _) => None,
         }
     }
 
@@ -251,15 +252,19 @@ impl FactsQuery {
                 let recent = ask(Statement::new(RECENT_OTPS.as_str(), of));
                 (Some(recent), Some(ask(rows::find::<TestNumber>(text(phone.as_str())))))
             }
+            OtpNeed::Without(phone) => (None, Some(ask(rows::find::<TestNumber>(text(phone.as_str()))))),
             _ => (None, None),
         };
         let message = needs.message.map(|id| ask(rows::find::<Message>(int(id))));
         let reply = needs.reply.map(|tag| ask(rows::find::<Reply>(bytes(&tag))));
         let lists = (!needs.lists.is_empty())
             .then(|| ask(Statement::new(ENTRIES.as_str(), vec![(Box::new(needs.lists.clone()), Type::TEXT_ARRAY)])));
-        let for_otp = matches!(needs.otp, OtpNeed::Of(..));
-        let ids =
-            needs.ids.then(|| ask(Statement::new(if for_otp { OTP_AND_MESSAGE_ID } else { TOKEN_ID }, Vec::new())));
+        let fresh = match needs.otp {
+            OtpNeed::Of(..) => OTP_AND_MESSAGE_ID,
+            OtpNeed::Without(_) => MESSAGE_ID,
+            _ => TOKEN_ID,
+        };
+        let ids = needs.ids.then(|| ask(Statement::new(fresh, Vec::new())));
         let last = ask(time_and_head(self.chain));
 
         session.prepare(&statements).await?;
@@ -299,10 +304,12 @@ impl FactsQuery {
         facts.events = rows::all(rows_of(events))?;
         if let Some(row) = rows_of(ids).first() {
             let mut ids = Reader::new(row);
-            if for_otp {
-                (facts.next_otp_id, facts.next_message_id) = (ids.next("otp_ids")?, ids.next("message_ids")?);
-            } else {
-                facts.next_token_id = ids.next("token_ids")?;
+            match needs.otp {
+                OtpNeed::Of(..) => {
+                    (facts.next_otp_id, facts.next_message_id) = (ids.next("otp_ids")?, ids.next("message_ids")?);
+                }
+                OtpNeed::Without(_) => facts.next_message_id = ids.next("message_ids")?,
+                _ => facts.next_token_id = ids.next("token_ids")?,
             }
         }
         let (now, head) = read_time_and_head(store, self.chain, rows_of(Some(last)))?;

@@ -18,7 +18,7 @@ use crate::store::sums::SumRow;
 use crate::store::value::{Reader, Stored};
 use crate::store::walk::{Query, Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, Subject, SubjectFact, SubjectId, TestNumber};
-use crate::sums::Sum;
+use crate::sums::HourSums;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -119,11 +119,9 @@ pub async fn left_waiting(store: &Postgres, over: Timestamp, after: i64, limit: 
     values(store, &sql, vec![int(over.millis()), int(after), int(limit)]).await
 }
 
-/// The provider's ids of the messages to a phone, for its newest otps.
+/// The provider's ids of the newest messages to a phone.
 pub async fn provider_ids(store: &Postgres, phone: &Phone) -> Result<Vec<String>> {
-    let sql = "SELECT m.provider_id FROM (SELECT id FROM smsotp.otps WHERE phone_number = $1 ORDER BY id DESC LIMIT 200) AS o \
-               JOIN smsotp.messages AS m ON m.otp_id = o.id WHERE m.provider_id IS NOT NULL LIMIT 400";
-    values(store, sql, vec![text(phone.as_str())]).await
+    values(store, &schema::provider_ids(Dialect::Postgres), vec![text(phone.as_str())]).await
 }
 
 /// The usage of subjects.
@@ -193,14 +191,11 @@ pub async fn alarms(store: &Postgres, ended_after: Timestamp) -> Result<Vec<Alar
 }
 
 /// The sums of the hours from one moment up to another.
-pub async fn sums(store: &Postgres, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+pub async fn sums(store: &Postgres, from: Timestamp, to: Timestamp) -> Result<Vec<HourSums>> {
     let found = store
         .query(&Statement::new(schema::sums(Dialect::Postgres), vec![int(from.millis()), int(to.millis())]))
         .await?;
-    rows::all::<SumRow>(&found)?.into_iter().map(SumRow::sums).try_fold(Vec::new(), |mut all, sums| {
-        all.extend(sums?);
-        Ok(all)
-    })
+    rows::all::<SumRow>(&found)?.into_iter().map(SumRow::sums).collect()
 }
 
 /// The ids of the alarms whose delivery is due.
@@ -254,8 +249,16 @@ pub async fn keys_in_use(store: &Postgres, now: Timestamp) -> Result<Vec<(String
         "SELECT key_id, count(*) FROM (SELECT key_id FROM smsotp.otps WHERE {} LIMIT $2) AS live GROUP BY key_id ORDER BY key_id",
         schema::is_live("$1")
     );
-    let params = vec![int(now.millis()), int(i64::from(MORE_MAX) * 1000)];
-    let found = store.query(&Statement::new(sql, params)).await?;
+    key_counts(store, &sql, vec![int(now.millis()), int(i64::from(MORE_MAX) * 1000)]).await
+}
+
+/// Which secret keys the texts of messages are sealed with.
+pub async fn text_keys(store: &Postgres) -> Result<Vec<(String, u32)>> {
+    key_counts(store, &schema::text_keys(Dialect::Postgres), vec![int(i64::from(MORE_MAX) * 1000)]).await
+}
+
+async fn key_counts(store: &Postgres, sql: &str, params: Vec<Param>) -> Result<Vec<(String, u32)>> {
+    let found = store.query(&Statement::new(sql.to_owned(), params)).await?;
     let counts = found.iter().map(|row| {
         let mut row = Reader::new(row);
         Ok((row.next("key_id")?, row.next("count")?))

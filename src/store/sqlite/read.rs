@@ -18,7 +18,7 @@ use crate::store::schema::{self, Dialect, Record, SubjectRow};
 use crate::store::sums::SumRow;
 use crate::store::walk::{Walk, Walked};
 use crate::store::{Filter, MORE_MAX, Page, SubjectId, TestNumber};
-use crate::sums::Sum;
+use crate::sums::HourSums;
 use crate::token::Token;
 use crate::usage::Usage;
 
@@ -100,12 +100,9 @@ pub fn left_waiting(connection: &Connection, over: Timestamp, after: i64, limit:
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The provider's ids of the messages to a phone, for its newest otps.
+/// The provider's ids of the newest messages to a phone.
 pub fn provider_ids(connection: &Connection, phone: &Phone) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT m.provider_id FROM (SELECT id FROM otps WHERE phone_number = ?1 ORDER BY id DESC LIMIT 200) AS o
-         JOIN messages AS m ON m.otp_id = o.id WHERE m.provider_id IS NOT NULL LIMIT 400",
-    )?;
+    let mut statement = connection.prepare_cached(&schema::provider_ids(Dialect::Sqlite))?;
     let found = statement.query_map([phone.as_str()], |row| row.get(0))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
@@ -187,13 +184,10 @@ pub fn alarms(connection: &Connection, ended_after: Timestamp) -> Result<Vec<Ala
 }
 
 /// The sums of the hours from one moment up to another.
-pub fn sums(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Sum>> {
+pub fn sums(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<HourSums>> {
     let found: Vec<SumRow> =
         rows::all(connection, &schema::sums(Dialect::Sqlite), params![from.millis(), to.millis()])?;
-    found.into_iter().map(SumRow::sums).try_fold(Vec::new(), |mut all, sums| {
-        all.extend(sums?);
-        Ok(all)
-    })
+    found.into_iter().map(SumRow::sums).collect()
 }
 
 /// The ids of the alarms whose delivery is due.
@@ -252,5 +246,12 @@ pub fn keys_in_use(connection: &Connection, now: Timestamp, most: u32) -> Result
     ))?;
     let found =
         statement.query_map(params![now.millis(), i64::from(most) * 1000], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Which secret keys the texts of messages are sealed with.
+pub fn text_keys(connection: &Connection, most: u32) -> Result<Vec<(String, u32)>> {
+    let mut statement = connection.prepare_cached(&schema::text_keys(Dialect::Sqlite))?;
+    let found = statement.query_map([i64::from(most) * 1000], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }

@@ -389,7 +389,7 @@ fn a_message_that_somebody_elses_lock_holds_up_does_not_hide_the_others() {
         let engine = database.engine().await.polling(Duration::from_secs(10));
         for (to, status) in [(PHONE, "delivered"), (OTHER, "delivered")] {
             let sent = send(&engine, to).await;
-            database.sandbox.set_status(&sent.provider_id.unwrap(), status, None);
+            database.sandbox.set_status(&sent.provider_id.clone().unwrap(), status, None);
         }
         database.advance(20);
         // Somebody left a transaction open that holds the row of the first phone.

@@ -70,19 +70,20 @@ CREATE UNIQUE INDEX padding_live ON smsotp.padding (id) WHERE state = 'active';
 CREATE INDEX padding_over ON smsotp.padding (ended_at, id);
 INSERT INTO smsotp.padding SELECT n, 'active', NULL, 0 FROM generate_series(0, 32) AS n;
 
--- One SMS each. Its text is not kept.
+-- One SMS each. The text of a code's message is not kept.
 CREATE TABLE smsotp.messages (
     id            bigint  PRIMARY KEY,
     otp_id        bigint  REFERENCES smsotp.otps (id) ON DELETE CASCADE,
     phone_number  text    COLLATE "C" NOT NULL,
     provider      text    NOT NULL,
-    state         text    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         text    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   text,
     error_code    bigint,
     error         text,
     segments      bigint  NOT NULL,
     attempts      bigint  NOT NULL DEFAULT 0,
     reserved_at   bigint  NOT NULL,
+    expires_at    bigint  NOT NULL DEFAULT 0,    -- it is not sent after this
     attempt_at    bigint,
     due_at        bigint,                        -- when the worker has to look at it; NULL: never
     missed_at     bigint,
@@ -94,9 +95,14 @@ CREATE TABLE smsotp.messages (
     settled       bigint,                        -- what it has cost in the end; NULL: not known, so the price stands
     counted       text    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
     pooled        boolean NOT NULL DEFAULT false,    -- it was counted among the countries that are not proven
-    "open"        boolean NOT NULL DEFAULT false     -- neither proven nor failed
+    "open"        boolean NOT NULL DEFAULT false,    -- neither proven nor failed
+    text          bytea                              -- of a message without a code, sealed, until it is settled
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 CREATE SEQUENCE smsotp.message_ids OWNED BY smsotp.messages.id;
+-- Those without a code.
+CREATE INDEX messages_plain_phone ON smsotp.messages (phone_number, id) WHERE otp_id IS NULL;
+CREATE INDEX messages_plain_over ON smsotp.messages (expires_at, id) WHERE otp_id IS NULL;
+CREATE INDEX messages_sealed ON smsotp.messages (id) WHERE text IS NOT NULL;
 CREATE INDEX messages_otp ON smsotp.messages (otp_id, id);
 CREATE INDEX messages_due ON smsotp.messages (due_at, id) WHERE due_at IS NOT NULL;
 

@@ -70,19 +70,20 @@ CREATE UNIQUE INDEX padding_live ON padding (id) WHERE state = 'active';
 CREATE INDEX padding_over ON padding (ended_at, id);
 INSERT INTO padding VALUES (0, 'active', NULL, 0);
 
--- One SMS each. Its text is not kept.
+-- One SMS each. The text of a code's message is not kept.
 CREATE TABLE messages (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     otp_id        INTEGER REFERENCES otps (id) ON DELETE CASCADE,
     phone_number  TEXT    NOT NULL,
     provider      TEXT    NOT NULL,
-    state         TEXT    NOT NULL CHECK (state IN ('queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
+    state         TEXT    NOT NULL CHECK (state IN ('scheduled', 'queued', 'sending', 'unknown', 'accepted', 'sent', 'undelivered', 'delivered', 'read', 'failed', 'canceled')),
     provider_id   TEXT,
     error_code    INTEGER,
     error         TEXT,
     segments      INTEGER NOT NULL,
     attempts      INTEGER NOT NULL DEFAULT 0,
     reserved_at   INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL DEFAULT 0,   -- it is not sent after this
     attempt_at    INTEGER,
     due_at        INTEGER,                      -- when the worker has to look at it; NULL: never
     missed_at     INTEGER,
@@ -94,8 +95,13 @@ CREATE TABLE messages (
     settled       INTEGER,                      -- what it has cost in the end; NULL: not known, so the price stands
     counted       TEXT    NOT NULL DEFAULT 'free' CHECK (counted IN ('known', 'stranger', 'unknown', 'free')),
     pooled        INTEGER NOT NULL DEFAULT 0,   -- it was counted among the countries that are not proven
-    "open"        INTEGER NOT NULL DEFAULT 0    -- neither proven nor failed
+    "open"        INTEGER NOT NULL DEFAULT 0,   -- neither proven nor failed
+    text          BLOB                          -- of a message without a code, sealed, until it is settled
 ) STRICT;
+-- Those without a code.
+CREATE INDEX messages_plain_phone ON messages (phone_number, id) WHERE otp_id IS NULL;
+CREATE INDEX messages_plain_over ON messages (expires_at, id) WHERE otp_id IS NULL;
+CREATE INDEX messages_sealed ON messages (id) WHERE text IS NOT NULL;
 CREATE INDEX messages_otp ON messages (otp_id, id);
 CREATE INDEX messages_due ON messages (due_at, id) WHERE due_at IS NOT NULL;
 
