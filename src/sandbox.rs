@@ -36,6 +36,8 @@ mod server;
 mod services;
 mod sid;
 mod state;
+mod verifications;
+mod verify;
 mod webhooks;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -179,6 +179,7 @@ impl<'a> CreateRequest<'a> {
             send_at: self.send_at,
             price_micros: None,
             feedback: None,
+            verification: false,
             deleted: false,
         }
     }

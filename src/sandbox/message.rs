@@ -118,10 +118,17 @@ pub(super) struct StoredMessage {
     pub send_at: Option<Timestamp>,
     pub price_micros: Option<i64>,
     pub feedback: Option<String>,
+    /// It carries a code of Verify, which sends through Twilio's own numbers: the account's messages do not show it.
+    pub verification: bool,
     pub deleted: bool,
 }
 
 impl StoredMessage {
+    /// The account's messages show it.
+    pub fn is_of_the_account(&self) -> bool {
+        !self.deleted && !self.verification
+    }
+
     /// The status after this one when all goes well; `None` at the end.
     pub fn next_status(&self) -> Option<&'static str> {
         match self.status.as_str() {

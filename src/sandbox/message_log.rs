@@ -53,7 +53,7 @@ impl MessageFilter {
         let same =
             |wanted: &Option<String>, is: Option<&str>| wanted.as_deref().is_none_or(|wanted| is == Some(wanted));
         let sent_ok = |ok: &dyn Fn(Timestamp) -> bool| message.sent.is_some_and(ok);
-        !message.deleted
+        message.is_of_the_account()
             && same(&self.to, Some(&message.to))
             && same(&self.from, message.from.as_deref())
             // What was not sent yet has no date to compare, so a filter by date leaves it out.
@@ -108,7 +108,7 @@ impl MessageLog {
 
     /// The message with this SID, unless it was deleted.
     pub fn get(&self, sid: &str) -> Option<&StoredMessage> {
-        self.at(*self.by_sid.get(sid)?).filter(|m| !m.deleted)
+        self.at(*self.by_sid.get(sid)?).filter(|message| message.is_of_the_account())
     }
 
     /// Changes a message that was not deleted.
@@ -182,6 +182,7 @@ impl MessageLog {
             send_at: None,
             price_micros: None,
             feedback: None,
+            verification: false,
             deleted: false,
         })
     }

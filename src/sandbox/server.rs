@@ -22,7 +22,7 @@ use super::callback::Callback;
 use super::connection::ClientConnection;
 use super::fault::Fault;
 use super::state::SandboxState;
-use super::{account, control, create, inbox, lookup, messages, missing, services, webhooks};
+use super::{account, control, create, inbox, lookup, messages, missing, services, verify, webhooks};
 use crate::error::{Code, Error, Result};
 use crate::linger::Lingering;
 
@@ -179,6 +179,11 @@ fn router(state: Arc<SandboxState>) -> Router {
         .route("/v1/Messaging/Countries/{country}", get(lookup::price))
         .route("/v1/Messaging/GeoPermissions", get(lookup::geo_permissions))
         .route("/v2/PhoneNumbers/{number}", get(lookup::lookup))
+        .route("/v2/Services", get(verify::services).post(verify::create_service))
+        .route("/v2/Services/{sid}", get(verify::service).post(verify::update_service).delete(verify::delete_service))
+        .route("/v2/Services/{sid}/Verifications", post(verify::start))
+        .route("/v2/Services/{sid}/Verifications/{which}", get(verify::fetch).post(verify::update))
+        .route("/v2/Services/{sid}/VerificationCheck", post(verify::check))
         .method_not_allowed_fallback(missing::wrong_method)
         .fallback(any(missing::unknown_path))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), with_faults));

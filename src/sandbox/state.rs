@@ -13,6 +13,7 @@ use super::message::{InboundText, StatusChange};
 use super::message_log::MessageLog;
 use super::options::Options;
 use super::plan::CallbackPlan;
+use super::verifications::Verifications;
 use crate::clock::Timestamp;
 
 /// What the connections, the task that moves statuses, the sender of callbacks and the handle share.
@@ -23,6 +24,7 @@ pub(super) struct SandboxState {
     faults: Mutex<Faults>,
     plan: Mutex<CallbackPlan>,
     sent_callbacks: Mutex<VecDeque<SentCallback>>,
+    verifications: Mutex<Verifications>,
     /// How many requests to create a message arrived.
     pub creates: AtomicUsize,
     /// How many requests are being answered.
@@ -46,6 +48,7 @@ impl SandboxState {
         for (on, fault, times) in options.faults.drain(..) {
             faults.arm(on, fault, times);
         }
+        let now = options.clock.now();
         SandboxState {
             plan: Mutex::new(options.callbacks.clone()),
             options,
@@ -53,6 +56,7 @@ impl SandboxState {
             message_log: Mutex::default(),
             faults: Mutex::new(faults),
             sent_callbacks: Mutex::default(),
+            verifications: Mutex::new(Verifications::new(now)),
             creates: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             callbacks,
@@ -77,6 +81,10 @@ impl SandboxState {
     /// The callbacks that were due so far, oldest first.
     pub fn sent_callbacks(&self) -> MutexGuard<'_, VecDeque<SentCallback>> {
         self.sent_callbacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn verifications(&self) -> MutexGuard<'_, Verifications> {
+        self.verifications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn now(&self) -> Timestamp {

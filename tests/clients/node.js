@@ -88,6 +88,19 @@ async function main() {
   const geo = await client.accounts.v1.messagingGeopermissions.fetch({ countryCode: 'US' });
   assert.strictEqual(geo.permissions.length, 1);
 
+  const acme = await client.verify.v2.services.create({ friendlyName: 'ACME', codeLength: 4 });
+  const verify = client.verify.v2.services(acme.sid);
+  const person = '+12025550142';
+  const begun = await verify.verifications.create({ to: person, channel: 'sms' });
+  assert.deepStrictEqual([begun.status, begun.valid, begun.sendCodeAttempts.length], ['pending', false, 1]);
+  const inbox = await (await fetch(`${BASE}/sandbox/inbox?to=${encodeURIComponent(person)}`)).json();
+  const code = inbox.messages.at(-1).body.match(/[0-9]{4}/)[0];
+  const check = (typed) => verify.verificationChecks.create({ to: person, code: typed });
+  assert.strictEqual((await check(code === '0000' ? '1111' : '0000')).status, 'pending');
+  assert.strictEqual((await check(code)).status, 'approved');
+  await refused(20404, 404, () => check(code));
+  assert.strictEqual(await client.verify.v2.services(acme.sid).remove(), true);
+
   const create = (changes) => () => client.messages.create({ to: PHONE, from: NUMBER, body: 'x', ...changes });
   await refused(21604, 400, create({ to: '' }));
   await refused(21603, 400, create({ from: undefined }));

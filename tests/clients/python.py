@@ -1,5 +1,6 @@
 """Drives the sandbox with Twilio's Python library, pointed at it by a custom HTTP client."""
 
+import json
 import os
 import queue
 import re
@@ -7,7 +8,8 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
+from urllib.request import urlopen
 
 from twilio.base.exceptions import TwilioRestException
 from twilio.http.http_client import TwilioHttpClient
@@ -116,6 +118,31 @@ refused(21212, 400, lambda: create(to=PHONE, from_="+12x", body="x"))
 refused(21617, 400, lambda: create(to=PHONE, from_=NUMBER, body="x" * 1601))
 refused(20404, 404, lambda: twilio.messages("SM" + "0" * 32).fetch())
 refused(20003, 401, lambda: client(token="wrong").balance.fetch())
+
+# A whole verification.
+def code_of(phone):
+    inbox = json.load(urlopen(f"{BASE}/sandbox/inbox?to={quote(phone)}"))["messages"]
+    return re.search(r"[0-9]{6}", inbox[-1]["body"]).group()
+
+
+service = twilio.verify.v2.services.create(friendly_name="ACME")
+assert [s.sid for s in twilio.verify.v2.services.list()][0] == service.sid
+verify = twilio.verify.v2.services(service.sid)
+person = "+12025550132"
+begun = verify.verifications.create(to=person, channel="sms")
+assert (begun.status, begun.to, begun.channel, len(begun.send_code_attempts)) == ("pending", person, "sms", 1)
+code = code_of(person)
+wrong = "000000" if code != "000000" else "111111"
+assert verify.verification_checks.create(to=person, code=wrong).status == "pending"
+assert verify.verifications.create(to=person, channel="sms").sid == begun.sid and code_of(person) == code
+checked = verify.verification_checks.create(verification_sid=begun.sid, code=code)
+assert (checked.status, checked.valid) == ("approved", True)
+refused(20404, 404, lambda: verify.verification_checks.create(to=person, code=code))
+refused(60200, 400, lambda: verify.verifications.create(to=person, channel="pigeon"))
+second = verify.verifications.create(to=person, channel="whatsapp")
+assert verify.verifications(second.sid).fetch().date_created.tzinfo is not None
+assert verify.verifications(second.sid).update(status="canceled").status == "canceled"
+assert service.delete()
 
 # The status callbacks stand before Twilio's own validator.
 told = queue.Queue()

@@ -7,3 +7,4 @@ mod messages;
 mod operations;
 mod own_features;
 mod scene;
+mod verify;

@@ -78,6 +78,10 @@ impl Client {
         self.answer(self.http.post(self.api(path)).form(form)).await
     }
 
+    pub(crate) async fn post_at(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        self.answer(self.http.post(format!("{}{path}", self.url)).form(form)).await
+    }
+
     pub(crate) async fn send(&self, to: &str, body: &str) -> (u16, Value) {
         self.send_with(to, body, &[]).await
     }
