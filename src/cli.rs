@@ -244,8 +244,17 @@ impl Call {
 
     /// Opens the database of a configuration and prints its warnings.
     pub fn open_with(&self, config: Config, mode: OpenMode, out: &Output) -> Result<App> {
+        self.opened(out, |notice| App::open(config, mode, notice))
+    }
+
+    /// The same for many operations at once. The database is created where there is none.
+    pub fn open_for_many(&self, config: Config, out: &Output) -> Result<App> {
+        self.opened(out, |notice| App::open_for_many(config, notice))
+    }
+
+    fn opened(&self, out: &Output, open: impl FnOnce(&dyn Fn(&str)) -> Result<App>) -> Result<App> {
         self.warn(out);
-        let app = App::open(config, mode, &|words| out.warn(words))?;
+        let app = open(&|words| out.warn(words))?;
         for warning in app.warnings() {
             out.warn(warning);
         }

@@ -1,4 +1,4 @@
-//! What `serve` needs beyond one command: a store that commits many operations at once, threads, and the provider's checks.
+//! What `serve`, and a command that sends many messages, need beyond one operation: a store that commits many operations at once, threads, and the provider's checks.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +20,11 @@ const THREADS_MAX: usize = 4;
 pub type TwilioChecks = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Check>> + Send>> + Send + Sync>;
 
 impl App {
-    /// Opens the database for many requests at once. A new SQLite database is created where there is none.
+    /// Opens the database for many operations at once. A new SQLite database is created where there is none.
     ///
     /// # Errors
     /// As [`App::open`].
-    pub fn open_serving(config: Config, notice: &dyn Fn(&str)) -> Result<App> {
+    pub fn open_for_many(config: Config, notice: &dyn Fn(&str)) -> Result<App> {
         let runtime = threads()?;
         let (store, keyring) =
             open_store(&config, OpenMode::MayCreate, (&runtime, notice), |path, keyring, options| {

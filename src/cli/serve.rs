@@ -84,7 +84,7 @@ pub fn run(args: Args, call: &Call, out: &mut Output) -> Result<Class> {
     let callbacks = callbacks(&config, args.public_url.as_deref())?;
     let test_numbers = args.allow_test_numbers || config.allow_test_numbers;
     App::check_provider(&config)?;
-    let app = App::open_serving(config, &|words| out.warn(words))?;
+    let app = App::open_for_many(config, &|words| out.warn(words))?;
     for warning in app.warnings() {
         out.warn(warning);
     }

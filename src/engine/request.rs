@@ -93,7 +93,7 @@ pub struct SendMessage {
     pub segments_max: u32,
     /// What it may cost; `None`: what the guard's ceilings let pass.
     pub cost_max: Option<Money>,
-    /// When to send it; `None`, or a time that is past: now. At most [`BOOKED_MAX`] ahead.
+    /// When to send it; `None`, or a time that is past: now. At most 35 days ahead ([`check_booking`](crate::engine::check_booking)).
     pub at: Option<Timestamp>,
     /// For how long from then on it makes sense to send it: a minute to ten hours, the longest that Twilio tries to deliver a message
     /// (<https://www.twilio.com/docs/messaging/api/message-resource>, `ValidityPeriod`).

@@ -235,6 +235,7 @@ impl Verifications {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a code of the sandbox protects nothing")]
 fn digits(length: u8) -> String {
     let mut random = rand::rng();
     (0..length).map(|_| char::from(b'0' + random.random_range(0..10u8))).collect()

@@ -143,7 +143,7 @@ pub fn run(path: &str, args: &Args, call: &Call, out: &mut Output) -> Result<Cla
     App::check_provider(&config)?;
     let messages = out.message_writer();
     let printer = Box::new(move |text: &str| messages.lines(text));
-    let app = call.open_with(config, OpenMode::MayCreate, out)?.with_provider(printer, Some(timeout))?;
+    let app = call.open_for_many(config, out)?.with_provider(printer, Some(timeout))?;
     let prices = app.run(app.engine().prices())?;
     let checked = batch.check(&input, &prices, out)?;
     if checked.wrong > 0 {
