@@ -12,6 +12,8 @@
 
 mod account;
 mod answer;
+mod attempts;
+mod buckets;
 mod callback;
 mod client;
 mod connection;
@@ -29,15 +31,20 @@ mod message_log;
 mod messages;
 mod missing;
 mod options;
+mod page;
 mod plan;
+mod rate_limits;
 mod request;
 pub mod running;
+mod safe_list;
 mod server;
 mod services;
 mod sid;
 mod state;
+mod templates;
 mod verifications;
 mod verify;
+mod verify_services;
 mod webhooks;
 
 use std::net::{Ipv4Addr, SocketAddr};

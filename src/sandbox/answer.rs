@@ -29,6 +29,16 @@ impl TwilioError {
         TwilioError::new(20003, "Authenticate")
     }
 
+    /// 60200: Verify does not take a parameter's value.
+    pub fn invalid(name: &str) -> TwilioError {
+        TwilioError::new(60200, format!("Invalid parameter: {name}"))
+    }
+
+    /// 60200: Verify needs a parameter that was not given.
+    pub fn missing(name: &str) -> TwilioError {
+        TwilioError::new(60200, format!("Missing required parameter {name} in the post body"))
+    }
+
     /// 20404: no such resource under this account.
     pub fn not_found(path: &str) -> TwilioError {
         TwilioError::new(20404, format!("The requested resource {path} was not found"))
@@ -126,7 +136,7 @@ pub(super) fn status_of(code: u32) -> u16 {
     match code {
         20003 | 20101 | 70051 => 401,
         20005 | 20006 | 20008 | 20403 | 60204 | 60205 | 60238 | 60410 | 60412 | 60413 | 60601 | 60605 | 60606 => 403,
-        20404 | 21701 => 404,
+        20404 | 21701 | 60228 => 404,
         20004 => 405,
         20009 | 20409 => 409,
         20413 => 413,

@@ -5,37 +5,19 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, ok, page_size};
+use super::answer::{ApiResult, TwilioError, ok};
 use super::countries::{COUNTRIES, Country, PRICE_ELSEWHERE, find_country};
+use super::page::page_of;
 use super::request::ApiRequest;
 use super::state::SandboxState;
 use crate::phone::{self, Kind, Number};
 
 /// GET /v1/Messaging/Countries: every country that has phone numbers.
 pub(super) async fn priced(State(_): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
-    let size = page_size(request.query.filled("PageSize"))?;
-    let page: usize = match request.query.filled("Page").map(str::parse) {
-        None => 0,
-        Some(Ok(page)) => page,
-        Some(Err(_)) => return Err(TwilioError::new(20001, "Page must be a whole number")),
-    };
     let url = format!("{}{}", request.origin, request.path);
-    let link = |page: usize| format!("{url}?PageSize={size}&Page={page}&PageToken=PB{page}");
-    let mut countries: Vec<Value> = phone::countries()
-        .skip(page.saturating_mul(size))
-        .take(size + 1)
-        .map(|iso| json!({"country": name_of(iso), "iso_country": iso, "url": format!("{url}/{iso}")}))
-        .collect();
-    let more = countries.len() > size;
-    countries.truncate(size);
-    Ok(ok(json!({
-        "countries": countries,
-        "meta": {
-            "first_page_url": format!("{url}?PageSize={size}&Page=0"), "key": "countries",
-            "next_page_url": more.then(|| link(page + 1)), "page": page, "page_size": size,
-            "previous_page_url": (page > 0).then(|| link(page - 1)), "url": link(page),
-        },
-    })))
+    let countries = phone::countries()
+        .map(|iso| json!({"country": name_of(iso), "iso_country": iso, "url": format!("{url}/{iso}")}));
+    Ok(ok(page_of("countries", &request, countries)?))
 }
 
 /// GET /v1/Messaging/Countries/{ISO}. What is billed is the price of the dearer carrier.
@@ -90,7 +72,9 @@ pub(super) async fn lookup(
     Path(number): Path<String>,
     request: ApiRequest,
 ) -> ApiResult {
-    let parsed = number.starts_with('+').then(|| phone::parse(&number, None).ok()).flatten();
+    // A number of its country's own form needs the country.
+    let country = request.query.filled("CountryCode");
+    let parsed = (number.starts_with('+') || country.is_some()).then(|| phone::parse(&number, country).ok()).flatten();
     let digits = number.chars().filter(char::is_ascii_digit).count();
     let problems = match digits {
         _ if parsed.is_some() => json!([]),
@@ -121,6 +105,34 @@ pub(super) async fn lookup(
         "caller_name": null, "sim_swap": null, "call_forwarding": null, "line_status": null,
         "line_type_intelligence": line, "identity_match": null, "reassigned_number": null, "sms_pumping_risk": risk,
         "phone_number_quality_score": null, "pre_fill": null, "url": format!("{}{}", request.origin, request.path),
+    })))
+}
+
+/// GET /v1/PhoneNumbers/{number}: the older look-up. A number of its country's own form is read with `CountryCode`, by default in the US.
+pub(super) async fn lookup_v1(
+    State(_): State<Arc<SandboxState>>,
+    Path(text): Path<String>,
+    request: ApiRequest,
+) -> ApiResult {
+    let country = request.query.filled("CountryCode").unwrap_or("US");
+    let number = phone::parse(&text, Some(country)).map_err(|_| TwilioError::not_found(&request.path))?;
+    let wants = |kind: &str| request.query.all("Type").any(|one| one == kind);
+    let carrier = wants("carrier").then(|| {
+        let kind = match line_type(number.kind) {
+            kind @ ("mobile" | "landline") => Some(kind),
+            "nonFixedVoip" => Some("voip"),
+            _ => None,
+        };
+        json!({
+            "mobile_country_code": "001", "mobile_network_code": "01", "name": "Sandbox Mobile", "type": kind,
+            "error_code": null,
+        })
+    });
+    let caller = wants("caller-name").then(|| json!({"caller_name": null, "caller_type": null, "error_code": null}));
+    Ok(ok(json!({
+        "caller_name": caller, "carrier": carrier, "add_ons": null, "country_code": number.country.as_deref(),
+        "phone_number": number.phone.as_str(), "national_format": number.national(),
+        "url": format!("{}{}", request.origin, request.path),
     })))
 }
 

@@ -111,6 +111,11 @@ impl MessageLog {
         self.at(*self.by_sid.get(sid)?).filter(|message| message.is_of_the_account())
     }
 
+    /// The message with this SID, also one that the account does not show: deleted, or Verify's.
+    pub fn any(&self, sid: &str) -> Option<&StoredMessage> {
+        self.at(*self.by_sid.get(sid)?)
+    }
+
     /// Changes a message that was not deleted.
     pub fn change(&mut self, sid: &str, now: Timestamp, how: impl FnOnce(&mut StoredMessage)) -> Option<StoredMessage> {
         let seq = *self.by_sid.get(sid)?;

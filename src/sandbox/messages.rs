@@ -248,7 +248,7 @@ fn filter(query: &Params) -> Result<MessageFilter, TwilioError> {
 const DAY: Duration = Duration::from_millis(86_400_000 - 1);
 
 /// The first moment of a date, or a date-time, in GMT unless it names another zone.
-fn moment(text: &str) -> Result<Timestamp, TwilioError> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, TwilioError> {
     if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(date.and_time(NaiveTime::MIN).and_utc().into());
     }

@@ -22,7 +22,10 @@ use super::callback::Callback;
 use super::connection::ClientConnection;
 use super::fault::Fault;
 use super::state::SandboxState;
-use super::{account, control, create, inbox, lookup, messages, missing, services, verify, webhooks};
+use super::{
+    account, attempts, control, create, inbox, lookup, messages, missing, rate_limits, safe_list, services, verify,
+    verify_services, webhooks,
+};
 use crate::error::{Code, Error, Result};
 use crate::linger::Lingering;
 
@@ -179,11 +182,35 @@ fn router(state: Arc<SandboxState>) -> Router {
         .route("/v1/Messaging/Countries/{country}", get(lookup::price))
         .route("/v1/Messaging/GeoPermissions", get(lookup::geo_permissions))
         .route("/v2/PhoneNumbers/{number}", get(lookup::lookup))
-        .route("/v2/Services", get(verify::services).post(verify::create_service))
-        .route("/v2/Services/{sid}", get(verify::service).post(verify::update_service).delete(verify::delete_service))
+        .route("/v1/PhoneNumbers/{number}", get(lookup::lookup_v1))
+        .route("/v2/Services", get(verify_services::list).post(verify_services::create))
+        .route(
+            "/v2/Services/{sid}",
+            get(verify_services::fetch).post(verify_services::update).delete(verify_services::delete),
+        )
         .route("/v2/Services/{sid}/Verifications", post(verify::start))
         .route("/v2/Services/{sid}/Verifications/{which}", get(verify::fetch).post(verify::update))
         .route("/v2/Services/{sid}/VerificationCheck", post(verify::check))
+        .route("/v2/Services/{sid}/RateLimits", get(rate_limits::list).post(rate_limits::create))
+        .route(
+            "/v2/Services/{sid}/RateLimits/{limit}",
+            get(rate_limits::fetch).post(rate_limits::update).delete(rate_limits::delete),
+        )
+        .route(
+            "/v2/Services/{sid}/RateLimits/{limit}/Buckets",
+            get(rate_limits::list_buckets).post(rate_limits::create_bucket),
+        )
+        .route(
+            "/v2/Services/{sid}/RateLimits/{limit}/Buckets/{bucket}",
+            get(rate_limits::fetch_bucket).post(rate_limits::update_bucket).delete(rate_limits::delete_bucket),
+        )
+        .route("/v2/Attempts", get(attempts::list))
+        .route("/v2/Attempts/Summary", get(attempts::summary))
+        .route("/v2/Attempts/{sid}", get(attempts::fetch))
+        .route("/v2/Templates", get(verify_services::templates))
+        .route("/v2/SafeList/Numbers", post(safe_list::add))
+        .route("/v2/SafeList/Numbers/{number}", get(safe_list::fetch).delete(safe_list::delete))
+        .route("/v1/SafeList/Numbers", get(safe_list::fetch_asked).post(safe_list::add).delete(safe_list::delete_asked))
         .method_not_allowed_fallback(missing::wrong_method)
         .fallback(any(missing::unknown_path))
         .layer(middleware::from_fn_with_state(Arc::clone(&state), with_faults));

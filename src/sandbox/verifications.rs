@@ -1,11 +1,13 @@
 //! The rules of Verify: how long a code lives, how often it is sent and checked, and when it is gone.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
 
+use super::buckets::RateLimits;
 use super::sid::random_sid;
+use super::templates::Template;
 use crate::clock::Timestamp;
 
 /// A code lives so long (<https://www.twilio.com/docs/verify/api/rate-limits-and-timeouts>).
@@ -13,6 +15,8 @@ const LIFE: Duration = Duration::from_secs(600);
 /// So often it is sent, and as often checked, before it is over.
 const SENDS_MAX: usize = 5;
 const CHECKS_MAX: u32 = 5;
+/// Attempts are shown so long.
+const ATTEMPTS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// At most so many services and verifications are kept; the oldest go first.
 const SERVICES_MAX: usize = 1_000;
 const VERIFICATIONS_MAX: usize = 100_000;
@@ -29,6 +33,7 @@ pub(super) struct Service {
     pub psd2: bool,
     pub do_not_share: bool,
     pub custom_code: bool,
+    pub default_template: Option<&'static Template>,
     pub created: Timestamp,
     pub updated: Timestamp,
 }
@@ -45,6 +50,8 @@ pub(super) struct Verification {
     pub code: String,
     /// Amount and payee, where it is about a payment (PSD2).
     pub payment: Option<(String, String)>,
+    /// The language that was asked for.
+    pub locale: Option<String>,
     pub sends: Vec<Send>,
     checks: u32,
     pub created: Timestamp,
@@ -57,6 +64,21 @@ pub(super) struct Send {
     pub at: Timestamp,
     pub channel: String,
     pub sid: String,
+    /// The SID of the message that carried it.
+    pub message: String,
+}
+
+/// One sending of a code, with what became of it.
+pub(super) struct Attempt {
+    pub verification: String,
+    pub service: String,
+    pub to: String,
+    pub locale: Option<String>,
+    pub code_length: usize,
+    pub send: Send,
+    /// The code was entered; of several sendings the last one counts.
+    pub converted: bool,
+    pub updated: Timestamp,
 }
 
 /// What a client asks for.
@@ -65,11 +87,16 @@ pub(super) struct Start {
     pub channel: String,
     pub code: Option<String>,
     pub payment: Option<(String, String)>,
+    pub locale: Option<String>,
+    /// The service's own limits that it counts in: their names, and a value for each.
+    pub keys: Vec<(String, String)>,
 }
 
 /// What became of a start.
 pub(super) enum Started {
     Sent(Box<Verification>),
+    /// 20429
+    Limited,
     /// 60203
     TooOften,
 }
@@ -88,6 +115,9 @@ pub(super) enum Checked {
 pub(super) struct Verifications {
     services: VecDeque<Service>,
     all: VecDeque<Verification>,
+    pub rate_limits: RateLimits,
+    /// Numbers with their entries' SIDs.
+    pub safe_list: HashMap<String, String>,
 }
 
 impl Service {
@@ -103,6 +133,7 @@ impl Service {
             psd2: false,
             do_not_share: false,
             custom_code: false,
+            default_template: None,
             created: now,
             updated: now,
         }
@@ -123,7 +154,12 @@ impl Verification {
 impl Verifications {
     /// With one service, so that a client has one to begin with.
     pub fn new(now: Timestamp) -> Verifications {
-        Verifications { services: [Service::new(now)].into(), all: VecDeque::new() }
+        Verifications {
+            services: [Service::new(now)].into(),
+            all: VecDeque::new(),
+            rate_limits: RateLimits::default(),
+            safe_list: HashMap::new(),
+        }
     }
 
     /// The services, the newest first.
@@ -151,17 +187,21 @@ impl Verifications {
         let before = self.services.len();
         self.services.retain(|service| service.sid != sid);
         self.all.retain(|verification| verification.service != sid);
+        self.rate_limits.delete_all_of(sid);
         self.services.len() < before
     }
 
     /// Sends a code: the one that lives, or a new one.
     pub fn start(&mut self, service: &Service, start: Start, now: Timestamp) -> Started {
-        let Start { to, channel, code, payment } = start;
-        let send = Send { at: now, channel: channel.clone(), sid: random_sid("VL") };
+        let Start { to, channel, code, payment, locale, keys } = start;
+        let send = Send { at: now, channel: channel.clone(), sid: random_sid("VL"), message: random_sid("SM") };
+        if self.live(&service.sid, &to, now).is_some_and(|living| living.sends.len() >= SENDS_MAX) {
+            return Started::TooOften;
+        }
+        if !self.rate_limits.admit(&service.sid, &keys, now) {
+            return Started::Limited;
+        }
         if let Some(living) = self.find(&service.sid, &to, now) {
-            if living.sends.len() >= SENDS_MAX {
-                return Started::TooOften;
-            }
             (living.channel, living.updated) = (channel, now);
             living.sends.push(send);
             return Started::Sent(Box::new(living.clone()));
@@ -174,6 +214,7 @@ impl Verifications {
             status: "pending",
             code: code.unwrap_or_else(|| digits(service.code_length)),
             payment,
+            locale,
             sends: vec![send],
             checks: 0,
             created: now,
@@ -193,6 +234,29 @@ impl Verifications {
 
     fn find(&mut self, service: &str, which: &str, now: Timestamp) -> Option<&mut Verification> {
         self.all.iter_mut().rev().find(|one| one.is(service, which) && one.is_there(now))
+    }
+
+    /// Every sending of the last thirty days, in no particular order.
+    pub fn attempts(&self, now: Timestamp) -> impl Iterator<Item = Attempt> {
+        let of_one = move |one: &Verification| {
+            let last = one.sends.len() - 1;
+            let kept = one.sends.iter().enumerate().filter(move |(_, send)| now < send.at + ATTEMPTS_KEPT);
+            let attempts = kept.map(|(place, send)| {
+                let converted = one.status == "approved" && place == last;
+                Attempt {
+                    verification: one.sid.clone(),
+                    service: one.service.clone(),
+                    to: one.to.clone(),
+                    locale: one.locale.clone(),
+                    code_length: one.code.chars().count(),
+                    send: send.clone(),
+                    converted,
+                    updated: if converted { one.updated } else { send.at },
+                }
+            });
+            attempts.collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(of_one)
     }
 
     /// Ends one as its caller says.

@@ -5,73 +5,17 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, created, iso8601, list_v1, no_content, ok};
+use super::answer::{ApiResult, TwilioError, created, iso8601, ok};
 use super::countries::{country_of, segments};
 use super::message::StoredMessage;
+use super::rate_limits;
 use super::request::{ApiRequest, Params};
-use super::sid::random_sid;
 use super::state::SandboxState;
+use super::templates::{self, Template};
 use super::verifications::{Checked, Service, Start, Started, Verification};
 use crate::locale::Locale;
 use crate::phone::{self, Kind};
 use crate::template::built_in;
-
-/// GET /v2/Services
-pub(super) async fn services(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
-    let url = format!("{}{}", request.origin, request.path);
-    let all = state.verifications().services().map(|service| service_json(&state, &request, service)).collect();
-    Ok(ok(list_v1("services", &url, all)))
-}
-
-/// POST /v2/Services
-pub(super) async fn create_service(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
-    if request.form.filled("FriendlyName").is_none() {
-        return Err(TwilioError::new(60200, "Missing required parameter FriendlyName in the post body"));
-    }
-    let mut service = Service::new(state.now());
-    configure(&mut service, &request.form)?;
-    let body = service_json(&state, &request, &service);
-    state.verifications().add_service(service);
-    Ok(created(body))
-}
-
-/// GET /v2/Services/{sid}
-pub(super) async fn service(
-    State(state): State<Arc<SandboxState>>,
-    Path(sid): Path<String>,
-    request: ApiRequest,
-) -> ApiResult {
-    let verifications = state.verifications();
-    let service = verifications.service(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?;
-    Ok(ok(service_json(&state, &request, service)))
-}
-
-/// POST /v2/Services/{sid}
-pub(super) async fn update_service(
-    State(state): State<Arc<SandboxState>>,
-    Path(sid): Path<String>,
-    request: ApiRequest,
-) -> ApiResult {
-    let (now, mut verifications) = (state.now(), state.verifications());
-    let service = verifications.service_mut(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?;
-    let mut changed = service.clone();
-    configure(&mut changed, &request.form)?;
-    changed.updated = now;
-    *service = changed;
-    Ok(ok(service_json(&state, &request, service)))
-}
-
-/// DELETE /v2/Services/{sid}
-pub(super) async fn delete_service(
-    State(state): State<Arc<SandboxState>>,
-    Path(sid): Path<String>,
-    request: ApiRequest,
-) -> ApiResult {
-    match state.verifications().delete_service(&sid) {
-        true => Ok(no_content()),
-        false => Err(TwilioError::not_found(&request.path)),
-    }
-}
 
 /// POST /v2/Services/{sid}/Verifications: a new code, or the same one again while it lives.
 pub(super) async fn start(
@@ -81,13 +25,16 @@ pub(super) async fn start(
 ) -> ApiResult {
     let (now, mut verifications) = (state.now(), state.verifications());
     let service = verifications.service(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?.clone();
-    let start = read_start(&state, &service, &request)?;
+    let mut start = read_start(&state, &service, &request)?;
+    let template = template_of(&service, &request.form)?;
+    start.keys = rate_limits::keys(&verifications.rate_limits, &service.sid, &request.form)?;
     let verification = match verifications.start(&service, start, now) {
         Started::Sent(verification) => *verification,
         Started::TooOften => return Err(TwilioError::new(60203, "Max send attempts reached")),
+        Started::Limited => return Err(TwilioError::new(20429, "Too many requests")),
     };
     drop(verifications);
-    deliver(&state, &service, &verification);
+    deliver(&state, &service, &verification, template);
     Ok(created(verification_json(&state, &request, &verification)))
 }
 
@@ -111,7 +58,7 @@ pub(super) async fn update(
 ) -> ApiResult {
     let status = match request.form.filled("Status") {
         Some(status @ ("approved" | "canceled")) => status,
-        _ => return Err(invalid("Status")),
+        _ => return Err(TwilioError::invalid("Status")),
     };
     let (now, mut verifications) = (state.now(), state.verifications());
     let ended = verifications.end(&sid, &which, status, now).ok_or_else(|| TwilioError::not_found(&request.path))?;
@@ -128,7 +75,7 @@ pub(super) async fn check(
     let which = form.filled("VerificationSid").or(form.filled("To"));
     let which = which.ok_or_else(|| TwilioError::new(60221, "Either To or VerificationSid must be specified"))?;
     let code = form.filled("Code").filter(|code| (4..=10).contains(&code.chars().count()));
-    let code = code.ok_or_else(|| invalid("Code"))?;
+    let code = code.ok_or_else(|| TwilioError::invalid("Code"))?;
     let paid = (form.filled("Amount"), form.filled("Payee"));
     let now = state.now();
     match state.verifications().check(&sid, which, (code, paid), now) {
@@ -139,51 +86,28 @@ pub(super) async fn check(
     }
 }
 
-fn invalid(name: &str) -> TwilioError {
-    TwilioError::new(60200, format!("Invalid parameter: {name}"))
-}
-
-/// What is given of a service's settings.
-fn configure(service: &mut Service, form: &Params) -> Result<(), TwilioError> {
-    if let Some(name) = form.filled("FriendlyName") {
-        let digits_in_a_row = name.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() >= 5);
-        if name.chars().count() > 32 || digits_in_a_row {
-            return Err(invalid("FriendlyName"));
+/// The text of a start: the one that it names, else the service's where the channel takes it.
+fn template_of(service: &Service, form: &Params) -> Result<Option<&'static Template>, TwilioError> {
+    let channel = form.filled("Channel").unwrap_or_default();
+    match form.filled("TemplateSid").map(templates::find).transpose()? {
+        Some(template) if !template.is_for(channel) => {
+            Err(TwilioError::new(60408, format!("The template is not for the channel {channel}")))
         }
-        name.clone_into(&mut service.friendly_name);
+        Some(template) => Ok(Some(template)),
+        None => Ok(service.default_template.filter(|template| template.is_for(channel))),
     }
-    if let Some(length) = form.filled("CodeLength") {
-        let length = length.parse().ok().filter(|length| (4..=10).contains(length));
-        service.code_length = length.ok_or_else(|| invalid("CodeLength"))?;
-    }
-    for (name, flag) in [
-        ("LookupEnabled", &mut service.lookup),
-        ("SkipSmsToLandlines", &mut service.skip_landlines),
-        ("DtmfInputRequired", &mut service.dtmf_input),
-        ("Psd2Enabled", &mut service.psd2),
-        ("DoNotShareWarningEnabled", &mut service.do_not_share),
-        ("CustomCodeEnabled", &mut service.custom_code),
-    ] {
-        match form.filled(name) {
-            None => {}
-            Some("true") => *flag = true,
-            Some("false") => *flag = false,
-            Some(_) => return Err(invalid(name)),
-        }
-    }
-    Ok(())
 }
 
 fn read_start(state: &SandboxState, service: &Service, request: &ApiRequest) -> Result<Start, TwilioError> {
     let form = &request.form;
-    let missing = |name| TwilioError::new(60200, format!("Missing required parameter {name} in the post body"));
-    let to = form.filled("To").ok_or_else(|| missing("To"))?;
-    let channel = match form.filled("Channel").ok_or_else(|| missing("Channel"))? {
+    let to = form.filled("To").ok_or_else(|| TwilioError::missing("To"))?;
+    let channel = match form.filled("Channel").ok_or_else(|| TwilioError::missing("Channel"))? {
         channel @ ("sms" | "whatsapp" | "call") => channel,
         "email" => return Err(TwilioError::new(60217, "The service has no mailer")),
-        _ => return Err(invalid("Channel")),
+        _ => return Err(TwilioError::invalid("Channel")),
     };
-    let number = to.starts_with('+').then(|| phone::parse(to, None).ok()).flatten().ok_or_else(|| invalid("To"))?;
+    let number =
+        to.starts_with('+').then(|| phone::parse(to, None).ok()).flatten().ok_or_else(|| TwilioError::invalid("To"))?;
     if country_of(to).is_some_and(|iso| state.options.countries_off.contains(&iso)) {
         return Err(TwilioError::new(60605, format!("Verifications to the region of {to} are not enabled")));
     }
@@ -202,7 +126,7 @@ fn read_start(state: &SandboxState, service: &Service, request: &ApiRequest) -> 
         return Err(TwilioError::new(60204, "Custom code not allowed"));
     }
     if code.as_ref().is_some_and(|code| !(4..=10).contains(&code.chars().count())) {
-        return Err(invalid("CustomCode"));
+        return Err(TwilioError::invalid("CustomCode"));
     }
     let payment = match (form.filled("Amount"), form.filled("Payee")) {
         (Some(amount), Some(payee)) if service.psd2 => Some((amount.to_owned(), payee.to_owned())),
@@ -212,16 +136,21 @@ fn read_start(state: &SandboxState, service: &Service, request: &ApiRequest) -> 
     if payment.is_some() && channel == "call" {
         return Err(TwilioError::new(60214, "A payment cannot be verified by a call"));
     }
-    Ok(Start { to: to.to_owned(), channel: channel.to_owned(), code, payment })
+    let locale = form.filled("Locale").map(str::to_owned);
+    Ok(Start { to: to.to_owned(), channel: channel.to_owned(), code, payment, locale, keys: Vec::new() })
 }
 
 /// Puts the code where the inbox shows it. Nothing is spoken: a call is shown as what it would say.
-fn deliver(state: &SandboxState, service: &Service, verification: &Verification) {
-    let (now, code) = (state.now(), &verification.code);
-    let warning = if service.do_not_share { " Don't share this code with anyone." } else { "" };
+fn deliver(state: &SandboxState, service: &Service, verification: &Verification, template: Option<&Template>) {
+    let (now, name, code) = (state.now(), &service.friendly_name, &verification.code);
+    let text = match template {
+        Some(template) => template.filled(name, code),
+        None => format!("Your {name} verification code is: {code}"),
+    };
     let body = match verification.channel.as_str() {
-        "call" => format!("[call] Your {} verification code is: {code}", service.friendly_name),
-        _ => format!("Your {} verification code is: {code}{warning}", service.friendly_name),
+        "call" => format!("[call] {text}"),
+        _ if template.is_none() && service.do_not_share => format!("{text} Don't share this code with anyone."),
+        _ => text,
     };
     let address = |number: &str| match verification.channel.as_str() {
         "whatsapp" => format!("whatsapp:{number}"),
@@ -229,7 +158,7 @@ fn deliver(state: &SandboxState, service: &Service, verification: &Verification)
     };
     let message = state.message_log().add(StoredMessage {
         seq: 0,
-        sid: random_sid("SM"),
+        sid: verification.sends.last().map(|send| send.message.clone()).unwrap_or_default(),
         inbound: false,
         to: address(&verification.to),
         from: Some(address(&state.account.first_number())),
@@ -255,25 +184,6 @@ fn deliver(state: &SandboxState, service: &Service, verification: &Verification)
     }
     state.arrivals.send_modify(|n| *n += 1);
     state.moving.notify_one();
-}
-
-fn service_json(state: &SandboxState, request: &ApiRequest, service: &Service) -> Value {
-    let url = format!("{}/v2/Services/{}", request.origin, service.sid);
-    json!({
-        "sid": service.sid, "account_sid": state.account.account_sid, "friendly_name": service.friendly_name,
-        "code_length": service.code_length, "lookup_enabled": service.lookup, "psd2_enabled": service.psd2,
-        "skip_sms_to_landlines": service.skip_landlines, "dtmf_input_required": service.dtmf_input, "tts_name": null,
-        "do_not_share_warning_enabled": service.do_not_share, "custom_code_enabled": service.custom_code,
-        "push": {"apn_credential_sid": null, "fcm_credential_sid": null, "include_date": false},
-        "totp": {"issuer": service.friendly_name, "time_step": 30, "code_length": 6, "skew": 1},
-        "default_template_sid": null, "whatsapp": {"msg_service_sid": null, "from": null}, "passkeys": null,
-        "verify_event_subscription_enabled": false,
-        "date_created": iso8601(service.created), "date_updated": iso8601(service.updated), "url": url,
-        "links": {
-            "verifications": format!("{url}/Verifications"), "verification_checks": format!("{url}/VerificationCheck"),
-            "rate_limits": format!("{url}/RateLimits"), "messaging_configurations": format!("{url}/MessagingConfigurations"),
-        },
-    })
 }
 
 fn verification_json(state: &SandboxState, request: &ApiRequest, verification: &Verification) -> Value {

@@ -99,7 +99,17 @@ async function main() {
   assert.strictEqual((await check(code === '0000' ? '1111' : '0000')).status, 'pending');
   assert.strictEqual((await check(code)).status, 'approved');
   await refused(20404, 404, () => check(code));
+  const sent = await client.verify.v2.verificationAttempts.list({ verificationSid: begun.sid });
+  assert.deepStrictEqual(sent.map((one) => one.conversionStatus), ['converted']);
+  const sum = await client.verify.v2.verificationAttemptsSummary().fetch({ verifyServiceSid: acme.sid });
+  assert.deepStrictEqual([sum.totalAttempts, sum.conversionRatePercentage], [1, '100']);
+  const limit = await verify.rateLimits.create({ uniqueName: 'ip' });
+  await verify.rateLimits(limit.sid).buckets.create({ max: 1, interval: 60 });
+  const fromHere = (to) => verify.verifications.create({ to, channel: 'sms', rateLimits: { ip: '192.0.2.1' } });
+  assert.strictEqual((await fromHere('+12025550143')).status, 'pending');
+  await refused(20429, 429, () => fromHere('+12025550144'));
   assert.strictEqual(await client.verify.v2.services(acme.sid).remove(), true);
+  assert.strictEqual((await client.lookups.v1.phoneNumbers(person).fetch({ type: ['carrier'] })).carrier.type, 'mobile');
 
   const create = (changes) => () => client.messages.create({ to: PHONE, from: NUMBER, body: 'x', ...changes });
   await refused(21604, 400, create({ to: '' }));

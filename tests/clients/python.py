@@ -142,7 +142,32 @@ refused(60200, 400, lambda: verify.verifications.create(to=person, channel="pige
 second = verify.verifications.create(to=person, channel="whatsapp")
 assert verify.verifications(second.sid).fetch().date_created.tzinfo is not None
 assert verify.verifications(second.sid).update(status="canceled").status == "canceled"
+# What was sent and entered, and a limit of the service's own.
+attempts = twilio.verify.v2.verification_attempts.list(verify_service_sid=service.sid)
+assert [one.conversion_status for one in attempts] == ["unconverted", "converted", "unconverted"]
+assert twilio.verify.v2.verification_attempts(attempts[1].sid).fetch().channel_data["to"] == person
+summary = twilio.verify.v2.verification_attempts_summary().fetch(verify_service_sid=service.sid)
+assert (summary.total_attempts, summary.total_converted) == (3, 1)
+assert summary.conversion_rate_percentage == "33.333333333"
+limit = verify.rate_limits.create(unique_name="ip", description="by address")
+bucket = verify.rate_limits(limit.sid).buckets.create(max=1, interval=60)
+assert [one.sid for one in verify.rate_limits.list()] == [limit.sid]
+assert verify.rate_limits(limit.sid).buckets(bucket.sid).fetch().interval == 60
+
+
+def from_here(phone):
+    return verify.verifications.create(to=phone, channel="sms", rate_limits={"ip": "192.0.2.1"})
+
+
+assert from_here("+12025550133").status == "pending"
+refused(20429, 429, lambda: from_here("+12025550134"))
+assert verify.rate_limits(limit.sid).delete()
+assert len(twilio.verify.v2.templates.list()) == 3
+assert twilio.verify.v2.safelist.create(phone_number=person).phone_number == person
+refused(60411, 400, lambda: twilio.verify.v2.safelist.create(phone_number=person))
+assert twilio.verify.v2.safelist(person).delete()
 assert service.delete()
+assert twilio.lookups.v1.phone_numbers(person).fetch(type=["carrier"]).carrier["type"] == "mobile"
 
 # The status callbacks stand before Twilio's own validator.
 told = queue.Queue()

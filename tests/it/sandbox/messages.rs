@@ -332,6 +332,20 @@ async fn what_a_preflight_check_reads_is_answered() {
     assert_includes(&landline, &json!({"country_code": "GB", "calling_country_code": "44"}));
     assert_eq!(landline["line_type_intelligence"]["type"], "landline");
     assert_includes(&lookup("+12").await, &json!({"valid": false, "validation_errors": ["TOO_SHORT"]}));
+    let national = lookup("02071838750?CountryCode=GB").await;
+    assert_includes(&national, &json!({"phone_number": "+442071838750", "valid": true}));
+    assert_includes(&lookup("02071838750").await, &json!({"valid": false}));
+    let older = async |number: &str| client.get_at(&format!("/v1/PhoneNumbers/{number}")).await;
+    let known = older("+12025550123?Type=carrier").await.1;
+    assert_includes(&known, &json!({"phone_number": PHONE, "country_code": "US", "national_format": "(202) 555-0123"}));
+    assert_eq!((known["carrier"]["type"].as_str(), &known["caller_name"]), (Some("mobile"), &json!(null)));
+    let landline = older("02071838750?CountryCode=GB&Type=carrier&Type=caller-name").await.1;
+    assert_eq!(
+        (landline["carrier"]["type"].as_str(), &landline["caller_name"]["error_code"]),
+        (Some("landline"), &json!(null))
+    );
+    assert_eq!(older("2025550123").await.1["carrier"], json!(null), "a US number, and nothing paid for");
+    assert_eq!(older("+12").await.0, 404);
     let (_, usage) = client.get("/Usage/Records/Today.json?Category=sms").await;
     assert_includes(&usage["usage_records"][0], &json!({"category": "sms", "count": "1", "usage": "1"}));
 }

@@ -9,15 +9,15 @@ use smsotp::sandbox::{Options, Sandbox, inbox};
 
 use super::scene::{Client, PHONE, start};
 
-struct Verify {
-    sandbox: Sandbox,
-    client: Client,
-    clock: Arc<ManualClock>,
-    service: String,
+pub(super) struct Verify {
+    pub sandbox: Sandbox,
+    pub client: Client,
+    pub clock: Arc<ManualClock>,
+    pub service: String,
 }
 
 impl Verify {
-    async fn with(settings: &[(&str, &str)]) -> Verify {
+    pub(super) async fn with(settings: &[(&str, &str)]) -> Verify {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let sandbox = start(Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() });
         let client = Client::new(&sandbox);
@@ -27,24 +27,24 @@ impl Verify {
         Verify { sandbox, client, clock, service: made["sid"].as_str().unwrap().to_owned() }
     }
 
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+    pub(super) async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         self.client.post_at(&format!("/v2/Services/{}/{path}", self.service), form).await
     }
 
-    async fn start(&self, to: &str) -> (u16, Value) {
+    pub(super) async fn start(&self, to: &str) -> (u16, Value) {
         self.post("Verifications", &[("To", to), ("Channel", "sms")]).await
     }
 
-    async fn check(&self, to: &str, code: &str) -> (u16, Value) {
+    pub(super) async fn check(&self, to: &str, code: &str) -> (u16, Value) {
         self.post("VerificationCheck", &[("To", to), ("Code", code)]).await
     }
 
-    fn code(&self) -> String {
+    pub(super) fn code(&self) -> String {
         inbox::extract_code(&self.sandbox.messages().last().unwrap().body).unwrap()
     }
 }
 
-fn code_of((status, body): (u16, Value)) -> (u16, u64) {
+pub(super) fn code_of((status, body): (u16, Value)) -> (u16, u64) {
     (status, body["code"].as_u64().unwrap_or_default())
 }
 
@@ -187,4 +187,61 @@ async fn services_are_listed_changed_and_deleted() {
     assert_eq!(verify.client.delete_at(&path).await, 204);
     assert_eq!(verify.client.get_at(&path).await.0, 404);
     assert_eq!(code_of(verify.check(PHONE, "1234").await), (404, 20404));
+}
+
+#[tokio::test]
+async fn a_template_says_it_in_its_words() {
+    let verify = Verify::with(&[]).await;
+    let listed = verify.client.get_at("/v2/Templates").await.1;
+    let templates = listed["templates"].as_array().unwrap();
+    assert_eq!(templates.len(), 3);
+    let warning = templates.iter().find(|one| one["channels"] == serde_json::json!(["sms"])).unwrap();
+    let sid = warning["sid"].as_str().unwrap();
+    let named = verify.client.get_at("/v2/Templates?FriendlyName=Base%20Verification%20Template%203").await.1;
+    assert_eq!(named["templates"].as_array().unwrap().len(), 1);
+
+    let with = |channel: &'static str, sid: &str| {
+        [("To", PHONE), ("Channel", channel), ("TemplateSid", sid)].map(|(n, v)| (n, v.to_owned()))
+    };
+    for (channel, sid, expected) in
+        [("sms", "HJ0", (404, 60228)), ("call", sid, (400, 60408)), ("whatsapp", sid, (400, 60408))]
+    {
+        let form = with(channel, sid);
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(code_of(verify.post("Verifications", &form).await), expected, "{channel}");
+    }
+    assert_eq!(verify.sandbox.messages().len(), 0);
+    let form = [("To", PHONE), ("Channel", "sms"), ("TemplateSid", sid)];
+    assert_eq!(verify.post("Verifications", &form).await.0, 201);
+    let body = verify.sandbox.messages()[0].body.clone();
+    assert_eq!(body, format!("Your ACME verification code is: {}. Do not share this code with anyone.", verify.code()));
+
+    // The service's own choice, where nothing else is said and where the channel takes it.
+    let path = format!("/v2/Services/{}", verify.service);
+    assert_eq!(code_of(verify.client.post_at(&path, &[("DefaultTemplateSid", "HJ0")]).await), (404, 60228));
+    assert_eq!(verify.client.post_at(&path, &[("DefaultTemplateSid", sid)]).await.1["default_template_sid"], sid);
+    verify.start("+12025550124").await;
+    assert!(verify.sandbox.messages()[1].body.ends_with("Do not share this code with anyone."));
+    assert_eq!(verify.post("Verifications", &[("To", "+12025550124"), ("Channel", "whatsapp")]).await.0, 201);
+    assert!(!verify.sandbox.messages()[2].body.contains("share"));
+    let cleared = verify.client.post_at(&path, &[("DefaultTemplateSid", "")]).await.1;
+    assert!(cleared["default_template_sid"].is_null());
+}
+
+#[tokio::test]
+async fn one_safe_list_has_two_addresses() {
+    let sandbox = start(Options::default());
+    let client = Client::new(&sandbox);
+    let (status, added) = client.post_at("/v2/SafeList/Numbers", &[("PhoneNumber", PHONE)]).await;
+    assert_eq!((status, added["phone_number"].as_str()), (201, Some(PHONE)));
+    assert!(added["url"].as_str().unwrap().ends_with(&format!("/v2/SafeList/Numbers/{PHONE}")));
+    let again = client.post_at("/v1/SafeList/Numbers", &[("PhoneNumber", PHONE)]).await;
+    assert_eq!(code_of(again), (400, 60411), "both addresses are the same list");
+    let asked = "/v1/SafeList/Numbers?PhoneNumber=%2B12025550123";
+    assert_eq!(client.get_at(asked).await.1["sid"], added["sid"]);
+    assert_eq!(client.get_at(&format!("/v2/SafeList/Numbers/{PHONE}")).await.1["sid"], added["sid"]);
+    assert_eq!(code_of(client.post_at("/v2/SafeList/Numbers", &[("PhoneNumber", "12345")]).await), (400, 60200));
+    assert_eq!(client.delete_at(asked).await, 204);
+    assert_eq!(client.delete_at(&format!("/v2/SafeList/Numbers/{PHONE}")).await, 404);
+    assert_eq!(client.get_at(asked).await.0, 404);
 }
