@@ -51,6 +51,8 @@ fn planted_circles_are_found() {
     // A parent that only declares and re-exports depends on nothing.
     let facade = [("a", "mod b;\npub use b::B;\npub struct A;"), ("a::b", "use super::A;")];
     assert!(circle(&facade).is_empty());
+    let last_comma = [("a", "mod b; mod c;\nuse b::B;"), ("a::b", "use super::{\n    c,\n};"), ("a::c", "")];
+    assert!(circle(&last_comma).is_empty());
     let only_in_tests =
         [("a", "mod b;\nuse b::B;"), ("a::b", "fn f() {}\n#[cfg(test)]\nmod tests { use crate::a::A; }")];
     assert!(circle(&only_in_tests).is_empty());

@@ -412,7 +412,10 @@ fn tree(base: &str, text: &str, found: &mut Vec<String>) -> usize {
         if text[at..].starts_with('{') {
             at += 1;
             loop {
-                at += tree(&path, &text[at..], found);
+                // After a last comma there is nothing more.
+                if !text[at..].trim_start().starts_with('}') {
+                    at += tree(&path, &text[at..], found);
+                }
                 let rest = text[at..].trim_start();
                 at = text.len() - rest.len();
                 match rest.chars().next() {
