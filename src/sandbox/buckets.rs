@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 /// At most so many limits in a service, and buckets in a limit. Twilio has such bounds too (60207) and does not say how high they are.
 const LIMITS_MAX: usize = 100;
 const BUCKETS_MAX: usize = 100;
-/// Above so many values of a key in a bucket, those whose starts are all over are forgotten.
+/// At most so many values of a key are counted in a bucket; of more, the one whose last start is the oldest is forgotten.
 const VALUES_MAX: usize = 10_000;
 
 /// A limit: the name by which a start gives its key's value.
@@ -115,8 +115,9 @@ impl Bucket {
 
     fn count(&mut self, value: &str, now: Timestamp) {
         if self.starts.len() >= VALUES_MAX && !self.starts.contains_key(value) {
-            let interval = Duration::from_secs(self.interval.into());
-            self.starts.retain(|_, starts| starts.back().is_some_and(|at| now < *at + interval));
+            let oldest =
+                self.starts.iter().min_by_key(|(_, starts)| starts.back().copied()).map(|(value, _)| value.clone());
+            oldest.and_then(|oldest| self.starts.remove(&oldest));
         }
         self.starts.entry(value.to_owned()).or_default().push_back(now);
     }

@@ -16,7 +16,7 @@ const LIFE: Duration = Duration::from_secs(600);
 const SENDS_MAX: usize = 5;
 const CHECKS_MAX: u32 = 5;
 /// Attempts are shown so long.
-const ATTEMPTS_KEPT: Duration = Duration::from_hours(30 * 24);
+const ATTEMPTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 /// At most so many services and verifications are kept; the oldest go first.
 const SERVICES_MAX: usize = 1_000;
 const VERIFICATIONS_MAX: usize = 100_000;
