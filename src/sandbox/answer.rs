@@ -119,18 +119,6 @@ pub(super) fn list_2010(key: &str, uri: &str, entries: Vec<Value>) -> Value {
     Value::Object(body)
 }
 
-/// A short list in the form of the newer APIs, all of it on one page. `url` is absolute.
-pub(super) fn list_v1(key: &str, url: &str, entries: Vec<Value>) -> Value {
-    let meta = json!({
-        "page": 0, "page_size": 50, "first_page_url": format!("{url}?PageSize=50&Page=0"), "previous_page_url": null,
-        "next_page_url": null, "key": key, "url": format!("{url}?PageSize=50&Page=0"),
-    });
-    let mut body = Map::new();
-    body.insert("meta".into(), meta);
-    body.insert(key.into(), Value::Array(entries));
-    Value::Object(body)
-}
-
 /// The HTTP status that Twilio answers with for an error code.
 pub(super) fn status_of(code: u32) -> u16 {
     match code {

@@ -184,3 +184,25 @@ impl RateLimits {
         !full
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_values_the_one_that_was_used_longest_ago_is_forgotten() {
+        let (mut limits, start) = (RateLimits::default(), Timestamp(0));
+        let sid = limits.add("VA0", "ip", "", start).map(|limit| limit.sid.clone()).unwrap_or_default();
+        let limit = limits.get_mut("VA0", &sid).unwrap();
+        limit.add_bucket(1, 3600, start).unwrap();
+        let mut admit =
+            |value: usize, millis: i64| limits.admit("VA0", &[("ip".to_owned(), value.to_string())], Timestamp(millis));
+        for (value, millis) in (0..VALUES_MAX).zip(0..) {
+            assert!(admit(value, millis));
+        }
+        assert!(!admit(0, 20_000), "it is counted still");
+        assert!(admit(VALUES_MAX, 20_000));
+        assert!(admit(0, 20_000), "it was forgotten");
+        assert!(!admit(2, 20_000), "others were not: value 1 made room for value 0");
+    }
+}

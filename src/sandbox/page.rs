@@ -1,4 +1,4 @@
-//! Pages of long lists.
+//! Pages of lists in the newer APIs.
 
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -6,7 +6,7 @@ use url::form_urlencoded;
 use super::answer::{TwilioError, page_size};
 use super::request::ApiRequest;
 
-/// One page of a long list in the form of the newer APIs: `PageSize` entries, after those of `Page` pages. Links repeat the filters.
+/// One page of a list: `PageSize` entries, after those of `Page` pages. Links repeat the filters.
 pub(super) fn page_of(
     key: &str,
     request: &ApiRequest,

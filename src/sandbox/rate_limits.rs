@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, created, iso8601, list_v1, no_content, ok};
+use super::answer::{ApiResult, TwilioError, created, iso8601, no_content, ok};
 use super::buckets::{Bucket, RateLimit, RateLimits, Refused};
+use super::page::page_of;
 use super::request::{ApiRequest, Params};
 use super::state::SandboxState;
 use super::verifications::Verifications;
@@ -19,8 +20,8 @@ pub(super) async fn list(
 ) -> ApiResult {
     let mut verifications = state.verifications();
     let limits = limits_of(&mut verifications, &service, &request)?;
-    let all = limits.of(&service).map(|limit| limit_json(&state, &request, limit)).collect();
-    Ok(ok(list_v1("rate_limits", &format!("{}{}", request.origin, request.path), all)))
+    let all = limits.of(&service).map(|limit| limit_json(&state, &request, limit));
+    Ok(ok(page_of("rate_limits", &request, all)?))
 }
 
 /// POST /v2/Services/{sid}/RateLimits
@@ -85,8 +86,8 @@ pub(super) async fn list_buckets(
 ) -> ApiResult {
     let mut verifications = state.verifications();
     let limit = &*limit_of(&mut verifications, &service, &sid, &request)?;
-    let all = limit.buckets().map(|bucket| bucket_json(&state, &request, limit, bucket)).collect();
-    Ok(ok(list_v1("buckets", &format!("{}{}", request.origin, request.path), all)))
+    let all = limit.buckets().map(|bucket| bucket_json(&state, &request, limit, bucket));
+    Ok(ok(page_of("buckets", &request, all)?))
 }
 
 /// POST /v2/Services/{sid}/RateLimits/{RK…}/Buckets

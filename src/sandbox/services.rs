@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, iso8601, list_v1, ok};
+use super::answer::{ApiResult, TwilioError, iso8601, ok};
 use super::countries::country_of;
+use super::page::page_of;
 use super::request::ApiRequest;
 use super::state::SandboxState;
 
 /// GET /v1/Services
 pub(super) async fn list(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
-    let url = format!("{}{}", request.origin, request.path);
-    Ok(ok(list_v1("services", &url, vec![service_json(&state, &request)])))
+    Ok(ok(page_of("services", &request, std::iter::once(service_json(&state, &request)))?))
 }
 
 /// GET /v1/Services/{sid}
@@ -40,24 +40,21 @@ pub(super) async fn senders(
     let url = format!("{}{}", request.origin, request.path);
     let key = match pool.as_str() {
         "PhoneNumbers" => "phone_numbers",
-        "AlphaSenders" => return Ok(ok(list_v1("alpha_senders", &url, Vec::new()))),
-        "ShortCodes" => return Ok(ok(list_v1("short_codes", &url, Vec::new()))),
+        "AlphaSenders" => return Ok(ok(page_of("alpha_senders", &request, std::iter::empty())?)),
+        "ShortCodes" => return Ok(ok(page_of("short_codes", &request, std::iter::empty())?)),
         _ => return Err(TwilioError::not_found(&request.path)),
     };
     let now = iso8601(state.now());
     let numbers = if state.options.empty_service { &[][..] } else { &state.account.numbers[..] };
-    let entries: Vec<Value> = numbers
-        .iter()
-        .map(|number| {
-            json!({
-                "account_sid": state.account.account_sid, "service_sid": sid, "sid": number.sid,
-                "date_created": now, "date_updated": now, "phone_number": number.phone,
-                "country_code": country_of(&number.phone), "capabilities": ["MMS", "SMS", "Voice"],
-                "url": format!("{url}/{}", number.sid),
-            })
+    let entries = numbers.iter().map(|number| {
+        json!({
+            "account_sid": state.account.account_sid, "service_sid": sid, "sid": number.sid,
+            "date_created": now, "date_updated": now, "phone_number": number.phone,
+            "country_code": country_of(&number.phone), "capabilities": ["MMS", "SMS", "Voice"],
+            "url": format!("{url}/{}", number.sid),
         })
-        .collect();
-    Ok(ok(list_v1(key, &url, entries)))
+    });
+    Ok(ok(page_of(key, &request, entries)?))
 }
 
 fn service_json(state: &SandboxState, request: &ApiRequest) -> Value {

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
 use super::answer::{ApiResult, TwilioError, created, iso8601, ok};
+use super::buckets::RateLimits;
 use super::countries::{country_of, segments};
 use super::message::StoredMessage;
 use super::rate_limits;
@@ -25,9 +26,8 @@ pub(super) async fn start(
 ) -> ApiResult {
     let (now, mut verifications) = (state.now(), state.verifications());
     let service = verifications.service(&sid).ok_or_else(|| TwilioError::not_found(&request.path))?.clone();
-    let mut start = read_start(&state, &service, &request)?;
+    let start = read_start(&state, &verifications.rate_limits, &service, &request)?;
     let template = template_of(&service, &request.form)?;
-    start.keys = rate_limits::keys(&verifications.rate_limits, &service.sid, &request.form)?;
     let verification = match verifications.start(&service, start, now) {
         Started::Sent(verification) => *verification,
         Started::TooOften => return Err(TwilioError::new(60203, "Max send attempts reached")),
@@ -98,7 +98,12 @@ fn template_of(service: &Service, form: &Params) -> Result<Option<&'static Templ
     }
 }
 
-fn read_start(state: &SandboxState, service: &Service, request: &ApiRequest) -> Result<Start, TwilioError> {
+fn read_start(
+    state: &SandboxState,
+    limits: &RateLimits,
+    service: &Service,
+    request: &ApiRequest,
+) -> Result<Start, TwilioError> {
     let form = &request.form;
     let to = form.filled("To").ok_or_else(|| TwilioError::missing("To"))?;
     let channel = match form.filled("Channel").ok_or_else(|| TwilioError::missing("Channel"))? {
@@ -137,7 +142,8 @@ fn read_start(state: &SandboxState, service: &Service, request: &ApiRequest) -> 
         return Err(TwilioError::new(60214, "A payment cannot be verified by a call"));
     }
     let locale = form.filled("Locale").map(str::to_owned);
-    Ok(Start { to: to.to_owned(), channel: channel.to_owned(), code, payment, locale, keys: Vec::new() })
+    let keys = rate_limits::keys(limits, &service.sid, form)?;
+    Ok(Start { to: to.to_owned(), channel: channel.to_owned(), code, payment, locale, keys })
 }
 
 /// Puts the code where the inbox shows it. Nothing is spoken: a call is shown as what it would say.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use super::answer::{ApiResult, TwilioError, created, iso8601, list_v1, no_content, ok};
+use super::answer::{ApiResult, TwilioError, created, iso8601, no_content, ok};
 use super::page::page_of;
 use super::request::{ApiRequest, Params};
 use super::state::SandboxState;
@@ -14,9 +14,9 @@ use super::verifications::Service;
 
 /// GET /v2/Services
 pub(super) async fn list(State(state): State<Arc<SandboxState>>, request: ApiRequest) -> ApiResult {
-    let url = format!("{}{}", request.origin, request.path);
-    let all = state.verifications().services().map(|service| service_json(&state, &request, service)).collect();
-    Ok(ok(list_v1("services", &url, all)))
+    let verifications = state.verifications();
+    let all = verifications.services().map(|service| service_json(&state, &request, service));
+    Ok(ok(page_of("services", &request, all)?))
 }
 
 /// POST /v2/Services

@@ -176,6 +176,9 @@ async fn services_are_listed_changed_and_deleted() {
     let listed = verify.client.get_at("/v2/Services").await.1;
     assert_eq!(listed["services"].as_array().unwrap().len(), 2, "the sandbox has one of its own");
     assert_eq!(listed["services"][0]["sid"], verify.service.as_str());
+    let second = verify.client.get_at("/v2/Services?PageSize=1&Page=1").await.1;
+    assert_eq!(second["services"], serde_json::json!([listed["services"][1]]));
+    assert_eq!((&second["meta"]["next_page_url"], second["meta"]["page"].as_u64()), (&Value::Null, Some(1)));
     let (status, changed) = verify.client.post_at(&path, &[("FriendlyName", "Other"), ("CodeLength", "4")]).await;
     assert_eq!(
         (status, changed["friendly_name"].as_str(), changed["code_length"].as_u64()),
